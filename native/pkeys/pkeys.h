@@ -1,0 +1,206 @@
+/*
+ * pkeys.h: protection keys, spaces, loans and mechanisms, for a VM that calls foreign code.
+ *
+ * C11, no Node, no signals. What is here: probing by doing, PKRU arithmetic, the registry of images, spaces and
+ * loans, and the mechanisms that close every open image around a callout. What is not: the gate and the fault
+ * trap (native/trap), which call down into this layer.
+ *
+ * Return values: 0 or a non-negative result, else a negative errno (-EINVAL, -ENOMEM, -ENOSPC when no key is left,
+ * -EOPNOTSUPP when this machine has no keys). No function prints, none sets errno on purpose.
+ *
+ * Kernel pages: pkeys(7), pkey_alloc(2), pkey_mprotect(2); Documentation/core-api/protection-keys.rst.
+ */
+#ifndef TURNKEY_PKEYS_H
+#define TURNKEY_PKEYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PKEYS_PAGE 4096u
+#define PKEYS_KEYS 16          /* architectural: PKRU holds two bits for each of 16 keys (SDM vol. 3A, 4.6.2) */
+#define PKEYS_MAX_IMAGES 16
+#define PKEYS_MAX_SPACES 128   /* over all images */
+#define PKEYS_NAME_BYTES 32
+
+/* ---- rights and PKRU arithmetic: pure, testable on any CPU --------------------------------------------------- */
+
+enum pkeys_rights {
+  PKEYS_OPEN = 0,         /* AD = 0, WD = 0 */
+  PKEYS_NO_ACCESS = 1,    /* AD: neither read nor write; equals PKEY_DISABLE_ACCESS */
+  PKEYS_NO_WRITE = 2,     /* WD: reads only; equals PKEY_DISABLE_WRITE */
+};
+
+/* The two bits of `key` in a PKRU image. */
+static inline uint32_t pkru_field(int key) { return 3u << (2 * key); }
+/* `rights` placed at `key`'s bits. */
+static inline uint32_t pkru_bits(int key, enum pkeys_rights rights) { return (uint32_t)rights << (2 * key); }
+/* I2: the bits in `owned` replaced by `rights`, all others kept. I1: key 0's bits are never changed. */
+static inline uint32_t pkru_combine(uint32_t pkru, uint32_t owned, uint32_t rights) {
+  owned &= ~pkru_field(0);
+  return (pkru & ~owned) | (rights & owned);
+}
+static inline enum pkeys_rights pkru_rights(uint32_t pkru, int key) {
+  return (enum pkeys_rights)((pkru >> (2 * key)) & 3u);
+}
+
+/* ---- the machine --------------------------------------------------------------------------------------------- */
+
+struct pkeys_probe {
+  bool cpu_pku;             /* CPUID.7.0:ECX.PKU[bit 3] */
+  bool cpu_ospke;           /* CPUID.7.0:ECX.OSPKE[bit 4]: the kernel has set CR4.PKE */
+  bool alloc_works;         /* pkey_alloc gave a key */
+  bool tag_works;           /* pkey_mprotect tagged a page, and smaps agrees */
+  bool deny_works;          /* read(2) into a write-denied page answered EFAULT */
+  int alloc_errno;          /* errno of a failed pkey_alloc, else 0 */
+  int tag_errno;
+  int keys_free;            /* keys this process could still allocate when asked; they were freed again */
+  bool usable;              /* all of the above */
+  char reason[256];         /* one sentence: what is missing and why; empty if usable */
+};
+
+/* Probes by doing, afresh each time; leaves nothing behind. Safe from any thread, raises no signal. */
+void pkeys_probe(struct pkeys_probe *out);
+/* Whether the CPU and kernel have keys at all: cached result of CPUID OSPKE. RDPKRU is #UD where this is false. */
+bool pkeys_supported(void);
+
+/* RDPKRU / WRPKRU of this thread. Only where pkeys_supported(). pkeys_wrpkru is the one C-callable place (I3) that holds
+ * WRPKRU: never inlined, a compiler barrier for memory; key 0's bits in `pkru` are ignored (I1). Async-signal-safe. */
+uint32_t pkeys_rdpkru(void);
+void pkeys_wrpkru(uint32_t pkru);
+
+/* ---- owned keys ---------------------------------------------------------------------------------------------- */
+
+/*
+ * The process-wide set of keys that Turnkey owns. The VM's rights to an owned key are always PKEYS_OPEN, so
+ * `(pkru & keep)` gives the VM's PKRU, and `(pkru & keep) | deny` the foreign one.
+ *
+ * pkeys_init: idempotent, thread-safe; allocates the runtime key (used for the trap's own state, I11, and for this registry's
+ * pages) where keys are supported; without support returns 0 as well and runtime_key stays 0.
+ */
+int pkeys_init(void);
+int pkeys_runtime_key(void);
+/* Tags [address, address+bytes) with the runtime key, readable and writable. No-op returning 0 without keys. */
+int pkeys_protect_runtime(void *address, size_t bytes);
+
+struct pkeys_masks {
+  uint32_t keep;          /* and-mask: every bit that is not an owned key's. ~0u while no key is owned */
+  uint32_t deny;          /* or-mask for a callout without loans: runtime key NO_WRITE, loan key NO_WRITE|NO_ACCESS.., images by their spaces' rights */
+  uint32_t deny_lent;     /* the same for a callout that was passed a loan: loan key open */
+  bool hooked;            /* some open image has a mechanism that needs enter/leave calls (mprotect-*, pkeys-glibc) */
+  bool keyed;             /* some open image has mechanism pkeys: masks must be written */
+  uint32_t generation;    /* changes whenever the set of owned keys grows: older threads must open their rights */
+};
+/* Current masks. Lock-free, async-signal-safe. */
+struct pkeys_masks pkeys_masks(void);
+/* One listener (the trap): called, under the registry lock, after the masks changed. */
+void pkeys_on_change(void (*listener)(const struct pkeys_masks *masks));
+/* Opens all owned keys for this thread: wrpkru(rdpkru & keep). Async-signal-safe. No-op without keys. */
+void pkeys_open_thread(void);
+
+/* ---- images and spaces --------------------------------------------------------------------------------------- */
+
+enum pkeys_mechanism {
+  PKEYS_MECHANISM_UNSET = 0,
+  PKEYS_MECHANISM_NONE,
+  PKEYS_MECHANISM_FLAG,
+  PKEYS_MECHANISM_MPROTECT_PAGE,
+  PKEYS_MECHANISM_MPROTECT_RANGE,
+  PKEYS_MECHANISM_MPROTECT_NAIVE,
+  PKEYS_MECHANISM_PKEYS,
+  PKEYS_MECHANISM_PKEYS_GLIBC,
+};
+const char *pkeys_mechanism_name(enum pkeys_mechanism mechanism);      /* 'mprotect-page' and so on (DESIGN.md, Words) */
+int pkeys_mechanism_parse(const char *name, enum pkeys_mechanism *out); /* -EINVAL if unknown */
+
+struct pkeys_image;  /* opaque; lives in runtime-key pages */
+
+enum pkeys_key_mode { PKEYS_KEY_PER_IMAGE = 0, PKEYS_KEY_PER_SPACE = 1 };
+
+struct pkeys_space_request {
+  const char *name;            /* 1 to 31 bytes, unique in the image */
+  size_t bytes;                /* committed at once; rounded up to pages; > 0 */
+  size_t reserve_bytes;        /* address space to grow into; 0: 4 times bytes; >= bytes */
+  enum pkeys_rights deny;      /* PKEYS_NO_WRITE (default when 0) or PKEYS_NO_ACCESS: what callouts lose */
+};
+
+/* Maps an image. Spaces are separated by guard pages and, unless reserve leaves gaps, lie in the given order in one reservation. The image has no mechanism
+ * yet and its pages key 0. *failed_index, if not NULL, gets the index of the offending request. */
+int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, enum pkeys_key_mode mode,
+                    struct pkeys_image **out, size_t *failed_index);
+/* Sets the mechanism once; -EBUSY if another is set; 0 if the same. Allocates and applies keys for pkeys and pkeys-glibc (I9): -EOPNOTSUPP without
+ * keys, -ENOSPC when they run out (nothing is changed then). Verified against /proc/self/smaps. */
+int pkeys_image_set_mechanism(struct pkeys_image *image, enum pkeys_mechanism mechanism);
+enum pkeys_mechanism pkeys_image_mechanism(const struct pkeys_image *image);
+/* Unmaps everything, frees its keys after untagging. -EBUSY while a callout of a hooked mechanism is inside or a loan of it is out. */
+int pkeys_image_close(struct pkeys_image *image);
+
+struct pkeys_space {           /* a snapshot of a space's state */
+  char name[PKEYS_NAME_BYTES];
+  uintptr_t address;
+  size_t bytes, reserved_bytes;
+  int key;                     /* 0 while untagged */
+  enum pkeys_rights deny;
+  uint32_t image_id;           /* 1.. ; unique for the life of the process */
+  enum pkeys_mechanism mechanism;
+};
+size_t pkeys_image_space_count(const struct pkeys_image *image);
+int pkeys_image_space(const struct pkeys_image *image, size_t index, struct pkeys_space *out);
+uint32_t pkeys_image_id(const struct pkeys_image *image);
+/* Commit more, or give back the tail (contents lost, pages PROT_NONE). bytes: the new size. -ENOMEM past the reservation. */
+int pkeys_space_resize(struct pkeys_image *image, size_t index, size_t bytes);
+/* After a remapping behind our back: access and key applied again in one pkey_mprotect each (I9). */
+int pkeys_image_reapply(struct pkeys_image *image);
+/* 0 if every committed page shows the expected key and access in /proc/self/smaps, else -EKEYREJECTED; *where gets the first wrong address. */
+int pkeys_image_verify_tags(const struct pkeys_image *image, uintptr_t *where);
+/* A hidden, keyed area belonging to the image (snapshots live here so that foreign code cannot spoil them): same key/protection as the image. */
+int pkeys_image_hidden(struct pkeys_image *image, size_t bytes, void **out);
+int pkeys_image_hidden_release(struct pkeys_image *image, void *area);
+/* The space that contains `address` (any image, reservations included). Lock-free, async-signal-safe. False if none. */
+bool pkeys_find_space(uintptr_t address, struct pkeys_space *out);
+
+/* ---- loans --------------------------------------------------------------------------------------------------- */
+
+enum pkeys_loan_mode { PKEYS_LOAN_OUT = 0, PKEYS_LOAN_IN = 1, PKEYS_LOAN_INOUT = 2 }; /* direction as the callee sees it: 'out' = callee writes */
+struct pkeys_loan {
+  void *address;               /* where the callee may write: the END of the bytes is flush with the guard page when `flush_end` */
+  size_t bytes;
+  uint32_t id;
+};
+/* Whole pages in the lending arena, guard pages on both sides, a key of their own under pkeys (allocated with the first loan; closed in every callout that is not
+ * passed a loan). Fresh pages are zero. With image != NULL, [offset, offset+bytes) of space `index` is copied in now (mode != OUT) and copied
+ * back on release (mode != IN). -ERANGE when the range is outside the space. */
+int pkeys_lend(size_t bytes, struct pkeys_image *image, size_t space_index, size_t offset, enum pkeys_loan_mode mode,
+               bool flush_end, struct pkeys_loan *out);
+int pkeys_loan_release(uint32_t id);
+/* Whether [address, address+bytes) lies inside a live loan; its id or 0. Lock-free. */
+uint32_t pkeys_find_loan(uintptr_t address, size_t bytes);
+
+/* ---- mechanisms as the gate sees them ------------------------------------------------------------------------ */
+
+/*
+ * Called by the hooked gate on the way into and out of foreign code: closes / opens every open image whose mechanism is not
+ * done by the gate itself. Counted per process for mprotect-page and -range (first in closes, last out opens), uncounted for mprotect-naive, PKRU by
+ * glibc's pkey_set for pkeys-glibc. `lent`: this callout was passed a loan. A callback leaves and enters again.
+ * Allocation-free; takes the mechanism lock. Return 0 or negative errno of the first mprotect that failed (the image is then opened again).
+ */
+int pkeys_enter_foreign(bool lent);
+int pkeys_leave_foreign(bool lent);
+
+/*
+ * For the fault handler: a VM thread (not in a callout) faulted at `address` with SEGV_ACCERR. If that address is in a space that is closed now by a
+ * counted mprotect mechanism, waits until it is open, at most limit_ns, then opens it (an unprotected window, counted). True: retry the instruction.
+ * Async-signal-safe (futex, clock_gettime, mprotect). False: not ours.
+ */
+bool pkeys_bystander_wait(uintptr_t address, uint64_t limit_ns);
+struct pkeys_bystanders { uint64_t faults, waited_ns, windows; };
+struct pkeys_bystanders pkeys_bystanders(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
