@@ -1,0 +1,2 @@
+/** Turnkey: guarded callouts on an image that protection keys keep safe. The public surface of the package. */
+export {};
