@@ -1,0 +1,134 @@
+/**
+ * What an experiment's file exports. The name of a case is its file's name; nothing has to be registered anywhere.
+ */
+import { GUARD_MECHANISMS, closesImage, hasTrap, type CaseGroup, type Denial, type GuardMechanism, type Lane, type Mechanism } from './words.js';
+import type { Expectation } from './records.js';
+
+/** A foreign function made callable. Pointers and 64-bit integers are bigint where a number does not hold them. */
+export type ForeignFunction = (...args: unknown[]) => unknown;
+
+/** A library whose functions are called through the guard. Signatures are C prototypes, as koffi reads them. */
+export interface ForeignLibrary {
+  func(signature: string): ForeignFunction;
+}
+
+/** One space of the image. */
+export interface TrialSpace {
+  readonly name: string;
+  readonly address: bigint;
+  readonly bytes: number;
+}
+
+/** What a case may vary with. */
+export interface Setting {
+  readonly mechanism: GuardMechanism;
+  readonly lane: Lane;
+  readonly deny: Denial;
+  /** Version of the kernel that the trial runs on, e.g. 6.1. */
+  readonly kernel: string;
+}
+
+/** What a case is given in its trial's process. Everything in it is made afresh for this one trial. */
+export interface Trial extends Setting {
+  readonly seed: number;
+  /** The next number of the trial's own sequence, 0 <= n < below. Same seed, same numbers. */
+  random(below: number): number;
+  readonly spaces: readonly TrialSpace[];
+  /** @throws RangeError if there is no such space */
+  space(name: string): TrialSpace;
+  /** A function of the foreign library (native/foreign/foreign.h), called through the guard. */
+  foreign(signature: string): ForeignFunction;
+  /** Another library, loaded through the guard. */
+  library(name: string): ForeignLibrary;
+  /** An address in a space, 8-byte aligned, chosen by the seed, with at least `room` bytes after it in the space. */
+  addressIn(space: string, room?: number): bigint;
+  /** A buffer of C's own, not of the image, whose last byte is followed at once by the first byte of the image's first space. */
+  neighbour(bytes: number): { readonly address: bigint; readonly bytes: number };
+  /** Adds a line to the evidence. */
+  note(text: string): void;
+  /** Says that the host's memory `name` must still hold when the trial is over. */
+  canary(name: string, intact: () => boolean): void;
+  /** Says that foreign code has read what it should not have. */
+  disclose(): void;
+  /** Reports an errno that the foreign function answered as a negative number; other answers are kept as they are. */
+  answered(result: unknown): void;
+  /** Waits, with the event loop running. */
+  wait(ms: number): Promise<void>;
+}
+
+/** One way in which foreign code damages a VM. */
+export interface CorruptionCase {
+  readonly kind: 'corruption';
+  readonly group: CaseGroup;
+  /** What real bug it stands for, in one sentence. */
+  readonly summary: string;
+  /** Time limit of a trial in the native lane, in ms; the default is DEFAULT_TIMEOUT_MS. */
+  readonly timeoutMs?: number;
+  /** Why the case makes no sense in a setting; undefined where it does. Such a cell is a row that says so. */
+  skip?(setting: Setting): string | undefined;
+  expected(setting: Setting): Expectation;
+  /**
+   * Makes the callouts. A CalloutError is let through: it is the evidence. Returning normally means that nothing was raised.
+   */
+  run(trial: Trial): unknown;
+}
+
+/** What honest work is given. */
+export interface HonestTrial extends Trial {
+  /** A real file that is always there, of about 1 MiB at most. */
+  readonly file: { readonly name: string; readonly bytes: Buffer };
+  /** Declares a callback type by its C prototype, `int Row(void *, int)`; what it returns names the parameter's type in signatures. */
+  callback(prototype: string): string;
+  /** Reads memory that foreign code points at, by guarded, bounded copies. Types and shapes as in koffi.decode. */
+  decode(pointer: unknown, type: string, length?: number): unknown;
+  /** Adds to the bytes that are compared across mechanisms. */
+  put(bytes: Uint8Array | string): void;
+  /** Counts guarded callouts made. */
+  count(callouts: number): void;
+}
+
+/** Work that a correct library does for the VM: the bytes must not depend on the mechanism. */
+export interface HonestCase {
+  readonly kind: 'honest';
+  readonly summary: string;
+  /** Shared libraries it needs, by file name. */
+  readonly libraries: readonly string[];
+  readonly timeoutMs?: number;
+  run(trial: HonestTrial): unknown;
+}
+
+/** A cost that turnkey-bench measures: in ns outside, in instructions in the counted guest. */
+export interface CostExperiment {
+  readonly kind: 'cost';
+  readonly summary: string;
+  readonly mechanisms: readonly Mechanism[];
+  /** The experiment's name for turnkey-bench. */
+  readonly bench: string;
+}
+
+export type ExperimentModule = CorruptionCase | HonestCase | CostExperiment;
+
+/** ms in the native lane; the emulated lane multiplies it. */
+export const DEFAULT_TIMEOUT_MS = 3000;
+
+/** The expectation of a store by the callee's own instructions to a closed space. */
+export function expectStore(setting: Setting, silent = 'the store lands: nothing closes the image'): Expectation {
+  if (closesImage(setting.mechanism)) {
+    const why = setting.mechanism.startsWith('pkeys')
+      ? 'the space\'s key denies writes while the callee runs' : 'the space is read-only while the callee runs';
+    return { verdicts: ['prevented'], why };
+  }
+  return { verdicts: ['damaged'], why: silent };
+}
+
+/** The expectation of a processor exception that has nothing to do with the image. */
+export function expectTrap(setting: Setting): Expectation {
+  return hasTrap(setting.mechanism)
+    ? { verdicts: ['trapped'], why: 'the trap fails the callout; the image was not touched' }
+    : { verdicts: ['crashed'], why: 'no trap: the fault ends the process' };
+}
+
+/** Whether a name is a mechanism that callouts can be guarded with. */
+export function isGuardMechanism(name: string): name is GuardMechanism {
+  return (GUARD_MECHANISMS as readonly string[]).includes(name);
+}

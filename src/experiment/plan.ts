@@ -1,0 +1,108 @@
+/**
+ * What a run will do, decided before anything is run: which trials in which lane, and which cells cannot be had, and why. Pure.
+ */
+import type { CorruptionCase, CostExperiment, HonestCase } from './case.js';
+import type { Catalogue, Named } from './catalogue.js';
+import type { SkippedRecord } from './records.js';
+import { needsKeys, type Denial, type GuardMechanism, type Lane, type Mechanism } from './words.js';
+
+/** A lane that the run has. */
+export interface PlannedLane {
+  readonly lane: Lane;
+  readonly keys: boolean;
+  /** Why there are no keys; null where there are. */
+  readonly keysReason: string | null;
+  readonly kernel: string;
+}
+
+interface PlannedTrialBase {
+  readonly name: string;
+  readonly lane: Lane;
+  readonly mechanism: GuardMechanism;
+  readonly deny: Denial;
+  readonly seed: number;
+  readonly repeat: number;
+  readonly kernel: string;
+}
+export interface PlannedCorruption extends PlannedTrialBase {
+  readonly kind: 'corruption';
+  readonly experiment: CorruptionCase;
+}
+export interface PlannedHonest extends PlannedTrialBase {
+  readonly kind: 'honest';
+  readonly experiment: HonestCase;
+}
+export type PlannedTrial = PlannedCorruption | PlannedHonest;
+
+/** One row that turnkey-bench measures. */
+export interface PlannedCost {
+  readonly name: string;
+  readonly lane: Lane;
+  readonly mechanism: Mechanism;
+  readonly imageBytes: number;
+}
+
+export interface Plan {
+  readonly trials: readonly PlannedTrial[];
+  readonly costs: readonly PlannedCost[];
+  readonly skipped: readonly SkippedRecord[];
+}
+
+export interface PlanOptions {
+  readonly lanes: readonly PlannedLane[];
+  readonly mechanisms: readonly GuardMechanism[];
+  readonly seed: number;
+  readonly repeat: number;
+  readonly quick: boolean;
+  /** Image sizes of the cost experiments, bytes. */
+  readonly imageSizes: readonly number[];
+  readonly deny?: Denial;
+  /** Only these experiments; all where missing. */
+  readonly only?: (family: 'corruption' | 'honest' | 'cost', name: string) => boolean;
+}
+
+/** A deterministic number from a seed and a name, below 2^31: FNV-1a. A cell's seed does not depend on what else is run. */
+export function deriveSeed(seed: number, name: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(`${seed}/${name}`)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash & 0x7fffffff;
+}
+
+/** Makes the plan. */
+export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
+  const trials: PlannedTrial[] = [];
+  const costs: PlannedCost[] = [];
+  const skipped: SkippedRecord[] = [];
+  const deny = options.deny ?? 'write';
+  const wanted = <T>(family: 'corruption' | 'honest' | 'cost', list: readonly Named<T>[]): readonly Named<T>[] =>
+    list.filter(({ name }) => options.only?.(family, name) ?? true);
+  for (const planned of options.lanes) {
+    const { lane, kernel } = planned;
+    const noKeys = (mechanism: Mechanism): string | undefined =>
+      needsKeys(mechanism) && !planned.keys ? planned.keysReason ?? 'this lane has no protection keys' : undefined;
+    for (const mechanism of options.mechanisms) {
+      for (const { name, experiment } of wanted('corruption', catalogue.corruption)) {
+        const reason = noKeys(mechanism) ?? experiment.skip?.({ mechanism, lane, deny, kernel });
+        if (reason !== undefined) skipped.push({ kind: 'skipped', of: 'corruption', name, mechanism, lane, reason });
+        else for (let repeat = 0; repeat < options.repeat; repeat++) {
+          // The seed belongs to the case and repetition: every mechanism meets the same damage.
+          trials.push({ kind: 'corruption', name, lane, mechanism, deny, seed: deriveSeed(options.seed, `${name}/${repeat}`), repeat, kernel, experiment });
+        }
+      }
+      for (const { name, experiment } of wanted('honest', catalogue.honest)) {
+        const reason = noKeys(mechanism);
+        if (reason !== undefined) skipped.push({ kind: 'skipped', of: 'honest', name, mechanism, lane, reason });
+        else trials.push({ kind: 'honest', name, lane, mechanism, deny, seed: deriveSeed(options.seed, name), repeat: 0, kernel, experiment });
+      }
+    }
+    for (const { name, experiment } of wanted<CostExperiment>('cost', catalogue.cost)) {
+      for (const mechanism of experiment.mechanisms) {
+        if (!(options.mechanisms as readonly Mechanism[]).includes(mechanism)) continue;
+        const reason = noKeys(mechanism);
+        if (reason !== undefined) skipped.push({ kind: 'skipped', of: 'cost', name, mechanism, lane, reason });
+        else for (const imageBytes of options.imageSizes) costs.push({ name, lane, mechanism, imageBytes });
+      }
+    }
+  }
+  return { trials, costs, skipped };
+}

@@ -1,0 +1,211 @@
+/**
+ * What a run writes down. One JSON document per run, `run.json`, whose shape `schema.ts` checks on write and on read.
+ * Addresses are strings of the form 0x1234: JSON has no 64-bit integers.
+ */
+import type { CaseGroup, Denial, Lane, Mechanism, Verdict } from './words.js';
+
+/** The version of run.json that this program writes, and the only one that it reads. */
+export const SCHEMA_VERSION = 1;
+
+/** A whole run. */
+export interface Run {
+  readonly schemaVersion: typeof SCHEMA_VERSION;
+  readonly context: Context;
+  readonly records: readonly RunRecord[];
+}
+
+/** What the run was made on and with. */
+export interface Context {
+  /** ISO 8601, UTC. */
+  readonly started: string;
+  readonly finished: string;
+  /** The project's commit, with `+` when files differed from it; null outside a repository. */
+  readonly commit: string | null;
+  readonly seed: number;
+  readonly quick: boolean;
+  readonly host: HostContext;
+  readonly lanes: readonly LaneContext[];
+  readonly versions: { readonly [name: string]: string };
+  /** The VM image file of --image, by base name, size and SHA-256; null for the synthetic image. */
+  readonly imageFile: { readonly name: string; readonly bytes: number; readonly sha256: string } | null;
+  /** Set when this run holds one shard of a campaign. */
+  readonly shard?: { readonly index: number; readonly count: number };
+}
+
+export interface HostContext {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly kernel: string;
+  readonly system: string;
+  /** The CPU shows pku and ospke. */
+  readonly keys: boolean;
+  readonly virtualised: boolean;
+}
+
+/** One lane of the run. */
+export interface LaneContext {
+  readonly lane: Lane;
+  readonly keys: boolean;
+  /** Why there are no keys in this lane; null where there are. */
+  readonly keysReason: string | null;
+  readonly cpu: string;
+  readonly kernel: string;
+  /** Lane-specific facts: QEMU's version, the guest's processors, the result of the conformance job. */
+  readonly details: { readonly [name: string]: string };
+}
+
+export type RunRecord = CorruptionRecord | HonestRecord | CostRecord | SkippedRecord;
+
+/** One cell of the corruption matrix. */
+export interface CorruptionRecord {
+  readonly kind: 'corruption';
+  readonly case: string;
+  readonly group: CaseGroup;
+  readonly mechanism: Mechanism;
+  readonly lane: Lane;
+  readonly deny: Denial;
+  readonly expected: Expectation;
+  readonly verdict: Verdict;
+  /** For `damaged`: whether a fault was raised as well. */
+  readonly announced?: boolean;
+  /** The verdict is not among the expected ones. */
+  readonly surprise: boolean;
+  /** Repetitions gave different verdicts; `verdict` is the first one's. */
+  readonly unstable: boolean;
+  /** The verdict of each repetition. */
+  readonly repetitions: readonly Verdict[];
+  readonly seed: number;
+  readonly evidence: Evidence;
+}
+
+/** What was expected of a case, and why. */
+export interface Expectation {
+  readonly verdicts: readonly Verdict[];
+  readonly why: string;
+}
+
+/** What the verdict rests on. */
+export interface Evidence {
+  /** One sentence: how the verdict follows. */
+  readonly because: string;
+  /** Conditions of I10 that did not hold, where a fault was raised. */
+  readonly missing: readonly string[];
+  readonly fault: FaultEvidence | null;
+  /** What the foreign function, or the kernel through it, answered. */
+  readonly answer: string | null;
+  /** Errno name answered instead of a write, e.g. EFAULT. */
+  readonly errno: string | null;
+  readonly diff: DiffEvidence | null;
+  readonly canaries: readonly CanaryEvidence[];
+  readonly aftermath: readonly AftermathStep[];
+  readonly process: ProcessEvidence;
+  readonly notes: readonly string[];
+}
+
+/** A fault as the CalloutError told it. */
+export interface FaultEvidence {
+  readonly signal: string;
+  readonly siCode: number;
+  readonly siCodeName: string;
+  readonly address: string;
+  readonly access: 'read' | 'write' | 'execute' | 'unknown';
+  readonly pkey: number | null;
+  /** The space that holds the address, and that space's key; null outside the image. */
+  readonly space: string | null;
+  readonly spaceKey: number | null;
+  readonly pc: string;
+  /** The module that holds the pc by /proc/self/maps; null if none does. */
+  readonly pcModule: string | null;
+  readonly symbol: string | null;
+  readonly phase: 'load' | 'call' | 'decode';
+  /** What the error itself said of the image. */
+  readonly image: string;
+}
+
+/** The image against its snapshot. */
+export interface DiffEvidence {
+  readonly changedBytes: number;
+  /** The first ranges, at most eight. */
+  readonly ranges: readonly { readonly space: string; readonly offset: number; readonly bytes: number }[];
+  /** What image.verify() said; null if it was not asked. */
+  readonly heap: string | null;
+}
+
+export interface CanaryEvidence {
+  readonly name: string;
+  readonly intact: boolean;
+}
+
+export interface AftermathStep {
+  readonly step: string;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+/** How the trial's process ended, from the tracing runner. */
+export interface ProcessEvidence {
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly timedOut: boolean;
+  /** How far the trial had come by its own words. */
+  readonly stage: 'start' | 'set up' | 'called' | 'finished';
+  readonly imageAtDeath: 'equal' | 'differs' | 'unreadable' | 'unknown';
+  readonly changedBytesAtDeath: number;
+  readonly firstChangeAtDeath: { readonly space: string; readonly offset: number } | null;
+  readonly lastSignal: LastSignal | null;
+  /** The last lines of standard error, where the process died. */
+  readonly stderr: string;
+}
+
+export interface LastSignal {
+  readonly signal: string;
+  readonly siCode: number;
+  readonly address?: string;
+  readonly pkey?: number;
+  readonly mainThread: boolean;
+}
+
+/** Honest work: does it give the same bytes? */
+export interface HonestRecord {
+  readonly kind: 'honest';
+  readonly case: string;
+  readonly mechanism: Mechanism;
+  readonly lane: Lane;
+  /** `same`: the bytes of mechanism `none` in the same run; `reference`: this is that one. */
+  readonly outcome: 'reference' | 'same' | 'differs' | 'failed';
+  readonly sha256: string | null;
+  readonly bytes: number | null;
+  /** Guarded callouts made. */
+  readonly callouts: number | null;
+  /** The image was equal to its snapshot afterwards. */
+  readonly imageEqual: boolean | null;
+  /** Why it failed or differed; empty otherwise. */
+  readonly detail: string;
+}
+
+/** One measured cost. Native lane: unit ns. Emulated lane: unit instructions. Never one for the other. */
+export interface CostRecord {
+  readonly kind: 'cost';
+  readonly experiment: string;
+  readonly mechanism: Mechanism;
+  readonly lane: Lane;
+  readonly parameters: { readonly [name: string]: number | string | boolean };
+  readonly unit: 'ns' | 'instructions';
+  /** Cost of one operation, one entry per batch; the empty loop is already subtracted. */
+  readonly samples: readonly number[];
+  readonly median: number;
+  /** Events in one operation, where known from the code path. */
+  readonly counts?: { readonly wrpkru: number; readonly rdpkru: number; readonly syscalls: number; readonly faults: number };
+  readonly warnings?: readonly string[];
+}
+
+/** Something that could not be tried, and why. */
+export interface SkippedRecord {
+  readonly kind: 'skipped';
+  readonly of: 'corruption' | 'honest' | 'cost';
+  readonly name: string;
+  readonly mechanism: Mechanism;
+  readonly lane: Lane;
+  readonly reason: string;
+}

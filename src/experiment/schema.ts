@@ -1,0 +1,148 @@
+/**
+ * The JSON schema of run.json, and the check made with it on every write and every read.
+ * https://json-schema.org/draft-07; checked by ajv in strict mode.
+ */
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import { RunFormatError } from './errors.js';
+import { SCHEMA_VERSION, type Run } from './records.js';
+import { CASE_GROUPS, DENIALS, LANES, MECHANISMS, VERDICTS } from './words.js';
+
+type Schema = { readonly [keyword: string]: unknown };
+
+const text: Schema = { type: 'string' };
+const number: Schema = { type: 'number' };
+const natural: Schema = { type: 'integer', minimum: 0 };
+const flag: Schema = { type: 'boolean' };
+const hex: Schema = { type: 'string', pattern: '^0x[0-9a-f]+$' };
+const list = (items: Schema): Schema => ({ type: 'array', items });
+const oneOf = (words: readonly string[]): Schema => ({ enum: words });
+const orNull = (schema: Schema): Schema => ({ anyOf: [schema, { type: 'null' }] });
+const map = (values: Schema): Schema => ({ type: 'object', additionalProperties: values });
+
+/** A closed object; fields whose name ends in ? may be missing. */
+function shape(fields: { readonly [name: string]: Schema }): Schema {
+  const properties: { [name: string]: Schema } = {};
+  const required: string[] = [];
+  for (const [name, schema] of Object.entries(fields)) {
+    const bare = name.replace(/\?$/, '');
+    properties[bare] = schema;
+    if (bare === name) required.push(name);
+  }
+  return { type: 'object', properties, required, additionalProperties: false };
+}
+
+const mechanism = oneOf(MECHANISMS);
+const lane = oneOf(LANES);
+const verdict = oneOf(VERDICTS);
+
+const evidence = shape({
+  because: text,
+  missing: list(text),
+  fault: orNull(shape({
+    signal: text, siCode: { type: 'integer' }, siCodeName: text, address: hex, access: oneOf(['read', 'write', 'execute', 'unknown']),
+    pkey: orNull(natural), space: orNull(text), spaceKey: orNull(natural), pc: hex, pcModule: orNull(text), symbol: orNull(text),
+    phase: oneOf(['load', 'call', 'decode']), image: text,
+  })),
+  answer: orNull(text),
+  errno: orNull(text),
+  diff: orNull(shape({
+    changedBytes: natural,
+    ranges: list(shape({ space: text, offset: natural, bytes: natural })),
+    heap: orNull(text),
+  })),
+  canaries: list(shape({ name: text, intact: flag })),
+  aftermath: list(shape({ step: text, ok: flag, detail: text })),
+  process: shape({
+    exitCode: orNull({ type: 'integer' }), signal: orNull(text), timedOut: flag, stage: oneOf(['start', 'set up', 'called', 'finished']),
+    imageAtDeath: oneOf(['equal', 'differs', 'unreadable', 'unknown']), changedBytesAtDeath: natural,
+    firstChangeAtDeath: orNull(shape({ space: text, offset: natural })),
+    lastSignal: orNull(shape({ signal: text, siCode: { type: 'integer' }, 'address?': hex, 'pkey?': natural, mainThread: flag })),
+    stderr: text,
+  }),
+  notes: list(text),
+});
+
+const corruption = shape({
+  kind: { const: 'corruption' }, case: text, group: oneOf(CASE_GROUPS), mechanism, lane, deny: oneOf(DENIALS),
+  expected: shape({ verdicts: list(verdict), why: text }),
+  verdict, 'announced?': flag, surprise: flag, unstable: flag, repetitions: { ...list(verdict), minItems: 1 }, seed: natural, evidence,
+});
+
+const honest = shape({
+  kind: { const: 'honest' }, case: text, mechanism, lane, outcome: oneOf(['reference', 'same', 'differs', 'failed']),
+  sha256: orNull({ type: 'string', pattern: '^[0-9a-f]{64}$' }), bytes: orNull(natural), callouts: orNull(natural), imageEqual: orNull(flag), detail: text,
+});
+
+/** The units are tied to the lanes here: a time from the emulated lane does not pass. */
+const cost: Schema = {
+  ...shape({
+    kind: { const: 'cost' }, experiment: text, mechanism, lane, parameters: map({ type: ['number', 'string', 'boolean'] }),
+    unit: oneOf(['ns', 'instructions']), samples: { ...list(number), minItems: 1 }, median: number,
+    'counts?': shape({ wrpkru: natural, rdpkru: natural, syscalls: natural, faults: natural }), 'warnings?': list(text),
+  }),
+  if: { type: 'object', properties: { lane: { const: 'emulated' } } },
+  then: { type: 'object', properties: { unit: { const: 'instructions' } } },
+  else: { type: 'object', properties: { unit: { const: 'ns' } } },
+};
+
+const skipped = shape({
+  kind: { const: 'skipped' }, of: oneOf(['corruption', 'honest', 'cost']), name: text, mechanism, lane, reason: { type: 'string', minLength: 1 },
+});
+
+/** The schema of one record, by kind: messages then name the kind's own fields. */
+const RECORD_SCHEMAS = { corruption, honest, cost, skipped } as const;
+
+/** The schema of run.json. */
+export const RUN_SCHEMA: Schema = {
+  $schema: 'http://json-schema.org/draft-07/schema#',
+  title: 'Turnkey run',
+  ...shape({
+    schemaVersion: { const: SCHEMA_VERSION },
+    context: shape({
+      started: text, finished: text, commit: orNull(text), seed: natural, quick: flag,
+      host: shape({ cpu: text, cores: natural, memoryBytes: natural, kernel: text, system: text, keys: flag, virtualised: flag }),
+      lanes: list(shape({ lane, keys: flag, keysReason: orNull(text), cpu: text, kernel: text, details: map(text) })),
+      versions: map(text),
+      imageFile: orNull(shape({ name: text, bytes: natural, sha256: text })),
+      'shard?': shape({ index: natural, count: natural }),
+    }),
+    records: list({
+      type: 'object',
+      discriminator: { propertyName: 'kind' },
+      required: ['kind'],
+      oneOf: Object.values(RECORD_SCHEMAS),
+    }),
+  }),
+};
+
+let compiled: ValidateFunction | undefined;
+
+function validator(): ValidateFunction {
+  compiled ??= new Ajv({ allErrors: false, strict: true, strictTypes: false, strictRequired: false, discriminator: true }).compile(RUN_SCHEMA);
+  return compiled;
+}
+
+function describe(error: ErrorObject | undefined): string {
+  if (error === undefined) return 'it does not match the schema';
+  const where = error.instancePath === '' ? 'the document' : error.instancePath;
+  return `${where} ${error.message ?? 'is wrong'}${error.keyword === 'additionalProperties' ? ` (${String(error.params['additionalProperty'])})` : ''}`;
+}
+
+/**
+ * Checks a parsed run.json.
+ * @param value what JSON.parse gave
+ * @param name of the file, for messages
+ * @throws RunFormatError on another schemaVersion, or where the schema does not hold
+ */
+export function checkRun(value: unknown, name: string): Run {
+  if (typeof value !== 'object' || value === null || !('schemaVersion' in value)) {
+    throw new RunFormatError(`${name} is not a Turnkey run: it has no schemaVersion`);
+  }
+  if (value.schemaVersion !== SCHEMA_VERSION) {
+    throw new RunFormatError(
+      `${name} has schemaVersion ${JSON.stringify(value.schemaVersion)}; this version of Turnkey reads ${SCHEMA_VERSION} only`);
+  }
+  const validate = validator();
+  if (!validate(value)) throw new RunFormatError(`${name} is not a valid run: ${describe(validate.errors?.[0])}`);
+  return value as unknown as Run;
+}
