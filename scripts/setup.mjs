@@ -1,0 +1,364 @@
+// Finds what a fresh machine lacks, says what it will install, installs it, and builds what has changed.
+// Plain JavaScript without dependencies: it runs before npm packages are there. Run alone, it sets up and stops.
+//
+// TURNKEY_NO_INSTALL=1  nothing is installed or fetched; what is missing is an error that names it
+// TURNKEY_CACHE=DIR     where kernels and initramfs files are kept (else XDG_CACHE_HOME/turnkey or ~/.cache/turnkey)
+// TURNKEY_KERNEL=FILE   the guest's kernel; none is fetched then
+// TURNKEY_NO_EMULATED=1 the emulated lane is not set up (its tests and measurements are skipped, and say so)
+
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, dirname, join, relative } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+/** The project's folder. */
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Something that the user can do something about: printed without a stack. */
+export class SetupError extends Error {}
+
+/** Prints an error the way it deserves and ends with exit code 1. */
+export function fail(error) {
+  process.stderr.write(`${error instanceof SetupError ? `turnkey: ${error.message}` : error.stack}\n`);
+  process.exit(1);
+}
+
+function say(text) {
+  process.stdout.write(`turnkey: ${text}\n`);
+}
+
+/** The cache folder; src/machine/locate.ts finds the same. */
+export function cacheFolder() {
+  if (process.env.TURNKEY_CACHE) return process.env.TURNKEY_CACHE;
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'turnkey');
+}
+
+/** True where this CPU has keys and the kernel uses them: then nothing needs to be emulated. */
+export function hostHasKeys() {
+  const flags = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? [];
+  return flags.includes('pku') && flags.includes('ospke');
+}
+
+const mayInstall = () => !process.env.TURNKEY_NO_INSTALL || process.env.TURNKEY_NO_INSTALL === '0';
+const isRoot = () => process.getuid?.() === 0;
+
+function onPath(name) {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
+    try {
+      const path = join(folder, name);
+      accessSync(path, constants.X_OK);
+      return statSync(path).isFile();
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Runs a command with its output shown; throws SetupError where it fails. */
+function run(command, args, options = {}) {
+  const { status, signal, error } = spawnSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'], cwd: root, ...options });
+  if (error) throw new SetupError(`${command} could not be run: ${error.message}`);
+  if (status !== 0) throw new SetupError(`\`${command} ${args.join(' ')}\` failed (${signal ?? `exit code ${status}`})`);
+}
+
+/** Runs a command quietly; its output is shown only where it fails. */
+function runQuietly(command, args, options = {}) {
+  const { status, signal, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, ...options });
+  if (error) throw new SetupError(`${command} could not be run: ${error.message}`);
+  if (status !== 0) {
+    process.stdout.write(stdout ?? '');
+    process.stderr.write(stderr ?? '');
+    throw new SetupError(`\`${command} ${args.join(' ')}\` failed (${signal ?? `exit code ${status}`})`);
+  }
+  return stdout;
+}
+
+/** A command's output, or '' where it fails. */
+function output(command, args, options = {}) {
+  const { status, stdout } = spawnSync(command, args, { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' }, ...options });
+  return status === 0 ? stdout : '';
+}
+
+// ---- what is missing ------------------------------------------------------------------------------------------------
+
+function libraryKnown(name) {
+  const ldconfig = ['/sbin/ldconfig', '/usr/sbin/ldconfig'].find(existsSync) ?? 'ldconfig';
+  return output(ldconfig, ['-p']).includes(`${name} (`);
+}
+
+/** Debian packages that are missing, each with what it is for. */
+function missingPackages(emulated) {
+  const wanted = [
+    { package: 'gcc', why: 'a C compiler', there: () => onPath('gcc') || onPath('cc') },
+    { package: 'g++', why: 'a C++ compiler', there: () => onPath('g++') || onPath('c++') },
+    { package: 'libc6-dev', why: 'C headers', there: () => existsSync('/usr/include/stdio.h') },
+    { package: 'make', why: 'make', there: () => onPath('make') },
+    { package: 'cmake', why: 'CMake', there: () => onPath('cmake') },
+    { package: 'zlib1g', why: 'libz.so.1, called in experiments', there: () => libraryKnown('libz.so.1') },
+    { package: 'libsqlite3-0', why: 'libsqlite3.so.0, called in experiments', there: () => libraryKnown('libsqlite3.so.0') },
+  ];
+  if (emulated) {
+    wanted.push({ package: 'qemu-system-x86', why: 'emulates a CPU with protection keys, which this one lacks', there: () => onPath('qemu-system-x86_64') || Boolean(process.env.TURNKEY_QEMU) });
+  }
+  return wanted.filter(({ there }) => !there());
+}
+
+/** Kernel packages that lead to a bootable image, best first. */
+const KERNEL_PACKAGES = ['linux-image-cloud-amd64', 'linux-image-amd64', 'linux-image-virtual', 'linux-image-generic'];
+
+function fetched() {
+  try {
+    return JSON.parse(readFileSync(join(cacheFolder(), 'machine.json'), 'utf8'));
+  } catch {
+    return {};
+  }
+}
+
+function readable(path) {
+  try {
+    accessSync(path, constants.R_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+function kernelThere() {
+  if (process.env.TURNKEY_KERNEL) {
+    if (!readable(process.env.TURNKEY_KERNEL)) throw new SetupError(`TURNKEY_KERNEL names ${process.env.TURNKEY_KERNEL}, which cannot be read`);
+    return true;
+  }
+  return readable(fetched().kernel ?? '');
+}
+
+function busyboxThere() {
+  return readable(fetched().busybox ?? '') || ['/bin/busybox', '/usr/bin/busybox'].some(readable);
+}
+
+/** Are the installed npm packages those of package-lock.json? */
+function npmPackagesThere() {
+  try {
+    const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
+    const have = JSON.parse(readFileSync(join(root, 'node_modules', '.package-lock.json'), 'utf8')).packages;
+    return Object.entries(wanted).every(([path, { version, optional }]) => path === '' || (have[path] === undefined ? optional === true : have[path].version === version));
+  } catch {
+    return false;
+  }
+}
+
+// ---- apt ------------------------------------------------------------------------------------------------------------
+
+let aptUpdated = false;
+
+/** Does apt know a version of this package that it could fetch? */
+function aptKnows(name) {
+  return /Candidate: (?!\(none\))\S/.test(output('apt-cache', ['policy', name]));
+}
+
+/** Brings apt's lists up to date, at most once, and only where a package is not known. */
+function aptUpdate() {
+  if (aptUpdated) return;
+  aptUpdated = true;
+  if (isRoot()) runQuietly('apt-get', ['update', '-qq']);
+}
+
+function aptInstall(packages) {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const args = ['install', '-y', '-qq', '--no-install-recommends', ...packages];
+  if (!packages.every(aptKnows)) aptUpdate();
+  const first = spawnSync('apt-get', args, { encoding: 'utf8', env, maxBuffer: 1 << 28 });
+  if (first.status === 0) return;
+  if (aptUpdated) {
+    process.stderr.write(`${first.stdout ?? ''}${first.stderr ?? ''}`);
+    throw new SetupError(`apt-get could not install ${packages.join(' ')}`);
+  }
+  aptUpdate(); // the lists may be older than the archive
+  runQuietly('apt-get', args, { env });
+}
+
+/** Fetches a package into `folder` and unpacks it there, without installing it. */
+function aptUnpack(name, folder) {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const fetch = () => spawnSync('apt-get', ['download', '-qq', name], { cwd: folder, encoding: 'utf8' });
+  if (!aptKnows(name)) aptUpdate();
+  let result = fetch();
+  if (result.status !== 0 && isRoot() && !aptUpdated) {
+    aptUpdate();
+    result = fetch();
+  }
+  const archive = readdirSync(folder).find((file) => file.endsWith('.deb'));
+  if (result.status !== 0 || archive === undefined) throw new SetupError(`apt-get could not download ${name}: ${(result.stderr || result.error?.message || '').trim()}${isRoot() ? '' : '\n  its lists may be missing or old: sudo apt-get update'}`);
+  runQuietly('dpkg', ['-x', archive, '.'], { cwd: folder });
+  rmSync(join(folder, archive));
+}
+
+/** The concrete kernel package, e.g. linux-image-6.1.0-56-cloud-amd64. */
+function concreteKernelPackage() {
+  const find = () => {
+    for (const meta of KERNEL_PACKAGES) {
+      const concrete = /Depends: (linux-image-\S*\d\S*)/.exec(output('apt-cache', ['depends', '--important', meta]))?.[1];
+      if (concrete !== undefined && aptKnows(concrete)) return concrete;
+    }
+    return undefined;
+  };
+  let found = find();
+  if (found === undefined) {
+    aptUpdate();
+    found = find();
+  }
+  if (found === undefined) throw new SetupError(`apt knows none of ${KERNEL_PACKAGES.join(', ')}${isRoot() ? '' : '; its lists may be missing: sudo apt-get update'}. Or name a kernel: TURNKEY_KERNEL=FILE`);
+  return found;
+}
+
+function remember(what) {
+  const path = join(cacheFolder(), 'machine.json');
+  writeFileSync(`${path}.${process.pid}`, `${JSON.stringify({ ...fetched(), ...what }, null, 2)}\n`);
+  renameSync(`${path}.${process.pid}`, path);
+}
+
+function fetchKernel() {
+  const name = concreteKernelPackage();
+  const folder = join(cacheFolder(), 'kernel', name);
+  const find = () => (existsSync(join(folder, 'boot')) ? readdirSync(join(folder, 'boot')).find((file) => file.startsWith('vmlinuz')) : undefined);
+  if (find() === undefined) {
+    say(`fetching the guest kernel ${name}`);
+    const partial = `${folder}.${process.pid}.partial`;
+    try {
+      aptUnpack(name, partial);
+      for (const left of ['lib', 'usr']) rmSync(join(partial, left), { recursive: true, force: true }); // modules are not used
+      rmSync(folder, { recursive: true, force: true });
+      renameSync(partial, folder);
+    } finally {
+      rmSync(partial, { recursive: true, force: true });
+    }
+  }
+  const image = find();
+  if (image === undefined) throw new SetupError(`${name} holds no boot/vmlinuz*`);
+  remember({ kernel: join(folder, 'boot', image), kernelPackage: name });
+}
+
+function fetchBusybox() {
+  const folder = join(cacheFolder(), 'busybox');
+  say('fetching busybox-static for the guest');
+  aptUnpack('busybox-static', folder);
+  const path = [join(folder, 'bin', 'busybox'), join(folder, 'usr', 'bin', 'busybox')].find(readable);
+  if (path === undefined) throw new SetupError('busybox-static holds no busybox');
+  remember({ busybox: path });
+}
+
+/**
+ * Makes sure of everything that is needed to build and run; says what it will install before it does.
+ * Throws SetupError with the one command to run where this user may not install, or with what is missing under TURNKEY_NO_INSTALL=1.
+ */
+export function ensurePrerequisites({ emulated = emulatedWanted() } = {}) {
+  const [major = 0] = process.versions.node.split('.').map(Number);
+  if (process.platform !== 'linux' || process.arch !== 'x64') throw new SetupError(`this runs on Linux on x86-64 only, not on ${process.platform} on ${process.arch}`);
+  if (major < 20) throw new SetupError(`Node ${process.versions.node} is too old: 20 or later is needed`);
+
+  const packages = missingPackages(emulated);
+  const npmMissing = !npmPackagesThere();
+  const kernelMissing = emulated && !kernelThere();
+  const busyboxMissing = emulated && !busyboxThere();
+  const plan = [
+    ...packages.map(({ package: name, why }) => `Debian package ${name}: ${why}`),
+    ...(npmMissing ? ['npm packages of package-lock.json, into node_modules'] : []),
+    ...(kernelMissing ? [`a guest kernel, unpacked into ${cacheFolder()}, not installed`] : []),
+    ...(busyboxMissing ? [`busybox-static, unpacked into ${cacheFolder()}, not installed`] : []),
+  ];
+  if (plan.length === 0) return;
+  if (!mayInstall()) throw new SetupError(`TURNKEY_NO_INSTALL is set, and this is missing:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
+  const names = packages.map(({ package: name }) => name);
+  if (names.length > 0 && !isRoot()) {
+    throw new SetupError(
+      `these Debian packages are missing:\n${packages.map(({ package: name, why }) => `  - ${name}: ${why}`).join('\n')}\nrun this once, then try again:\n  sudo sh -c 'apt-get update && apt-get install -y --no-install-recommends ${names.join(' ')}'`,
+    );
+  }
+  if ((names.length > 0 || kernelMissing || busyboxMissing) && !onPath('apt-get')) throw new SetupError(`this is missing, and there is no apt-get to get it with:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
+  say(`this is missing and will be installed now:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
+  if (names.length > 0) aptInstall(names);
+  if (npmMissing) runQuietly('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  if (kernelMissing || busyboxMissing) mkdirSync(cacheFolder(), { recursive: true });
+  if (kernelMissing) fetchKernel();
+  if (busyboxMissing) fetchBusybox();
+}
+
+/** Is the emulated lane wanted here? */
+export function emulatedWanted() {
+  if (process.env.TURNKEY_NO_EMULATED && process.env.TURNKEY_NO_EMULATED !== '0') return false;
+  return !hostHasKeys() || process.env.TURNKEY_REQUIRE_EMULATED === '1';
+}
+
+// ---- building -------------------------------------------------------------------------------------------------------
+
+function filesBelow(path) {
+  const full = join(root, path);
+  if (!existsSync(full)) return [];
+  if (statSync(full).isFile()) return [full];
+  return readdirSync(full, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1)).flatMap((entry) => filesBelow(join(path, entry.name)));
+}
+
+/** A digest of the names and contents of these files and folders. */
+function digest(paths, more = '') {
+  const hash = createHash('sha256').update(more);
+  for (const file of paths.flatMap(filesBelow)) hash.update(`${relative(root, file)}\0`).update(readFileSync(file)).update('\0');
+  return hash.digest('hex');
+}
+
+/** Runs `build` unless the stamp says that it was run for the same sources. */
+function unlessBuilt(stamp, wanted, what, build) {
+  const path = join(root, stamp);
+  if (existsSync(path) && readFileSync(path, 'utf8') === wanted) return;
+  rmSync(path, { force: true });
+  say(`building ${what}`);
+  const started = Date.now();
+  build();
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, wanted);
+  say(`built ${what} in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+}
+
+const NATIVE_SOURCES = ['CMakeLists.txt', 'native', 'package-lock.json'];
+
+/** Builds the addon, the libraries and the guest's programs where their sources have changed. */
+export function buildNative() {
+  unlessBuilt('build/.turnkey-stamp', digest(NATIVE_SOURCES, process.execPath), 'the native parts (cmake-js)', () => {
+    runQuietly(process.execPath, [join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js'), 'build', '--log-level', 'warn', '--parallel', '2']);
+  });
+}
+
+/** Builds the TypeScript parts where they have changed. What was compiled before goes: no test outlives its source. */
+export function buildTypeScript() {
+  unlessBuilt('dist/.turnkey-stamp', digest(['tsconfig.json', 'package-lock.json', 'src', 'experiments', 'test']), 'the TypeScript parts', () => {
+    rmSync(join(root, 'dist'), { recursive: true, force: true });
+    runQuietly(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json']);
+  });
+}
+
+/** Builds the C layers and their tests without Node, by plain CMake. Returns the build folder. */
+export function buildNativeTests() {
+  const folder = join(root, 'build-c');
+  unlessBuilt('build-c/.turnkey-stamp', digest(NATIVE_SOURCES), 'the C layers and their tests (CMake)', () => {
+    runQuietly('cmake', ['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release']);
+    runQuietly('cmake', ['--build', folder, '-j', '2']);
+  });
+  return folder;
+}
+
+/** Everything that `npm start` needs. */
+export function setUp() {
+  ensurePrerequisites();
+  buildNative();
+  buildTypeScript();
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  try {
+    setUp();
+    say('set up');
+  } catch (error) {
+    fail(error);
+  }
+}

@@ -1,0 +1,5 @@
+// The emulated machine's public face.
+export { type EmulatedOptions, emulatedCommand } from './emulated-command.js';
+export { MachineError, type MachineErrorCode } from './errors.js';
+export { cacheFolder, findKernel, findQemu, projectRoot } from './locate.js';
+export { hostHasKeys, type Job, type JobFile, type JobResult, Machine, type MachineInfo, type MachineMode, type MachineOptions } from './machine.js';

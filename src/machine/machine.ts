@@ -1,0 +1,454 @@
+// The emulated machine: a Linux kernel under QEMU, whose CPU has protection keys whatever this machine's has. One boot serves
+// many jobs, as many at once as it has processors. It is believed only after the conformance program has passed in it.
+
+import { execFileSync } from 'node:child_process';
+import { constants } from 'node:os';
+import { readFileSync } from 'node:fs';
+import { delimiter, dirname } from 'node:path';
+
+import { MachineError } from './errors.js';
+import { Guest, type GuestOptions, type Hello, type MachineMode } from './guest.js';
+import { initramfs } from './initramfs.js';
+import { findKernel, findQemu, projectRoot } from './locate.js';
+import { encodeRun, type Frame, FrameType } from './protocol.js';
+
+export type { MachineMode } from './guest.js';
+
+/** How to boot; every field has a default. */
+export interface MachineOptions {
+  /** A bzImage; default: TURNKEY_KERNEL, what the set-up fetched, the newest in /boot. */
+  readonly kernel?: string;
+  /** Default 'behaviour'. 'counting' has one processor and a clock that counts instructions. */
+  readonly mode?: MachineMode;
+  /** Processors, and jobs at once; default 2, in counting mode always 1. */
+  readonly processors?: number;
+  /** Default 2048. */
+  readonly memoryMiB?: number;
+  /** Files, folders and names of shared libraries to take along, at their own absolute paths. */
+  readonly extraFiles?: readonly string[];
+  /** npm packages to take along besides those that the product needs at run time. */
+  readonly extraPackages?: readonly string[];
+  /** The Node binary to take along; default: the one that runs this. */
+  readonly node?: string;
+  /** QEMU's CPU; default `max,-cx16`. */
+  readonly cpu?: string;
+  /** False boots a guest that nothing vouches for. Default true. */
+  readonly conformance?: boolean;
+  /** Console lines and what happens to the guest. */
+  readonly onLog?: (line: string) => void;
+}
+
+/** A file to be written in the guest before a job starts. */
+export interface JobFile {
+  /** Absolute path in the guest. */
+  readonly path: string;
+  readonly content: Uint8Array | string;
+  /** Default 0o644. */
+  readonly mode?: number;
+}
+
+/** A command to be run in the guest. */
+export interface Job {
+  /** Program (found on PATH in the guest; `node` is there) and arguments. */
+  readonly command: readonly string[];
+  /** Default: the project's folder, which has the same path as outside. */
+  readonly cwd?: string;
+  /** Added to the guest's own: PATH, HOME, TMPDIR, LANG, TURNKEY_LANE=emulated. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly files?: readonly JobFile[];
+  /** Default: no input. A stream is read once: a second attempt gets no input. */
+  readonly stdin?: Uint8Array | string | AsyncIterable<Uint8Array | string>;
+  /** Host time; then everything that the job started is killed. */
+  readonly timeoutMs: number;
+  /** Called as output comes in. After `onRetry` it begins again. */
+  readonly onStdout?: (bytes: Buffer) => void;
+  readonly onStderr?: (bytes: Buffer) => void;
+  /** The guest was lost under this job, which is about to be run again. */
+  readonly onRetry?: (reason: string) => void;
+}
+
+/** How a job ended. */
+export interface JobResult {
+  /** Null where a signal ended it, it could not start, or the guest was lost. */
+  readonly exitCode: number | null;
+  /** Name of the signal that ended it, e.g. 'SIGSEGV'. */
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Killed at its time limit. */
+  readonly timedOut: boolean;
+  /** The guest was lost twice under it; `reason` says how. */
+  readonly lost: boolean;
+  /** Why it could not start, was lost, or timed out. */
+  readonly reason: string | null;
+  /** 1, or 2 after a lost guest. */
+  readonly attempts: number;
+  /** By the guest's clock: in counting mode, instructions of the whole machine meanwhile. */
+  readonly guestNs: number;
+}
+
+/** What machine this is. */
+export interface MachineInfo {
+  readonly kernel: string;
+  readonly kernelVersion: string;
+  readonly kernelFile: string;
+  readonly qemu: string;
+  readonly cpu: string;
+  readonly cpuFlags: readonly string[];
+  readonly processors: number;
+  readonly mode: MachineMode;
+  readonly bootMs: number;
+  /** The conformance program's lines; empty where it was not asked for. */
+  readonly conformance: readonly string[];
+  /** How often the guest had to be started again. */
+  readonly restarts: number;
+}
+
+const MAX_OUTPUT_BYTES = 256 << 20;
+const CONFORMANCE_LIMIT_MS = 120_000;
+/** From the kill at a job's time limit until the guest counts as stuck. */
+const KILL_GRACE_MS = 20_000;
+const DEFAULT_CPU = 'max,-cx16'; // QEMU 7.2 damages the flags in CMPXCHG16B
+
+const SIGNAL_NAMES: ReadonlyMap<number, string> = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+
+/** One job on its way: waiting, running, perhaps a second time. */
+class Task {
+  attempts = 0;
+  out: Buffer[] = [];
+  err: Buffer[] = [];
+  bytes = 0;
+  timedOut = false;
+  id = 0;
+  timers: NodeJS.Timeout[] = [];
+
+  constructor(
+    readonly job: Job,
+    readonly resolve: (result: JobResult) => void,
+    readonly reject: (error: Error) => void,
+  ) {}
+
+  clear(): void {
+    for (const timer of this.timers) clearTimeout(timer);
+    this.timers = [];
+  }
+
+  finish(how: Partial<JobResult>): void {
+    this.clear();
+    this.resolve({
+      exitCode: null,
+      signal: null,
+      stdout: Buffer.concat(this.out).toString('utf8'),
+      stderr: Buffer.concat(this.err).toString('utf8'),
+      timedOut: this.timedOut,
+      lost: false,
+      reason: this.timedOut ? `time limit of ${this.job.timeoutMs} ms` : null,
+      attempts: this.attempts,
+      guestNs: 0,
+      ...how,
+    });
+  }
+}
+
+/**
+ * An emulated machine that runs jobs.
+ *
+ * @example
+ * const machine = await Machine.boot();
+ * try {
+ *   const { exitCode, stdout } = await machine.run({ command: ['node', '-p', '6 * 7'], timeoutMs: 30_000 });
+ * } finally {
+ *   await machine.close();
+ * }
+ */
+export class Machine {
+  private guest: Guest | undefined;
+  private hello: Hello | undefined;
+  private closed = false;
+  private restarting: Promise<void> | undefined;
+  private restarts = 0;
+  private nextId = 1;
+  private waiting: Task[] = [];
+  private readonly active = new Map<number, Task>();
+  /** A job that lost a guest once runs alone, so that it cannot take others with it again. */
+  private alone = false;
+  private conformance: readonly string[] = [];
+  private readonly environment: Readonly<Record<string, string>>;
+
+  private constructor(
+    private readonly options: GuestOptions,
+    private readonly qemuVersion: string,
+    node: string,
+    private readonly checked: boolean,
+    private readonly log: (line: string) => void,
+  ) {
+    const folders = ['/usr/local/bin', dirname(node), '/usr/local/sbin', '/usr/bin', '/usr/sbin', '/bin', '/sbin'];
+    this.environment = {
+      PATH: [...new Set(folders)].join(delimiter),
+      HOME: '/root',
+      TMPDIR: '/tmp',
+      LANG: 'C.UTF-8',
+      TURNKEY_LANE: 'emulated',
+    };
+  }
+
+  /**
+   * Boots a guest and lets the conformance program vouch for it. Throws MachineError: no QEMU, no kernel, project not built, a
+   * named file missing, boot failed (with the last console lines), refused (with the lines that failed).
+   */
+  static async boot(options: MachineOptions = {}): Promise<Machine> {
+    const qemu = findQemu();
+    const kernel = findKernel(options.kernel);
+    const mode = options.mode ?? 'behaviour';
+    const log = options.onLog ?? (() => undefined);
+    const node = options.node ?? process.execPath;
+    const processors = mode === 'counting' ? 1 : (options.processors ?? 2);
+    if (!Number.isInteger(processors) || processors < 1 || processors > 16) throw new RangeError(`processors: ${processors}, expected 1 to 16`);
+    const guestOptions: GuestOptions = {
+      qemu,
+      kernel,
+      initramfs: initramfs({ node, extraFiles: options.extraFiles ?? [], extraPackages: options.extraPackages ?? [] }),
+      mode,
+      processors,
+      memoryMiB: options.memoryMiB ?? 2048,
+      cpu: options.cpu ?? DEFAULT_CPU,
+      onLog: (line) => log(`guest: ${line}`),
+    };
+    const version = /version (\S+)/.exec(execFileSync(qemu, ['--version'], { encoding: 'utf8' }))?.[1] ?? 'unknown';
+    const machine = new Machine(guestOptions, version, node, options.conformance ?? true, log);
+    await machine.start();
+    return machine;
+  }
+
+  /** Throws MachineError ERR_MACHINE_CLOSED before a first boot only. */
+  get info(): MachineInfo {
+    const hello = this.hello;
+    if (hello === undefined) throw new MachineError('ERR_MACHINE_CLOSED', 'this machine never booted');
+    return {
+      kernel: hello.kernel,
+      kernelVersion: hello.kernelVersion,
+      kernelFile: this.options.kernel,
+      qemu: this.qemuVersion,
+      cpu: `${hello.cpu} (-cpu ${this.options.cpu})`,
+      cpuFlags: hello.cpuFlags.split(' ').filter((flag) => flag !== ''),
+      processors: hello.processors,
+      mode: this.options.mode,
+      bootMs: this.guest?.bootMs ?? 0,
+      conformance: this.conformance,
+      restarts: this.restarts,
+    };
+  }
+
+  /**
+   * Runs a job when a processor is free. A job that fails, dies or hangs is a result; so is a guest lost twice. Rejects with
+   * MachineError ERR_MACHINE_CLOSED after close(), with RangeError for a command that cannot be one.
+   */
+  run(job: Job): Promise<JobResult> {
+    if (this.closed) return Promise.reject(new MachineError('ERR_MACHINE_CLOSED', 'the machine is closed'));
+    if (job.command.length === 0) return Promise.reject(new RangeError('a job needs a command'));
+    if (!(job.timeoutMs > 0)) return Promise.reject(new RangeError(`timeoutMs: ${job.timeoutMs}, expected a positive number of milliseconds`));
+    return new Promise((resolve, reject) => {
+      this.waiting.push(new Task(job, resolve, reject));
+      this.schedule();
+    });
+  }
+
+  /** The bytes of a file in the guest. Throws Error where it cannot be read. Needs busybox in the guest. */
+  async readFile(path: string): Promise<Buffer> {
+    const parts: Buffer[] = [];
+    const { exitCode, stderr, reason } = await this.run({ command: ['cat', path], timeoutMs: 600_000, onStdout: (bytes) => parts.push(bytes), onRetry: () => parts.splice(0) });
+    if (exitCode !== 0) throw new Error(`${path} in the guest cannot be read: ${stderr.trim()}${reason ?? ''}`);
+    return Buffer.concat(parts);
+  }
+
+  /** Ends the guest. Jobs under way or waiting reject with ERR_MACHINE_CLOSED. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    const tasks = [...this.active.values(), ...this.waiting];
+    this.active.clear();
+    this.waiting = [];
+    const guest = this.guest;
+    guest?.end('closed');
+    for (const task of tasks) {
+      task.clear();
+      task.reject(new MachineError('ERR_MACHINE_CLOSED', 'the machine was closed'));
+    }
+    await guest?.ended;
+    await this.restarting;
+  }
+
+  private async start(): Promise<void> {
+    const { guest, hello } = await Guest.boot(this.options, (frame) => this.take(frame));
+    this.guest = guest;
+    this.hello = hello;
+    if (this.closed) {
+      guest.end('closed');
+      return;
+    }
+    this.log(`machine: Linux ${hello.kernel} on QEMU ${this.qemuVersion}, up after ${guest.bootMs} ms`);
+    if (this.checked) {
+      try {
+        await this.vouch(guest);
+      } catch (error) {
+        guest.end('refused');
+        throw error;
+      }
+    }
+    void guest.ended.then((reason) => this.lose(guest, reason));
+    this.schedule();
+  }
+
+  /** Runs the conformance program, before any job. Throws MachineError ERR_MACHINE_REFUSED. */
+  private async vouch(guest: Guest): Promise<void> {
+    const result = await new Promise<JobResult>((resolve, reject) => {
+      const task = new Task({ command: ['/turnkey/conformance'], cwd: '/', timeoutMs: CONFORMANCE_LIMIT_MS }, resolve, reject);
+      void guest.ended.then((reason) => task.finish({ lost: true, reason }));
+      void this.launch(guest, task);
+    });
+    const lines = result.stdout.split('\n').filter((line) => line !== '');
+    const bad = lines.filter((line) => line.startsWith('not ok') || line.startsWith('Bail out!'));
+    if (result.exitCode !== 0 || bad.length > 0 || !lines.some((line) => line.startsWith('1..'))) {
+      const ending = result.signal ?? result.reason ?? `exit code ${result.exitCode ?? 'unknown'}`;
+      throw new MachineError(
+        'ERR_MACHINE_REFUSED',
+        `this guest does not do what protection keys are said to do, so nothing it shows is to be believed (-cpu ${this.options.cpu}, QEMU ${this.qemuVersion}, kernel ${this.options.kernel}):`,
+        bad.length > 0 ? bad : [`the conformance program ended early (${ending})`, ...lines.slice(-5), ...(result.lost ? guest.lastLines() : [])],
+      );
+    }
+    this.conformance = lines.filter((line) => line.startsWith('ok '));
+    this.log(`machine: conformance, ${this.conformance.length} checks passed`);
+  }
+
+  private schedule(): void {
+    const guest = this.guest;
+    if (guest === undefined || !guest.alive || this.closed || this.restarting !== undefined) return;
+    while (this.waiting.length > 0 && !this.alone && this.active.size < this.options.processors) {
+      const next = this.waiting[0];
+      if (next === undefined) return;
+      const again = next.attempts > 0;
+      if (again && this.active.size > 0) return;
+      this.waiting.shift();
+      this.alone = again;
+      void this.launch(guest, next);
+    }
+  }
+
+  private async launch(guest: Guest, task: Task): Promise<void> {
+    const { job } = task;
+    task.attempts++;
+    task.id = this.nextId++;
+    task.out = [];
+    task.err = [];
+    task.bytes = 0;
+    task.timedOut = false;
+    this.active.set(task.id, task);
+    const { id } = task;
+    try {
+      const payload = encodeRun(job.command, { ...this.environment, ...job.env }, job.cwd ?? projectRoot());
+      for (const { path, content, mode } of job.files ?? []) {
+        await guest.writeFile(path, typeof content === 'string' ? Buffer.from(content, 'utf8') : content, mode ?? 0o644);
+      }
+      if (this.active.get(id) !== task) return; // lost meanwhile
+      guest.send(FrameType.run, id, payload);
+      task.timers.push(setTimeout(() => this.expire(guest, task), job.timeoutMs));
+      await this.feed(guest, task);
+    } catch (error) {
+      if (this.active.get(id) !== task || !guest.alive) return; // the loss is dealt with elsewhere
+      guest.send(FrameType.kill, id);
+      this.release(task);
+      task.clear();
+      task.reject(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  private async feed(guest: Guest, task: Task): Promise<void> {
+    const { stdin } = task.job;
+    const { id } = task;
+    const put = (bytes: Uint8Array | string): void => {
+      const data = typeof bytes === 'string' ? Buffer.from(bytes, 'utf8') : bytes;
+      for (let at = 0; at < data.length; at += 32768) guest.send(FrameType.stdin, id, data.subarray(at, at + 32768));
+    };
+    if (typeof stdin === 'string' || stdin instanceof Uint8Array) put(stdin);
+    else if (stdin !== undefined && task.attempts === 1) {
+      for await (const part of stdin) {
+        if (this.active.get(id) !== task) return;
+        put(part);
+      }
+    }
+    if (this.active.get(id) === task) guest.send(FrameType.stdin, id);
+  }
+
+  private expire(guest: Guest, task: Task): void {
+    task.timedOut = true;
+    guest.send(FrameType.kill, task.id);
+    task.timers.push(setTimeout(() => guest.end(`stuck: a job could not be killed at its time limit of ${task.job.timeoutMs} ms`), KILL_GRACE_MS));
+  }
+
+  private release(task: Task): void {
+    this.active.delete(task.id);
+    if (task.attempts > 1) this.alone = false;
+    this.schedule();
+  }
+
+  private take({ type, job: id, payload }: Frame): void {
+    const task = this.active.get(id);
+    if (task === undefined) return;
+    if (type === FrameType.stdout || type === FrameType.stderr) {
+      const [parts, tell] = type === FrameType.stdout ? [task.out, task.job.onStdout] : [task.err, task.job.onStderr];
+      task.bytes += payload.length;
+      if (task.bytes <= MAX_OUTPUT_BYTES) parts.push(payload);
+      tell?.(payload);
+    } else if (type === FrameType.exit) {
+      const kind = payload.readUInt32LE(0);
+      const value = payload.readUInt32LE(4);
+      const guestNs = Number(payload.readBigUInt64LE(8));
+      this.active.delete(id);
+      if (kind === 0) task.finish({ exitCode: value, guestNs });
+      else if (kind === 1) task.finish({ signal: SIGNAL_NAMES.get(value) ?? `signal ${value}`, guestNs });
+      else task.finish({ reason: `${task.job.command[0] ?? ''} could not be started in the guest: ${errorName(value)}` });
+      this.release(task);
+    }
+  }
+
+  /** The guest is gone: start another; what was running is tried once more, alone, or recorded as lost. */
+  private lose(guest: Guest, reason: string): void {
+    if (this.closed || guest !== this.guest) return;
+    this.log(`machine: guest lost: ${reason}`);
+    for (const line of guest.lastLines()) this.log(`machine: its last lines: ${line}`);
+    const tasks = [...this.active.values()];
+    this.active.clear();
+    this.alone = false;
+    const again = tasks.filter((task) => task.attempts < 2);
+    for (const task of tasks) {
+      task.clear();
+      if (task.attempts < 2) task.job.onRetry?.(reason);
+      else task.finish({ lost: true, reason });
+    }
+    this.waiting.unshift(...again);
+    this.restarts++;
+    this.restarting = this.start()
+      .catch((error: unknown) => {
+        const message = error instanceof Error ? error.message : String(error);
+        const left = [...this.active.values(), ...this.waiting];
+        this.active.clear();
+        this.waiting = [];
+        for (const task of left) task.finish({ lost: true, reason: `${reason}; and it could not be started again: ${message}` });
+        this.closed = true;
+      })
+      .finally(() => {
+        this.restarting = undefined;
+        this.schedule();
+      });
+  }
+}
+
+function errorName(errno: number): string {
+  return Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
+}
+
+/** What this host's CPU says of keys: 'pku' and 'ospke' among the flags of /proc/cpuinfo. */
+export function hostHasKeys(): boolean {
+  const flags = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? [];
+  return flags.includes('pku') && flags.includes('ospke');
+}
