@@ -26,7 +26,9 @@ int trap_init(void);
 /* Attaches this thread (I13): VM rights, alternate stack, foreign stack; released at thread exit. Cheap if attached already and no key was added since.
  * The gate does it too when a thread first calls a thunk. 0, -ENOMEM, -EAGAIN (no thread slot left; TRAP_MAX_THREADS). */
 int trap_attach(void);
-#define TRAP_MAX_THREADS 1024
+/* A thread that changed its signal mask or its floating-point environment (rounding, exceptions) since it attached says so: a failed callout comes back with these (I7, I12). */
+void trap_note_thread(void);
+#define TRAP_MAX_THREADS 1023
 #define TRAP_MAX_NESTING 48
 
 /* Size of the foreign stacks made from now on (default 8 MiB, at least 2 MiB), and whether callouts switch to them (default true). */
@@ -48,6 +50,8 @@ enum trap_thunk_flags {
   TRAP_LENT = 2,           /* callouts through this thunk are passed a loan: the lending arena is open in them */
   TRAP_PHASE_LOAD = 4,     /* recorded in the fault: dlopen/dlclose */
   TRAP_PHASE_DECODE = 8,   /* recorded in the fault: Turnkey's own bounded copies */
+  TRAP_FLOAT = 32,         /* the floating-point environment (mxcsr, x87 control word) is saved on each call and restored after a fault. Without it a fault
+                              restores what the thread had when it attached or last called trap_note_thread: STMXCSR alone costs more than the gate */
   TRAP_BARE = 16,          /* measurement only: trap armed, but no image is closed whatever is open */
 };
 #define TRAP_MAX_STACK_BYTES 65536

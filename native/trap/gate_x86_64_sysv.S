@@ -1,0 +1,525 @@
+/*
+ * gate_x86_64_sysv.S: thunks, gate, landing pads and callback thunks for the System V x86-64 ABI.
+ *
+ * Rules for changing this file:
+ *  - every argument register (rdi rsi rdx rcx r8 r9, al, xmm0-7) and every result register (rax rdx xmm0 xmm1 st0 st1) passes unharmed;
+ *  - calls and returns stay paired: a return address that is overwritten costs a mispredicted return (16 ns measured);
+ *  - T_STATE is the entry of the callout in progress; frames hold it only once suspended;
+ *  - a frame is complete before T_STATE says "in a callout", T_STATE is set before rights drop, cleared after they return (I4);
+ *  - WRPKRU needs ecx = edx = 0 and is not speculated; here and in pkeys_wrpkru are its only two places (I3);
+ *  - CFI is right at every instruction, and the personality ends every unwind (no C++ frame is ever crossed, I8).
+ *
+ * r11 carries the thunk's entry, r10 this thread's slot: the two registers that the ABI gives to nobody here.
+ */
+#include "layout.h"
+
+	.section .note.GNU-stack, "", @progbits
+
+	.section .data.rel.ro, "aw"
+	.balign 8
+arena_pointer:
+	.quad	trap_arena
+
+	.hidden	trap_arena
+	.hidden	trap_slot_offset
+	.hidden	trap_personality
+
+/* ---- CFI: where the caller's registers are --------------------------------------------------------------------
+ * In the frame that r10 points to. */
+	.macro	CFI_FRAME_R10
+	.cfi_escape 0x0f, 5, 0x7a, F_RSP, 0x06, 0x23, 8
+	.cfi_escape 0x10, 3, 2, 0x7a, F_RBX
+	.cfi_escape 0x10, 6, 2, 0x7a, F_RBP
+	.cfi_escape 0x10, 12, 2, 0x7a, F_R12
+	.cfi_escape 0x10, 13, 2, 0x7a, F_R13
+	.cfi_escape 0x10, 14, 2, 0x7a, F_R14
+	.cfi_escape 0x10, 15, 2, 0x7a, F_R15
+	.endm
+/* In the frame whose address lies at (%rsp): the first word of a foreign stack is its slot, and a slot begins with its first frame. */
+	.macro	CFI_FRAME_AT_RSP
+	.cfi_escape 0x0f, 6, 0x77, 0, 0x06, 0x06, 0x23, 8
+	.cfi_escape 0x10, 3, 5, 0x77, 0, 0x06, 0x23, F_RBX
+	.cfi_escape 0x10, 6, 5, 0x77, 0, 0x06, 0x23, F_RBP
+	.cfi_escape 0x10, 12, 5, 0x77, 0, 0x06, 0x23, F_R12
+	.cfi_escape 0x10, 13, 5, 0x77, 0, 0x06, 0x23, F_R13
+	.cfi_escape 0x10, 14, 5, 0x77, 0, 0x06, 0x23, F_R14
+	.cfi_escape 0x10, 15, 5, 0x77, 0, 0x06, 0x23, F_R15
+	.endm
+/* In the frame that rbp points to. */
+	.macro	CFI_FRAME_RBP
+	.cfi_escape 0x0f, 5, 0x76, F_RSP, 0x06, 0x23, 8
+	.cfi_escape 0x10, 3, 2, 0x76, F_RBX
+	.cfi_escape 0x10, 6, 2, 0x76, F_RBP
+	.cfi_escape 0x10, 12, 2, 0x76, F_R12
+	.cfi_escape 0x10, 13, 2, 0x76, F_R13
+	.cfi_escape 0x10, 14, 2, 0x76, F_R14
+	.cfi_escape 0x10, 15, 2, 0x76, F_R15
+	.endm
+
+	.macro	ENTRY name
+	.globl	\name
+	.hidden	\name
+	.type	\name, @function
+\name:
+	.endm
+
+	.text
+
+/* ---- the fast gate ---------------------------------------------------------------------------------------------
+ * One instance for each of: keys written or not; stack arguments or none; foreign stack or the caller's; floating-point environment saved or not
+ * (STMXCSR alone costs as much as all the rest: see TRAP_FLOAT in trap.h). */
+	.macro	GATE name, keys, args, own, float
+	.balign 64
+	ENTRY	\name
+	.cfi_startproc
+	.cfi_personality 0x1b, trap_personality
+	movq	trap_slot_offset@gottpoff(%rip), %r10
+	movq	%fs:(%r10), %r10
+	testq	$SLOT_OFFSET_INVALID, %r10	/* never attached, or overwritten by foreign code */
+	jnz	trap_gate_slow
+	addq	arena_pointer(%rip), %r10
+	cmpq	$0, T_STATE(%r10)		/* nested, or called by foreign code itself */
+	jne	trap_gate_slow
+	movq	%rsp, F_RSP(%r10)
+	movq	%rbx, F_RBX(%r10)
+	movq	%rbp, F_RBP(%r10)
+	movq	%r12, F_R12(%r10)
+	movq	%r13, F_R13(%r10)
+	movq	%r14, F_R14(%r10)
+	movq	%r15, F_R15(%r10)
+	.if \float
+	stmxcsr	F_MXCSR(%r10)
+	fnstcw	F_FCW(%r10)
+	.endif
+	.cfi_remember_state
+	CFI_FRAME_R10
+	.if \keys
+	movq	%rcx, %r12
+	movq	%rdx, %r13
+	movq	%rax, %r14
+	xorl	%ecx, %ecx
+	rdpkru					/* also edx = 0 */
+	andl	trap_arena+ARENA_SHARED+S_KEEP(%rip), %eax	/* I2: absolute for owned keys, others kept */
+	orl	E_DENY(%r11), %eax
+	.endif
+	.if \args
+	movq	%rsp, %rbp
+	movq	E_STACK(%r11), %rbx
+	.if \own
+	leaq	-8(%rsp), %rsp
+	.else
+	movq	T_FSP(%r10), %rsp
+	.endif
+	subq	%rbx, %rsp
+1:	movq	(%rbp,%rbx), %r15		/* 8(%rbp) is the first stack argument */
+	movq	%r15, -8(%rsp,%rbx)
+	subq	$8, %rbx
+	jnz	1b
+	movq	%r10, %rbp
+	CFI_FRAME_RBP
+	.else
+	.if \own
+	subq	$8, %rsp
+	movq	%r10, %rbp
+	CFI_FRAME_RBP
+	.else
+	movq	T_FSP(%r10), %rsp
+	CFI_FRAME_AT_RSP
+	.endif
+	.endif
+	movq	%r11, T_STATE(%r10)		/* I4: armed before rights drop */
+	.if \keys
+	wrpkru
+	movq	%r14, %rax
+	movq	%r13, %rdx
+	movq	%r12, %rcx
+	.endif
+	call	*E_TARGET(%r11)
+
+2:	movq	trap_slot_offset@gottpoff(%rip), %r10
+	movq	%fs:(%r10), %r10
+	testq	$SLOT_OFFSET_INVALID, %r10
+	jnz	4f
+	addq	arena_pointer(%rip), %r10
+	.if \args
+	movq	T_STATE(%r10), %r11
+	addq	E_STACK(%r11), %rsp
+	.endif
+	.if \own
+	addq	$8, %rsp
+	cmpq	%rsp, F_RSP(%r10)		/* nothing was jumped over, nothing popped by mistake */
+	jne	3f
+	testq	$1, T_FSP(%r10)			/* an inner callout is still there: set while a callback is in progress */
+	jnz	3f
+	.else
+	cmpq	%rsp, T_FSP(%r10)		/* nothing was jumped over (T_FSP is odd while a callback is in progress), nothing popped by mistake */
+	jne	3f
+	.endif
+	.if \keys
+	movq	%rax, %r12
+	movq	%rdx, %r13
+	xorl	%ecx, %ecx
+	rdpkru
+	andl	trap_arena+ARENA_SHARED+S_KEEP(%rip), %eax	/* the VM's rights to owned keys are: all */
+	wrpkru
+	movq	%r12, %rax
+	movq	%r13, %rdx
+	.endif
+	movq	$0, T_STATE(%r10)		/* I4: disarmed after rights are back */
+	CFI_FRAME_R10
+	movq	F_RBX(%r10), %rbx		/* a callee that breaks the ABI does not break the VM */
+	movq	F_RBP(%r10), %rbp
+	movq	F_R12(%r10), %r12
+	movq	F_R13(%r10), %r13
+	movq	F_R14(%r10), %r14
+	movq	F_R15(%r10), %r15
+	movq	F_RSP(%r10), %rsp
+	.cfi_restore_state
+	ret
+	.cfi_remember_state
+	.if \args | \own
+	CFI_FRAME_RBP
+	.else
+	CFI_FRAME_AT_RSP
+	.endif
+3:	movq	%rsp, %rdi
+	andq	$-16, %rsp
+	call	trap_fast_mismatch
+	ud2
+4:	call	gate_lost
+	jmp	2b
+	.cfi_restore_state
+	.cfi_endproc
+	.size	\name, .-\name
+	.endm
+
+	.globl	trap_gates_begin
+	.hidden	trap_gates_begin
+trap_gates_begin:
+	GATE	trap_gate_keys, 1, 0, 0, 0
+	GATE	trap_gate_keys_float, 1, 0, 0, 1
+	GATE	trap_gate_flag, 0, 0, 0, 0
+	GATE	trap_gate_flag_float, 0, 0, 0, 1
+	GATE	trap_gate_keys_args, 1, 1, 0, 0
+	GATE	trap_gate_keys_args_float, 1, 1, 0, 1
+	GATE	trap_gate_flag_args, 0, 1, 0, 0
+	GATE	trap_gate_flag_args_float, 0, 1, 0, 1
+	GATE	trap_gate_keys_own, 1, 0, 1, 0
+	GATE	trap_gate_keys_own_float, 1, 0, 1, 1
+	GATE	trap_gate_flag_own, 0, 0, 1, 0
+	GATE	trap_gate_flag_own_float, 0, 0, 1, 1
+	GATE	trap_gate_keys_own_args, 1, 1, 1, 0
+	GATE	trap_gate_keys_own_args_float, 1, 1, 1, 1
+	GATE	trap_gate_flag_own_args, 0, 1, 1, 0
+	GATE	trap_gate_flag_own_args_float, 0, 1, 1, 1
+
+/* The callee overwrote the thread-local word: it is mended from the slots themselves. Called on the foreign stack, results in their registers. */
+	.balign 16
+gate_lost:
+	.cfi_startproc
+	subq	$56, %rsp
+	.cfi_adjust_cfa_offset 56
+	movq	%rax, (%rsp)
+	movq	%rdx, 8(%rsp)
+	movups	%xmm0, 16(%rsp)
+	movups	%xmm1, 32(%rsp)
+	movq	%rsp, %rbx			/* callee-saved registers come back from the frame anyway */
+	andq	$-16, %rsp
+	call	trap_fast_lost
+	movq	%rbx, %rsp
+	movq	(%rsp), %rax
+	movq	8(%rsp), %rdx
+	movups	16(%rsp), %xmm0
+	movups	32(%rsp), %xmm1
+	addq	$56, %rsp
+	.cfi_adjust_cfa_offset -56
+	ret
+	.cfi_endproc
+
+/* ---- saving and loading all argument registers ------------------------------------------------------------------ */
+#define SAVE_BYTES 208
+	.macro	SAVE_ARGUMENTS
+	movups	%xmm0, 0(%rsp)
+	movups	%xmm1, 16(%rsp)
+	movups	%xmm2, 32(%rsp)
+	movups	%xmm3, 48(%rsp)
+	movups	%xmm4, 64(%rsp)
+	movups	%xmm5, 80(%rsp)
+	movups	%xmm6, 96(%rsp)
+	movups	%xmm7, 112(%rsp)
+	movq	%rdi, 128(%rsp)
+	movq	%rsi, 136(%rsp)
+	movq	%rdx, 144(%rsp)
+	movq	%rcx, 152(%rsp)
+	movq	%r8, 160(%rsp)
+	movq	%r9, 168(%rsp)
+	movq	%rax, 176(%rsp)
+	movq	%r11, 184(%rsp)
+	movq	%r10, 192(%rsp)
+	.endm
+	.macro	LOAD_ARGUMENTS from
+	movups	0(\from), %xmm0
+	movups	16(\from), %xmm1
+	movups	32(\from), %xmm2
+	movups	48(\from), %xmm3
+	movups	64(\from), %xmm4
+	movups	80(\from), %xmm5
+	movups	96(\from), %xmm6
+	movups	112(\from), %xmm7
+	movq	128(\from), %rdi
+	movq	136(\from), %rsi
+	movq	144(\from), %rdx
+	movq	152(\from), %rcx
+	movq	160(\from), %r8
+	movq	168(\from), %r9
+	movq	176(\from), %rax
+	movq	184(\from), %r11
+	.endm
+
+/* ---- the slow gate: nested callouts, a thread's first, mechanisms that make calls ---------------------------------- */
+	.balign 64
+	ENTRY	trap_gate_slow
+	.cfi_startproc
+	.cfi_personality 0x1b, trap_personality
+	pushq	%rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbp, 0
+	movq	%rsp, %rbp
+	.cfi_def_cfa_register rbp
+	subq	$SAVE_BYTES, %rsp
+	SAVE_ARGUMENTS
+	movq	%r11, %rdi
+	leaq	8(%rbp), %rsi
+	call	trap_slow_frame
+	testq	%rax, %rax
+	jz	5f
+	movq	%rax, %r10
+	leaq	8(%rbp), %rcx
+	movq	(%rbp), %rdx
+	movq	%rcx, F_RSP(%r10)
+	movq	%rbx, F_RBX(%r10)
+	movq	%rdx, F_RBP(%r10)
+	movq	%r12, F_R12(%r10)
+	movq	%r13, F_R13(%r10)
+	movq	%r14, F_R14(%r10)
+	movq	%r15, F_R15(%r10)
+	stmxcsr	F_MXCSR(%r10)
+	fnstcw	F_FCW(%r10)
+	movq	%rsp, %r12
+	.cfi_remember_state
+	movq	%r10, %rbx
+	movq	%r10, %rdi
+	movq	%rsp, %rsi
+	call	trap_slow_close			/* sets the flag, takes rights away, gives the stack pointer to call with */
+	testq	%rax, %rax
+	jz	6f				/* the mechanism refused: the record says why */
+	movq	184(%r12), %r11
+	movq	E_STACK(%r11), %rcx
+	testq	%rcx, %rcx
+	jz	2f
+1:	movq	8(%rbp,%rcx), %rdx		/* 16(%rbp) is the first stack argument */
+	movq	%rdx, -8(%rax,%rcx)
+	subq	$8, %rcx
+	jnz	1b
+2:	movq	%rax, %rsp
+	movq	%rbx, %rbp
+	CFI_FRAME_RBP
+	LOAD_ARGUMENTS %r12
+	call	*E_TARGET(%r11)
+	subq	$48, %rsp
+	movq	%rax, (%rsp)
+	movq	%rdx, 8(%rsp)
+	movups	%xmm0, 16(%rsp)
+	movups	%xmm1, 32(%rsp)
+	leaq	48(%rsp), %rdi
+	movq	%rsp, %rbx			/* a callee that returned with a bent stack pointer is found below */
+	andq	$-16, %rsp
+	call	trap_slow_return
+	movq	%rax, %r10
+	movq	(%rbx), %rax
+	movq	8(%rbx), %rdx
+	movups	16(%rbx), %xmm0
+	movups	32(%rbx), %xmm1
+	CFI_FRAME_R10
+3:	movq	F_RBX(%r10), %rbx
+	movq	F_RBP(%r10), %rbp
+	movq	F_R12(%r10), %r12
+	movq	F_R13(%r10), %r13
+	movq	F_R14(%r10), %r14
+	movq	F_R15(%r10), %r15
+	movq	F_RSP(%r10), %rsp
+	.cfi_restore rbx
+	.cfi_restore rbp
+	.cfi_restore r12
+	.cfi_restore r13
+	.cfi_restore r14
+	.cfi_restore r15
+	.cfi_def_cfa rsp, 8
+	ret
+	.cfi_restore_state
+6:	movq	%rbx, %r10
+	xorl	%edx, %edx
+	pxor	%xmm0, %xmm0
+	pxor	%xmm1, %xmm1
+	jmp	3b
+	/* Called by foreign code in a callout: it is foreign code already. */
+5:	movq	%rsp, %r10
+	LOAD_ARGUMENTS %r10
+	leave
+	.cfi_def_cfa rsp, 8
+	.cfi_restore rbp
+	jmp	*E_TARGET(%r11)
+	.cfi_endproc
+	.size	trap_gate_slow, .-trap_gate_slow
+	.globl	trap_gates_end
+	.hidden	trap_gates_end
+trap_gates_end:
+
+	.balign 16
+	ENTRY	trap_gate_dead
+	.cfi_startproc
+	subq	$8, %rsp
+	.cfi_adjust_cfa_offset 8
+	call	trap_dead_thunk
+	ud2
+	.cfi_endproc
+
+/* ---- landing pads -------------------------------------------------------------------------------------------------
+ * The handler has put the caller's callee-saved registers and stack pointer into the context, rdi = frame; for the keyed pad
+ * eax = the PKRU to write, ecx = edx = 0. I7: PKRU, mxcsr, x87, upper vector state and shadow stack come first. */
+	.balign 16
+	ENTRY	trap_landing_keys
+	.cfi_startproc
+	wrpkru
+	jmp	trap_landing
+	.cfi_endproc
+
+	.balign 16
+	ENTRY	trap_landing
+	.cfi_startproc
+	ldmxcsr	F_MXCSR(%rdi)
+	fninit
+	fldcw	F_FCW(%rdi)
+	cmpl	$0, trap_arena+ARENA_SHARED+S_AVX(%rip)
+	je	1f
+	vzeroupper
+1:	xorl	%eax, %eax
+	rdsspq	%rax				/* a no-op without shadow stacks */
+	testq	%rax, %rax
+	jz	3f
+	leaq	trap_gates_begin(%rip), %rcx
+	leaq	trap_gates_end(%rip), %rdx
+	movl	$1, %esi
+2:	rdsspq	%rax				/* pop up to and including the gate's own call */
+	movq	(%rax), %rax
+	incsspq	%rsi
+	cmpq	%rcx, %rax
+	jb	2b
+	cmpq	%rdx, %rax
+	jae	2b
+3:	subq	$8, %rsp
+	.cfi_adjust_cfa_offset 8
+	call	trap_landed
+	addq	$8, %rsp
+	.cfi_adjust_cfa_offset -8
+	xorl	%eax, %eax
+	xorl	%edx, %edx
+	pxor	%xmm0, %xmm0
+	pxor	%xmm1, %xmm1
+	ret
+	.cfi_endproc
+
+/* ---- the signal handler's first instructions ------------------------------------------------------------------------
+ * The kernel clears DF and TF for a handler but not AC and NT: with AC set, compiled code would fault on its first unaligned access. */
+	.balign 16
+	ENTRY	trap_handler_entry
+	.cfi_startproc
+	.cfi_signal_frame
+	pushfq
+	.cfi_adjust_cfa_offset 8
+	andq	$~0x44000, (%rsp)
+	popfq
+	.cfi_adjust_cfa_offset -8
+	cld
+	jmp	trap_handler
+	.cfi_endproc
+
+/* ---- callback thunks -------------------------------------------------------------------------------------------------- */
+	.balign 64
+	ENTRY	trap_callback_gate
+	.cfi_startproc
+	.cfi_personality 0x1b, trap_personality
+	pushq	%rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbp, 0
+	movq	%rsp, %rbp
+	.cfi_def_cfa_register rbp
+	subq	$SAVE_BYTES, %rsp
+	SAVE_ARGUMENTS
+	movq	%r11, %rdi
+	leaq	8(%rbp), %rsi
+	call	trap_callback_enter		/* gives the VM's stack pointer, or 0: no callout on this thread */
+	movq	184(%rsp), %r11
+	movq	%rsp, %r10
+	testq	%rax, %rax
+	jz	3f
+	movq	C_STACK(%r11), %rcx
+	subq	%rcx, %rax
+	testq	%rcx, %rcx
+	jz	2f
+1:	movq	8(%rbp,%rcx), %rdx
+	movq	%rdx, -8(%rax,%rcx)
+	subq	$8, %rcx
+	jnz	1b
+2:	movq	%rax, %rsp
+	LOAD_ARGUMENTS %r10
+	call	*C_TARGET(%r11)
+	subq	$48, %rsp
+	movq	%rax, (%rsp)
+	movq	%rdx, 8(%rsp)
+	movups	%xmm0, 16(%rsp)
+	movups	%xmm1, 32(%rsp)
+	call	trap_callback_leave
+	movq	(%rsp), %rax
+	movq	8(%rsp), %rdx
+	movups	16(%rsp), %xmm0
+	movups	32(%rsp), %xmm1
+	.cfi_remember_state
+	leave
+	.cfi_def_cfa rsp, 8
+	.cfi_restore rbp
+	ret
+	.cfi_restore_state
+3:	LOAD_ARGUMENTS %r10
+	leave
+	.cfi_def_cfa rsp, 8
+	.cfi_restore rbp
+	jmp	*C_TARGET(%r11)
+	.cfi_endproc
+
+/* ---- the static thunks: code over the tables ---------------------------------------------------------------------------- */
+	.balign 64
+	ENTRY	trap_thunk_code
+	.cfi_startproc
+	.set	index, 0
+	.rept	THUNK_COUNT
+	.balign THUNK_CODE_BYTES, 0xcc
+	leaq	trap_arena+ARENA_THUNKS+index*ENTRY_SIZE(%rip), %r11
+	jmp	*(%r11)
+	.set	index, index+1
+	.endr
+	.cfi_endproc
+	.size	trap_thunk_code, .-trap_thunk_code
+
+	.balign 64
+	ENTRY	trap_callback_code
+	.cfi_startproc
+	.set	index, 0
+	.rept	CALLBACK_COUNT
+	.balign THUNK_CODE_BYTES, 0xcc
+	leaq	trap_arena+ARENA_CALLBACKS+index*CALLBACK_SIZE(%rip), %r11
+	jmp	trap_callback_gate
+	.set	index, index+1
+	.endr
+	.cfi_endproc
+	.size	trap_callback_code, .-trap_callback_code

@@ -1,0 +1,385 @@
+/*
+ * inside_linux_x86_64.c: the code that runs inside a signal.
+ *
+ * Rules for changing this file: only async-signal-safe calls; no locks, no allocation, no printf; rights are opened before anything behind a key is touched; nothing
+ * may be assumed of the interrupted code. Every branch says why. A second entry on the same thread is a fault in this file or in what it trusts: message, end.
+ *
+ * sigaction(2), signal(7), pkeys(7) "handlers start with the default PKRU"; arch/x86 signal frame: SDM vol. 1, 13 (XSAVE area), uapi/asm/sigcontext.h.
+ */
+#define _GNU_SOURCE
+#include <cpuid.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#ifndef SEGV_PKUERR
+#define SEGV_PKUERR 4
+#endif
+#ifndef SEGV_ACCERR
+#define SEGV_ACCERR 2
+#endif
+#ifndef BUS_MCEERR_AO
+#define BUS_MCEERR_AO 5
+#endif
+#ifndef TRAP_PERF
+#define TRAP_PERF 6
+#endif
+
+#define FLAG_TF 0x100u
+#define FLAG_DF 0x400u
+#define FLAG_NT 0x4000u
+#define FLAG_AC 0x40000u
+#define TRAPNO_PAGE_FAULT 14
+#define ERROR_WRITE 2u
+#define ERROR_FETCH 16u
+#define BYSTANDER_LIMIT_NS 200000000u
+
+/* Thread-local, on key 0: usable before the arena is. Magic, so that a callee that zeroes or fills it changes nothing. */
+#define HANDLING_MAGIC 0x7472617068616e64u
+static __thread volatile uint64_t handling __attribute__((tls_model("initial-exec")));
+/* Set by the unwind barrier; a hint for the record only. */
+__thread volatile uint32_t trap_unwinding __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+static const int handled_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
+
+void trap_handler(int signal, siginfo_t *info, void *context) __attribute__((visibility("hidden")));
+
+/* ---- dying ------------------------------------------------------------------------------------------------------ */
+
+static size_t put_text(char *to, size_t at, size_t limit, const char *text) {
+  while (*text != '\0' && at < limit) to[at++] = *text++;
+  return at;
+}
+
+static size_t put_hex(char *to, size_t at, size_t limit, uint64_t value) {
+  at = put_text(to, at, limit, "0x");
+  int digits = 1;
+  while (digits < 16 && value >> (4 * digits) != 0) digits++;
+  while (digits-- > 0 && at < limit) to[at++] = "0123456789abcdef"[value >> (4 * digits) & 15];
+  return at;
+}
+
+static void die_by_default(int signal) __attribute__((noreturn));
+static void die_by_default(int signal) {
+  struct sigaction action = {.sa_handler = SIG_DFL};
+  sigaction(signal, &action, NULL);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+  syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), signal);
+  _exit(128 + signal);
+}
+
+static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) __attribute__((noreturn));
+static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) {
+  char text[512];
+  size_t at = put_text(text, 0, sizeof text, "turnkey: fatal: ");
+  at = put_text(text, at, sizeof text - 80, why);
+  at = put_text(text, at, sizeof text, " (signal ");
+  at = put_hex(text, at, sizeof text, (uint64_t)signal);
+  if (pc != 0) {
+    at = put_text(text, at, sizeof text, ", pc ");
+    at = put_hex(text, at, sizeof text, pc);
+    at = put_text(text, at, sizeof text, ", address ");
+    at = put_hex(text, at, sizeof text, address);
+  }
+  at = put_text(text, at, sizeof text, ")\n");
+  ssize_t ignored = write(STDERR_FILENO, text, at);
+  (void)ignored;
+  die_by_default(signal);
+}
+
+void trap_die(const char *why, int signal) { die_at(why, signal, 0, 0); }
+
+/* ---- the signal frame ---------------------------------------------------------------------------------------------- */
+
+/* PKRU in the XSAVE image of the frame; NULL when the frame has none (then the interrupted value was 0 or keys are off). */
+static uint32_t *frame_pkru(ucontext_t *uc, bool *present) {
+  *present = false;
+  uint32_t offset = trap_arena.shared.pkru_offset;
+  char *area = (char *)uc->uc_mcontext.fpregs;
+  if (offset == 0 || area == NULL) return NULL;
+  uint32_t magic, size;
+  uint64_t features;
+  memcpy(&magic, area + 464, sizeof magic); /* struct _fpx_sw_bytes at 464: magic1, extended_size, xfeatures */
+  memcpy(&size, area + 468, sizeof size);
+  memcpy(&features, area + 472, sizeof features);
+  if (magic != 0x46505853u || !(features & 1u << 9) || size < offset + 4) return NULL;
+  uint64_t xstate_bv;
+  memcpy(&xstate_bv, area + 512, sizeof xstate_bv);
+  *present = (xstate_bv >> 9 & 1) != 0;
+  return (uint32_t *)(area + offset);
+}
+
+static uint32_t interrupted_pkru(ucontext_t *uc) {
+  bool present;
+  uint32_t *pkru = frame_pkru(uc, &present);
+  return pkru != NULL && present ? *pkru : 0;
+}
+
+static bool set_interrupted_pkru(ucontext_t *uc, uint32_t value) {
+  bool present;
+  uint32_t *pkru = frame_pkru(uc, &present);
+  if (pkru == NULL) return false;
+  *pkru = value;
+  uint64_t xstate_bv;
+  char *area = (char *)uc->uc_mcontext.fpregs;
+  memcpy(&xstate_bv, area + 512, sizeof xstate_bv);
+  xstate_bv |= 1u << 9;
+  memcpy(area + 512, &xstate_bv, sizeof xstate_bv);
+  return true;
+}
+
+/* I5: raised by the kernel for this thread's own instruction. SI_USER, SI_TKILL, SI_QUEUE and the like are not positive; a memory error found
+ * elsewhere and a perf event are not the instruction's. */
+static bool synchronous(int signal, const siginfo_t *info) {
+  if (info->si_code <= 0) return false;
+  if (signal == SIGBUS && info->si_code == BUS_MCEERR_AO) return false;
+  if (signal == SIGTRAP && info->si_code == TRAP_PERF) return false;
+  if (signal == SIGABRT) return false;
+  return true;
+}
+
+/* I5's exception: this thread sent SIGABRT to itself, and is just behind the system call that did. Another thread's pthread_kill looks the same in siginfo
+ * but not in the registers: after SYSCALL rcx is the pc, rdi rsi rdx are tgkill's arguments (or rdi rsi tkill's), rax its result 0. */
+static bool self_abort(int signal, const siginfo_t *info, const ucontext_t *uc) {
+  if (signal != SIGABRT || info->si_code != SI_TKILL || info->si_pid != getpid()) return false;
+  const greg_t *r = uc->uc_mcontext.gregs;
+  if (r[REG_RAX] != 0 || r[REG_RCX] != r[REG_RIP]) return false;
+  pid_t tid = (pid_t)syscall(SYS_gettid);
+  bool tgkill = r[REG_RDI] == getpid() && r[REG_RSI] == tid && r[REG_RDX] == SIGABRT;
+  bool tkill = r[REG_RDI] == tid && r[REG_RSI] == SIGABRT;
+  return tgkill || tkill;
+}
+
+static bool policy_takes(const struct trap_entry *entry) {
+  if (entry->policy == NULL) return true;
+  uint32_t response = __atomic_load_n(&entry->policy->response, __ATOMIC_ACQUIRE);
+  return response == TRAP_ALWAYS || (response == TRAP_DECLARED && (entry->flags & TRAP_CAN_FAIL));
+}
+
+/* ---- the record ------------------------------------------------------------------------------------------------------ */
+
+static const int register_order[] = {REG_RAX, REG_RBX, REG_RCX, REG_RDX, REG_RSI, REG_RDI, REG_RBP, REG_RSP, REG_R8,
+                                     REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP, REG_EFL};
+
+static bool watched(uint64_t value) {
+  const struct trap_shared *shared = &trap_arena.shared;
+  for (int i = 0; i < 4; i++)
+    if (value - shared->watched_low[i] < shared->watched_high[i] - shared->watched_low[i]) return true;
+  return false;
+}
+
+static void fill(struct trap_fault *fault, struct trap_slot *slot, struct trap_frame *frame, int signal, const siginfo_t *info, ucontext_t *uc) {
+  const greg_t *r = uc->uc_mcontext.gregs;
+  struct trap_entry *entry = frame->entry;
+  uint32_t pending = fault->pending;
+  memset(fault, 0, offsetof(struct trap_fault, stack));
+  fault->pending = pending; /* set last */
+  fault->phase = entry->flags & TRAP_PHASE_LOAD ? TRAP_IN_LOAD : entry->flags & TRAP_PHASE_DECODE ? TRAP_IN_DECODE : TRAP_IN_CALL;
+  fault->signal = signal;
+  fault->code = info->si_code;
+  fault->pc = (uint64_t)r[REG_RIP];
+  fault->pkey = -1;
+  fault->thread_id = (int32_t)syscall(SYS_gettid);
+  fault->depth = slot->level + 1;
+  fault->function = (uint64_t)(uintptr_t)entry->target;
+  fault->thunk = (uint64_t)(uintptr_t)(trap_thunk_code + (entry - trap_arena.thunks) * THUNK_CODE_BYTES);
+  fault->error_code = (uint64_t)r[REG_ERR];
+  fault->trap_number = (uint64_t)r[REG_TRAPNO];
+  for (size_t i = 0; i < sizeof register_order / sizeof *register_order; i++) fault->registers[i] = (uint64_t)r[register_order[i]];
+  fault->pkru = interrupted_pkru(uc);
+  if (signal == SIGABRT) {
+    fault->flags |= TRAP_FAULT_ABORT;
+    if (trap_unwinding) fault->flags |= TRAP_FAULT_UNWIND;
+  } else {
+    fault->address = (uint64_t)(uintptr_t)info->si_addr;
+  }
+  trap_unwinding = 0;
+  if ((signal == SIGSEGV || signal == SIGBUS) && r[REG_TRAPNO] == TRAPNO_PAGE_FAULT)
+    fault->access = r[REG_ERR] & ERROR_FETCH ? TRAP_ACCESS_EXECUTE : r[REG_ERR] & ERROR_WRITE ? TRAP_ACCESS_WRITE : TRAP_ACCESS_READ;
+  if (signal == SIGSEGV && info->si_code == SEGV_PKUERR) fault->pkey = (int32_t)info->si_pkey;
+  struct pkeys_space space;
+  if (fault->address != 0 && (signal == SIGSEGV || signal == SIGBUS) && pkeys_find_space(fault->address, &space)) {
+    fault->space_found = 1;
+    fault->space_image_id = space.image_id;
+    fault->space_offset = fault->address - space.address;
+    memcpy(fault->space_name, space.name, sizeof fault->space_name);
+  }
+  /* Held: what the gate took away was still away when the fault came. */
+  if (frame->flags & FRAME_HOOKED) fault->mechanism_held = 1;
+  if (entry->deny != 0) fault->mechanism_held = (fault->pkru & entry->deny) == entry->deny;
+  uint64_t low = frame->stack_low, high = frame->stack_high;
+  if (slot->level == 0 && trap_arena.shared.foreign_stack) {
+    low = slot->stack_low;
+    high = slot->stack_high;
+  }
+  fault->foreign_sp_top = high;
+  if (high != 0 && fault->address < low && fault->address >= low - STACK_GUARD_LOW) fault->flags |= TRAP_FAULT_STACK_OVERFLOW;
+  uint64_t rsp = (uint64_t)r[REG_RSP];
+  if (rsp >= low && rsp < high) {
+    const uint64_t *word = (const uint64_t *)(uintptr_t)(rsp & ~(uint64_t)7), *end = (const uint64_t *)(uintptr_t)high;
+    if (end - word > 1024) end = word + 1024;
+    uint32_t n = 0;
+    for (; word < end && n < sizeof fault->stack / sizeof *fault->stack; word++)
+      if (watched(*word)) fault->stack[n++] = *word;
+    fault->stack_words = n;
+  }
+  atomic_signal_fence(memory_order_seq_cst);
+  if (++slot->fault_count == 0) slot->fault_count = 1;
+  fault->pending = slot->fault_count;
+}
+
+/* ---- recovering ---------------------------------------------------------------------------------------------------------- */
+
+static void recover(struct trap_slot *slot, int signal, const siginfo_t *info, ucontext_t *uc) {
+  struct trap_frame *frame = &slot->frames[slot->level];
+  frame->entry = (struct trap_entry *)(uintptr_t)trap_state(slot);
+  slot->recovering = 1;
+  if (!(frame->flags & FRAME_SLOW) && !(frame->entry->flags & TRAP_FLOAT)) {
+    frame->mxcsr = slot->mxcsr;
+    frame->fcw = slot->fcw;
+  }
+  fill(frame->entry->record != NULL ? frame->entry->record : &slot->fault, slot, frame, signal, info, uc);
+  atomic_fetch_add_explicit(&trap_arena.shared.faults, 1, memory_order_relaxed);
+
+  greg_t *r = uc->uc_mcontext.gregs;
+  uint32_t pkru = interrupted_pkru(uc) & trap_arena.shared.keep;
+  r[REG_RBX] = (greg_t)frame->rbx;
+  r[REG_RBP] = (greg_t)frame->rbp;
+  r[REG_R12] = (greg_t)frame->r12;
+  r[REG_R13] = (greg_t)frame->r13;
+  r[REG_R14] = (greg_t)frame->r14;
+  r[REG_R15] = (greg_t)frame->r15;
+  r[REG_RSP] = (greg_t)frame->rsp;
+  r[REG_RDI] = (greg_t)(uintptr_t)frame;
+  r[REG_RAX] = (greg_t)pkru;
+  r[REG_RCX] = 0;
+  r[REG_RDX] = 0;
+  r[REG_RIP] = (greg_t)(uintptr_t)(trap_arena.shared.keys ? trap_landing_keys : trap_landing);
+  r[REG_EFL] &= ~(greg_t)(FLAG_DF | FLAG_TF | FLAG_AC | FLAG_NT); /* I7 */
+  memcpy(&uc->uc_sigmask, &slot->mask, 8); /* I12. The kernel's set is 8 bytes, glibc's longer than the frame's field */
+}
+
+/* ---- passing on ------------------------------------------------------------------------------------------------------------ */
+
+static void resend(int signal, const siginfo_t *info) {
+  siginfo_t copy = *info;
+  if (copy.si_code > 0 || syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), signal, &copy) != 0)
+    syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), signal);
+}
+
+/* I5: as if we were not there. */
+static void pass_on(int signal, siginfo_t *info, ucontext_t *uc, bool keys, uint32_t kernel_pkru) {
+  atomic_fetch_add_explicit(&trap_arena.shared.passed_on, 1, memory_order_relaxed);
+  struct sigaction previous = trap_arena.shared.previous[signal];
+  handling = 0;
+  bool fault = synchronous(signal, info);
+  bool ignored = !(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_IGN;
+  bool by_default = !(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_DFL;
+  if (ignored && !fault) return;
+  if (by_default || ignored) { /* the kernel lets nobody ignore a fault of his own */
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigaction(signal, &action, NULL);
+    if (!fault || signal == SIGTRAP) resend(signal, info); /* a trap does not repeat; blocked until we return or not, it ends the process */
+    return;
+  }
+  sigset_t mask = uc->uc_sigmask, old;
+  memset((char *)&mask + 8, 0, sizeof mask - 8);
+  sigorset(&mask, &mask, &previous.sa_mask);
+  if (!(previous.sa_flags & SA_NODEFER)) sigaddset(&mask, signal);
+  if (previous.sa_flags & (int)SA_RESETHAND) {
+    struct sigaction reset = {.sa_handler = SIG_DFL};
+    trap_arena.shared.previous[signal] = reset;
+  }
+  pthread_sigmask(SIG_SETMASK, &mask, &old);
+  if (keys) pkeys_wrpkru(kernel_pkru);
+  if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(signal, info, uc);
+  else previous.sa_handler(signal);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* ---- the handler -------------------------------------------------------------------------------------------------------------- */
+
+void trap_handler(int signal, siginfo_t *info, void *context) {
+  ucontext_t *uc = context;
+  int saved_errno = errno;
+  bool keys = pkeys_supported();
+  uint32_t kernel_pkru = 0;
+  if (keys) { /* I6: rights first; all of them, since the mask of ours lies behind one. Returning gives the interrupted rights back */
+    kernel_pkru = pkeys_rdpkru();
+    pkeys_wrpkru(0);
+  }
+  uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
+  uint64_t rsp = (uint64_t)uc->uc_mcontext.gregs[REG_RSP];
+  if (handling == HANDLING_MAGIC) die_at("a fault inside the fault handler", signal, pc, (uint64_t)(uintptr_t)info->si_addr);
+  handling = HANDLING_MAGIC;
+
+  struct trap_slot *slot = trap_slot_find();
+  bool in_callout = slot != NULL && trap_state_is_callout(trap_state(slot));
+  bool ours = synchronous(signal, info);
+
+  if (slot != NULL && slot->recovering && ours)
+    die_at("a fault while a callout was being failed", signal, pc, (uint64_t)(uintptr_t)info->si_addr);
+
+  if (in_callout && (ours || self_abort(signal, info, uc))) {
+    /* I12: a VM's handler that interrupted the callout and runs on the alternate stack is not the callee. */
+    bool on_alternate = rsp - slot->alternate_base < slot->alternate_bytes;
+    if (!on_alternate && policy_takes((struct trap_entry *)(uintptr_t)trap_state(slot))) {
+      recover(slot, signal, info, uc);
+      handling = 0;
+      errno = saved_errno;
+      return;
+    }
+  }
+
+  if (!in_callout && ours && signal == SIGSEGV) {
+    /* A VM thread met an image that mprotect has closed for somebody else's callout. */
+    if (info->si_code == SEGV_ACCERR && pkeys_bystander_wait((uintptr_t)info->si_addr, BYSTANDER_LIMIT_NS)) {
+      handling = 0;
+      errno = saved_errno;
+      return;
+    }
+    /* An attached VM thread that is older than a key: its rights are opened now. Threads that were never attached are not the VM's. */
+    if (info->si_code == SEGV_PKUERR && slot != NULL && (~trap_arena.shared.keep & pkru_field((int)info->si_pkey)) != 0 &&
+        (interrupted_pkru(uc) & ~trap_arena.shared.keep) != 0 && set_interrupted_pkru(uc, interrupted_pkru(uc) & trap_arena.shared.keep)) {
+      handling = 0;
+      errno = saved_errno;
+      return;
+    }
+  }
+
+  pass_on(signal, info, uc, keys, kernel_pkru);
+  errno = saved_errno;
+}
+
+/* ---- set-up (not inside a signal) ------------------------------------------------------------------------------------------------ */
+
+void trap_probe_platform(void) {
+  unsigned a, b, c, d;
+  trap_arena.shared.keys = pkeys_supported();
+  if (trap_arena.shared.keys && __get_cpuid_count(0xd, 9, &a, &b, &c, &d) && a >= 4) trap_arena.shared.pkru_offset = b;
+  trap_arena.shared.avx = __builtin_cpu_supports("avx") != 0;
+}
+
+int trap_handlers_install(void) {
+  for (size_t i = 0; i < sizeof handled_signals / sizeof *handled_signals; i++) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = (void (*)(int, siginfo_t *, void *))(uintptr_t)trap_handler_entry;
+    /* SIGINFO: address, code and key. ONSTACK: a stack overflow leaves no stack to run on. NODEFER: a fault in here must reach us, not kill silently. */
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    /* Everything else waits: a VM's own handler has no business on a thread between a callout and its failure. */
+    sigfillset(&action.sa_mask);
+    for (size_t j = 0; j < sizeof handled_signals / sizeof *handled_signals; j++)
+      if (handled_signals[j] != SIGABRT) sigdelset(&action.sa_mask, handled_signals[j]); /* a blocked fault would kill silently */
+    if (sigaction(handled_signals[i], &action, &trap_arena.shared.previous[handled_signals[i]]) != 0) return -errno;
+  }
+  return 0;
+}

@@ -1,0 +1,177 @@
+/*
+ * internal.h: what the trap's own files share. Where code runs:
+ *   inside_*.c      inside a signal handler: only async-signal-safe calls, no locks, no allocation, nothing on key-denied memory before rights are open
+ *   gate_*.S        on every callout
+ *   slow.c          on callouts that the fast gate declines: nested, first on a thread, mechanisms with calls of their own
+ *   thread.c thunk.c trap.c load.c copy.c   ordinary VM code
+ */
+#ifndef TURNKEY_TRAP_INTERNAL_H
+#define TURNKEY_TRAP_INTERNAL_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+#include "../pkeys/pkeys.h"
+#include "layout.h"
+#include "trap.h"
+
+struct trap_entry { /* a thunk */
+  const void *gate; /* which gate variant serves it: chosen from the flags, the open images and the foreign stack setting */
+  const void *target;
+  uint64_t stack_bytes; /* multiple of 16 */
+  uint32_t deny;        /* rights that the gate takes away */
+  uint32_t flags;       /* enum trap_thunk_flags | ENTRY_* */
+  struct trap_policy *policy;
+  struct trap_fault *record; /* private thunks only */
+  uint32_t references;
+  uint32_t next; /* hash chain or free list, by index + 1 */
+  uint64_t unused;
+};
+#define ENTRY_PRIVATE 0x10000u
+
+struct trap_callback_entry {
+  const void *target;
+  uint64_t stack_bytes; /* multiple of 16 */
+  uint32_t live;
+  uint32_t next;
+  uint64_t unused;
+};
+
+struct trap_policy {
+  uint32_t response;
+  uint32_t live;
+};
+
+struct trap_frame {
+  uint64_t rsp; /* the VM's stack pointer on entry: points at the return address into the caller */
+  uint64_t rbx, rbp, r12, r13, r14, r15;
+  uint32_t mxcsr;
+  uint16_t fcw, pad;
+  struct trap_entry *entry; /* suspended and slow frames; of a running fast one, T_STATE tells */
+  uint64_t fsp;          /* stack pointer at the call, before it pushes: what a paired return comes back with. Slow frames only */
+  uint64_t callback_rsp; /* foreign stack pointer of the callback that suspended this callout; 0: not usable for nested callouts */
+  uint32_t flags;        /* FRAME_* */
+  uint32_t foreign_pkru; /* PKRU of the suspended callout */
+  uint64_t stack_low, stack_high; /* the foreign stack this callout runs on; slow frames only (else the slot's own) */
+  uint64_t tail0, tail1;          /* in frames[0]: T_STATE and T_FSP */
+};
+#define FRAME_HOOKED 1u      /* pkeys_enter_foreign was called and must be answered */
+#define FRAME_KEYED 2u       /* PKRU was written */
+#define FRAME_OWN_STACK 4u   /* a foreign stack taken for this frame alone */
+#define FRAME_LENT 8u
+#define FRAME_CALLER_STACK 16u /* runs on the caller's stack */
+#define FRAME_SLOW 64u /* made by the slow gate, which always saves the floating-point environment */
+#define FRAME_SUSPENDED_HOOK 32u /* a callback or signal handler has opened the hooked images for its time */
+
+struct trap_slot {
+  union {
+    struct {
+      struct trap_frame frames[NESTING_COUNT];
+      struct trap_fault fault;
+      _Atomic uint64_t thread_pointer; /* %fs:0 of the owner; 0 while free */
+      uint32_t level;                  /* suspended callouts */
+      uint32_t generation;             /* of the masks, when this thread last opened its rights */
+      uint32_t recovering;             /* from the handler's decision to the landing pad's end */
+      uint32_t fault_count;
+      uint32_t mxcsr; /* floating-point environment when the thread attached or noted it */
+      uint16_t fcw, pad;
+      uint64_t stack_base, stack_low, stack_high; /* own foreign stack: mapping, lowest usable byte, top */
+      uint64_t stack_map_bytes;
+      uint64_t alternate_base, alternate_bytes;   /* own alternate stack: [base, base+bytes) usable */
+      sigset_t mask;                   /* the thread's signal mask when it attached */
+      stack_t previous_alternate;
+    };
+    char size[SLOT_SIZE];
+  };
+};
+
+struct trap_shared {
+  uint32_t keep;
+  uint32_t avx;
+  uint32_t foreign_stack; /* callouts switch stacks */
+  uint32_t keys;          /* pkeys_supported() */
+  uint32_t pkru_offset;   /* of PKRU in the XSAVE image of a signal frame; 0 unknown */
+  uint32_t pad;
+  uint64_t foreign_bytes;
+  _Atomic uint64_t faults, passed_on, threads_live, threads_ever, thunks_live, callbacks_live, stacks_cached;
+  uint64_t watched_low[4], watched_high[4]; /* text of libc and the loader: return addresses into them are kept in fault records */
+  struct sigaction previous[65];
+};
+
+struct trap_arena {
+  struct trap_slot slots[SLOT_COUNT];
+  struct trap_entry thunks[THUNK_COUNT];
+  struct trap_callback_entry callbacks[CALLBACK_COUNT];
+  struct trap_policy policies[POLICY_COUNT];
+  char policy_pad[ARENA_RECORDS - ARENA_POLICIES - POLICY_COUNT * sizeof(struct trap_policy)];
+  struct trap_fault records[RECORD_COUNT];
+  union {
+    struct trap_shared shared;
+    char shared_size[ARENA_SIZE - ARENA_SHARED];
+  };
+} __attribute__((aligned(4096)));
+
+extern struct trap_arena trap_arena;
+extern __thread uint64_t trap_slot_offset __attribute__((tls_model("initial-exec")));
+
+static inline struct trap_slot *trap_slot_at(uint64_t offset) { return (struct trap_slot *)((char *)&trap_arena + offset); }
+static inline uint64_t trap_thread_pointer(void) {
+  uint64_t tp;
+  __asm__("mov %%fs:0, %0" : "=r"(tp));
+  return tp;
+}
+/* T_STATE and T_FSP. Compiler barriers on both sides: signal handlers of this thread look at the state. */
+static inline uint64_t trap_state(const struct trap_slot *slot) { return *(const volatile uint64_t *)&slot->frames[0].tail0; }
+static inline void trap_set_state(struct trap_slot *slot, uint64_t state) {
+  atomic_signal_fence(memory_order_seq_cst);
+  *(volatile uint64_t *)&slot->frames[0].tail0 = state;
+  atomic_signal_fence(memory_order_seq_cst);
+}
+static inline bool trap_state_is_callout(uint64_t state) {
+  return state - (uint64_t)(uintptr_t)trap_arena.thunks < sizeof trap_arena.thunks;
+}
+
+/* trap.c */
+bool trap_initialised(void);
+
+/* thread.c */
+/* This thread's slot, or NULL if it was never attached. Mends a thread-local word that foreign code overwrote (by looking for the thread pointer in the
+ * slots). Async-signal-safe; needs read rights to the arena. */
+struct trap_slot *trap_slot_find(void);
+struct trap_slot *trap_slot_attached(void); /* attaches; NULL on failure */
+/* Foreign stacks: usable [*low, *high), guards around them. */
+#define STACK_GUARD_LOW (1u << 20)  /* large frames skip a page: at least 1 MiB */
+#define STACK_GUARD_HIGH (64u << 10)
+int trap_threads_init(void);
+int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t *high);
+void trap_stack_give(uint64_t base, uint64_t map_bytes);
+
+/* thunk.c */
+void trap_thunks_refresh(const struct pkeys_masks *masks);
+void trap_thunks_init(void);
+
+/* inside_*.c */
+int trap_handlers_install(void);
+void trap_die(const char *why, int signal) __attribute__((noreturn));
+void trap_probe_platform(void);
+
+/* gate_*.S */
+extern const char trap_thunk_code[], trap_callback_code[];
+extern const char trap_gate_slow[], trap_gate_dead[], trap_landing[], trap_landing_keys[], trap_handler_entry[];
+#define GATE_FAMILY(name) extern const char name[], name##_float[], name##_args[], name##_args_float[], name##_own[], name##_own_float[], name##_own_args[], name##_own_args_float[]
+GATE_FAMILY(trap_gate_flag);
+GATE_FAMILY(trap_gate_keys);
+
+/* slow.c, called from gate_*.S */
+struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp);
+uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp);
+struct trap_frame *trap_slow_return(uint64_t rsp);
+void trap_fast_mismatch(uint64_t rsp);
+void trap_fast_lost(void);
+void trap_landed(struct trap_frame *frame);
+uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_rsp);
+void trap_callback_leave(void);
+void trap_dead_thunk(void) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * load.c: dlopen and dlclose are callouts too: they run constructors and destructors (phase 'load'). Ordinary VM code.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+static void explain(char *message, size_t bytes, const char *fallback) {
+  if (message == NULL || bytes == 0) return;
+  const char *text = dlerror();
+  snprintf(message, bytes, "%s", text != NULL ? text : fallback);
+}
+
+void *trap_dlopen(const char *name, int flags, trap_policy *policy, struct trap_fault *fault, char *message, size_t message_bytes) {
+  void *code;
+  if (fault != NULL) fault->pending = 0;
+  if (message != NULL && message_bytes > 0) message[0] = '\0';
+  int rc = trap_thunk((const void *)(uintptr_t)dlopen, 0, TRAP_PHASE_LOAD | TRAP_CAN_FAIL, policy, &code);
+  if (rc < 0) {
+    if (message != NULL) snprintf(message, message_bytes, "no thunk for dlopen: %s", strerror(-rc));
+    return NULL;
+  }
+  void *(*guarded)(const char *, int);
+  memcpy(&guarded, &code, sizeof code);
+  void *handle = guarded(name, flags);
+  trap_thunk_release(code);
+  struct trap_fault local;
+  if (handle == NULL && !trap_take_fault(fault != NULL ? fault : &local)) explain(message, message_bytes, "dlopen failed without saying why");
+  return handle;
+}
+
+int trap_dlclose(void *handle, trap_policy *policy, struct trap_fault *fault, char *message, size_t message_bytes) {
+  void *code;
+  if (fault != NULL) fault->pending = 0;
+  if (message != NULL && message_bytes > 0) message[0] = '\0';
+  int rc = trap_thunk((const void *)(uintptr_t)dlclose, 0, TRAP_PHASE_LOAD | TRAP_CAN_FAIL, policy, &code);
+  if (rc < 0) return rc;
+  int (*guarded)(void *);
+  memcpy(&guarded, &code, sizeof code);
+  rc = guarded(handle);
+  trap_thunk_release(code);
+  struct trap_fault local;
+  if (trap_take_fault(fault != NULL ? fault : &local)) return -EFAULT;
+  if (rc != 0) {
+    explain(message, message_bytes, "dlclose failed without saying why");
+    return -EINVAL;
+  }
+  return 0;
+}

@@ -1,0 +1,260 @@
+/*
+ * slow.c: what the gates call. Runs on every callout that the fast gate declines, on the way into and out of callbacks, and after every recovery.
+ *
+ * Each function that drops rights does so as its very last action: the VM's own stack may be a keyed space.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+
+#include "internal.h"
+
+#define NESTED_ROOM (256u << 10) /* a nested callout with less foreign stack than this takes a fresh one */
+
+static uint32_t rights_foreign(uint32_t deny) { return (pkeys_rdpkru() & trap_arena.shared.keep) | deny; }
+static void rights_open(void) { pkeys_wrpkru(pkeys_rdpkru() & trap_arena.shared.keep); }
+
+struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp) {
+  (void)caller_rsp;
+  struct trap_slot *slot = trap_slot_find();
+  if (slot != NULL && trap_state_is_callout(trap_state(slot))) return NULL;
+  slot = trap_slot_attached();
+  if (slot == NULL) trap_die("a thread called a guarded function but could not be attached (no memory for its stacks, or no thread slot left)", SIGABRT);
+  if (slot->level >= NESTING_COUNT) trap_die("callouts nested too deeply (TRAP_MAX_NESTING)", SIGABRT);
+  struct trap_frame *frame = &slot->frames[slot->level];
+  frame->entry = entry;
+  frame->flags = FRAME_SLOW;
+  return frame;
+}
+
+static uint64_t vm_state(const struct trap_slot *slot) { return slot->level > 0 ? STATE_VM : 0; }
+
+static void frame_done(struct trap_slot *slot, struct trap_frame *frame) {
+  if (frame->flags & FRAME_OWN_STACK) 
+    trap_stack_give(frame->stack_low - STACK_GUARD_LOW, STACK_GUARD_LOW + (frame->stack_high - frame->stack_low) + STACK_GUARD_HIGH);
+  frame->flags = 0;
+  trap_set_state(slot, vm_state(slot));
+}
+
+/* The mechanism could not close the image: no call is made, the record tells the error. */
+static uint64_t refuse(struct trap_slot *slot, struct trap_frame *frame, int error) {
+  struct trap_entry *entry = frame->entry;
+  struct trap_fault *fault = entry->record != NULL ? entry->record : &slot->fault;
+  memset(fault, 0, sizeof *fault);
+  fault->code = error;
+  fault->function = (uint64_t)(uintptr_t)entry->target;
+  fault->thread_id = (int32_t)syscall(SYS_gettid);
+  fault->depth = slot->level + 1;
+  fault->pkey = -1;
+  fault->pending = ++slot->fault_count;
+  frame_done(slot, frame);
+  return 0;
+}
+
+uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp) {
+  struct trap_slot *slot = trap_slot_find();
+  struct trap_entry *entry = frame->entry;
+  struct pkeys_masks masks = pkeys_masks();
+  bool bare = (entry->flags & TRAP_BARE) != 0;
+  bool lent = (entry->flags & TRAP_LENT) != 0;
+  uint32_t deny = bare || !masks.keyed ? 0 : lent ? masks.deny_lent : masks.deny;
+  uint64_t top;
+  frame->callback_rsp = 0;
+  frame->stack_low = frame->stack_high = 0;
+  if (!trap_arena.shared.foreign_stack) {
+    top = current_rsp;
+    frame->flags |= FRAME_CALLER_STACK;
+  } else if (slot->level == 0) {
+    top = slot->frames[0].tail1;
+    frame->stack_low = slot->stack_low;
+    frame->stack_high = slot->stack_high;
+  } else {
+    const struct trap_frame *outer = frame - 1;
+    uint64_t low = outer->stack_low, rsp = outer->callback_rsp;
+    if (rsp != 0 && rsp > low + NESTED_ROOM + entry->stack_bytes && rsp <= outer->stack_high) {
+      top = (rsp - 256) & ~(uint64_t)15; /* below the callback thunk's save area and red zone */
+      frame->stack_low = low;
+      frame->stack_high = outer->stack_high;
+    } else {
+      uint64_t base, bytes;
+      if (trap_stack_take(&base, &bytes, &frame->stack_low, &frame->stack_high) < 0) return refuse(slot, frame, -ENOMEM);
+      frame->flags |= FRAME_OWN_STACK;
+      top = frame->stack_high - FOREIGN_TOP_BYTES;
+    }
+  }
+  frame->fsp = top - entry->stack_bytes;
+  trap_set_state(slot, (uint64_t)(uintptr_t)entry);
+  if (masks.hooked && !bare) {
+    int saved = errno;
+    int rc = pkeys_enter_foreign(lent);
+    errno = saved;
+    if (rc < 0) return refuse(slot, frame, rc);
+    frame->flags |= FRAME_HOOKED | (lent ? FRAME_LENT : 0);
+    atomic_signal_fence(memory_order_seq_cst);
+  }
+  uint64_t result = frame->fsp;
+  if (deny != 0) {
+    frame->flags |= FRAME_KEYED;
+    pkeys_wrpkru(rights_foreign(deny));
+  }
+  return result;
+}
+
+static void hooked_leave(struct trap_frame *frame) {
+  if (!(frame->flags & FRAME_HOOKED)) return;
+  int saved = errno;
+  frame->flags &= ~FRAME_HOOKED;
+  atomic_signal_fence(memory_order_seq_cst);
+  pkeys_leave_foreign((frame->flags & FRAME_LENT) != 0);
+  errno = saved;
+}
+
+struct trap_frame *trap_slow_return(uint64_t rsp) {
+  struct trap_slot *slot = trap_slot_find();
+  if (slot == NULL) trap_die("a callout returned on a thread whose state is lost", SIGABRT);
+  struct trap_frame *frame = &slot->frames[slot->level];
+  if (trap_state(slot) != (uint64_t)(uintptr_t)frame->entry || rsp != frame->fsp) trap_fast_mismatch(rsp);
+  if (frame->flags & FRAME_KEYED) rights_open();
+  hooked_leave(frame);
+  frame_done(slot, frame);
+  return frame;
+}
+
+void trap_fast_mismatch(uint64_t rsp) {
+  struct trap_slot *slot = trap_slot_find();
+  if (slot != NULL && slot->level > 0)
+    trap_die("a callout returned while callouts inside it had not: a longjmp or coroutine switch went over the gate; the process cannot go on", SIGABRT);
+  (void)rsp;
+  trap_die("a callout returned with another stack pointer than it was called with (wrong calling convention, or a longjmp over the gate); the process cannot go on", SIGABRT);
+}
+
+void trap_fast_lost(void) {
+  if (trap_slot_find() == NULL) trap_die("a callee overwrote the thread-local word and the thread's slot cannot be found", SIGABRT);
+}
+
+void trap_landed(struct trap_frame *frame) {
+  struct trap_slot *slot = (struct trap_slot *)((char *)&trap_arena + (((uint64_t)(uintptr_t)frame - (uint64_t)(uintptr_t)&trap_arena) & ~(uint64_t)(SLOT_SIZE - 1)));
+  trap_slot_offset = (uint64_t)((char *)slot - (char *)&trap_arena);
+  hooked_leave(frame);
+  if (slot->level == 0) slot->frames[0].tail1 &= ~(uint64_t)1;
+  *(uint64_t *)(uintptr_t)(slot->stack_high - FOREIGN_TOP_BYTES) = (uint64_t)(uintptr_t)slot;
+  slot->recovering = 0;
+  frame_done(slot, frame);
+}
+
+/* Suspends the innermost callout: the thread is VM code now. */
+static void suspend(struct trap_slot *slot, uint64_t foreign_rsp, uint32_t pkru) {
+  struct trap_frame *frame = &slot->frames[slot->level];
+  if (slot->level == 0 && !(frame->flags & FRAME_OWN_STACK)) {
+    frame->stack_low = slot->stack_low;
+    frame->stack_high = slot->stack_high;
+  }
+  bool own = foreign_rsp > frame->stack_low && foreign_rsp <= frame->stack_high;
+  frame->callback_rsp = own ? foreign_rsp : 0;
+  frame->foreign_pkru = pkru;
+  slot->level++;
+  slot->frames[0].tail1 |= 1; /* the fast gate's exit finds that something is left above it */
+  trap_set_state(slot, STATE_VM);
+}
+
+static struct trap_frame *resume(struct trap_slot *slot, uint64_t state) {
+  struct trap_frame *frame = &slot->frames[--slot->level];
+  if (slot->level == 0) slot->frames[0].tail1 &= ~(uint64_t)1;
+  trap_set_state(slot, state);
+  return frame;
+}
+
+uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_rsp) {
+  (void)entry;
+  struct trap_slot *slot = trap_slot_find();
+  if (slot == NULL || !trap_state_is_callout(trap_state(slot))) return 0;
+  uint32_t pkru = 0;
+  if (trap_arena.shared.keys) {
+    pkru = pkeys_rdpkru();
+    pkeys_wrpkru(pkru & trap_arena.shared.keep);
+  }
+  if (slot->level + 1 >= NESTING_COUNT) trap_die("callbacks nested too deeply (TRAP_MAX_NESTING)", SIGABRT);
+  struct trap_frame *frame = &slot->frames[slot->level];
+  frame->entry = (struct trap_entry *)(uintptr_t)trap_state(slot);
+  uint32_t flags = frame->flags;
+  if (flags & FRAME_HOOKED) {
+    hooked_leave(frame);
+    frame->flags = flags & ~FRAME_HOOKED;
+  }
+  frame->flags |= flags & FRAME_HOOKED ? FRAME_SUSPENDED_HOOK : 0;
+  suspend(slot, foreign_rsp, pkru);
+  if (!trap_arena.shared.foreign_stack || (flags & FRAME_CALLER_STACK)) return foreign_rsp - 216; /* the callback thunk's own stack pointer */
+  return (frame->rsp - 128) & ~(uint64_t)15;
+}
+
+void trap_callback_leave(void) {
+  struct trap_slot *slot = trap_slot_find();
+  if (slot == NULL || slot->level == 0) trap_die("a callback returned on a thread that has none in progress", SIGABRT);
+  struct trap_frame *frame = resume(slot, (uint64_t)(uintptr_t)slot->frames[slot->level - 1].entry);
+  if (frame->flags & FRAME_SUSPENDED_HOOK) {
+    frame->flags &= ~FRAME_SUSPENDED_HOOK;
+    int saved = errno;
+    int rc = pkeys_enter_foreign((frame->flags & FRAME_LENT) != 0);
+    errno = saved;
+    if (rc < 0) trap_die("the image could not be closed again after a callback (mprotect failed)", SIGABRT);
+    frame->flags |= FRAME_HOOKED;
+  }
+  /* A callout that had rights taken away loses them again, those to images opened meanwhile included; one that had all keeps all: its way out would not
+   * give them back. */
+  if (frame->foreign_pkru & ~trap_arena.shared.keep) {
+    uint32_t deny = frame->entry->deny;
+    pkeys_wrpkru(rights_foreign(deny != 0 ? deny : frame->foreign_pkru & ~trap_arena.shared.keep));
+  }
+}
+
+void trap_dead_thunk(void) { trap_die("a released thunk was called", SIGABRT); }
+
+void trap_signal_enter(struct trap_signal *saved) {
+  memset(saved, 0, sizeof *saved);
+  if (pkeys_supported()) {
+    saved->words[1] = pkeys_rdpkru();
+    pkeys_wrpkru(0); /* the mask of owned keys is itself behind a key */
+    pkeys_wrpkru((uint32_t)saved->words[1] & trap_arena.shared.keep);
+  }
+  struct trap_slot *slot = trap_slot_find();
+  if (slot == NULL || slot->level + 1 >= NESTING_COUNT) return;
+  saved->words[0] = trap_state(slot);
+  saved->words[2] = (uint64_t)((char *)slot - (char *)&trap_arena);
+  saved->words[3] = slot->frames[slot->level].callback_rsp;
+  struct trap_frame *frame = &slot->frames[slot->level];
+  if (trap_state_is_callout(saved->words[0])) frame->entry = (struct trap_entry *)(uintptr_t)saved->words[0];
+  if (trap_state_is_callout(saved->words[0]) && (frame->flags & FRAME_HOOKED)) {
+    hooked_leave(frame);
+    frame->flags |= FRAME_SUSPENDED_HOOK;
+  }
+  suspend(slot, 0, 0); /* nested callouts take a fresh foreign stack */
+}
+
+void trap_signal_leave(const struct trap_signal *saved) {
+  if (saved->words[2] != 0) {
+    struct trap_slot *slot = trap_slot_at(saved->words[2]);
+    struct trap_frame *frame = resume(slot, saved->words[0]);
+    frame->callback_rsp = saved->words[3];
+    if (frame->flags & FRAME_SUSPENDED_HOOK && trap_state_is_callout(saved->words[0])) {
+      frame->flags &= ~FRAME_SUSPENDED_HOOK;
+      int error = errno;
+      if (pkeys_enter_foreign((frame->flags & FRAME_LENT) != 0) < 0)
+        trap_die("the image could not be closed again after a signal handler (mprotect failed)", SIGABRT);
+      errno = error;
+      frame->flags |= FRAME_HOOKED;
+    }
+  }
+  if (pkeys_supported()) pkeys_wrpkru((uint32_t)saved->words[1]);
+}
+
+bool trap_in_callout(void) {
+  struct trap_slot *slot = trap_slot_find();
+  return slot != NULL && trap_state_is_callout(trap_state(slot));
+}
+
+unsigned trap_depth(void) {
+  struct trap_slot *slot = trap_slot_find();
+  return slot == NULL ? 0 : slot->level + (trap_state_is_callout(trap_state(slot)) ? 1 : 0);
+}

@@ -1,0 +1,229 @@
+/*
+ * thread.c: threads and their slots, foreign stacks and alternate stacks (I13). Ordinary VM code, except trap_slot_find, which handlers and gates call too.
+ *
+ * sigaltstack(2), pthread_key_create(3), mmap(2), getauxval(3) AT_MINSIGSTKSZ.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51
+#endif
+
+struct trap_arena trap_arena __attribute__((visibility("hidden")));
+__thread uint64_t trap_slot_offset __attribute__((tls_model("initial-exec"), visibility("hidden"))) = SLOT_OFFSET_NONE;
+
+#define STACK_CACHE 16
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_key_t exit_key;
+static unsigned high_water = 1; /* slots ever used; read without the lock by trap_slot_find */
+static struct { uint64_t base, map_bytes; } stack_cache[STACK_CACHE];
+static unsigned stack_cached;
+
+struct trap_slot *trap_slot_find(void) {
+  uint64_t offset = *(volatile uint64_t *)&trap_slot_offset;
+  if (offset == SLOT_OFFSET_NONE) return NULL;
+  uint64_t tp = trap_thread_pointer();
+  if ((offset & (uint64_t)(int64_t)SLOT_OFFSET_INVALID) == 0) {
+    struct trap_slot *slot = trap_slot_at(offset);
+    if (atomic_load_explicit(&slot->thread_pointer, memory_order_relaxed) == tp) return slot;
+  }
+  unsigned count = __atomic_load_n(&high_water, __ATOMIC_RELAXED);
+  if (count > SLOT_COUNT) count = SLOT_COUNT;
+  for (unsigned i = 1; i < count; i++) {
+    struct trap_slot *slot = &trap_arena.slots[i];
+    if (atomic_load_explicit(&slot->thread_pointer, memory_order_relaxed) == tp) {
+      trap_slot_offset = (uint64_t)i * SLOT_SIZE;
+      return slot;
+    }
+  }
+  return NULL;
+}
+
+int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t *high) {
+  uint64_t usable = trap_arena.shared.foreign_bytes;
+  uint64_t total = STACK_GUARD_LOW + usable + STACK_GUARD_HIGH;
+  *base = 0;
+  pthread_mutex_lock(&lock);
+  for (unsigned i = 0; i < stack_cached; i++) {
+    if (stack_cache[i].map_bytes == total) {
+      *base = stack_cache[i].base;
+      stack_cache[i] = stack_cache[--stack_cached];
+      break;
+    }
+  }
+  pthread_mutex_unlock(&lock);
+  if (*base == 0) {
+    void *map = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED) return -ENOMEM;
+    if (mprotect((char *)map + STACK_GUARD_LOW, usable, PROT_READ | PROT_WRITE) != 0) {
+      munmap(map, total);
+      return -ENOMEM;
+    }
+    *base = (uint64_t)(uintptr_t)map;
+  }
+  *map_bytes = total;
+  *low = *base + STACK_GUARD_LOW;
+  *high = *low + usable;
+  return 0;
+}
+
+void trap_stack_give(uint64_t base, uint64_t map_bytes) {
+  pthread_mutex_lock(&lock);
+  bool kept = stack_cached < STACK_CACHE;
+  if (kept) {
+    stack_cache[stack_cached].base = base;
+    stack_cache[stack_cached++].map_bytes = map_bytes;
+  }
+  atomic_store_explicit(&trap_arena.shared.stacks_cached, stack_cached, memory_order_relaxed);
+  pthread_mutex_unlock(&lock);
+  if (!kept) munmap((void *)(uintptr_t)base, map_bytes);
+}
+
+/* A slot keeps its stacks when its thread ends, for the next one. */
+static int slot_prepare(struct trap_slot *slot) {
+  uint64_t wanted = STACK_GUARD_LOW + trap_arena.shared.foreign_bytes + STACK_GUARD_HIGH;
+  if (slot->stack_base != 0 && slot->stack_map_bytes != wanted) {
+    munmap((void *)(uintptr_t)slot->stack_base, slot->stack_map_bytes);
+    slot->stack_base = 0;
+  }
+  if (slot->stack_base == 0) {
+    int rc = trap_stack_take(&slot->stack_base, &slot->stack_map_bytes, &slot->stack_low, &slot->stack_high);
+    if (rc < 0) {
+      slot->stack_base = 0;
+      return rc;
+    }
+  }
+  if (slot->alternate_base == 0) {
+    uint64_t bytes = getauxval(AT_MINSIGSTKSZ);
+    if (bytes < 2048) bytes = 2048; /* kernels before 5.14 give no value */
+    bytes = (bytes + (64u << 10) + PKEYS_PAGE - 1) & ~(uint64_t)(PKEYS_PAGE - 1);
+    char *map = mmap(NULL, bytes + PKEYS_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED) return -ENOMEM;
+    if (mprotect(map, PKEYS_PAGE, PROT_NONE) != 0) {
+      munmap(map, bytes + PKEYS_PAGE);
+      return -ENOMEM;
+    }
+    slot->alternate_base = (uint64_t)(uintptr_t)map + PKEYS_PAGE;
+    slot->alternate_bytes = bytes;
+  }
+  return 0;
+}
+
+/* The first word of the foreign stack is its slot: the gate's CFI starts from it. */
+static void slot_reset(struct trap_slot *slot) {
+  uint64_t top = slot->stack_high - FOREIGN_TOP_BYTES;
+  *(uint64_t *)(uintptr_t)top = (uint64_t)(uintptr_t)slot;
+  slot->frames[0].tail1 = top;
+  slot->frames[0].flags = 0;
+  slot->level = 0;
+  slot->recovering = 0;
+  slot->fault.pending = 0;
+}
+
+static void thread_exits(void *value) {
+  struct trap_slot *slot = value;
+  if (trap_slot_find() != slot) return;
+  stack_t current;
+  if (sigaltstack(NULL, &current) == 0 && (uint64_t)(uintptr_t)current.ss_sp == slot->alternate_base) {
+    stack_t before = slot->previous_alternate;
+    if (before.ss_flags & SS_DISABLE) before = (stack_t){.ss_flags = SS_DISABLE, .ss_size = MINSIGSTKSZ};
+    sigaltstack(&before, NULL);
+  }
+  pthread_mutex_lock(&lock);
+  trap_set_state(slot, STATE_UNUSED);
+  trap_slot_offset = SLOT_OFFSET_NONE;
+  atomic_store(&slot->thread_pointer, 0);
+  atomic_fetch_sub(&trap_arena.shared.threads_live, 1);
+  pthread_mutex_unlock(&lock);
+}
+
+static void note(struct trap_slot *slot) {
+  pthread_sigmask(SIG_SETMASK, NULL, &slot->mask);
+  __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(slot->mxcsr), "=m"(slot->fcw));
+}
+
+static int attach_new(struct trap_slot **out) {
+  uint32_t generation = pkeys_masks().generation;
+  int rc = -EAGAIN;
+  pthread_mutex_lock(&lock);
+  struct trap_slot *slot = NULL;
+  unsigned index = 1;
+  for (; index < SLOT_COUNT; index++) {
+    if (atomic_load_explicit(&trap_arena.slots[index].thread_pointer, memory_order_relaxed) == 0) {
+      slot = &trap_arena.slots[index];
+      break;
+    }
+  }
+  if (slot != NULL) {
+    atomic_store(&slot->thread_pointer, 1); /* taken, nobody's yet */
+    if (index + 1 > high_water) __atomic_store_n(&high_water, index + 1, __ATOMIC_RELAXED);
+  }
+  pthread_mutex_unlock(&lock);
+  if (slot == NULL) return rc;
+  trap_set_state(slot, STATE_UNUSED);
+  rc = slot_prepare(slot);
+  if (rc == 0) {
+    stack_t alternate = {.ss_sp = (void *)(uintptr_t)slot->alternate_base, .ss_size = slot->alternate_bytes};
+    if (sigaltstack(&alternate, &slot->previous_alternate) != 0) rc = -errno;
+  }
+  if (rc == 0) rc = -pthread_setspecific(exit_key, slot);
+  if (rc < 0) {
+    atomic_store(&slot->thread_pointer, 0);
+    return rc;
+  }
+  slot_reset(slot);
+  note(slot);
+  slot->generation = generation;
+  trap_set_state(slot, 0);
+  atomic_store(&slot->thread_pointer, trap_thread_pointer());
+  trap_slot_offset = (uint64_t)index * SLOT_SIZE;
+  atomic_fetch_add(&trap_arena.shared.threads_live, 1);
+  atomic_fetch_add(&trap_arena.shared.threads_ever, 1);
+  *out = slot;
+  return 0;
+}
+
+struct trap_slot *trap_slot_attached(void) {
+  struct trap_slot *slot = trap_slot_find();
+  if (slot != NULL) {
+    if (trap_state_is_callout(trap_state(slot))) return slot; /* foreign code calls us: its rights stay down */
+    uint32_t generation = pkeys_masks().generation;
+    if (slot->generation != generation) {
+      pkeys_open_thread();
+      slot->generation = generation;
+    }
+    return slot;
+  }
+  pkeys_open_thread();
+  int saved = errno;
+  int rc = attach_new(&slot);
+  errno = saved;
+  return rc == 0 ? slot : NULL;
+}
+
+int trap_attach(void) {
+  if (!trap_initialised()) return trap_init();
+  struct trap_slot *slot = trap_slot_find();
+  if (slot != NULL) return trap_slot_attached() ? 0 : -ENOMEM;
+  pkeys_open_thread();
+  return attach_new(&slot);
+}
+
+void trap_note_thread(void) {
+  struct trap_slot *slot = trap_slot_attached();
+  if (slot != NULL) note(slot);
+}
+
+int trap_threads_init(void) {
+  for (unsigned i = 0; i < SLOT_COUNT; i++) trap_set_state(&trap_arena.slots[i], STATE_UNUSED);
+  return -pthread_key_create(&exit_key, thread_exits);
+}
+

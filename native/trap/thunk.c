@@ -1,0 +1,252 @@
+/*
+ * thunk.c: the tables of thunks and callback thunks, and which gate serves each. Ordinary VM code.
+ *
+ * The code of a thunk is static (gate_*.S); only its table entry is written, in pages under the runtime key (I11).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define BUCKETS 4096
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t buckets[BUCKETS]; /* index + 1 */
+static uint32_t thunk_free, callback_free;
+static uint32_t record_used[RECORD_COUNT / 32];
+
+static uint32_t bucket_of(const void *target, uint64_t stack_bytes, uint32_t flags, const trap_policy *policy) {
+  uint64_t h = (uint64_t)(uintptr_t)target * 0x9e3779b97f4a7c15u ^ stack_bytes << 7 ^ flags ^ (uint64_t)(uintptr_t)policy * 0xc2b2ae3d27d4eb4fu;
+  return (uint32_t)(h >> 40) % BUCKETS;
+}
+
+static void choose_gate(struct trap_entry *entry, const struct pkeys_masks *masks) {
+  bool bare = (entry->flags & TRAP_BARE) != 0;
+  uint32_t deny = bare || !masks->keyed ? 0 : entry->flags & TRAP_LENT ? masks->deny_lent : masks->deny;
+  bool args = entry->stack_bytes != 0;
+  bool own = !trap_arena.shared.foreign_stack;
+  static const char *const gates[2][8] = {
+#define FAMILY(name) {name, name##_float, name##_args, name##_args_float, name##_own, name##_own_float, name##_own_args, name##_own_args_float}
+      FAMILY(trap_gate_flag),
+      FAMILY(trap_gate_keys),
+  };
+  unsigned variant = (own ? 4u : 0u) | (args ? 2u : 0u) | (entry->flags & TRAP_FLOAT ? 1u : 0u);
+  const char *gate = masks->hooked && !bare ? trap_gate_slow : gates[deny != 0][variant];
+  __atomic_store_n(&entry->deny, deny, __ATOMIC_RELAXED);
+  __atomic_store_n(&entry->gate, (const void *)gate, __ATOMIC_RELEASE);
+}
+
+static bool is_thunk(const struct trap_entry *entry) { return entry->references != 0; }
+
+void trap_thunks_refresh(const struct pkeys_masks *masks) {
+  pthread_mutex_lock(&lock);
+  trap_arena.shared.keep = masks->keep;
+  for (uint32_t i = 0; i < THUNK_COUNT; i++)
+    if (is_thunk(&trap_arena.thunks[i])) choose_gate(&trap_arena.thunks[i], masks);
+  pthread_mutex_unlock(&lock);
+}
+
+void trap_thunks_init(void) {
+  for (uint32_t i = 0; i < THUNK_COUNT; i++) {
+    trap_arena.thunks[i].gate = trap_gate_dead;
+    trap_arena.thunks[i].next = i + 2 <= THUNK_COUNT ? i + 2 : 0;
+  }
+  thunk_free = 1;
+  for (uint32_t i = 0; i < CALLBACK_COUNT; i++) {
+    trap_arena.callbacks[i].target = trap_gate_dead;
+    trap_arena.callbacks[i].next = i + 2 <= CALLBACK_COUNT ? i + 2 : 0;
+  }
+  callback_free = 1;
+}
+
+static void *thunk_code(uint32_t index) { return (void *)(uintptr_t)(trap_thunk_code + (size_t)index * THUNK_CODE_BYTES); }
+
+static struct trap_entry *thunk_entry(const void *code) {
+  uintptr_t offset = (uintptr_t)code - (uintptr_t)trap_thunk_code;
+  if (offset % THUNK_CODE_BYTES != 0 || offset / THUNK_CODE_BYTES >= THUNK_COUNT) return NULL;
+  struct trap_entry *entry = &trap_arena.thunks[offset / THUNK_CODE_BYTES];
+  return is_thunk(entry) ? entry : NULL;
+}
+
+static struct trap_fault *record_take(void) {
+  for (uint32_t i = 0; i < RECORD_COUNT; i++) {
+    if (record_used[i / 32] & 1u << (i % 32)) continue;
+    record_used[i / 32] |= 1u << (i % 32);
+    memset(&trap_arena.records[i], 0, sizeof(struct trap_fault));
+    return &trap_arena.records[i];
+  }
+  return NULL;
+}
+
+static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, bool private, void **code) {
+  const unsigned known = TRAP_CAN_FAIL | TRAP_LENT | TRAP_PHASE_LOAD | TRAP_PHASE_DECODE | TRAP_BARE | TRAP_FLOAT;
+  if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES || (flags & ~known) != 0) return -EINVAL;
+  int rc = trap_attach();
+  if (rc < 0) return rc;
+  stack_bytes = (stack_bytes + 15) & ~(size_t)15;
+  uint32_t bucket = bucket_of(target, stack_bytes, flags, policy);
+  pthread_mutex_lock(&lock);
+  if (!private) {
+    for (uint32_t i = buckets[bucket]; i != 0; i = trap_arena.thunks[i - 1].next) {
+      struct trap_entry *entry = &trap_arena.thunks[i - 1];
+      if (entry->target == target && entry->stack_bytes == stack_bytes && entry->flags == flags && entry->policy == policy) {
+        entry->references++;
+        *code = thunk_code(i - 1);
+        pthread_mutex_unlock(&lock);
+        return 0;
+      }
+    }
+  }
+  struct trap_fault *record = private ? record_take() : NULL;
+  uint32_t i = thunk_free;
+  if (i == 0 || (private && record == NULL)) {
+    if (record != NULL) record_used[(record - trap_arena.records) / 32] &= ~(1u << ((record - trap_arena.records) % 32));
+    pthread_mutex_unlock(&lock);
+    return -ENOSPC;
+  }
+  struct trap_entry *entry = &trap_arena.thunks[i - 1];
+  thunk_free = entry->next;
+  entry->target = target;
+  entry->stack_bytes = stack_bytes;
+  entry->flags = flags | (private ? ENTRY_PRIVATE : 0);
+  entry->policy = policy;
+  entry->record = record;
+  entry->references = 1;
+  entry->next = 0;
+  if (!private) {
+    entry->next = buckets[bucket];
+    buckets[bucket] = i;
+  }
+  struct pkeys_masks masks = pkeys_masks();
+  choose_gate(entry, &masks);
+  atomic_fetch_add(&trap_arena.shared.thunks_live, 1);
+  *code = thunk_code(i - 1);
+  pthread_mutex_unlock(&lock);
+  return 0;
+}
+
+int trap_thunk(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, void **code) {
+  return thunk_make(target, stack_bytes, flags, policy, false, code);
+}
+
+int trap_thunk_private(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, void **code) {
+  return thunk_make(target, stack_bytes, flags, policy, true, code);
+}
+
+int trap_thunk_release(void *code) {
+  int rc = trap_attach();
+  if (rc < 0) return rc;
+  pthread_mutex_lock(&lock);
+  struct trap_entry *entry = thunk_entry(code);
+  if (entry == NULL) {
+    pthread_mutex_unlock(&lock);
+    return -EINVAL;
+  }
+  if (--entry->references == 0) {
+    uint32_t i = (uint32_t)(entry - trap_arena.thunks) + 1;
+    if (!(entry->flags & ENTRY_PRIVATE)) {
+      uint32_t *link = &buckets[bucket_of(entry->target, entry->stack_bytes, entry->flags, entry->policy)];
+      while (*link != i) link = &trap_arena.thunks[*link - 1].next;
+      *link = entry->next;
+    } else {
+      size_t r = (size_t)(entry->record - trap_arena.records);
+      record_used[r / 32] &= ~(1u << (r % 32));
+    }
+    entry->gate = trap_gate_dead;
+    entry->target = NULL;
+    entry->record = NULL;
+    entry->next = thunk_free;
+    thunk_free = i;
+    atomic_fetch_sub(&trap_arena.shared.thunks_live, 1);
+  }
+  pthread_mutex_unlock(&lock);
+  return 0;
+}
+
+const void *trap_thunk_target(const void *code) {
+  if (trap_attach() < 0) return NULL;
+  struct trap_entry *entry = thunk_entry(code);
+  return entry == NULL ? NULL : entry->target;
+}
+
+struct trap_fault *trap_thunk_fault(const void *code) {
+  if (trap_attach() < 0) return NULL;
+  struct trap_entry *entry = thunk_entry(code);
+  return entry == NULL ? NULL : entry->record;
+}
+
+int trap_callback(const void *target, size_t stack_bytes, void **code) {
+  if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES) return -EINVAL;
+  int rc = trap_attach();
+  if (rc < 0) return rc;
+  pthread_mutex_lock(&lock);
+  uint32_t i = callback_free;
+  if (i == 0) {
+    pthread_mutex_unlock(&lock);
+    return -ENOSPC;
+  }
+  struct trap_callback_entry *entry = &trap_arena.callbacks[i - 1];
+  callback_free = entry->next;
+  entry->stack_bytes = (stack_bytes + 15) & ~(uint64_t)15;
+  entry->live = 1;
+  __atomic_store_n(&entry->target, target, __ATOMIC_RELEASE);
+  atomic_fetch_add(&trap_arena.shared.callbacks_live, 1);
+  pthread_mutex_unlock(&lock);
+  *code = (void *)(uintptr_t)(trap_callback_code + (size_t)(i - 1) * THUNK_CODE_BYTES);
+  return 0;
+}
+
+int trap_callback_release(void *code) {
+  int rc = trap_attach();
+  if (rc < 0) return rc;
+  uintptr_t offset = (uintptr_t)code - (uintptr_t)trap_callback_code;
+  if (offset % THUNK_CODE_BYTES != 0 || offset / THUNK_CODE_BYTES >= CALLBACK_COUNT) return -EINVAL;
+  uint32_t i = (uint32_t)(offset / THUNK_CODE_BYTES) + 1;
+  struct trap_callback_entry *entry = &trap_arena.callbacks[i - 1];
+  pthread_mutex_lock(&lock);
+  if (!entry->live) {
+    pthread_mutex_unlock(&lock);
+    return -EINVAL;
+  }
+  entry->live = 0;
+  entry->target = trap_gate_dead;
+  entry->stack_bytes = 0;
+  entry->next = callback_free;
+  callback_free = i;
+  atomic_fetch_sub(&trap_arena.shared.callbacks_live, 1);
+  pthread_mutex_unlock(&lock);
+  return 0;
+}
+
+/* ---- policies ---- */
+
+static uint32_t policies_used[POLICY_COUNT / 32];
+
+trap_policy *trap_policy_create(enum trap_response response) {
+  if (trap_attach() < 0) return NULL;
+  trap_policy *policy = NULL;
+  pthread_mutex_lock(&lock);
+  for (uint32_t i = 0; i < POLICY_COUNT && policy == NULL; i++) {
+    if (policies_used[i / 32] & 1u << (i % 32)) continue;
+    policies_used[i / 32] |= 1u << (i % 32);
+    policy = &trap_arena.policies[i];
+    policy->response = response;
+    policy->live = 1;
+  }
+  pthread_mutex_unlock(&lock);
+  return policy;
+}
+
+void trap_policy_set(trap_policy *policy, enum trap_response response) {
+  if (policy != NULL && trap_attach() == 0) __atomic_store_n(&policy->response, response, __ATOMIC_RELEASE);
+}
+
+void trap_policy_release(trap_policy *policy) {
+  if (policy == NULL || trap_attach() < 0) return;
+  size_t i = (size_t)(policy - trap_arena.policies);
+  pthread_mutex_lock(&lock);
+  policies_used[i / 32] &= ~(1u << (i % 32));
+  policy->live = 0;
+  pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,143 @@
+/*
+ * trap.c: set-up, records, introspection. Ordinary VM code.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <link.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* What assembly and JavaScript read at fixed offsets. */
+#define AT(type, field, offset) _Static_assert(offsetof(type, field) == (offset), #type "." #field)
+AT(struct trap_frame, rsp, F_RSP);
+AT(struct trap_frame, rbx, F_RBX);
+AT(struct trap_frame, rbp, F_RBP);
+AT(struct trap_frame, r12, F_R12);
+AT(struct trap_frame, r13, F_R13);
+AT(struct trap_frame, r14, F_R14);
+AT(struct trap_frame, r15, F_R15);
+AT(struct trap_frame, mxcsr, F_MXCSR);
+AT(struct trap_frame, fcw, F_FCW);
+AT(struct trap_frame, tail0, T_STATE);
+AT(struct trap_frame, tail1, T_FSP);
+_Static_assert(sizeof(struct trap_frame) == FRAME_SIZE, "frame");
+_Static_assert(sizeof(struct trap_slot) <= SLOT_SIZE, "slot");
+AT(struct trap_entry, gate, E_GATE);
+AT(struct trap_entry, target, E_TARGET);
+AT(struct trap_entry, stack_bytes, E_STACK);
+AT(struct trap_entry, deny, E_DENY);
+_Static_assert(sizeof(struct trap_entry) == ENTRY_SIZE, "entry");
+AT(struct trap_callback_entry, target, C_TARGET);
+AT(struct trap_callback_entry, stack_bytes, C_STACK);
+_Static_assert(sizeof(struct trap_callback_entry) == CALLBACK_SIZE, "callback entry");
+AT(struct trap_shared, keep, S_KEEP);
+AT(struct trap_shared, avx, S_AVX);
+AT(struct trap_arena, thunks, ARENA_THUNKS);
+AT(struct trap_arena, callbacks, ARENA_CALLBACKS);
+AT(struct trap_arena, policies, ARENA_POLICIES);
+AT(struct trap_arena, records, ARENA_RECORDS);
+AT(struct trap_arena, shared, ARENA_SHARED);
+_Static_assert(sizeof(struct trap_arena) == ARENA_SIZE, "arena");
+_Static_assert(NESTING_COUNT == TRAP_MAX_NESTING && THUNK_COUNT == TRAP_MAX_THUNKS && CALLBACK_COUNT == TRAP_MAX_CALLBACKS, "trap.h");
+AT(struct trap_fault, address, 16);
+AT(struct trap_fault, access, 32);
+AT(struct trap_fault, function, 48);
+AT(struct trap_fault, space_found, 64);
+AT(struct trap_fault, space_name, 80);
+AT(struct trap_fault, error_code, 112);
+AT(struct trap_fault, registers, 128);
+AT(struct trap_fault, pkru, 320);
+AT(struct trap_fault, foreign_sp_top, 328);
+AT(struct trap_fault, stack, 344);
+_Static_assert(sizeof(struct trap_fault) == 1024, "fault record");
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int once_result = -EAGAIN;
+static int initialised; /* on key 0: threads without rights ask for it */
+
+bool trap_initialised(void) { return __atomic_load_n(&initialised, __ATOMIC_ACQUIRE) != 0; }
+
+/* Text of libc and of the loader: where their return addresses lie on a failed callout's stack, their locks may be held. */
+static int note_module(struct dl_phdr_info *info, size_t size, void *data) {
+  (void)size;
+  int *count = data;
+  const char *name = info->dlpi_name;
+  if (strstr(name, "/libc.so") == NULL && strstr(name, "/ld-linux") == NULL && strstr(name, "/libc-") == NULL) return 0;
+  for (int i = 0; i < info->dlpi_phnum && *count < 4; i++) {
+    const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+    if (header->p_type != PT_LOAD || !(header->p_flags & PF_X)) continue;
+    trap_arena.shared.watched_low[*count] = info->dlpi_addr + header->p_vaddr;
+    trap_arena.shared.watched_high[*count] = info->dlpi_addr + header->p_vaddr + header->p_memsz;
+    ++*count;
+  }
+  return 0;
+}
+
+static void initialise(void) {
+  int rc = pkeys_init();
+  if (rc == 0) rc = pkeys_protect_runtime(&trap_arena, sizeof trap_arena);
+  if (rc < 0) {
+    once_result = rc;
+    return;
+  }
+  struct trap_shared *shared = &trap_arena.shared;
+  shared->keep = pkeys_masks().keep;
+  shared->foreign_stack = 1;
+  shared->foreign_bytes = 8u << 20;
+  trap_probe_platform();
+  trap_thunks_init();
+  int count = 0;
+  dl_iterate_phdr(note_module, &count);
+  rc = trap_threads_init();
+  if (rc == 0) rc = trap_handlers_install();
+  if (rc == 0) {
+    __atomic_store_n(&initialised, 1, __ATOMIC_RELEASE);
+    pkeys_on_change(trap_thunks_refresh);
+  }
+  once_result = rc;
+}
+
+int trap_init(void) {
+  pthread_once(&once, initialise);
+  return once_result < 0 ? once_result : trap_attach();
+}
+
+int trap_set_foreign_stack(bool enabled, size_t bytes) {
+  if (bytes != 0 && (bytes < 2u << 20 || bytes > (size_t)1 << 32)) return -EINVAL;
+  int rc = trap_attach();
+  if (rc < 0) return rc;
+  trap_arena.shared.foreign_stack = enabled;
+  if (bytes != 0) trap_arena.shared.foreign_bytes = (bytes + PKEYS_PAGE - 1) & ~(size_t)(PKEYS_PAGE - 1);
+  struct pkeys_masks masks = pkeys_masks();
+  trap_thunks_refresh(&masks);
+  return 0;
+}
+
+struct trap_fault *trap_thread_fault(void) {
+  if (trap_attach() < 0) return NULL;
+  struct trap_slot *slot = trap_slot_find();
+  return slot == NULL ? NULL : &slot->fault;
+}
+
+bool trap_take_fault(struct trap_fault *out) {
+  struct trap_fault *fault = trap_thread_fault();
+  if (fault == NULL || fault->pending == 0) return false;
+  *out = *fault;
+  fault->pending = 0;
+  return true;
+}
+
+struct trap_statistics trap_statistics(void) {
+  struct trap_statistics s = {0};
+  if (trap_attach() < 0) return s;
+  struct trap_shared *shared = &trap_arena.shared;
+  s.faults = shared->faults;
+  s.passed_on = shared->passed_on;
+  s.threads_live = shared->threads_live;
+  s.threads_ever = shared->threads_ever;
+  s.thunks_live = shared->thunks_live;
+  s.callbacks_live = shared->callbacks_live;
+  s.stacks_cached = shared->stacks_cached;
+  return s;
+}
