@@ -1,0 +1,150 @@
+/*
+ * loan.c: memory lent to foreign code for writing. The lending arena is the set of these mappings: whole pages each, guard pages on both sides,
+ * all under the loan key where one exists. mmap(2), pkey_mprotect(2).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+#include "sys_linux_x86_64.h"
+
+/* How long a copy waits for an image that a counted mechanism has closed for other threads' callouts. */
+#define COPY_LIMIT_NS 1000000000u
+
+/* The copy between a space and a loan, no lock held: either side may be closed now, and then this thread is a bystander like any other. */
+static void copy_as_vm(void *to, const void *from, size_t bytes) {
+  pkeys_open_thread();
+  const struct {
+    uintptr_t address;
+    int access;
+  } sides[2] = {{(uintptr_t)from, PROT_READ}, {(uintptr_t)to, PROT_WRITE}};
+  for (int i = 0; i < 2; i++) {
+    struct region region;
+    if (region_find(sides[i].address, &region) && (mechanism_access(&region) & sides[i].access) == 0)
+      mechanism_await_open(sides[i].address, COPY_LIMIT_NS);
+  }
+  memcpy(to, from, bytes);
+}
+
+/* The loan key, made if something keyed is open. Both locks held. 0 or negative errno. */
+static int need_loan_key(void) {
+  if (registry.loan_key) return 0;
+  bool keyed = false;
+  for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++)
+    keyed = keyed || (atomic_load(&registry.images[i].id) && mechanism_is_keyed(atomic_load(&registry.images[i].mechanism)));
+  if (!keyed) return 0;
+  int key = sys_pkey_alloc();
+  if (key < 0) return key;
+  registry.loan_key = key;
+  registry_publish_masks(true);
+  return 0;
+}
+
+static struct loan *find_loan(uint32_t id) {
+  for (size_t i = 0; id && i < PKEYS_MAX_LOANS; i++)
+    if (registry.loans[i].id == id) return &registry.loans[i];
+  return NULL;
+}
+static struct loan *free_loan(void) {
+  for (size_t i = 0; i < PKEYS_MAX_LOANS; i++)
+    if (registry.loans[i].id == 0) return &registry.loans[i];
+  return NULL;
+}
+
+/* Maps and publishes the loan, empty. Both locks held. *source gets where the bytes come from, 0 if nowhere. */
+static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_index, size_t offset, enum pkeys_loan_mode mode,
+                       bool flush_end, struct pkeys_loan *out, uintptr_t *source) {
+  *source = 0;
+  if (image) {
+    if (!image_is_open(image) || space_index >= image->space_count) return -EINVAL;
+    struct region space;
+    region_read(image->space[space_index], &space);
+    if (offset > space.bytes || bytes > space.bytes - offset) return -ERANGE;
+    *source = space.address + offset;
+  }
+  struct loan *loan = free_loan();
+  if (!loan) return -EMFILE;
+  int error = need_loan_key();
+  if (error) return error;
+
+  size_t whole = round_up(bytes);
+  uintptr_t mapping = sys_reserve(0, whole + 2 * PKEYS_PAGE, &error);
+  if (error) return error;
+  struct region region = {
+      .address = mapping + PKEYS_PAGE,
+      .bytes = whole,
+      .reserved = whole,
+      .lent_address = mapping + PKEYS_PAGE + (flush_end ? whole - bytes : 0),
+      .lent_bytes = bytes,
+      .kind = REGION_LOAN,
+      .image_id = image ? atomic_load(&image->id) : 0,
+      .number = registry.next_loan_id,
+      .deny = PKEYS_NO_ACCESS,
+      .key = registry.loan_key,
+  };
+  error = region_apply(region.address, whole, mechanism_access(&region), region.key);
+  if (error) {
+    sys_munmap(mapping, whole + 2 * PKEYS_PAGE);
+    return error;
+  }
+  if (++registry.next_loan_id == 0) registry.next_loan_id = 1;
+  int slot = region_free_slot();
+  *loan = (struct loan){.id = region.number, .region = (uint16_t)slot, .mode = (uint16_t)mode, .image = image, .space_index = space_index,
+                        .offset = offset, .bytes = bytes, .mapping = mapping, .mapping_bytes = whole + 2 * PKEYS_PAGE};
+  if (image) image->loans++;
+  region_publish((size_t)slot, &region);
+  *out = (struct pkeys_loan){(void *)region.lent_address, bytes, region.number};
+  return 0;
+}
+
+int pkeys_lend(size_t bytes, struct pkeys_image *image, size_t space_index, size_t offset, enum pkeys_loan_mode mode,
+               bool flush_end, struct pkeys_loan *out) {
+  if (!out || bytes == 0 || bytes > PKEYS_MAX_BYTES) return -EINVAL;
+  if (mode != PKEYS_LOAN_OUT && mode != PKEYS_LOAN_IN && mode != PKEYS_LOAN_INOUT) return -EINVAL;
+  int error = registry_enter();
+  if (error) return error;
+  lock_take(&registry.mechanism_lock);
+  uintptr_t source;
+  error = lend_locked(bytes, image, space_index, offset, mode, flush_end, out, &source);
+  lock_give(&registry.mechanism_lock);
+  registry_leave();
+  /* The loan counts on the image by now, so the image cannot be closed or shrunk below its range under the copy. */
+  if (!error && source && mode != PKEYS_LOAN_OUT) copy_as_vm(out->address, (const void *)source, bytes);
+  return error;
+}
+
+int pkeys_loan_release(uint32_t id) {
+  int error = registry_enter();
+  if (error) return error;
+  struct loan *loan = find_loan(id);
+  if (!loan || loan->releasing) {
+    registry_leave();
+    return -EINVAL;
+  }
+  struct region region;
+  region_read(loan->region, &region);
+  if (loan->image && loan->mode != PKEYS_LOAN_IN) {
+    struct region space;
+    region_read(loan->image->space[loan->space_index], &space);
+    loan->releasing = true;   /* nobody else releases it while the lock is not held */
+    registry_leave();
+    copy_as_vm((void *)(space.address + loan->offset), (const void *)region.lent_address, loan->bytes);
+    if ((error = registry_enter())) return error;
+  }
+  lock_take(&registry.mechanism_lock);
+  static const struct region nothing;
+  region_read(loan->region, &region);
+  region_publish(loan->region, &nothing);
+  registry_quiesce();
+  error = sys_munmap(loan->mapping, loan->mapping_bytes);
+  if (error) {
+    region_publish(loan->region, &region);
+    loan->releasing = false;
+  } else {
+    if (loan->image) loan->image->loans--;
+    loan->id = 0;
+  }
+  lock_give(&registry.mechanism_lock);
+  registry_leave();
+  return error;
+}

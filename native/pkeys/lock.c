@@ -1,0 +1,45 @@
+/*
+ * lock.c: the lock of native/pkeys. futex(2).
+ *
+ * Not a pthread mutex: the owner has to be known in the same instant in which the lock is taken, so that a signal handler that interrupted
+ * the owner can tell (lock_mine), and nothing may touch errno.
+ */
+#include <errno.h>
+
+#include "internal.h"
+#include "sys_linux_x86_64.h"
+
+/* An address that is this thread's alone, without a TLS variable of our own. */
+static uintptr_t self(void) { return (uintptr_t)&errno; }
+
+bool lock_mine(const struct lock *lock) { return atomic_load_explicit(&lock->owner, memory_order_relaxed) == self(); }
+
+void lock_take(struct lock *lock) {
+  uintptr_t me = self();
+  if (lock_mine(lock)) {
+    lock->depth++;
+    return;
+  }
+  uintptr_t nobody = 0;
+  if (!atomic_compare_exchange_strong(&lock->owner, &nobody, me)) {
+    atomic_fetch_add(&lock->waiters, 1);
+    for (;;) {
+      /* The sequence is read before the last try: a lock given back in between changes it, and the wait returns at once. */
+      uint32_t sequence = atomic_load(&lock->sequence);
+      nobody = 0;
+      if (atomic_compare_exchange_strong(&lock->owner, &nobody, me)) break;
+      sys_futex_wait(&lock->sequence, sequence, NULL);
+    }
+    atomic_fetch_sub(&lock->waiters, 1);
+  }
+  lock->depth = 1;
+}
+
+void lock_give(struct lock *lock) {
+  if (--lock->depth > 0) return;
+  atomic_store(&lock->owner, 0);
+  if (atomic_load(&lock->waiters) > 0) {
+    atomic_fetch_add(&lock->sequence, 1);
+    sys_futex_wake(&lock->sequence, 1);
+  }
+}

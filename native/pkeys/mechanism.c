@@ -1,0 +1,288 @@
+/*
+ * mechanism.c: the mechanisms that need calls around the foreign function (mprotect-*, pkeys-glibc), and the bystanders of the
+ * process-wide ones. mprotect(2), futex(2), pkey_set(3).
+ *
+ * Counted mechanisms (mprotect-page, mprotect-range). `inside` counts the hooked callouts that are in foreign code. Whoever changes it calls
+ * reconcile afterwards, which, under the mechanism lock, makes what is closed follow from the counts *as they are then*: closed
+ * while inside > 0. It is a level and not an edge, so nobody needs to know whether he was first or last, an image that becomes mprotect-* while
+ * others are inside is closed at once, and no step is lost: between a change of the count and its reconcile, another's reconcile
+ * does the work or finds it to do. The lending arena likewise: closed while callouts are inside and none of them was passed a loan. (mprotect
+ * is process-wide: one lent callout opens the arena to all others. Under keys it does not. That is a result to show, not a defect here.)
+ *
+ * mprotect-naive closes and opens for itself, whoever else is inside: the hole that it exists to show.
+ *
+ * Signal handlers. A VM handler that interrupts a callout leaves and enters again (trap_signal_enter/leave), and may do so on the thread that holds the
+ * mechanism lock, in the middle of closing. lock.c lets it in. It does its own work whole and sets `interrupted`; the outer reconcile then
+ * does its work again. Nothing else is kept across the interruption.
+ *
+ * Bystanders never deadlock. pkeys_bystander_wait takes no lock. It waits for the closing word to become even, at most for its limit, and then opens
+ * the region by an mprotect of its own. So whoever holds the mechanism lock (a thread stopped in enter, the very thread that the handler has
+ * interrupted) can only delay it by that limit. In the other direction nobody waits for a bystander except registry_quiesce, and that only
+ * while it is between two counter operations with one mprotect between them.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "internal.h"
+#include "sys_linux_x86_64.h"
+
+#if defined(__GLIBC__)
+/* sys/mman.h declares it with _GNU_SOURCE only. */
+extern int pkey_set(int key, unsigned int rights);
+#else
+#error "pkeys-glibc needs a C library with pkey_set"
+#endif
+
+static int closed_access(const struct region *region) {
+  return region->kind == REGION_LOAN || region->deny == PKEYS_NO_ACCESS ? PROT_NONE : PROT_READ;
+}
+#define OPEN_ACCESS (PROT_READ | PROT_WRITE)
+
+static bool is_closed(const struct closing *closing) { return (atomic_load(&closing->word) & 1) != 0; }
+
+int mechanism_access(const struct region *region) {
+  struct mask_record record;
+  masks_read(&record);
+  if (region->kind == REGION_LOAN) {
+    if (record.naive && atomic_load(&registry.inside) > 0 && !record.counted) return -1;
+    return is_closed(&registry.arena_closing) ? closed_access(region) : OPEN_ACCESS;
+  }
+  if (region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE && atomic_load(&registry.inside) > 0) return -1;
+  return mechanism_is_counted(region->mechanism) && is_closed(&registry.images_closing) ? closed_access(region) : OPEN_ACCESS;
+}
+
+/* One region to `access`: page by page if the mechanism says so. Opening after a failure goes by range, which needs no more mappings than there are. */
+static int set_access(const struct region *region, int access, bool by_page) {
+  if (!by_page) return sys_mprotect(region->address, region->bytes, access);
+  for (size_t done = 0; done < region->bytes; done += PKEYS_PAGE) {
+    int error = sys_mprotect(region->address + done, PKEYS_PAGE, access);
+    if (error) return error;
+  }
+  return 0;
+}
+
+enum group { GROUP_COUNTED, GROUP_NAIVE, GROUP_LOANS };
+
+static bool in_group(const struct region *region, enum group group) {
+  switch (group) {
+    case GROUP_COUNTED: return region->kind != REGION_LOAN && mechanism_is_counted(region->mechanism);
+    case GROUP_NAIVE: return region->kind != REGION_LOAN && region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE;
+    case GROUP_LOANS: return region->kind == REGION_LOAN;
+  }
+  return false;
+}
+
+/* Every region of a group opened or closed. The first error ends closing; opening goes on to the end and reports the first error. */
+static int set_group(enum group group, bool close, bool by_page_allowed) {
+  int first = 0;
+  uint32_t used = atomic_load(&registry.regions_used);
+  for (uint32_t i = 0; i < used; i++) {
+    struct region region;
+    region_read(i, &region);
+    if (region.kind == REGION_FREE || !in_group(&region, group)) continue;
+    /* Hidden areas and loans are no pages of a space: one call each. */
+    bool by_page = by_page_allowed && region.kind == REGION_SPACE && region.mechanism == PKEYS_MECHANISM_MPROTECT_PAGE;
+    int error = set_access(&region, close ? closed_access(&region) : OPEN_ACCESS, by_page);
+    if (error && !first) first = error;
+    if (error && close) return error;
+  }
+  return first;
+}
+
+/* ---- counted --------------------------------------------------------------------------------------------------- */
+
+/* Makes one closing what it should be. Mechanism lock held. */
+static int reconcile_one(struct closing *closing, _Atomic uint32_t *stale, enum group group, bool close) {
+  bool closed = is_closed(closing);
+  if (closed == close && !atomic_load(stale)) return 0;
+  int error = 0;
+  if (close) {
+    if (!closed) atomic_fetch_add(&closing->word, 1);
+    atomic_store(stale, 0);
+    error = set_group(group, true, true);
+    if (!error) return 0;
+    if (closed) atomic_fetch_add(&registry.bystander_windows, 1);   /* others are inside and lose their protection */
+  }
+  atomic_store(stale, 0);
+  int open_error = set_group(group, false, !error);
+  if (open_error) atomic_store(stale, 1);   /* something is still closed: whoever reconciles next tries again */
+  if (is_closed(closing)) atomic_fetch_add(&closing->word, 1);
+  if (atomic_load(&closing->waiters) > 0) sys_futex_wake(&closing->word, INT32_MAX);
+  return error ? error : open_error;
+}
+
+int mechanism_reconcile_locked(void) {
+  int error;
+  do {
+    atomic_store(&registry.interrupted, 0);
+    struct mask_record record;
+    masks_read(&record);
+    bool inside = record.counted > 0 && atomic_load(&registry.inside) > 0;
+    error = reconcile_one(&registry.images_closing, &registry.images_stale, GROUP_COUNTED, inside);
+    int arena_error = reconcile_one(&registry.arena_closing, &registry.arena_stale, GROUP_LOANS,
+                                    inside && !error && atomic_load(&registry.lent_inside) == 0);
+    if (!error) error = arena_error;
+  } while (atomic_load(&registry.interrupted));
+  return error;
+}
+
+/* From a callout that has changed the counts; or from a signal handler that does so on the thread that holds the lock. */
+static int reconcile(void) {
+  bool nested = lock_mine(&registry.mechanism_lock);
+  lock_take(&registry.mechanism_lock);
+  if (nested) {   /* nothing is known about the pages, neither here nor where the holder goes on */
+    atomic_store(&registry.images_stale, 1);
+    atomic_store(&registry.arena_stale, 1);
+  }
+  int error = mechanism_reconcile_locked();
+  if (nested) {
+    atomic_store(&registry.images_stale, 1);
+    atomic_store(&registry.arena_stale, 1);
+    atomic_store(&registry.interrupted, 1);
+  }
+  lock_give(&registry.mechanism_lock);
+  return error;
+}
+
+/* ---- each callout for itself ------------------------------------------------------------------------------------ */
+
+static int naive_set(bool close, bool lent, const struct mask_record *record) {
+  atomic_fetch_add(&registry.lockfree_users, 1);
+  int error = set_group(GROUP_NAIVE, close, false);
+  /* The arena as this callout needs it; where counted mechanisms are open too, theirs is the rule. */
+  if (!error && !record->counted) error = set_group(GROUP_LOANS, close && !lent, false);
+  if (error && close) {
+    set_group(GROUP_NAIVE, false, false);
+    if (!record->counted) set_group(GROUP_LOANS, false, false);
+  }
+  atomic_fetch_sub(&registry.lockfree_users, 1);
+  return error;
+}
+
+static void glibc_set(const struct mask_record *record, bool close, bool lent) {
+  for (int key = 1; key < PKEYS_KEYS; key++) {
+    if (!(record->glibc_fields & pkru_field(key))) continue;
+    bool open = !close || (lent && (record->loan_field & pkru_field(key)));
+    pkey_set(key, open ? PKEYS_OPEN : (unsigned)pkru_rights(record->glibc_rights, key));
+  }
+}
+
+/* ---- the gate's calls ------------------------------------------------------------------------------------------- */
+
+int pkeys_leave_foreign(bool lent) {
+  struct mask_record record;
+  if (lent) atomic_fetch_sub(&registry.lent_inside, 1);
+  atomic_fetch_sub(&registry.inside, 1);
+  /* The masks are read after the count has changed: whoever makes an image mprotect-* publishes that first and reads the count then. */
+  masks_read(&record);
+  int error = 0;
+  if (record.glibc_fields) glibc_set(&record, false, lent);
+  if (record.naive) error = naive_set(false, lent, &record);
+  if (record.counted) {
+    int counted_error = reconcile();
+    if (!error) error = counted_error;
+  }
+  return error;
+}
+
+int pkeys_enter_foreign(bool lent) {
+  struct mask_record record;
+  atomic_fetch_add(&registry.inside, 1);
+  if (lent) atomic_fetch_add(&registry.lent_inside, 1);
+  masks_read(&record);
+  int error = 0;
+  if (record.counted) error = reconcile();
+  if (!error && record.naive) error = naive_set(true, lent, &record);
+  if (error) {
+    pkeys_leave_foreign(lent);
+    return error;
+  }
+  if (record.glibc_fields) glibc_set(&record, true, lent);
+  return 0;
+}
+
+/* ---- bystanders -------------------------------------------------------------------------------------------------- */
+
+static uint64_t now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/*
+ * Whether this thread faulted at this address before with the closing in this same state, more often than a mechanism explains. While the word stands
+ * still, an open region stays open, so the same fault once more has another cause (an instruction fetch, pages that
+ * somebody else protected): retrying it would never end.
+ */
+static bool seen_too_often(uintptr_t address, uint32_t word) {
+  uintptr_t thread = (uintptr_t)&errno;
+  struct bystander_memory *slot = &registry.bystanders[(thread >> 12 ^ thread >> 20) % BYSTANDER_SLOTS];
+  if (atomic_load(&slot->thread) == thread && atomic_load(&slot->address) == address && atomic_load(&slot->word) == word)
+    return atomic_fetch_add(&slot->repeats, 1) >= 3;
+  atomic_store(&slot->thread, thread);
+  atomic_store(&slot->address, address);
+  atomic_store(&slot->word, word);
+  atomic_store(&slot->repeats, 1);
+  return false;
+}
+
+/* What closes the region at `address`: NULL if that is no counted mechanism, or nothing is there. */
+static struct closing *closing_of(uintptr_t address, struct region *region) {
+  if (!region_find(address, region)) return NULL;
+  if (address - region->address >= region->bytes) return NULL;   /* reserved, not committed: a fault of its own */
+  if (region->kind != REGION_LOAN) return mechanism_is_counted(region->mechanism) ? &registry.images_closing : NULL;
+  struct mask_record record;
+  masks_read(&record);
+  return record.counted ? &registry.arena_closing : NULL;
+}
+
+/* While `closing` shows the odd `word`. */
+static bool await_change(struct closing *closing, uint32_t word, uintptr_t address, uint64_t limit_ns) {
+  uint64_t start = now_ns(), waited = 0;
+  atomic_fetch_add(&closing->waiters, 1);
+  while (atomic_load(&closing->word) == word && waited < limit_ns) {
+    uint64_t left = limit_ns - waited;
+    struct timespec timeout = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
+    sys_futex_wait(&closing->word, word, &timeout);
+    waited = now_ns() - start;
+  }
+  atomic_fetch_sub(&closing->waiters, 1);
+  atomic_fetch_add(&registry.bystander_waited_ns, waited);
+  /* It was open in between. If it has been closed again since, the retry faults and waits again. */
+  if (atomic_load(&closing->word) != word) return true;
+
+  /* Past the limit. Looked up again under the count: the region may be gone, and its address may be somebody else's. */
+  struct region region;
+  atomic_fetch_add(&registry.lockfree_users, 1);
+  bool opened = closing_of(address, &region) && sys_mprotect(region.address, region.bytes, OPEN_ACCESS) == 0;
+  atomic_fetch_sub(&registry.lockfree_users, 1);
+  if (opened) atomic_fetch_add(&registry.bystander_windows, 1);
+  return opened;
+}
+
+bool mechanism_await_open(uintptr_t address, uint64_t limit_ns) {
+  struct region region;
+  struct closing *closing = closing_of(address, &region);
+  if (!closing) return false;
+  uint32_t word = atomic_load(&closing->word);
+  return (word & 1) ? await_change(closing, word, address, limit_ns) : true;
+}
+
+bool pkeys_bystander_wait(uintptr_t address, uint64_t limit_ns) {
+  pkeys_open_thread();
+  struct region region;
+  struct closing *closing = closing_of(address, &region);
+  if (!closing) return false;
+  uint32_t word = atomic_load(&closing->word);
+  if (seen_too_often(address, word)) return false;
+  atomic_fetch_add(&registry.bystander_faults, 1);
+  return (word & 1) ? await_change(closing, word, address, limit_ns) : true;   /* even: opened since the fault */
+}
+
+struct pkeys_bystanders pkeys_bystanders(void) {
+  uint32_t saved = reader_enter();
+  struct pkeys_bystanders counts = {atomic_load(&registry.bystander_faults), atomic_load(&registry.bystander_waited_ns),
+                                    atomic_load(&registry.bystander_windows)};
+  reader_leave(saved);
+  return counts;
+}

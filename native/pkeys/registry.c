@@ -1,0 +1,348 @@
+/*
+ * registry.c: the process-wide set of owned keys, the masks made from it, and the latched tables that others read without locks.
+ * The rules are in internal.h. pkey_alloc(2), pkeys(7).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+#include "sys_linux_x86_64.h"
+
+struct registry registry = {
+    .masks = {.copy = {{.masks = {.keep = ~0u}}, {.masks = {.keep = ~0u}}}},
+    .next_image_id = 1,
+    .next_loan_id = 1,
+};
+
+/* What a thread must know before it has any right to the registry. A page of its own on key 0, read-only once pkeys_init is done. */
+static struct {
+  _Atomic int32_t supported;       /* 0: not asked yet, 1: yes, -1: no */
+  _Atomic int32_t runtime_key;     /* 0: none */
+  _Atomic int32_t initialised;
+} __attribute__((aligned(4096))) boot;
+/* On key 0 as well: a thread that waits for the first pkeys_init has no right yet to what that tags. */
+static struct lock init_lock;
+
+bool pkeys_supported(void) {
+  int32_t known = atomic_load_explicit(&boot.supported, memory_order_relaxed);
+  if (known == 0) {
+    known = cpu_has_ospke() ? 1 : -1;
+    /* pkeys_init asks first and seals the page afterwards, so this store never meets a read-only page. */
+    atomic_store_explicit(&boot.supported, known, memory_order_relaxed);
+  }
+  return known > 0;
+}
+
+/* ---- latches --------------------------------------------------------------------------------------------------- */
+
+typedef uint64_t __attribute__((may_alias)) word_alias;
+
+static void copy_out(void *to, const void *from, size_t bytes) {
+  for (size_t i = 0; i < bytes / sizeof(uint64_t); i++)
+    ((word_alias *)to)[i] = __atomic_load_n((const word_alias *)from + i, __ATOMIC_RELAXED);
+}
+static void copy_in(void *to, const void *from, size_t bytes) {
+  for (size_t i = 0; i < bytes / sizeof(uint64_t); i++)
+    __atomic_store_n((word_alias *)to + i, ((const word_alias *)from)[i], __ATOMIC_RELAXED);
+}
+
+static void latch_read(const _Atomic uint32_t *version, const void *copies, void *out, size_t bytes) {
+  for (;;) {
+    uint32_t before = atomic_load(version);
+    copy_out(out, (const char *)copies + (before & 1) * bytes, bytes);
+    /* Pairs with the fence in latch_publish: had a word of the publication after next been seen, so would be the next version. */
+    atomic_thread_fence(memory_order_acquire);
+    if (atomic_load_explicit(version, memory_order_relaxed) == before) return;
+  }
+}
+static void latch_publish(_Atomic uint32_t *version, void *copies, const void *value, size_t bytes) {
+  uint32_t next = atomic_load_explicit(version, memory_order_relaxed) + 1;
+  atomic_thread_fence(memory_order_release);
+  copy_in((char *)copies + (next & 1) * bytes, value, bytes);
+  /* Sequentially consistent: readers that decide by a record after announcing themselves (registry_quiesce, mechanism.c) rely on it. */
+  atomic_store(version, next);
+}
+
+_Static_assert(sizeof(struct region) % 8 == 0, "copied in words");
+_Static_assert(sizeof(struct mask_record) % 8 == 0, "copied in words");
+_Static_assert(offsetof(struct region_latch, copy) % 8 == 0 && offsetof(struct mask_latch, copy) % 8 == 0, "copied in words");
+
+void region_read(size_t index, struct region *out) {
+  struct region_latch *latch = &registry.regions[index];
+  latch_read(&latch->version, latch->copy, out, sizeof *out);
+}
+void region_publish(size_t index, const struct region *region) {
+  struct region_latch *latch = &registry.regions[index];
+  latch_publish(&latch->version, latch->copy, region, sizeof *region);
+  if (index >= atomic_load(&registry.regions_used)) atomic_store(&registry.regions_used, (uint32_t)index + 1);
+}
+void masks_read(struct mask_record *out) { latch_read(&registry.masks.version, registry.masks.copy, out, sizeof *out); }
+
+int region_free_slot(void) {
+  struct region region;
+  for (size_t i = 0; i < MAX_REGIONS; i++) {
+    region_read(i, &region);
+    if (region.kind == REGION_FREE) return (int)i;
+  }
+  return -EMFILE;
+}
+
+bool region_find(uintptr_t address, struct region *out) {
+  uint32_t used = atomic_load(&registry.regions_used);
+  for (uint32_t i = 0; i < used; i++) {
+    region_read(i, out);
+    if (out->kind != REGION_FREE && address - out->address < out->reserved) return true;
+  }
+  return false;
+}
+
+/* ---- rights to the registry ------------------------------------------------------------------------------------ */
+
+uint32_t reader_enter(void) {
+  int key = atomic_load_explicit(&boot.runtime_key, memory_order_relaxed);
+  if (key == 0) return 0;
+  uint32_t pkru = pkeys_rdpkru();
+  if (pkru_rights(pkru, key) & PKEYS_NO_ACCESS) pkeys_wrpkru(pkru_combine(pkru, pkru_field(key), pkru_bits(key, PKEYS_NO_WRITE)));
+  return pkru;
+}
+void reader_leave(uint32_t saved) {
+  int key = atomic_load_explicit(&boot.runtime_key, memory_order_relaxed);
+  if (key != 0 && (pkru_rights(saved, key) & PKEYS_NO_ACCESS)) pkeys_wrpkru(saved);
+}
+
+void pkeys_open_thread(void) {
+  if (atomic_load_explicit(&boot.runtime_key, memory_order_relaxed) == 0) return;
+  struct mask_record record;
+  uint32_t saved = reader_enter();
+  masks_read(&record);
+  uint32_t open = saved & record.masks.keep;
+  if (pkeys_rdpkru() != open) pkeys_wrpkru(open);
+}
+
+int registry_enter(void) {
+  int error = pkeys_init();
+  if (error) return error;
+  pkeys_open_thread();
+  lock_take(&registry.lock);
+  pkeys_open_thread();   /* a key may have come while this thread waited */
+  return 0;
+}
+void registry_leave(void) { lock_give(&registry.lock); }
+
+void registry_quiesce(void) {
+  while (atomic_load(&registry.lockfree_users) > 0) sys_yield();
+}
+
+/* ---- set-up ---------------------------------------------------------------------------------------------------- */
+
+/* The first time, before anybody can have entered the registry. 0 or negative errno, nothing changed then. */
+static int initialise(void) {
+  /* A machine that has keys but none left is no error here: the layer works, and set_mechanism(pkeys) answers -ENOSPC. */
+  int key = pkeys_supported() ? sys_pkey_alloc() : -ENOSPC;
+  if (key > 0) {
+    int error = sys_pkey_mprotect((uintptr_t)&registry, sizeof registry, PROT_READ | PROT_WRITE, key);
+    if (error) {
+      sys_pkey_free(key);
+      return error;
+    }
+    registry.runtime_key = key;
+  }
+  registry_publish_masks(key > 0);
+  atomic_store(&boot.runtime_key, key > 0 ? key : 0);
+  atomic_store(&boot.initialised, 1);
+  return sys_mprotect((uintptr_t)&boot, sizeof boot, PROT_READ);
+}
+
+int pkeys_init(void) {
+  if (atomic_load(&boot.initialised)) return 0;
+  lock_take(&init_lock);
+  int error = atomic_load(&boot.initialised) ? 0 : initialise();
+  lock_give(&init_lock);
+  return error;
+}
+
+int pkeys_runtime_key(void) { return atomic_load_explicit(&boot.runtime_key, memory_order_relaxed); }
+
+int pkeys_protect_runtime(void *address, size_t bytes) {
+  int error = pkeys_init();
+  if (error) return error;
+  int key = pkeys_runtime_key();
+  if (key == 0) return 0;
+  if ((uintptr_t)address % PKEYS_PAGE != 0 || bytes == 0 || bytes > PKEYS_MAX_BYTES) return -EINVAL;
+  return sys_pkey_mprotect((uintptr_t)address, round_up(bytes), PROT_READ | PROT_WRITE, key);
+}
+
+/* ---- masks ----------------------------------------------------------------------------------------------------- */
+
+void registry_publish_masks(bool keys_grew) {
+  struct mask_record record = {0};
+  struct mask_record before;
+  masks_read(&before);
+  uint32_t owned = 0, deny = 0;
+  if (registry.runtime_key) {
+    owned |= pkru_field(registry.runtime_key);
+    deny |= pkru_bits(registry.runtime_key, PKEYS_NO_WRITE);   /* readable: the gate's way out reads its frame */
+  }
+  if (registry.loan_key) {
+    record.loan_field = pkru_field(registry.loan_key);
+    owned |= record.loan_field;
+    deny |= pkru_bits(registry.loan_key, PKEYS_NO_ACCESS);
+  }
+  for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++) {
+    const struct pkeys_image *image = &registry.images[i];
+    uint32_t mechanism = atomic_load(&image->mechanism);
+    if (atomic_load(&image->id) == 0) continue;
+    record.masks.hooked |= mechanism_is_hooked(mechanism);
+    record.masks.keyed |= mechanism == PKEYS_MECHANISM_PKEYS;
+    record.counted += mechanism_is_counted(mechanism);
+    record.naive += mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE;
+    if (!mechanism_is_keyed(mechanism)) continue;
+    for (uint32_t s = 0; s < image->space_count; s++) {
+      struct region region;
+      region_read(image->space[s], &region);
+      if (region.key == 0) continue;
+      owned |= pkru_field(region.key);
+      if (mechanism == PKEYS_MECHANISM_PKEYS) {
+        deny |= pkru_bits(region.key, (enum pkeys_rights)region.deny);
+      } else {
+        record.glibc_fields |= pkru_field(region.key);
+        record.glibc_rights |= pkru_bits(region.key, (enum pkeys_rights)region.deny);
+      }
+    }
+  }
+  if (record.glibc_fields && registry.loan_key) {
+    record.glibc_fields |= record.loan_field;
+    record.glibc_rights |= pkru_bits(registry.loan_key, PKEYS_NO_ACCESS);
+  }
+  record.masks.keep = ~owned;
+  record.masks.deny = deny;
+  record.masks.deny_lent = deny & ~record.loan_field;
+  record.masks.generation = before.masks.generation + (keys_grew ? 1 : 0);
+  latch_publish(&registry.masks.version, registry.masks.copy, &record, sizeof record);
+  if (registry.listener) registry.listener(&record.masks);
+}
+
+struct pkeys_masks pkeys_masks(void) {
+  struct mask_record record;
+  uint32_t saved = reader_enter();
+  masks_read(&record);
+  reader_leave(saved);
+  return record.masks;
+}
+
+void pkeys_on_change(void (*listener)(const struct pkeys_masks *masks)) {
+  if (registry_enter()) return;
+  registry.listener = listener;
+  struct mask_record record;
+  masks_read(&record);
+  if (listener) listener(&record.masks);
+  registry_leave();
+}
+
+void registry_drop_loan_key(void) {
+  if (registry.loan_key == 0) return;
+  for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++)
+    if (atomic_load(&registry.images[i].id) && mechanism_is_keyed(atomic_load(&registry.images[i].mechanism))) return;
+  for (size_t i = 0; i < MAX_REGIONS; i++) {
+    struct region region;
+    region_read(i, &region);
+    if (region.kind != REGION_LOAN) continue;
+    if (region_apply(region.address, region.bytes, mechanism_access(&region), 0)) return;   /* keep the key rather than free one in use */
+    region.key = 0;
+    region_publish(i, &region);
+  }
+  int key = registry.loan_key;
+  registry.loan_key = 0;
+  registry_publish_masks(false);
+  sys_pkey_free(key);
+}
+
+/* ---- names and look-ups ---------------------------------------------------------------------------------------- */
+
+static const char *const mechanism_names[] = {
+    [PKEYS_MECHANISM_UNSET] = "unset",
+    [PKEYS_MECHANISM_NONE] = "none",
+    [PKEYS_MECHANISM_FLAG] = "flag",
+    [PKEYS_MECHANISM_MPROTECT_PAGE] = "mprotect-page",
+    [PKEYS_MECHANISM_MPROTECT_RANGE] = "mprotect-range",
+    [PKEYS_MECHANISM_MPROTECT_NAIVE] = "mprotect-naive",
+    [PKEYS_MECHANISM_PKEYS] = "pkeys",
+    [PKEYS_MECHANISM_PKEYS_GLIBC] = "pkeys-glibc",
+};
+#define MECHANISMS (sizeof mechanism_names / sizeof mechanism_names[0])
+
+const char *pkeys_mechanism_name(enum pkeys_mechanism mechanism) {
+  return (unsigned)mechanism < MECHANISMS ? mechanism_names[mechanism] : "unknown";
+}
+int pkeys_mechanism_parse(const char *name, enum pkeys_mechanism *out) {
+  for (size_t i = PKEYS_MECHANISM_NONE; name && i < MECHANISMS; i++)
+    if (strcmp(name, mechanism_names[i]) == 0) {
+      *out = (enum pkeys_mechanism)i;
+      return 0;
+    }
+  return -EINVAL;
+}
+
+static void space_of(const struct region *region, struct pkeys_space *out) {
+  memcpy(out->name, region->name, sizeof out->name);
+  out->address = region->address;
+  out->bytes = region->bytes;
+  out->reserved_bytes = region->reserved;
+  out->key = region->key;
+  out->deny = (enum pkeys_rights)region->deny;
+  out->image_id = region->image_id;
+  out->mechanism = (enum pkeys_mechanism)region->mechanism;
+}
+
+bool pkeys_find_space(uintptr_t address, struct pkeys_space *out) {
+  struct region region;
+  uint32_t saved = reader_enter();
+  bool found = region_find(address, &region) && region.kind == REGION_SPACE;
+  reader_leave(saved);
+  if (found && out) space_of(&region, out);
+  return found;
+}
+
+uint32_t pkeys_find_loan(uintptr_t address, size_t bytes) {
+  struct region region;
+  uint32_t saved = reader_enter();
+  bool found = region_find(address, &region) && region.kind == REGION_LOAN;
+  reader_leave(saved);
+  size_t into = address - region.lent_address;
+  return found && into < region.lent_bytes && bytes <= region.lent_bytes - into ? region.number : 0;
+}
+
+bool image_is_open(const struct pkeys_image *image) {
+  return image && atomic_load(&image->id) != 0;
+}
+uint32_t pkeys_image_id(const struct pkeys_image *image) {
+  uint32_t saved = reader_enter();
+  uint32_t id = atomic_load(&image->id);
+  reader_leave(saved);
+  return id;
+}
+enum pkeys_mechanism pkeys_image_mechanism(const struct pkeys_image *image) {
+  uint32_t saved = reader_enter();
+  uint32_t mechanism = atomic_load(&image->mechanism);
+  reader_leave(saved);
+  return (enum pkeys_mechanism)mechanism;
+}
+size_t pkeys_image_space_count(const struct pkeys_image *image) {
+  uint32_t saved = reader_enter();
+  size_t count = image_is_open(image) ? image->space_count : 0;
+  reader_leave(saved);
+  return count;
+}
+int pkeys_image_space(const struct pkeys_image *image, size_t index, struct pkeys_space *out) {
+  struct region region;
+  uint32_t saved = reader_enter();
+  bool found = image_is_open(image) && index < image->space_count;
+  if (found) {
+    region_read(image->space[index], &region);
+    found = region.kind == REGION_SPACE && region.number == index && region.image_id == atomic_load(&image->id);
+  }
+  reader_leave(saved);
+  if (!found) return -EINVAL;
+  space_of(&region, out);
+  return 0;
+}

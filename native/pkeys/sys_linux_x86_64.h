@@ -1,0 +1,63 @@
+/*
+ * sys_linux_x86_64.h: the system calls this layer makes, without errno.
+ *
+ * Raw, because the gate calls the mechanisms between a foreign function's return and its caller, where errno belongs to
+ * the foreign function, and because a signal handler calls some of them. Each returns a result or a negative errno.
+ *
+ * syscalls(2), syscall(2) (register conventions); arch/x86/entry/syscalls/syscall_64.tbl.
+ */
+#ifndef TURNKEY_PKEYS_SYS_H
+#define TURNKEY_PKEYS_SYS_H
+
+#if !defined(__linux__) || !defined(__x86_64__)
+#error "this file is for Linux on x86-64; another platform brings a file of its own"
+#endif
+
+#include <linux/futex.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+static inline long sys_call(long number, long a, long b, long c, long d, long e, long f) {
+  long result;
+  register long r10 __asm__("r10") = d;
+  register long r8 __asm__("r8") = e;
+  register long r9 __asm__("r9") = f;
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
+  return result;
+}
+
+static inline int sys_mprotect(uintptr_t address, size_t bytes, int access) {
+  return (int)sys_call(SYS_mprotect, (long)address, (long)bytes, access, 0, 0, 0);
+}
+static inline int sys_pkey_mprotect(uintptr_t address, size_t bytes, int access, int key) {
+  return (int)sys_call(SYS_pkey_mprotect, (long)address, (long)bytes, access, key, 0, 0);
+}
+/* A key, with this thread's rights to it open. */
+static inline int sys_pkey_alloc(void) { return (int)sys_call(SYS_pkey_alloc, 0, 0, 0, 0, 0, 0); }
+static inline int sys_pkey_free(int key) { return (int)sys_call(SYS_pkey_free, key, 0, 0, 0, 0, 0); }
+
+/* A private anonymous mapping without access, charged to nothing until it is used. An address, or a negative errno in *error. */
+static inline uintptr_t sys_reserve(uintptr_t fixed, size_t bytes, int *error) {
+  long result = sys_call(SYS_mmap, (long)fixed, (long)bytes, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (fixed ? MAP_FIXED : 0), -1, 0);
+  *error = result < 0 && result > -4096 ? (int)result : 0;
+  return *error ? 0 : (uintptr_t)result;
+}
+static inline int sys_munmap(uintptr_t address, size_t bytes) {
+  return (int)sys_call(SYS_munmap, (long)address, (long)bytes, 0, 0, 0, 0);
+}
+static inline int sys_futex_wait(const void *word, uint32_t expected, const struct timespec *timeout) {
+  return (int)sys_call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, expected, (long)timeout, 0, 0);
+}
+static inline int sys_futex_wake(const void *word, int count) {
+  return (int)sys_call(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, count, 0, 0, 0);
+}
+static inline void sys_yield(void) { (void)sys_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0); }
+
+#endif
