@@ -208,4 +208,6 @@ export interface SkippedRecord {
   readonly mechanism: Mechanism;
   readonly lane: Lane;
   readonly reason: string;
+  /** Not foreseen: something broke that should have worked. */
+  readonly broken?: true;
 }

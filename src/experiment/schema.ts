@@ -86,7 +86,7 @@ const cost: Schema = {
 };
 
 const skipped = shape({
-  kind: { const: 'skipped' }, of: oneOf(['corruption', 'honest', 'cost']), name: text, mechanism, lane, reason: { type: 'string', minLength: 1 },
+  kind: { const: 'skipped' }, of: oneOf(['corruption', 'honest', 'cost']), name: text, mechanism, lane, reason: { type: 'string', minLength: 1 }, 'broken?': { const: true },
 });
 
 /** The schema of one record, by kind: messages then name the kind's own fields. */

@@ -1,0 +1,222 @@
+/**
+ * Runs a plan: each trial in a fresh process under the tracing runner, cost rows by turnkey-bench, and makes records of what came
+ * back. Nothing here judges; verdict.ts does.
+ */
+import { DEFAULT_TIMEOUT_MS } from './case.js';
+import type { Executor, ExecResult } from './executor.js';
+import { BUILT } from './paths.js';
+import type { PlannedCorruption, PlannedCost, PlannedHonest, PlannedTrial } from './plan.js';
+import { parseOutput, processEvidence, type TrialOutput } from './protocol.js';
+import type { CorruptionRecord, CostRecord, Evidence, HonestRecord, RunRecord, SkippedRecord } from './records.js';
+import { median } from './statistics.js';
+import { isUnstable, judge } from './verdict.js';
+import type { Verdict } from './words.js';
+
+/** What a trial's process is told, as the JSON of its last argument. */
+export interface TrialSettings {
+  readonly lane: string;
+  readonly deny: string;
+  readonly seed: number;
+  readonly kernel: string;
+  readonly imageFile?: string;
+}
+
+/** Beyond the trial's own limit, before the tracing runner itself counts as stuck. */
+const GRACE_MS = 10_000;
+
+/** The command of one trial. */
+export function trialCommand(trial: PlannedTrial, timeoutMs: number, imageFile?: string): readonly string[] {
+  const settings: TrialSettings = {
+    lane: trial.lane, deny: trial.deny, seed: trial.seed, kernel: trial.kernel, ...(imageFile === undefined ? {} : { imageFile }),
+  };
+  return [
+    BUILT.watch, '--timeout-ms', String(timeoutMs), '--',
+    'node', '--expose-gc', BUILT.trial, trial.kind, trial.name, trial.mechanism, JSON.stringify(settings),
+  ];
+}
+
+function skip(trial: PlannedTrial, reason: string): SkippedRecord {
+  return { kind: 'skipped', of: trial.kind, name: trial.name, mechanism: trial.mechanism, lane: trial.lane, reason, broken: true };
+}
+
+/** Why a trial's output says nothing about its case; undefined where it does. */
+function brokenBy(output: TrialOutput, result: ExecResult): string | undefined {
+  if (result.lost !== null) return `the lane broke down: ${result.lost}`;
+  if (output.failed !== null) return `the trial could not be set up: ${output.failed.reason}`;
+  if (result.timedOut && output.watch === null) return 'the tracing runner did not come back';
+  if (output.watch === null) return `no report from the tracing runner (exit code ${result.exitCode ?? 'none'}): ${result.stderr.trim().split('\n').pop() ?? ''}`;
+  if (output.setUp === null && output.honest === null && !output.watch.timedOut) {
+    return `the trial died before it was set up (${output.watch.signal ?? `exit code ${output.watch.exitCode ?? 'unknown'}`}): ${result.stderr.trim().split('\n').slice(-2).join(' ')}`;
+  }
+  return undefined;
+}
+
+/** One trial's record from what its process printed. Pure. */
+export function corruptionRecord(trial: PlannedCorruption, result: ExecResult): CorruptionRecord | SkippedRecord {
+  const output = parseOutput(result.stdout);
+  const broken = brokenBy(output, result);
+  if (broken !== undefined) return skip(trial, broken);
+  const process = processEvidence(output, result.stderr);
+  const finished = process.stage === 'finished' ? output.finished : null;
+  const judgement = judge({
+    mechanism: trial.mechanism, deny: trial.deny, vmModules: output.setUp?.vmModules ?? [], inapplicable: output.called?.inapplicable ?? null,
+    fault: output.called?.fault ?? null, errno: output.called?.errno ?? null, disclosed: output.called?.disclosed ?? false,
+    diff: output.finished?.diff ?? null, canaries: output.finished?.canaries ?? [], aftermath: finished?.aftermath ?? null, process,
+  });
+  const expected = trial.experiment.expected(trial);
+  const evidence: Evidence = {
+    because: judgement.because, missing: judgement.missing, fault: output.called?.fault ?? null, answer: output.called?.answer ?? null,
+    errno: output.called?.errno ?? null, diff: output.finished?.diff ?? null, canaries: output.finished?.canaries ?? [],
+    aftermath: output.finished?.aftermath ?? [], process, notes: output.called?.notes ?? [],
+  };
+  return {
+    kind: 'corruption', case: trial.name, group: trial.experiment.group, mechanism: trial.mechanism, lane: trial.lane, deny: trial.deny, expected,
+    verdict: judgement.verdict, ...(judgement.announced === undefined ? {} : { announced: judgement.announced }),
+    surprise: !expected.verdicts.includes(judgement.verdict), unstable: false, repetitions: [judgement.verdict], seed: trial.seed, evidence,
+  };
+}
+
+/** One honest trial's record; `same` or `differs` is found when all are there (compareHonest). Pure. */
+export function honestRecord(trial: PlannedHonest, result: ExecResult): HonestRecord | SkippedRecord {
+  const output = parseOutput(result.stdout);
+  const broken = output.failed === null ? brokenBy(output, result) : undefined;
+  const base = { kind: 'honest', case: trial.name, mechanism: trial.mechanism, lane: trial.lane } as const;
+  const none = { sha256: null, bytes: null, callouts: null, imageEqual: null } as const;
+  if (broken !== undefined) return skip(trial, broken);
+  if (output.failed !== null) return { ...base, ...none, outcome: 'failed', detail: output.failed.reason };
+  const process = processEvidence(output, result.stderr);
+  if (process.timedOut) return { ...base, ...none, outcome: 'failed', detail: 'past its time limit' };
+  if (output.honest === null || process.exitCode !== 0) {
+    return { ...base, ...none, outcome: 'failed', detail: `the process ended with ${process.signal ?? `exit code ${process.exitCode ?? 'unknown'}`}: ${process.stderr}` };
+  }
+  const { sha256, bytes, callouts, imageEqual } = output.honest;
+  return { ...base, outcome: 'same', sha256, bytes, callouts, imageEqual, detail: imageEqual ? '' : 'the image was changed by honest work' };
+}
+
+/** Settles honest records against the first that has bytes, per case, over all lanes: it becomes the reference. Pure. */
+export function compareHonest(records: readonly HonestRecord[]): readonly HonestRecord[] {
+  const references = new Map<string, HonestRecord>();
+  return records.map((record) => {
+    if (record.sha256 === null) return record;
+    const reference = references.get(record.case);
+    if (reference === undefined) {
+      references.set(record.case, record);
+      return { ...record, outcome: 'reference' as const };
+    }
+    if (record.sha256 === reference.sha256) return { ...record, outcome: 'same' as const };
+    return { ...record, outcome: 'differs' as const, detail: `not the bytes of ${reference.mechanism} in the ${reference.lane} lane` };
+  });
+}
+
+/** Joins the repetitions of each cell: the first one's evidence, everybody's verdict. Pure. */
+export function joinRepetitions(records: readonly CorruptionRecord[]): readonly CorruptionRecord[] {
+  const cells = new Map<string, CorruptionRecord[]>();
+  for (const record of records) {
+    const cell = JSON.stringify([record.case, record.mechanism, record.lane, record.deny]);
+    cells.set(cell, [...cells.get(cell) ?? [], record]);
+  }
+  return [...cells.values()].flatMap((cell) => {
+    const [first] = cell;
+    if (first === undefined) return [];
+    const repetitions: readonly Verdict[] = cell.flatMap((record) => record.repetitions);
+    return [{ ...first, repetitions, unstable: isUnstable(repetitions), surprise: cell.some((record) => record.surprise) }];
+  });
+}
+
+/** Runs `work` on every item, `limit` at a time, results in the items' order. */
+export async function inParallel<T, R>(items: readonly T[], limit: number, work: (item: T) => Promise<R>): Promise<readonly R[]> {
+  const results: R[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let at = next++; at < items.length; at = next++) {
+      const item = items[at] as T;
+      results[at] = await work(item);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(limit, items.length)) }, worker));
+  return results;
+}
+
+export interface RunTrialsOptions {
+  readonly imageFile?: string;
+  readonly onDone?: (record: RunRecord) => void;
+}
+
+/** Runs trials in one lane. Records of repetitions are joined; honest ones are compared by the caller, over all lanes. */
+export async function runTrials(executor: Executor, trials: readonly PlannedTrial[], options: RunTrialsOptions = {}): Promise<readonly RunRecord[]> {
+  const records = await inParallel(trials, executor.concurrency, async (trial) => {
+    const timeoutMs = (trial.experiment.timeoutMs ?? DEFAULT_TIMEOUT_MS) * executor.slowness;
+    const result = await executor.run(trialCommand(trial, timeoutMs, options.imageFile), { timeoutMs: timeoutMs + GRACE_MS * executor.slowness });
+    const record = trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result);
+    options.onDone?.(record);
+    return record;
+  });
+  const corruption = joinRepetitions(records.filter((record) => record.kind === 'corruption'));
+  return [...corruption, ...records.filter((record) => record.kind !== 'corruption')];
+}
+
+interface BenchLine {
+  readonly experiment: string;
+  readonly mechanism: string;
+  readonly imageBytes: number;
+  readonly unit?: 'ns' | 'instructions';
+  readonly samples?: readonly number[];
+  readonly repeats?: number;
+  readonly counts?: CostRecord['counts'];
+  readonly skipped?: string;
+}
+
+function benchLines(stdout: string): readonly BenchLine[] {
+  return stdout.split('\n').flatMap((line) => {
+    try {
+      return line.startsWith('{') ? [JSON.parse(line) as BenchLine] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Records of cost rows from what turnkey-bench printed; rows that it did not print are skipped ones that say why. Pure. */
+export function costRecords(rows: readonly PlannedCost[], benchNames: ReadonlyMap<string, string>, result: ExecResult): readonly RunRecord[] {
+  const lines = benchLines(result.stdout);
+  return rows.map((row): RunRecord => {
+    const { name, mechanism, lane, imageBytes } = row;
+    const line = lines.find((one) => one.experiment === benchNames.get(name) && one.mechanism === mechanism && one.imageBytes === imageBytes);
+    const base = { kind: 'skipped', of: 'cost', name: `${name} at ${imageBytes} bytes`, mechanism, lane } as const;
+    if (line?.skipped !== undefined) return { ...base, reason: line.skipped };
+    if (line?.samples === undefined || line.unit === undefined || line.samples.length === 0) {
+      const why = result.lost ?? (result.timedOut ? 'past its time limit' : result.signal ?? `exit code ${result.exitCode ?? 'unknown'}`);
+      return { ...base, reason: `turnkey-bench gave no such row (${why}) ${result.stderr.trim().split('\n').pop() ?? ''}`.trim(), broken: true };
+    }
+    return {
+      kind: 'cost', experiment: name, mechanism, lane, parameters: { imageBytes, pages: imageBytes / 4096, repeats: line.repeats ?? 1 }, unit: line.unit,
+      samples: line.samples, median: median(line.samples), ...(line.counts === undefined ? {} : { counts: line.counts }),
+    };
+  });
+}
+
+export interface RunCostsOptions {
+  readonly samples: number;
+  readonly timeoutMs: number;
+  readonly onRow?: (text: string) => void;
+}
+
+/** Measures cost rows in one lane: in one process, so that a guest starts one program only. */
+export async function runCosts(
+  executor: Executor, rows: readonly PlannedCost[], benchNames: ReadonlyMap<string, string>, options: RunCostsOptions,
+): Promise<readonly RunRecord[]> {
+  if (rows.length === 0) return [];
+  let printed = 0;
+  const argv = [
+    BUILT.bench, ...(executor.lane === 'emulated' ? ['--counted'] : []), '--samples', String(options.samples),
+    ...rows.map((row) => `${benchNames.get(row.name) ?? row.name}:${row.mechanism}:${row.imageBytes}`),
+  ];
+  const result = await executor.run(argv, {
+    timeoutMs: options.timeoutMs,
+    onStdout: (text) => {
+      printed += text.split('\n').length - 1;
+      options.onRow?.(`${printed} of ${rows.length}`);
+    },
+  });
+  return costRecords(rows, benchNames, result);
+}

@@ -1,0 +1,242 @@
+/**
+ * What a report says, as plain tables: the terminal's and the Markdown's are both made from these. Pure functions of a run.
+ */
+import type { CorruptionRecord, CostRecord, HonestRecord, Run, SkippedRecord } from '../experiment/records.js';
+import { CASE_GROUPS, LANES, MECHANISMS, VERDICTS, type Lane, type Mechanism, type Verdict } from '../experiment/words.js';
+import { formatBytes, formatCount, formatNs } from './format.js';
+
+/** What a cell is: renderers colour by it, the text says the same without colour. */
+export type Tone = 'good' | 'bad' | 'neutral' | 'missing' | 'plain';
+
+export interface Cell {
+  readonly text: string;
+  readonly tone: Tone;
+}
+
+export interface Table {
+  readonly title: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly Cell[])[];
+  /** Lines under the table. */
+  readonly notes: readonly string[];
+  /** Columns from this index on hold numbers: aligned right. */
+  readonly numericFrom?: number;
+}
+
+const plain = (text: string): Cell => ({ text, tone: 'plain' });
+
+/** Verdicts under which the image came through and the VM goes on. */
+const GOOD: ReadonlySet<Verdict> = new Set(['prevented', 'refused', 'trapped', 'harmless']);
+
+function toneOf(record: CorruptionRecord): Tone {
+  if (GOOD.has(record.verdict)) return 'good';
+  return record.verdict === 'crashed' && record.evidence.process.imageAtDeath === 'equal' ? 'neutral' : 'bad';
+}
+
+/** A verdict in a cell: marked ! where it was not expected, ? where repetitions differ. */
+export function verdictText(record: CorruptionRecord): string {
+  const more = record.verdict === 'damaged' && record.announced === true ? ', announced'
+    : record.verdict === 'crashed' && record.evidence.process.imageAtDeath === 'differs' ? ', image differs' : '';
+  return `${record.verdict}${more}${record.surprise ? ' !' : ''}${record.unstable ? ' ?' : ''}`;
+}
+
+export const corruptionOf = (run: Run): readonly CorruptionRecord[] => run.records.filter((record) => record.kind === 'corruption');
+export const honestOf = (run: Run): readonly HonestRecord[] => run.records.filter((record) => record.kind === 'honest');
+export const costsOf = (run: Run): readonly CostRecord[] => run.records.filter((record) => record.kind === 'cost');
+export const skippedOf = (run: Run): readonly SkippedRecord[] => run.records.filter((record) => record.kind === 'skipped');
+
+function inOrder<T>(order: readonly T[], present: Iterable<T>): readonly T[] {
+  const set = new Set(present);
+  return order.filter((one) => set.has(one));
+}
+
+const lanesOf = (records: readonly { readonly lane: Lane }[]): readonly Lane[] => inOrder(LANES, records.map((record) => record.lane));
+const mechanismsOf = (records: readonly { readonly mechanism: Mechanism }[]): readonly Mechanism[] =>
+  inOrder(MECHANISMS, records.map((record) => record.mechanism));
+
+function laneTitle(run: Run, lane: Lane): string {
+  const context = run.context.lanes.find((one) => one.lane === lane);
+  return context === undefined ? `${lane} lane` : `${lane} lane (Linux ${context.kernel}${context.keys ? ', protection keys' : ', no protection keys'})`;
+}
+
+/** The corruption matrix: one table per lane, cases by mechanisms. */
+export function matrices(run: Run): readonly Table[] {
+  const all = corruptionOf(run);
+  const skipped = skippedOf(run).filter((record) => record.of === 'corruption');
+  return lanesOf([...all, ...skipped]).map((lane) => {
+    const here = all.filter((record) => record.lane === lane);
+    const missing = skipped.filter((record) => record.lane === lane);
+    const mechanisms = mechanismsOf([...here, ...missing]);
+    const names = [...new Set([...here.map((record) => record.case), ...missing.map((record) => record.name)])];
+    const groupOf = (name: string): number => {
+      const group = all.find((record) => record.case === name)?.group;
+      return group === undefined ? CASE_GROUPS.length : CASE_GROUPS.indexOf(group);
+    };
+    names.sort((a, b) => groupOf(a) - groupOf(b) || (a < b ? -1 : 1));
+    const rows = names.map((name) => {
+      const group = all.find((record) => record.case === name)?.group ?? '';
+      const cells = mechanisms.map((mechanism): Cell => {
+        const record = here.find((one) => one.case === name && one.mechanism === mechanism);
+        if (record !== undefined) return { text: verdictText(record), tone: toneOf(record) };
+        return { text: missing.some((one) => one.name === name && one.mechanism === mechanism) ? 'skipped' : '', tone: 'missing' };
+      });
+      return [plain(group), plain(name), ...cells];
+    });
+    return { title: `Corruption, ${laneTitle(run, lane)}`, head: ['group', 'case', ...mechanisms], rows, notes: [] };
+  });
+}
+
+/** How many cells of each verdict, per lane and mechanism. */
+export function totals(run: Run): Table {
+  const all = corruptionOf(run);
+  const verdicts = inOrder(VERDICTS, all.map((record) => record.verdict));
+  const rows = lanesOf(all).flatMap((lane) => mechanismsOf(all.filter((record) => record.lane === lane)).map((mechanism) => {
+    const here = all.filter((record) => record.lane === lane && record.mechanism === mechanism);
+    return [plain(lane), plain(mechanism), ...verdicts.map((verdict) => plain(String(here.filter((record) => record.verdict === verdict).length)))];
+  }));
+  return { title: 'Verdicts', head: ['lane', 'mechanism', ...verdicts], rows, notes: [], numericFrom: 2 };
+}
+
+/** Honest work: cases by mechanisms, a column group per lane. */
+export function honestTable(run: Run): Table {
+  const all = honestOf(run);
+  const mechanisms = mechanismsOf(all);
+  const rows = lanesOf(all).flatMap((lane) => [...new Set(all.map((record) => record.case))].map((name) => {
+    const cells = mechanisms.map((mechanism): Cell => {
+      const record = all.find((one) => one.lane === lane && one.case === name && one.mechanism === mechanism);
+      if (record === undefined) return { text: 'skipped', tone: 'missing' };
+      const fine = (record.outcome === 'same' || record.outcome === 'reference') && record.imageEqual === true;
+      return { text: `${record.outcome === 'reference' ? 'same (reference)' : record.outcome}${fine ? '' : ' !'}`, tone: fine ? 'good' : 'bad' };
+    });
+    return [plain(lane), plain(name), ...cells];
+  }));
+  const notes = [...new Set(all.map((record) => record.case))].flatMap((name) => {
+    const reference = all.find((record) => record.case === name && record.outcome === 'reference');
+    return reference?.sha256 == null ? [] : [`${name}: SHA-256 ${reference.sha256.slice(0, 16)}…, ${formatCount(reference.bytes ?? 0)} bytes, ${formatCount(reference.callouts ?? 0)} callouts`];
+  });
+  return { title: 'Honest work: the same bytes?', head: ['lane', 'case', ...mechanisms], rows, notes };
+}
+
+/** The figure of a cost record: the median of times; of counts the least, which repeats best. */
+export function figureOf(record: CostRecord): number {
+  return record.unit === 'instructions' ? Math.min(...record.samples) : record.median;
+}
+
+/** A cost with its unit. Never a time where instructions were counted. */
+export function costText(record: CostRecord): string {
+  const figure = figureOf(record);
+  return record.unit === 'ns' ? formatNs(figure) : `${formatCount(figure)} instr.`;
+}
+
+/** Costs: experiments and mechanisms by image size, lanes in columns of their own. */
+export function costTable(run: Run): Table {
+  const all = costsOf(run);
+  const skipped = skippedOf(run).filter((record) => record.of === 'cost');
+  const lanes = lanesOf([...all, ...skipped]);
+  const sizes = [...new Set(all.map((record) => Number(record.parameters['imageBytes'])))].sort((a, b) => a - b);
+  const experiments = [...new Set(all.map((record) => record.experiment))].sort();
+  const rows = experiments.flatMap((experiment) => mechanismsOf(all.filter((record) => record.experiment === experiment)).map((mechanism) => [
+    plain(experiment), plain(mechanism),
+    ...lanes.flatMap((lane) => sizes.map((size): Cell => {
+      const record = all.find((one) => one.experiment === experiment && one.mechanism === mechanism && one.lane === lane && one.parameters['imageBytes'] === size);
+      return record === undefined ? { text: 'skipped', tone: 'missing' } : plain(costText(record));
+    })),
+  ]));
+  const notes = [
+    ...(lanes.includes('native') ? ['native: median time of one operation on this CPU'] : []),
+    ...(lanes.includes('emulated') ? ['emulated: executed instructions of one operation, counted, user and kernel; not a time (a WRPKRU counts as 1 and costs tens of cycles)'] : []),
+  ];
+  return {
+    title: 'Cost of one operation', head: ['experiment', 'mechanism', ...lanes.flatMap((lane) => sizes.map((size) => `${lane} ${formatBytes(size)}`))],
+    rows, notes, numericFrom: 2,
+  };
+}
+
+/** A row that was not as expected. */
+export interface Surprise {
+  readonly title: string;
+  readonly lines: readonly string[];
+}
+
+/** All that was not as expected, to be shown first. */
+export function surprises(run: Run): readonly Surprise[] {
+  const corruption = corruptionOf(run).filter((record) => record.surprise || record.unstable).map((record) => ({
+    title: `${record.case}, ${record.mechanism}, ${record.lane}: ${verdictText(record)}`,
+    lines: [
+      `expected ${record.expected.verdicts.join(' or ')}: ${record.expected.why}`, `seen: ${record.evidence.because}`,
+      ...record.evidence.missing.map((text) => `not held: ${text}`), ...(record.unstable ? [`repetitions: ${record.repetitions.join(', ')}`] : []),
+    ],
+  }));
+  const honest = honestOf(run).filter((record) => record.outcome === 'differs' || record.outcome === 'failed' || record.imageEqual === false).map((record) => ({
+    title: `honest ${record.case}, ${record.mechanism}, ${record.lane}: ${record.outcome}`, lines: [record.detail],
+  }));
+  const broken = skippedOf(run).filter((record) => record.broken === true).map((record) => ({
+    title: `${record.of} ${record.name}, ${record.mechanism}, ${record.lane}: could not be tried`, lines: [record.reason],
+  }));
+  return [...corruption, ...honest, ...broken];
+}
+
+/** Skipped rows, joined by reason. */
+export function skippedTable(run: Run): Table {
+  const groups = new Map<string, SkippedRecord[]>();
+  for (const record of skippedOf(run)) {
+    const key = JSON.stringify([record.lane, record.reason]);
+    groups.set(key, [...groups.get(key) ?? [], record]);
+  }
+  const rows = [...groups.values()].flatMap((records) => {
+    const [first] = records;
+    if (first === undefined) return [];
+    const names = [...new Set(records.map((record) => record.name))];
+    return [[plain(first.lane), plain(inOrder(MECHANISMS, records.map((record) => record.mechanism)).join(', ')), plain(String(records.length)), plain(names.join(', ')), plain(first.reason)]];
+  });
+  return { title: 'Skipped', head: ['lane', 'mechanisms', 'rows', 'what', 'reason'], rows, notes: [] };
+}
+
+/** The environment, as pairs. */
+export function environment(run: Run): Table {
+  const { context } = run;
+  const { host } = context;
+  const rows: [string, string][] = [
+    ['started', context.started], ['finished', context.finished], ['commit', context.commit ?? 'not in a repository'], ['seed', String(context.seed)],
+    ['CPU', `${host.cpu}, ${host.cores} cores${host.virtualised ? ', virtualised' : ''}`], ['protection keys on this CPU', host.keys ? 'yes' : 'no'],
+    ['memory', formatBytes(host.memoryBytes)], ['system', `${host.system}, Linux ${host.kernel}`],
+    ...Object.entries(context.versions).map(([name, version]): [string, string] => [name, version]),
+    ...(context.imageFile === null ? [] : [['image file', `${context.imageFile.name}, ${formatBytes(context.imageFile.bytes)}`] as [string, string]]),
+    ...context.lanes.flatMap((lane): [string, string][] => [
+      [`${lane.lane} lane`, `Linux ${lane.kernel}; ${lane.cpu}; ${lane.keys ? 'protection keys' : `no protection keys: ${lane.keysReason ?? 'unknown why'}`}`],
+      ...Object.entries(lane.details).map(([name, text]): [string, string] => [`${lane.lane}: ${name}`, text]),
+    ]),
+  ];
+  return { title: 'Environment', head: ['what', 'value'], rows: rows.map(([name, value]) => [plain(name), plain(value)]), notes: [] };
+}
+
+/** The answer in a few sentences, from this run's own records. */
+export function summary(run: Run): readonly string[] {
+  const sentences: string[] = [];
+  const all = corruptionOf(run);
+  const stores = all.filter((record) => record.group === 'stray writes');
+  for (const mechanism of ['flag', 'pkeys'] as const) {
+    for (const lane of lanesOf(stores)) {
+      const here = stores.filter((record) => record.mechanism === mechanism && record.lane === lane);
+      if (here.length === 0) continue;
+      const prevented = here.filter((record) => record.verdict === 'prevented').length;
+      const damaged = here.filter((record) => record.verdict === 'damaged').length;
+      sentences.push(`Under \`${mechanism}\` (${lane} lane), of ${here.length} stray writes into the image ${prevented} ${prevented === 1 ? 'was' : 'were'} prevented and ${damaged} damaged it.`);
+    }
+  }
+  const flips = costsOf(run).filter((record) => record.experiment === 'flip');
+  for (const lane of lanesOf(flips)) {
+    const of = (mechanism: Mechanism): readonly CostRecord[] =>
+      flips.filter((record) => record.lane === lane && record.mechanism === mechanism)
+        .sort((a, b) => Number(a.parameters['imageBytes']) - Number(b.parameters['imageBytes']));
+    const parts = (['pkeys', 'mprotect-range', 'mprotect-page'] as const).flatMap((mechanism) => {
+      const rows = of(mechanism);
+      const first = rows[0];
+      const last = rows.at(-1);
+      if (first === undefined || last === undefined || first === last) return [];
+      return [`\`${mechanism}\` ${costText(first)} at ${formatBytes(Number(first.parameters['imageBytes']))} and ${costText(last)} at ${formatBytes(Number(last.parameters['imageBytes']))}`];
+    });
+    if (parts.length > 0) sentences.push(`One deny-and-restore pair (${lane} lane) costs: ${parts.join('; ')}.`);
+  }
+  return sentences;
+}
