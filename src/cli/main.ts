@@ -1,0 +1,196 @@
+#!/usr/bin/env node
+/**
+ * The command line. Exit codes: 0 done; 1 it could not be done (one line says why; --verbose adds the stack); 2 wrong usage;
+ * 3 with TURNKEY_STRICT=1: something was skipped or not as expected; 4 the run is written, but part of it could not be tried.
+ * `turnkey probe`: 0 where protection keys are usable, else 1. `turnkey emulated`: the command's own exit code.
+ */
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import { randomInt } from 'node:crypto';
+import { dirname, join, resolve } from 'node:path';
+import { Command, CommanderError, Option } from 'commander';
+import { loadCatalogue } from '../experiment/catalogue.js';
+import { versions } from '../experiment/context.js';
+import { ExperimentError } from '../experiment/errors.js';
+import { RunInProgress, type RunOptions } from '../experiment/run.js';
+import { readRun, reasonOf, REPORT_FILE, writeRun, writeWhole } from '../experiment/store.js';
+import { GUARD_MECHANISMS, type GuardMechanism } from '../experiment/words.js';
+import { renderMarkdown } from '../report/markdown.js';
+import { surprises } from '../report/model.js';
+import { renderTerminal } from '../report/terminal.js';
+import { parseLane, parseMechanisms, parseWhole } from './options.js';
+import { probeKeys } from './probe.js';
+import { runStages } from './progress.js';
+
+const EXIT = { done: 0, failed: 1, usage: 2, strict: 3, incomplete: 4 } as const;
+const FAMILIES = ['corruption', 'honest', 'cost'] as const;
+type FamilyName = (typeof FAMILIES)[number];
+
+const strict = (): boolean => (process.env['TURNKEY_STRICT'] ?? '0') !== '0';
+const colour = (): boolean => process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
+const terminalOptions = (): { readonly colour: boolean; readonly width: number } => ({ colour: colour(), width: process.stdout.columns ?? 120 });
+
+interface RunFlags {
+  readonly out?: string;
+  readonly lane: 'native' | 'emulated' | 'auto';
+  readonly mechanisms?: readonly GuardMechanism[];
+  readonly mechanism?: readonly GuardMechanism[];
+  readonly case?: string;
+  readonly repeat?: number;
+  readonly image?: string;
+  readonly kernel?: string;
+  readonly quick?: boolean;
+  readonly seed?: number;
+}
+
+/** A directory's name from the time: 2025-01-31T12-00-00Z. */
+function runName(): string {
+  return `${new Date().toISOString().slice(0, 19).replace(/:/g, '-')}Z`;
+}
+
+function prepareDirectory(path: string): string {
+  const directory = resolve(path);
+  try {
+    mkdirSync(directory, { recursive: true });
+    accessSync(directory, constants.W_OK);
+  } catch (error) {
+    throw new ExperimentError(`cannot write results to ${directory}: ${reasonOf(error)}`, { cause: error });
+  }
+  return directory;
+}
+
+async function run(what: string | undefined, flags: RunFlags, verbose: boolean): Promise<number> {
+  if (what !== undefined && !(FAMILIES as readonly string[]).includes(what)) {
+    throw new ExperimentError(`there is nothing called '${what}' to run; there are ${FAMILIES.join(', ')}`);
+  }
+  const family = what as FamilyName | undefined;
+  const catalogue = await loadCatalogue();
+  const chosen = flags.case;
+  if (chosen !== undefined && !FAMILIES.some((one) => (family ?? one) === one && catalogue[one].some(({ name }) => name === chosen))) {
+    throw new ExperimentError(`there is no ${family ?? 'experiment'} '${chosen}'; turnkey list shows those there are`);
+  }
+  const native = await probeKeys();
+  const options: RunOptions = {
+    lane: flags.lane, mechanisms: flags.mechanism ?? flags.mechanisms ?? GUARD_MECHANISMS, seed: flags.seed ?? randomInt(1 << 30), quick: flags.quick ?? false,
+    repeat: flags.repeat ?? 1, nativeKeysReason: native.usable ? null : native.reason,
+    ...(flags.image === undefined ? {} : { imageFile: resolve(flags.image) }), ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
+    ...(family === undefined && chosen === undefined ? {} : { only: (one: FamilyName, name: string) => (family ?? one) === one && (chosen ?? name) === name }),
+    ...(verbose ? { onLog: (line: string) => { process.stderr.write(`${line}\n`); } } : {}),
+  };
+  const progress = new RunInProgress(catalogue, options);
+  const directory = prepareDirectory(flags.out ?? join('results', runName()));
+  const interrupted = (): void => {
+    void progress.abort().finally(() => process.exit(130));
+  };
+  process.once('SIGINT', interrupted);
+  const failures = await runStages(progress.stages(), process.stderr.isTTY === true && process.stdout.isTTY === true && !verbose);
+  process.removeListener('SIGINT', interrupted);
+  const document = progress.finish();
+  const json = writeRun(directory, document);
+  const report = join(directory, REPORT_FILE);
+  writeWhole(report, renderMarkdown(document));
+  process.stdout.write(`\n${renderTerminal(document, terminalOptions())}\n`);
+  if (chosen !== undefined) {
+    for (const record of document.records) if (record.kind === 'corruption') process.stdout.write(`${JSON.stringify(record, null, 2)}\n`);
+  }
+  for (const { title, error } of failures) process.stderr.write(`turnkey: ${title}: ${verbose && error instanceof Error ? error.stack ?? '' : reasonOf(error)}\n`);
+  process.stdout.write(`${json}\n${report}\n`);
+  if (strict() && (surprises(document).length > 0 || document.records.some((record) => record.kind === 'skipped'))) return EXIT.strict;
+  return failures.length > 0 || document.records.some((record) => record.kind === 'skipped' && record.broken === true) ? EXIT.incomplete : EXIT.done;
+}
+
+async function list(json: boolean): Promise<number> {
+  const catalogue = await loadCatalogue();
+  if (json) {
+    const plain = FAMILIES.flatMap((family) => catalogue[family].map(({ name, experiment }) => ({ family, name, summary: experiment.summary, ...('group' in experiment ? { group: experiment.group } : {}) })));
+    process.stdout.write(`${JSON.stringify(plain, null, 1)}\n`);
+    return EXIT.done;
+  }
+  for (const family of FAMILIES) {
+    process.stdout.write(`${family}\n`);
+    const width = Math.max(...catalogue[family].map(({ name }) => name.length));
+    for (const { name, experiment } of catalogue[family]) process.stdout.write(`  ${name.padEnd(width)}  ${experiment.summary}\n`);
+  }
+  process.stdout.write(`mechanisms\n  ${GUARD_MECHANISMS.join(', ')}\n`);
+  return EXIT.done;
+}
+
+async function probe(json: boolean): Promise<number> {
+  const result = await probeKeys();
+  if (json) process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
+  else process.stdout.write(result.usable ? `protection keys are usable here: ${result.keysFree} free\n` : `protection keys are not usable here: ${result.reason}\n`);
+  return result.usable ? EXIT.done : EXIT.failed;
+}
+
+function report(directory: string): number {
+  const document = readRun(directory);
+  const path = join(directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory), REPORT_FILE);
+  process.stdout.write(`${renderTerminal(document, terminalOptions())}\n`);
+  writeWhole(path, renderMarkdown(document));
+  process.stdout.write(`${path}\n`);
+  return EXIT.done;
+}
+
+/** Builds the command line. `done` gets the exit code of the command that ran. */
+function commands(done: (code: number) => void): Command {
+  const program = new Command('turnkey');
+  const verbose = (): boolean => program.opts<{ verbose?: boolean }>().verbose ?? false;
+  program
+    .description('Protection keys around FFI callouts: what they prevent, and what they cost.')
+    .version(versions()['turnkey'] ?? 'unknown').option('--verbose', 'show stacks of errors and the guest\'s console')
+    .addHelpText('after', `
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something was skipped or not as expected;
+4 the run is written, but part of it could not be tried. probe: 0 keys are usable, 1 they are not.`);
+  program.exitOverride().showHelpAfterError(false);
+  program.command('run').description('run experiments, print a table, write run.json and report.md')
+    .argument('[what]', 'corruption, honest or cost; all of them if left out')
+    .option('--out <dir>', 'directory for the results (default: results/<time>)')
+    .option('--lane <lane>', 'native, emulated or auto: emulated too where this CPU has no keys', parseLane, 'auto' as const)
+    .option('--mechanisms <list>', `comma-separated, of ${GUARD_MECHANISMS.join(', ')} (default: all)`, parseMechanisms)
+    .addOption(new Option('--mechanism <name>', 'the same as --mechanisms').argParser(parseMechanisms).hideHelp())
+    .option('--case <name>', 'only this experiment; prints its evidence')
+    .option('--repeat <n>', 'trials per cell', parseWhole(1, 1000))
+    .option('--image <file>', 'a VM image file to load into old space')
+    .option('--kernel <file>', 'the guest\'s kernel')
+    .option('--quick', 'smaller images in cost rows, fewer samples')
+    .option('--seed <n>', 'of all random choices (default: random, and recorded)', parseWhole(0, 2 ** 31 - 1))
+    .action(async (what: string | undefined, flags: RunFlags) => { done(await run(what, flags, verbose())); });
+  program.command('probe').description('say whether protection keys work on this machine, and why not').option('--json', 'as JSON')
+    .action(async (flags: { json?: boolean }) => { done(await probe(flags.json ?? false)); });
+  program.command('list').description('show the experiments there are').option('--json', 'as JSON')
+    .action(async (flags: { json?: boolean }) => { done(await list(flags.json ?? false)); });
+  program.command('report').description('print a run\'s tables and write its report.md again').argument('<dir>', 'directory of a run, or its run.json')
+    .action((directory: string) => { done(report(directory)); });
+  program.command('emulated').description('run a command in a guest whose CPU has protection keys').argument('<command...>', 'after --')
+    .option('--with <path>', 'file, folder or library to take along; may be repeated', (path: string, all: readonly string[]) => [...all, path], [] as readonly string[])
+    .option('--counting', 'a guest whose clock counts instructions').option('--kernel <file>', 'the guest\'s kernel').option('--node <file>', 'the Node binary to take along')
+    .option('--env <NAME=VALUE>', 'for the command\'s environment; may be repeated', (word: string, all: readonly string[]) => [...all, word], [] as readonly string[])
+    .option('--timeout <seconds>', 'of the command').option('--processors <n>', 'of the guest').option('--memory <MiB>', 'of the guest')
+    .action(async (words: readonly string[], flags: Record<string, unknown>) => {
+      const { emulatedCommand } = await import('../machine/index.js');
+      done(await emulatedCommand(words, { ...flags, verbose: verbose() }));
+    });
+  return program;
+}
+
+/** Runs the command line. Returns the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  let code: number = EXIT.done;
+  const program = commands((value) => { code = value; });
+  try {
+    await program.parseAsync([...argv]);
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;   // commander has printed its line
+    const verbose = argv.includes('--verbose');
+    process.stderr.write(`turnkey: ${verbose && error instanceof Error ? error.stack ?? error.message : reasonOf(error)}\n`);
+    return EXIT.failed;
+  }
+}
+
+// A reader that has seen enough (| head) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT.done);
+  throw error;
+});
+// The exit code is set, not forced: output that is still on its way to a pipe must come out.
+process.exitCode = await main(process.argv);

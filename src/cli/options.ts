@@ -1,0 +1,28 @@
+/** The command line's words as values: each parser throws an error that commander shows as one line. */
+import { InvalidArgumentError } from 'commander';
+import { isGuardMechanism } from '../experiment/case.js';
+import { GUARD_MECHANISMS, type GuardMechanism } from '../experiment/words.js';
+
+/** `native`, `emulated` or `auto`. */
+export function parseLane(text: string): 'native' | 'emulated' | 'auto' {
+  if (text === 'native' || text === 'emulated' || text === 'auto') return text;
+  throw new InvalidArgumentError('It must be native, emulated or auto.');
+}
+
+/** A comma-separated list of mechanisms, in the order of reports, each once. */
+export function parseMechanisms(text: string): readonly GuardMechanism[] {
+  const names = text.split(',').map((name) => name.trim()).filter((name) => name !== '');
+  const wrong = names.filter((name) => !isGuardMechanism(name));
+  if (wrong.length > 0) throw new InvalidArgumentError(`There is no mechanism '${wrong.join('\', \'')}'; there are ${GUARD_MECHANISMS.join(', ')}.`);
+  if (names.length === 0) throw new InvalidArgumentError(`Name at least one of ${GUARD_MECHANISMS.join(', ')}.`);
+  return GUARD_MECHANISMS.filter((mechanism) => names.includes(mechanism));
+}
+
+/** A whole number from `least` to `most`. */
+export function parseWhole(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most) throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+    return value;
+  };
+}

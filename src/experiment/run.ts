@@ -1,0 +1,215 @@
+/**
+ * A whole run: which lanes, what in each, in what order. The order keeps measurements honest: nothing else of ours runs while the
+ * native lane is timed; the counting guest may run beside others, since instructions do not depend on who else computes.
+ */
+import { existsSync } from 'node:fs';
+import type { Catalogue } from './catalogue.js';
+import { currentCommit, hostContext, imageFileContext, versions } from './context.js';
+import { EmulatedExecutor } from './emulated.js';
+import { ExperimentError } from './errors.js';
+import { NativeExecutor, type Executor } from './executor.js';
+import { inProject, missingFiles } from './paths.js';
+import { makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
+import { SCHEMA_VERSION, type HonestRecord, type LaneContext, type Run, type RunRecord, type SkippedRecord } from './records.js';
+import { compareHonest, runCosts, runTrials } from './runner.js';
+import type { GuardMechanism, Lane } from './words.js';
+
+/** What the user asked for. */
+export interface RunOptions {
+  readonly lane: 'native' | 'emulated' | 'auto';
+  readonly mechanisms: readonly GuardMechanism[];
+  readonly seed: number;
+  readonly quick: boolean;
+  readonly repeat: number;
+  readonly imageFile?: string;
+  readonly kernel?: string;
+  readonly only?: PlanOptions['only'];
+  /** Why this CPU has no keys, from the probe; null where it has. */
+  readonly nativeKeysReason: string | null;
+  readonly onLog?: (line: string) => void;
+}
+
+/** A step with visible progress. Steps of one stage may run at the same time. */
+export interface Step {
+  readonly title: string;
+  run(update: (text: string) => void): Promise<void>;
+}
+export interface Stage {
+  readonly title: string;
+  readonly steps: readonly Step[];
+}
+
+const KIB = 1024;
+const FULL_SIZES: readonly number[] = [64 * KIB, 4096 * KIB, 65536 * KIB];
+const QUICK_SIZES: readonly number[] = [64 * KIB, 4096 * KIB];
+const COST_LIMIT_MS = { native: 120_000, emulated: 600_000 } as const;
+
+/** A run under way: its stages are run in order, then `finish` gives the document. */
+export class RunInProgress {
+  private readonly started = new Date().toISOString();
+  private readonly records: RunRecord[] = [];
+  private readonly contexts: LaneContext[] = [];
+  private readonly open = new Set<Executor>();
+  private readonly benchNames: ReadonlyMap<string, string>;
+  private readonly imageContext: Run['context']['imageFile'];
+
+  /** @throws ExperimentError when the project is not built or the image file cannot be read */
+  constructor(private readonly catalogue: Catalogue, private readonly options: RunOptions) {
+    const missing = missingFiles();
+    if (missing.length > 0) throw new ExperimentError(`the project is not built: ${missing.join(', ')} missing; run npm run build`);
+    this.imageContext = imageFileContext(options.imageFile);
+    this.benchNames = new Map(catalogue.cost.map(({ name, experiment }) => [name, experiment.bench]));
+  }
+
+  /** The lanes of this run. `auto`: native always, emulated where the CPU has no keys. */
+  get lanes(): readonly Lane[] {
+    if (this.options.lane !== 'auto') return [this.options.lane];
+    return this.options.nativeKeysReason === null ? ['native'] : ['native', 'emulated'];
+  }
+
+  /** What is to be done. */
+  stages(): readonly Stage[] {
+    return this.lanes.flatMap((lane) => (lane === 'native' ? this.nativeStages() : [this.emulatedStage()]));
+  }
+
+  private plan(lane: PlannedLane): Plan {
+    const { mechanisms, seed, repeat, quick, only } = this.options;
+    return makePlan(this.catalogue, {
+      lanes: [lane], mechanisms, seed, repeat, quick, imageSizes: quick ? QUICK_SIZES : FULL_SIZES, ...(only === undefined ? {} : { only }),
+    });
+  }
+
+  private trialOptions(total: number, update: (text: string) => void): { readonly imageFile?: string; readonly onDone: (record: RunRecord) => void } {
+    let done = 0;
+    return {
+      ...(this.options.imageFile === undefined ? {} : { imageFile: this.options.imageFile }),
+      onDone: (record) => {
+        done++;
+        const name = record.kind === 'corruption' || record.kind === 'honest' ? record.case : record.kind === 'skipped' ? record.name : record.experiment;
+        const outcome = record.kind === 'corruption' ? record.verdict : record.kind === 'skipped' ? `skipped: ${record.reason}` : 'done';
+        update(`${done} of ${total}: ${name}, ${record.mechanism}: ${outcome}`);
+      },
+    };
+  }
+
+  private nativeStages(): readonly Stage[] {
+    const host = hostContext();
+    const reason = this.options.nativeKeysReason;
+    const context: LaneContext = { lane: 'native', keys: reason === null, keysReason: reason, cpu: host.cpu, kernel: host.kernel, details: {} };
+    const plan = this.plan(context);
+    const executor = new NativeExecutor(context, Math.max(1, Math.min(host.cores, 8)));
+    this.contexts.push(context);
+    this.records.push(...plan.skipped);
+    const stages: Stage[] = [];
+    if (plan.trials.length > 0) {
+      stages.push({ title: 'native lane', steps: [{ title: `${plan.trials.length} trials`, run: async (update) => {
+        this.records.push(...await runTrials(executor, plan.trials, this.trialOptions(plan.trials.length, update)));
+      } }] });
+    }
+    if (plan.costs.length > 0) {
+      stages.push({ title: 'native lane, timed', steps: [{ title: `${plan.costs.length} cost rows`, run: async (update) => {
+        this.records.push(...await runCosts(executor, plan.costs, this.benchNames, { samples: this.options.quick ? 15 : 30, timeoutMs: COST_LIMIT_MS.native, onRow: update }));
+      } }] });
+    }
+    return stages;
+  }
+
+  /** Needed libraries that the guest must be given; those that this machine lacks are left to the trial to report. */
+  private libraries(): readonly string[] {
+    const names = new Set(this.catalogue.honest.flatMap(({ experiment }) => experiment.libraries));
+    return [...names].filter((name) => ['/lib/x86_64-linux-gnu', '/usr/lib/x86_64-linux-gnu', '/lib64', '/usr/lib64', '/usr/lib'].some((folder) => existsSync(`${folder}/${name}`)));
+  }
+
+  private async boot(mode: 'behaviour' | 'counting'): Promise<EmulatedExecutor> {
+    const executor = await EmulatedExecutor.boot({
+      mode, extraFiles: [...this.libraries(), ...(this.options.imageFile === undefined ? [] : [this.options.imageFile])],
+      ...(this.options.kernel === undefined ? {} : { kernel: this.options.kernel }), ...(this.options.onLog === undefined ? {} : { onLog: this.options.onLog }),
+    });
+    this.open.add(executor);
+    return executor;
+  }
+
+  private async shut(executor: Executor): Promise<void> {
+    this.open.delete(executor);
+    await executor.close();
+  }
+
+  /** A guest that cannot be had is rows that say so, for everything planned in it. */
+  private giveUp(plan: Plan, what: 'trials' | 'costs', error: unknown): void {
+    const reason = `no emulated machine: ${error instanceof Error ? error.message.split('\n')[0] ?? '' : String(error)}`;
+    const base = { kind: 'skipped', lane: 'emulated', reason, broken: true } as const;
+    if (what === 'trials') this.records.push(...plan.trials.map((trial): SkippedRecord => ({ ...base, of: trial.kind, name: trial.name, mechanism: trial.mechanism })));
+    else this.records.push(...plan.costs.map((row): SkippedRecord => ({ ...base, of: 'cost', name: `${row.name} at ${row.imageBytes} bytes`, mechanism: row.mechanism })));
+  }
+
+  private emulatedStage(): Stage {
+    // The plan needs only to know that the guest has keys; its kernel is told to the cases when it has been booted.
+    const planFor = (kernel: string): Plan => this.plan({ lane: 'emulated', keys: true, keysReason: null, kernel });
+    const planned = planFor('');
+    this.records.push(...planned.skipped);
+    const steps: Step[] = [];
+    if (planned.trials.length > 0) {
+      steps.push({ title: `${planned.trials.length} trials in a guest`, run: async (update) => {
+        update('booting');
+        let executor: EmulatedExecutor;
+        try {
+          executor = await this.boot('behaviour');
+        } catch (error) {
+          this.giveUp(planned, 'trials', error);
+          throw error;
+        }
+        try {
+          this.contexts.push(executor.context);
+          const { trials } = planFor(executor.context.kernel);
+          this.records.push(...await runTrials(executor, trials, this.trialOptions(trials.length, update)));
+        } finally {
+          await this.shut(executor);
+        }
+      } });
+    }
+    if (planned.costs.length > 0) {
+      steps.push({ title: `${planned.costs.length} cost rows, instructions counted in a guest`, run: async (update) => {
+        update('booting');
+        let executor: EmulatedExecutor;
+        try {
+          executor = await this.boot('counting');
+        } catch (error) {
+          this.giveUp(planned, 'costs', error);
+          throw error;
+        }
+        try {
+          if (planned.trials.length === 0) this.contexts.push(executor.context);
+          this.records.push(...await runCosts(executor, planned.costs, this.benchNames, { samples: this.options.quick ? 3 : 5, timeoutMs: COST_LIMIT_MS.emulated, onRow: update }));
+        } finally {
+          await this.shut(executor);
+        }
+      } });
+    }
+    return { title: 'emulated lane', steps };
+  }
+
+  /** Ends what is still running. */
+  async abort(): Promise<void> {
+    await Promise.all([...this.open].map((executor) => this.shut(executor)));
+  }
+
+  /** The document. */
+  finish(): Run {
+    const honest = this.records.filter((record): record is HonestRecord => record.kind === 'honest');
+    const rest = this.records.filter((record) => record.kind !== 'honest');
+    const { seed, quick } = this.options;
+    return {
+      schemaVersion: SCHEMA_VERSION,
+      context: {
+        started: this.started, finished: new Date().toISOString(), commit: currentCommit(), seed, quick, host: hostContext(),
+        lanes: this.contexts, versions: versions(), imageFile: this.imageContext,
+      },
+      records: [...rest, ...compareHonest(honest)],
+    };
+  }
+}
+
+/** Whether some of the build is missing: for a clear message before anything else. */
+export function isBuilt(): boolean {
+  return missingFiles().length === 0 && existsSync(inProject('package.json'));
+}
