@@ -182,11 +182,13 @@ arena_pointer:
 	.else
 	CFI_FRAME_AT_RSP
 	.endif
-3:	movq	%rsp, %rdi
-	andq	$-16, %rsp
-	call	trap_fast_mismatch
-	ud2
-4:	call	gate_lost
+3:	.if \own
+	subq	$8, %rsp
+	.endif
+	.if \args
+	subq	E_STACK(%r11), %rsp
+	.endif
+4:	call	gate_lost			/* mends the thread-local word and comes back, or ends the process with a message */
 	jmp	2b
 	.cfi_restore_state
 	.cfi_endproc
@@ -213,7 +215,8 @@ trap_gates_begin:
 	GATE	trap_gate_flag_own_args, 0, 1, 1, 0
 	GATE	trap_gate_flag_own_args_float, 0, 1, 1, 1
 
-/* The callee overwrote the thread-local word: it is mended from the slots themselves. Called on the foreign stack, results in their registers. */
+/* Nothing fits: if the callee overwrote the thread-local word, it is mended from the slots themselves (another thread's slot is noticed by its stack); if callouts were
+ * jumped over or the stack pointer is bent, the process ends. Called on the foreign stack, results in their registers. */
 	.balign 16
 gate_lost:
 	.cfi_startproc
@@ -223,6 +226,7 @@ gate_lost:
 	movq	%rdx, 8(%rsp)
 	movups	%xmm0, 16(%rsp)
 	movups	%xmm1, 32(%rsp)
+	leaq	64(%rsp), %rdi			/* the stack pointer that the callee returned with */
 	movq	%rsp, %rbx			/* callee-saved registers come back from the frame anyway */
 	andq	$-16, %rsp
 	call	trap_fast_lost

@@ -331,7 +331,9 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
   if (in_callout && (ours || self_abort(signal, info, uc))) {
     /* I12: a VM's handler that interrupted the callout and runs on the alternate stack is not the callee. */
     bool on_alternate = rsp - slot->alternate_base < slot->alternate_bytes;
-    if (!on_alternate && policy_takes((struct trap_entry *)(uintptr_t)trap_state(slot))) {
+    /* A child that the callee forked is in this state too, but must not come back as a second VM. */
+    bool forked = getpid() != trap_arena.shared.process;
+    if (!on_alternate && !forked && policy_takes((struct trap_entry *)(uintptr_t)trap_state(slot))) {
       recover(slot, signal, info, uc);
       handling = 0;
       errno = saved_errno;

@@ -92,7 +92,7 @@ struct trap_shared {
   uint32_t foreign_stack; /* callouts switch stacks */
   uint32_t keys;          /* pkeys_supported() */
   uint32_t pkru_offset;   /* of PKRU in the XSAVE image of a signal frame; 0 unknown */
-  uint32_t pad;
+  int32_t process; /* the process whose callouts these are: a child forked by a callee inherits the state, but is not the VM */
   uint64_t foreign_bytes;
   _Atomic uint64_t faults, passed_on, threads_live, threads_ever, thunks_live, callbacks_live, stacks_cached;
   uint64_t watched_low[4], watched_high[4]; /* text of libc and the loader: return addresses into them are kept in fault records */
@@ -167,8 +167,7 @@ GATE_FAMILY(trap_gate_keys);
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp);
 uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp);
 struct trap_frame *trap_slow_return(uint64_t rsp);
-void trap_fast_mismatch(uint64_t rsp);
-void trap_fast_lost(void);
+void trap_fast_lost(uint64_t rsp);
 void trap_landed(struct trap_frame *frame);
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_rsp);
 void trap_callback_leave(void);

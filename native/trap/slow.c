@@ -111,27 +111,30 @@ static void hooked_leave(struct trap_frame *frame) {
   errno = saved;
 }
 
+static void mismatch(const struct trap_slot *slot) __attribute__((noreturn));
+static void mismatch(const struct trap_slot *slot) {
+  if (slot->level > 0)
+    trap_die("a callout returned while callouts inside it had not: a longjmp or coroutine switch went over the gate; the process cannot go on", SIGABRT);
+  trap_die("a callout returned with another stack pointer than it was called with (wrong calling convention, or a longjmp over the gate); the process cannot go on", SIGABRT);
+}
+
 struct trap_frame *trap_slow_return(uint64_t rsp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL) trap_die("a callout returned on a thread whose state is lost", SIGABRT);
   struct trap_frame *frame = &slot->frames[slot->level];
-  if (trap_state(slot) != (uint64_t)(uintptr_t)frame->entry || rsp != frame->fsp) trap_fast_mismatch(rsp);
+  if (trap_state(slot) != (uint64_t)(uintptr_t)frame->entry || rsp != frame->fsp) mismatch(slot);
   if (frame->flags & FRAME_KEYED) rights_open();
   hooked_leave(frame);
   frame_done(slot, frame);
   return frame;
 }
 
-void trap_fast_mismatch(uint64_t rsp) {
+void trap_fast_lost(uint64_t rsp) {
+  uint64_t believed = trap_slot_offset;
   struct trap_slot *slot = trap_slot_find();
-  if (slot != NULL && slot->level > 0)
-    trap_die("a callout returned while callouts inside it had not: a longjmp or coroutine switch went over the gate; the process cannot go on", SIGABRT);
+  if (slot == NULL) trap_die("a callee overwrote the thread-local word and the thread's slot cannot be found", SIGABRT);
   (void)rsp;
-  trap_die("a callout returned with another stack pointer than it was called with (wrong calling convention, or a longjmp over the gate); the process cannot go on", SIGABRT);
-}
-
-void trap_fast_lost(void) {
-  if (trap_slot_find() == NULL) trap_die("a callee overwrote the thread-local word and the thread's slot cannot be found", SIGABRT);
+  if (trap_slot_offset == believed) mismatch(slot);
 }
 
 void trap_landed(struct trap_frame *frame) {

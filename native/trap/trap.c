@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <link.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "internal.h"
 
@@ -74,6 +75,11 @@ static int note_module(struct dl_phdr_info *info, size_t size, void *data) {
   return 0;
 }
 
+/* A VM that forks goes on in the child; a callee that forks leaves a child that is nobody's VM. */
+static void forked(void) {
+  if (!trap_in_callout() && trap_slot_find() != NULL) trap_arena.shared.process = getpid();
+}
+
 static void initialise(void) {
   int rc = pkeys_init();
   if (rc == 0) rc = pkeys_protect_runtime(&trap_arena, sizeof trap_arena);
@@ -83,6 +89,7 @@ static void initialise(void) {
   }
   struct trap_shared *shared = &trap_arena.shared;
   shared->keep = pkeys_masks().keep;
+  shared->process = getpid();
   shared->foreign_stack = 1;
   shared->foreign_bytes = 8u << 20;
   trap_probe_platform();
@@ -90,6 +97,7 @@ static void initialise(void) {
   int count = 0;
   dl_iterate_phdr(note_module, &count);
   rc = trap_threads_init();
+  if (rc == 0) rc = -pthread_atfork(NULL, NULL, forked);
   if (rc == 0) rc = trap_handlers_install();
   if (rc == 0) {
     __atomic_store_n(&initialised, 1, __ATOMIC_RELEASE);
