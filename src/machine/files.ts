@@ -21,6 +21,8 @@ export interface GuestContents {
 
 /** Needed to build only. */
 const BUILD_PACKAGES: ReadonlySet<string> = new Set(['cmake-js', 'node-addon-api']);
+/** Parts of the test runner that a test file run by itself does not load, and what they bring along. */
+const RUNNER_PACKAGES: ReadonlySet<string> = new Set(['@tapjs/run', '@tapjs/reporter', '@tapjs/typescript', '@tapjs/config', 'typescript', 'tshy']);
 /** Types, maps, sources and prose: nothing that runs. */
 const LEFT_OUT = /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|c|cc|cpp|h|hh|hpp|inc|S|asm|a|o|obj|tsbuildinfo)$/;
 
@@ -121,12 +123,14 @@ function findLibrary(name: string): string | undefined {
 interface Manifest {
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
 }
 
 /** The folders of the packages that `names` need at run time, found as Node's resolution finds them. */
 function packageFolders(root: string, names: readonly string[]): string[] {
   const found = new Set<string>();
   const visit = (from: string, name: string): void => {
+    if (RUNNER_PACKAGES.has(name) || name.startsWith('@types/')) return;
     for (let folder = from; ; folder = dirname(folder)) {
       const candidate = join(folder, 'node_modules', name);
       if (existsSync(join(candidate, 'package.json'))) {
@@ -134,7 +138,7 @@ function packageFolders(root: string, names: readonly string[]): string[] {
         if (found.has(real)) return;
         found.add(real);
         const manifest = JSON.parse(readFileSync(join(real, 'package.json'), 'utf8')) as Manifest;
-        for (const next of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) visit(real, next);
+        for (const next of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.peerDependencies })) visit(real, next);
         return;
       }
       if (folder === root || folder === dirname(folder)) return; // an optional one for another system
@@ -170,9 +174,9 @@ export function guestEntries(contents: GuestContents): CpioEntry[] {
     ['turnkey-agent', '/init'],
     ['turnkey-conformance', '/turnkey/conformance'],
   ] as const) {
-    const built = join(release, program);
-    if (!existsSync(built)) throw new MachineError('ERR_MACHINE_NOT_BUILT', `${built} is missing; run \`npm run build\``);
-    collector.copy(built, path);
+    const file = join(release, program);
+    if (!existsSync(file)) throw new MachineError('ERR_MACHINE_NOT_BUILT', `${file} is missing; run \`npm run build\``);
+    collector.copy(file, path);
   }
 
   // A distribution that has merged /bin into /usr/bin is copied as such.
@@ -196,10 +200,13 @@ export function guestEntries(contents: GuestContents): CpioEntry[] {
   for (const folder of ['dist', 'data', join('test', 'data')]) {
     if (existsSync(join(root, folder))) collector.add(join(root, folder), wanted);
   }
-  for (const name of existsSync(release) ? readdirSync(release) : []) {
-    const path = join(release, name);
-    if (statSync(path).isFile() && wanted(path)) collector.add(path);
-  }
+  // what was built: programs and shared libraries, wherever CMake has put them
+  const built = (path: string): boolean => {
+    const state = statSync(path, { throwIfNoEntry: false });
+    if (state?.isDirectory() === true) return basename(path) !== 'CMakeFiles';
+    return state?.isFile() === true && wanted(path) && isElf(path);
+  };
+  collector.add(join(root, 'build'), built);
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
   const names = [...Object.keys(manifest.dependencies ?? {}).filter((name) => !BUILD_PACKAGES.has(name)), ...contents.extraPackages];
   for (const folder of packageFolders(root, names)) {
