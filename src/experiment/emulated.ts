@@ -1,6 +1,7 @@
 /** The emulated lane as an executor: commands of the built project in a booted guest. */
 import type { ExecOptions, ExecResult, Executor } from './executor.js';
 import type { LaneContext } from './records.js';
+import { inProject } from './paths.js';
 import { Machine, projectRoot, type MachineMode } from '../machine/index.js';
 
 /** The emulated lane's trials may take this many times as long as native ones: JavaScript there is about 20 times slower, starting up less. */
@@ -44,7 +45,7 @@ export class EmulatedExecutor implements Executor {
   async run(argv: readonly string[], options: ExecOptions): Promise<ExecResult> {
     const { onStdout } = options;
     const result = await this.machine.run({
-      command: argv, cwd: projectRoot(), timeoutMs: options.timeoutMs, ...(options.env === undefined ? {} : { env: options.env }),
+      command: argv.map((word, at) => (at === 0 && word.includes('/') ? inProject(word) : word)), cwd: projectRoot(), timeoutMs: options.timeoutMs, ...(options.env === undefined ? {} : { env: options.env }),
       ...(onStdout === undefined ? {} : { onStdout: (bytes: Buffer) => onStdout(bytes.toString('utf8')) }),
     });
     const { exitCode, signal, stdout, stderr, timedOut } = result;

@@ -6,13 +6,13 @@ import { fileURLToPath } from 'node:url';
 /** The project's root: three levels above dist/src/experiment. */
 export const PROJECT_ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
 
-/** Built files, relative to the root. cmake-js builds into build/. */
+/** Built files, relative to the root. What runs lies in build/Release, which travels into guests. */
 export const BUILT = {
-  watch: 'build/native/watch/turnkey-watch',
-  bench: 'build/native/bench/turnkey-bench',
-  foreign: 'build/native/foreign/libturnkey_foreign.so',
-  foreignConstructor: 'build/native/foreign/libturnkey_foreign_ctor.so',
-  foreignThrow: 'build/native/foreign/libturnkey_foreign_throw.so',
+  watch: 'build/Release/turnkey-watch',
+  bench: 'build/Release/turnkey-bench',
+  foreign: 'build/Release/libturnkey_foreign.so',
+  foreignConstructor: 'build/Release/libturnkey_foreign_ctor.so',
+  foreignThrow: 'build/Release/libturnkey_foreign_throw.so',
   trial: 'dist/src/experiment/trial.js',
   experiments: 'dist/experiments',
 } as const;
