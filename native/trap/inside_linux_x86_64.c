@@ -187,7 +187,7 @@ static void fill(struct trap_fault *fault, struct trap_slot *slot, struct trap_f
   fault->code = info->si_code;
   fault->pc = (uint64_t)r[REG_RIP];
   fault->pkey = -1;
-  fault->thread_id = (int32_t)syscall(SYS_gettid);
+  fault->thread_id = slot->thread_id;
   fault->depth = slot->level + 1;
   fault->function = (uint64_t)(uintptr_t)entry->target;
   fault->thunk = (uint64_t)(uintptr_t)(trap_thunk_code + (entry - trap_arena.thunks) * THUNK_CODE_BYTES);

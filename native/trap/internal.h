@@ -74,6 +74,7 @@ struct trap_slot {
       uint32_t generation;             /* of the masks, when this thread last opened its rights */
       uint32_t recovering;             /* from the handler's decision to the landing pad's end */
       uint32_t fault_count;
+      int32_t thread_id; /* kernel tid */
       uint32_t mxcsr; /* floating-point environment when the thread attached or noted it */
       uint16_t fcw, pad;
       uint64_t stack_base, stack_low, stack_high; /* own foreign stack: mapping, lowest usable byte, top */

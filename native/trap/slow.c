@@ -6,8 +6,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
-#include <sys/syscall.h>
 
 #include "internal.h"
 
@@ -45,7 +43,7 @@ static uint64_t refuse(struct trap_slot *slot, struct trap_frame *frame, int err
   memset(fault, 0, sizeof *fault);
   fault->code = error;
   fault->function = (uint64_t)(uintptr_t)entry->target;
-  fault->thread_id = (int32_t)syscall(SYS_gettid);
+  fault->thread_id = slot->thread_id;
   fault->depth = slot->level + 1;
   fault->pkey = -1;
   fault->pending = ++slot->fault_count;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -181,6 +182,7 @@ static int attach_new(struct trap_slot **out) {
   }
   slot_reset(slot);
   note(slot);
+  slot->thread_id = (int32_t)syscall(SYS_gettid);
   slot->generation = generation;
   trap_set_state(slot, 0);
   atomic_store(&slot->thread_pointer, trap_thread_pointer());

@@ -77,7 +77,10 @@ static int note_module(struct dl_phdr_info *info, size_t size, void *data) {
 
 /* A VM that forks goes on in the child; a callee that forks leaves a child that is nobody's VM. */
 static void forked(void) {
-  if (!trap_in_callout() && trap_slot_find() != NULL) trap_arena.shared.process = getpid();
+  struct trap_slot *slot = trap_slot_find();
+  if (slot == NULL || trap_in_callout()) return;
+  trap_arena.shared.process = getpid();
+  slot->thread_id = (int32_t)trap_arena.shared.process; /* the only thread of the child */
 }
 
 static void initialise(void) {
