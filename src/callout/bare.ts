@@ -1,0 +1,34 @@
+/** Mechanism 'none': koffi's own functions behind the guard's surface. No thunk, no guarded decoding; loans still become addresses. */
+import type { GuardedFunction, MadeFunction, UntypedFunction } from './function.js';
+import { ffi, type ForeignFunction } from './koffi.js';
+import type { Declaration } from './prototype.js';
+import { isLoan } from './vm.js';
+
+export interface BareGuard { make(declaration: Declaration, address: bigint): MadeFunction }
+
+const POINTERS = new Set(['Pointer', 'String', 'String16', 'String32']);
+
+export const bareGuard: BareGuard = {
+  make(declaration, address) {
+    const raw = ffi.decode(address, declaration.type) as ForeignFunction;
+    let gone: string | undefined;
+    const takesPointers = declaration.variadic || declaration.info.arguments.some(parameter => POINTERS.has(parameter.type.primitive));
+    const convert = (args: unknown[]): unknown[] => {
+      if (gone !== undefined) throw new Error(gone);
+      return takesPointers ? args.map(value => (isLoan(value) ? value.address : value)) : args;
+    };
+    const call: UntypedFunction = (...args) => raw(...convert(args));
+    Object.defineProperty(call, 'name', { value: declaration.name, configurable: true });
+    const extra: Record<string, unknown> = { info: declaration.info };
+    if (!declaration.variadic) {
+      extra['async'] = (...args: unknown[]): void => { raw.async(...convert(args)); };
+      extra['promise'] = (...args: unknown[]): Promise<unknown> => new Promise((resolve, reject) => {
+        raw.async(...convert(args), (error: unknown, result: unknown) => {
+          if (error === null) resolve(result);
+          else reject(error instanceof Error ? error : new Error(String(error)));
+        });
+      });
+    }
+    return { call: Object.assign(call, extra) as unknown as GuardedFunction, retire(reason) { gone = reason; } };
+  },
+};

@@ -1,0 +1,42 @@
+/** The trap's half of the addon, typed. Addresses are bigint; a record is a Uint8Array of RECORD_BYTES. */
+import { createRequire } from 'node:module';
+
+/** What the loader has mapped: `path` is '' for the program itself; `bias` is what its own addresses are moved by. */
+export interface LoadedModule { readonly path: string; readonly bias: bigint; readonly start: bigint; readonly end: bigint }
+
+export interface TrapStatistics {
+  readonly faults: number; readonly passedOn: number; readonly threadsLive: number; readonly threadsEver: number;
+  readonly thunksLive: number; readonly callbacksLive: number; readonly stacksCached: number;
+}
+
+/** Handle of a policy cell in the trap. */
+export type Policy = bigint;
+
+export interface TrapBinding {
+  faultView(): ArrayBuffer;
+  thunkFault(code: bigint, record: Uint8Array): boolean;
+  depth(): number;
+  policyCreate(response: number): Policy;
+  policySet(policy: Policy, response: number): void;
+  policyRelease(policy: Policy): void;
+  thunk(target: bigint, stackBytes: number, flags: number, policy: Policy | null, isPrivate: boolean): bigint;
+  thunkRelease(code: bigint): number;
+  callback(target: bigint, stackBytes: number): bigint;
+  callbackRelease(code: bigint): number;
+  copy(destination: Uint8Array, source: bigint, bytes: number, record: Uint8Array): boolean;
+  copyString(source: bigint, unitBytes: number, maxUnits: number, record: Uint8Array): string | null | undefined;
+  dlopen(path: string | null, flags: number, policy: Policy | null, record: Uint8Array): bigint | string | undefined;
+  dlclose(handle: bigint, policy: Policy | null, record: Uint8Array): true | string | undefined;
+  dlsym(handle: bigint, name: string): bigint;
+  modules(): LoadedModule[];
+  setForeignStack(enabled: boolean, bytes: number): void;
+  statistics(): TrapStatistics;
+}
+
+/** Flags of a thunk (enum trap_thunk_flags). */
+export const ThunkFlag = { canFail: 1, lent: 2, phaseLoad: 4, phaseDecode: 8, bare: 16 } as const;
+
+const require = createRequire(import.meta.url);
+
+/** Importing this attaches the thread (I13). */
+export const binding = require('../../../build/Release/turnkey.node') as TrapBinding;

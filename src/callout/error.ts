@@ -1,0 +1,228 @@
+/**
+ * CalloutError: what a failed callout throws. The record is copied when the fault comes; everything else (message, symbols, suspect) is worked out when
+ * somebody asks, so that a fault costs little. DESIGN.md, "Errors".
+ */
+import { basename } from 'node:path';
+import { inspect, type InspectOptions } from 'node:util';
+
+import { describeLocation, epoch, locate, type Epoch, type Location } from './modules.js';
+import { siCodeName, signalName } from './names.js';
+import { FaultFlag, FaultRecord, type Access, type Phase, type RegisterName } from './record.js';
+
+/** Where the fault seems to have left a lock held or a structure half changed. */
+export type Suspect = 'allocator' | 'loader' | 'stdio';
+
+/**
+ * 'protected': the mechanism still denied the image when the fault came. 'intact', 'damaged': a comparison with the snapshot was made. 'unknown': neither.
+ */
+export type ImageState = 'protected' | 'intact' | 'damaged' | 'unknown';
+
+/** What the guard knows of the image when a callout fails. */
+export interface ImageWitness {
+  /** Whether `mechanism` keeps the image closed throughout a callout, on all threads. */
+  readonly protects: boolean;
+  /** Compares with the snapshot: byte ranges that differ; `undefined` without image or snapshot. */
+  compare(): number | undefined;
+}
+
+/** What is known of a failed callout before its record is read. */
+export interface CalloutFacts {
+  readonly function: string;
+  readonly library: string | undefined;
+  readonly arguments: readonly unknown[];
+  readonly mechanism: string;
+  readonly image: ImageWitness;
+}
+
+const hex = (value: bigint): string => `0x${value.toString(16)}`;
+
+const ALLOCATOR = /^(__libc_)?(malloc|free|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|malloc_\w+|_int_\w+)$/;
+const STDIO = /^(_IO_\w+|v?[fsd]?n?printf\w*|__\w*printf_chk|v?f?w?scanf\w*|f?puts\w*|f?put[cw]\w*|fwrite\w*|fread\w*|f?get[cs]\w*|fflush\w*|fopen\w*|fclose|fseek\w*|perror)$/;
+const LOADER_SYMBOL = /^(_?dl\w+|__libc_dlopen\w*)$/;
+const LOADER_MODULE = /^ld(-linux|-\d|64)/;
+
+/** Properties that `toJSON` and inspection show, in this order. */
+const SHOWN = [
+  'errorName', 'errorCode', 'pc', 'code', 'phase', 'signal', 'siCode', 'siCodeName', 'address', 'access', 'pkey', 'space', 'spaceOffset', 'symbol', 'symbolOffset',
+  'module', 'moduleOffset', 'function', 'library', 'threadId', 'depth', 'mechanism', 'suspect', 'image', 'stackOverflow', 'aborted', 'unwound',
+] as const;
+
+/** A callout that did not come back: its callee faulted, or left a wild pointer behind (phase 'decode'). */
+export class CalloutError extends Error {
+  static {
+    Object.defineProperty(this.prototype, 'name', { value: 'CalloutError', writable: true, configurable: true });
+  }
+
+  readonly #record: FaultRecord;
+  readonly #facts: CalloutFacts;
+  readonly #epoch: Epoch = epoch();
+  #location: Location | null | undefined;
+  #suspect: Suspect | null | undefined;
+  #image: ImageState | undefined;
+  #callbackError: { readonly error: unknown } | undefined;
+
+  /** @internal Made by a guard only. `record`: the copied fault record. */
+  constructor(record: Uint8Array, facts: CalloutFacts) {
+    super();
+    this.#record = new FaultRecord(record);
+    this.#facts = facts;
+  }
+
+  /** One line: what was called, what happened, where. Worked out when asked. */
+  override get message(): string {
+    const where = this.library === undefined ? '' : ` (${basename(this.library)})`;
+    const location = this.#locate();
+    const access = this.access === 'unknown' ? '' : ` ${this.access} ${this.access === 'execute' ? 'at' : this.access === 'read' ? 'of' : 'to'} ${hex(this.address)}`;
+    const space = this.space === undefined ? '' : ` in space '${this.space}' +${hex(this.spaceOffset ?? 0n)}`;
+    const phase = this.phase === 'decode' ? ', decoding what it left behind' : this.phase === 'load' ? ', while loading or unloading' : '';
+    const kind = this.stackOverflow ? ' stack overflow,' : this.unwound ? ' unwound into the gate (C++ throw, thread exit or cancellation),' : '';
+    return `${this.errorName}: ${this.function}${where}${phase}:${kind} ${this.signal} (${this.siCodeName})${access}${space}, pc ${hex(this.pc)}`
+      + (location === undefined ? '' : ` ${describeLocation(location)}`);
+  }
+
+  /** As in Cog. */
+  get errorName(): 'exception in FFI call' { return 'exception in FFI call'; }
+  /** Signal number. */
+  get errorCode(): number { return this.#record.signal; }
+  /** Address of the faulting instruction (for traps, as the kernel reported it). */
+  get pc(): bigint { return this.#record.pc; }
+
+  get code(): 'ERR_CALLOUT_FAULT' { return 'ERR_CALLOUT_FAULT'; }
+  /** 'load': constructors and destructors; 'call': the function itself; 'decode': reading what it left behind. */
+  get phase(): Phase { return this.#record.phase; }
+  /** 'SIGSEGV' and so on. */
+  get signal(): string { return signalName(this.#record.signal); }
+  get siCode(): number { return this.#record.code; }
+  /** 'SEGV_PKUERR' and so on. */
+  get siCodeName(): string { return siCodeName(this.#record.signal, this.#record.code); }
+  /** What was accessed. 0 with access 'unknown' is a general-protection fault (a non-canonical address, say), no null pointer. */
+  get address(): bigint { return this.#record.address; }
+  get access(): Access { return this.#record.access; }
+  /** Protection key of the page, where the kernel told. */
+  get pkey(): number | undefined { return this.#record.pkey < 0 ? undefined : this.#record.pkey; }
+  /** Name of the space that `address` lies in. */
+  get space(): string | undefined { return this.#record.inSpace ? this.#record.spaceName : undefined; }
+  get spaceOffset(): bigint | undefined { return this.#record.inSpace ? this.#record.spaceOffset : undefined; }
+  /** Function that `pc` lies in, if its module has a symbol for it. */
+  get symbol(): string | undefined { return this.#locate()?.symbol; }
+  get symbolOffset(): bigint | undefined { return this.#locate()?.symbolOffset; }
+  /** Path of the module that `pc` lies in. */
+  get module(): string | undefined { return this.#locate()?.module; }
+  get moduleOffset(): bigint | undefined { return this.#locate()?.moduleOffset; }
+  /** Name of the function that was called. */
+  get function(): string { return this.#facts.function; }
+  /** The library it was found in, as given to `guard.load`. */
+  get library(): string | undefined { return this.#facts.library; }
+  /** Arguments as passed. */
+  get arguments(): readonly unknown[] { return this.#facts.arguments; }
+  /** Kernel thread id. */
+  get threadId(): number { return this.#record.threadId; }
+  /** Nesting depth of the failed callout, from 1. */
+  get depth(): number { return this.#record.depth; }
+  get mechanism(): string { return this.#facts.mechanism; }
+  get stackOverflow(): boolean { return (this.#record.flags & FaultFlag.stackOverflow) !== 0; }
+  /** The callee called abort(), or a check of its own did (stack protector, fortify, the allocator). */
+  get aborted(): boolean { return (this.#record.flags & FaultFlag.abort) !== 0; }
+  /** The callee tried to unwind through the gate: C++ throw, pthread_exit, cancellation. */
+  get unwound(): boolean { return (this.#record.flags & FaultFlag.unwind) !== 0; }
+  /** Register values at the fault. */
+  get registers(): Readonly<Record<RegisterName, bigint>> { return this.#record.registers; }
+  /** What the trap recorded, undecorated. */
+  get record(): FaultRecord { return this.#record; }
+  /** What a JavaScript callback of this callout had thrown before the callee faulted. */
+  get callbackError(): unknown { return this.#callbackError?.error; }
+
+  /** Whose code was on the foreign stack; its locks may still be held. */
+  get suspect(): Suspect | undefined {
+    if (this.#suspect === undefined) this.#suspect = this.#findSuspect() ?? null;
+    return this.#suspect ?? undefined;
+  }
+
+  /**
+   * 'protected' if the mechanism held until the fault; 'intact' or 'damaged' once a comparison was made: at the fault, if the guard was made with
+   * `compare: true`, or by {@link compareImage}. It is never compared behind your back later: the VM may have written since.
+   */
+  get image(): ImageState {
+    return this.#image ?? (this.#facts.image.protects && this.#record.mechanismHeld ? 'protected' : 'unknown');
+  }
+
+  /** Compares the image with its snapshot now. Only meaningful while the VM has not written to it since the callout. */
+  compareImage(): ImageState {
+    const differing = this.#facts.image.compare();
+    if (differing !== undefined) this.#image = differing === 0 ? 'intact' : 'damaged';
+    return this.image;
+  }
+
+  /** @internal */
+  setCallbackError(error: unknown): void { this.#callbackError = { error }; }
+
+  /** Plain data for a log: addresses as '0x…' strings, arguments shortened. Undefined fields are left out. */
+  toJSON(): Record<string, unknown> {
+    const result: Record<string, unknown> = { name: this.name, message: this.message };
+    for (const key of SHOWN) {
+      const value: unknown = this[key];
+      if (value !== undefined && value !== false) result[key] = typeof value === 'bigint' ? hex(value) : value;
+    }
+    result['arguments'] = this.arguments.map(describeArgument);
+    return result;
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptions, show: typeof inspect = inspect): string {
+    const fields: Record<string, unknown> = this.toJSON();
+    delete fields['name'];
+    delete fields['message'];
+    return `${this.stack ?? this.message} ${show(fields, options)}`;
+  }
+
+  #locate(): Location | undefined {
+    if (this.#location === undefined) this.#location = locate(this.#record.pc, this.#epoch) ?? null;
+    return this.#location ?? undefined;
+  }
+
+  #findSuspect(): Suspect | undefined {
+    for (const address of [this.#record.pc, ...this.#record.stack]) {
+      const location = locate(address, this.#epoch);
+      if (location === undefined) continue;
+      const file = basename(location.module);
+      if (LOADER_MODULE.test(file)) return 'loader';
+      const symbol = location.symbol;
+      if (symbol === undefined || !/^(libc|libm|libpthread|libdl)[.-]/.test(file)) continue;
+      if (ALLOCATOR.test(symbol)) return 'allocator';
+      if (LOADER_SYMBOL.test(symbol)) return 'loader';
+      if (STDIO.test(symbol)) return 'stdio';
+    }
+    return undefined;
+  }
+}
+
+function describeArgument(value: unknown): unknown {
+  if (typeof value === 'bigint') return hex(value);
+  if (typeof value === 'function') return `[function ${value.name}]`;
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `[${value.constructor.name} of ${value.byteLength} bytes]`;
+  if (typeof value === 'string' && value.length > 200) return `${value.slice(0, 200)}…`;
+  if (typeof value === 'object' && value !== null) return inspect(value, { depth: 1, breakLength: Infinity, maxStringLength: 100 });
+  return value;
+}
+
+/** Where an asynchronous callout was made: an object that captured the stack there. */
+export interface CallSite { readonly stack?: string }
+
+/**
+ * Makes the error for a copied record, with the stack of `entry`'s caller, or of `site`.
+ * One capture only: Error's own is switched off, since it would begin in the guard's own frames.
+ */
+export function makeCalloutError(record: Uint8Array, facts: CalloutFacts, entry: (...args: never[]) => unknown, site?: CallSite): CalloutError {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  const error = new CalloutError(record, facts);
+  Error.stackTraceLimit = limit;
+  if (site === undefined) {
+    Error.captureStackTrace(error, entry);
+  } else {
+    Object.defineProperty(error, 'stack', {
+      configurable: true,
+      get: () => `${error.name}: ${error.message}${(site.stack ?? '').replace(/^[^\n]*/, '')}`,
+    });
+  }
+  return error;
+}
