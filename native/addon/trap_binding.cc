@@ -15,9 +15,11 @@
 
 #include "bindings.h"
 
-extern "C" {
+/* In C a function and a struct may share a name; C++ warns. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 #include "trap.h"
-}
+#pragma GCC diagnostic pop
 
 namespace {
 
