@@ -1,2 +1,2 @@
 /** Turnkey: guarded callouts on an image that protection keys keep safe. The public surface of the package. */
-export {};
+export * from './callout/index.js';
