@@ -24,12 +24,12 @@
 
 /* ---- lock.c --------------------------------------------------------------------------------------------------- */
 
-/* A lock on a futex. The owner word names the thread, so a signal handler on the owner's own thread is let in (depth 2): it cannot wait
+/* A lock on a futex. The owner word names the thread, so a signal handler on the owner's own thread is let in: it cannot wait
  * for itself. What is locked must tolerate that; only the mechanism lock is used so. */
 struct lock {
   _Atomic uintptr_t owner;
   _Atomic uint32_t waiters, sequence;
-  uint32_t depth;
+  uint32_t nested;   /* how often the owner has been let in again; changes only while the lock is held */
 };
 void lock_take(struct lock *lock);
 void lock_give(struct lock *lock);

@@ -17,7 +17,7 @@ bool lock_mine(const struct lock *lock) { return atomic_load_explicit(&lock->own
 void lock_take(struct lock *lock) {
   uintptr_t me = self();
   if (lock_mine(lock)) {
-    lock->depth++;
+    lock->nested++;
     return;
   }
   uintptr_t nobody = 0;
@@ -32,11 +32,13 @@ void lock_take(struct lock *lock) {
     }
     atomic_fetch_sub(&lock->waiters, 1);
   }
-  lock->depth = 1;
 }
 
 void lock_give(struct lock *lock) {
-  if (--lock->depth > 0) return;
+  if (lock->nested > 0) {
+    lock->nested--;
+    return;
+  }
   atomic_store(&lock->owner, 0);
   if (atomic_load(&lock->waiters) > 0) {
     atomic_fetch_add(&lock->sequence, 1);

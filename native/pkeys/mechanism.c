@@ -91,23 +91,29 @@ static int set_group(enum group group, bool close, bool by_page_allowed) {
 
 /* ---- counted --------------------------------------------------------------------------------------------------- */
 
+/* Odd while closed. Whoever is interrupted here by a handler that closes or opens itself does not undo what that did. */
+static void mark_closed(struct closing *closing) { atomic_fetch_or(&closing->word, 1); }
+static void mark_open(struct closing *closing) {
+  uint32_t word = atomic_load(&closing->word);
+  if (word & 1) atomic_compare_exchange_strong(&closing->word, &word, word + 1);
+  if (atomic_load(&closing->waiters) > 0) sys_futex_wake(&closing->word, INT32_MAX);
+}
+
 /* Makes one closing what it should be. Mechanism lock held. */
 static int reconcile_one(struct closing *closing, _Atomic uint32_t *stale, enum group group, bool close) {
   bool closed = is_closed(closing);
   if (closed == close && !atomic_load(stale)) return 0;
+  atomic_store(stale, 0);
   int error = 0;
   if (close) {
-    if (!closed) atomic_fetch_add(&closing->word, 1);
-    atomic_store(stale, 0);
+    mark_closed(closing);
     error = set_group(group, true, true);
     if (!error) return 0;
     if (closed) atomic_fetch_add(&registry.bystander_windows, 1);   /* others are inside and lose their protection */
   }
-  atomic_store(stale, 0);
   int open_error = set_group(group, false, !error);
   if (open_error) atomic_store(stale, 1);   /* something is still closed: whoever reconciles next tries again */
-  if (is_closed(closing)) atomic_fetch_add(&closing->word, 1);
-  if (atomic_load(&closing->waiters) > 0) sys_futex_wake(&closing->word, INT32_MAX);
+  mark_open(closing);
   return error ? error : open_error;
 }
 

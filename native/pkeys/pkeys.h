@@ -101,7 +101,7 @@ int pkeys_protect_runtime(void *address, size_t bytes);
 struct pkeys_masks {
   uint32_t keep;          /* and-mask: every bit that is not an owned key's. ~0u while no key is owned */
   uint32_t deny;          /* or-mask for a callout without loans: runtime key NO_WRITE (the gate's way out reads its frame), loan key NO_ACCESS, images of
-                             mechanism pkeys by their spaces' rights. Keys of pkeys-glibc images are owned, but not denied here: pkeys_enter_foreign does it */
+                             mechanism pkeys by their spaces' rights. Keys of pkeys-glibc images are owned, but not denied here unless `keyed`: pkeys_enter_foreign does it */
   uint32_t deny_lent;     /* the same for a callout that was passed a loan: loan key open */
   bool hooked;            /* some open image has a mechanism that needs enter/leave calls (mprotect-*, pkeys-glibc) */
   bool keyed;             /* some open image has mechanism pkeys: masks must be written */

@@ -23,12 +23,16 @@ static struct {
 /* On key 0 as well: a thread that waits for the first pkeys_init has no right yet to what that tags. */
 static struct lock init_lock;
 
+_Static_assert(sizeof boot % 4096 == 0 && sizeof(struct registry) % 4096 == 0, "whole pages: nothing else is tagged or sealed with them");
+
 bool pkeys_supported(void) {
   int32_t known = atomic_load_explicit(&boot.supported, memory_order_relaxed);
   if (known == 0) {
-    known = cpu_has_ospke() ? 1 : -1;
-    /* pkeys_init asks first and seals the page afterwards, so this store never meets a read-only page. */
-    atomic_store_explicit(&boot.supported, known, memory_order_relaxed);
+    /* Under the lock: the page may be sealed by now. */
+    lock_take(&init_lock);
+    known = atomic_load(&boot.supported);
+    if (known == 0) atomic_store(&boot.supported, known = cpu_has_ospke() ? 1 : -1);
+    lock_give(&init_lock);
   }
   return known > 0;
 }
@@ -214,6 +218,8 @@ void registry_publish_masks(bool keys_grew) {
     record.glibc_fields |= record.loan_field;
     record.glibc_rights |= pkru_bits(registry.loan_key, PKEYS_NO_ACCESS);
   }
+  /* A gate that writes masks after pkeys_enter_foreign would open what that has just closed. */
+  if (record.masks.keyed) deny |= record.glibc_rights;
   record.masks.keep = ~owned;
   record.masks.deny = deny;
   record.masks.deny_lent = deny & ~record.loan_field;

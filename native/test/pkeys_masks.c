@@ -139,9 +139,13 @@ CHECK_TEST(of_images, "masks follow the images: keys, rights, hooked, keyed; the
   struct pkeys_masks both = pkeys_masks();
   CHECK(both.keyed && both.hooked);
   CHECK_EQ(both.keep, masks.keep & ~pkru_field(glibc_key));
-  CHECK_EQ(both.deny, masks.deny);   /* pkeys_enter_foreign denies it */
-  CHECK_EQ(pkeys_image_close(other), 0);
+  /* pkeys_enter_foreign denies it, and a gate that writes masks after that must not open it again. */
+  CHECK_EQ(both.deny, masks.deny | pkru_bits(glibc_key, PKEYS_NO_WRITE));
   CHECK_EQ(pkeys_image_close(image), 0);
+  masks = pkeys_masks();
+  CHECK(!masks.keyed && masks.hooked);
+  CHECK_EQ(pkru_rights(masks.deny, glibc_key), PKEYS_OPEN);
+  CHECK_EQ(pkeys_image_close(other), 0);
   masks = pkeys_masks();
   CHECK_EQ(masks.keep, ~pkru_field(pkeys_runtime_key()));
   CHECK(!masks.keyed && !masks.hooked);
