@@ -302,7 +302,7 @@ export class Machine {
   /** Runs the conformance program, before any job. Throws MachineError ERR_MACHINE_REFUSED. */
   private async vouch(guest: Guest): Promise<void> {
     const result = await new Promise<JobResult>((resolve, reject) => {
-      const task = new Task({ command: ['/turnkey/conformance'], cwd: '/', timeoutMs: CONFORMANCE_LIMIT_MS }, resolve, reject);
+      const task = new Task({ command: ['/turnkey/conformance', this.options.mode], cwd: '/', timeoutMs: CONFORMANCE_LIMIT_MS }, resolve, reject);
       void guest.ended.then((reason) => task.finish({ lost: true, reason }));
       void this.launch(guest, task);
     });
