@@ -81,7 +81,7 @@ function tapTests() {
 
 function runHere({ command: [program, ...args], cwd, env, limitS }) {
   return new Promise((resolve) => {
-    const child = spawn(program === 'node' ? process.execPath : program, args, { cwd, env: { ...process.env, TURNKEY_LANE: 'native', ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn(program === 'node' ? process.execPath : program, args, { cwd, env: { ...process.env, TURNKEY_LANE: 'native', TAP_TIMEOUT: String(limitS), ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const out = [];
     const err = [];
     let timedOut = false;
@@ -166,7 +166,7 @@ async function emulatedLane(cTests, files) {
   const { kernel, qemu, bootMs, conformance, processors } = machine.info;
   process.stdout.write(`emulated  Linux ${kernel} on QEMU ${qemu}, up in ${(bootMs / 1000).toFixed(1)} s, ${conformance.length} conformance checks passed\n`);
   try {
-    const runOne = ({ command, cwd, env, limitS }) => machine.run({ command, cwd: cwd.startsWith(join(root, 'build-c')) ? root : cwd, env, timeoutMs: limitS * GUEST_SLOWNESS * 1000 });
+    const runOne = ({ command, cwd, env, limitS }) => machine.run({ command, cwd: cwd.startsWith(join(root, 'build-c')) ? root : cwd, env: { TAP_TIMEOUT: String(limitS * GUEST_SLOWNESS), ...env }, timeoutMs: limitS * GUEST_SLOWNESS * 1000 });
     await runAll('emulated', [...cTests, ...files], processors, runOne);
   } finally {
     await machine.close();
