@@ -379,7 +379,7 @@ function toAddress(value: unknown): bigint {
 }
 
 function compareImage(image: GuardableImage | undefined): number | undefined {
-  return image?.hasSnapshot === true ? image.diff().length : undefined;
+  return image?.hasSnapshot === true ? image.diff().rangeCount : undefined;
 }
 
 function chooseMechanism(asked: Mechanism | 'auto', hasImage: boolean): readonly [Mechanism, string] {

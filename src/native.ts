@@ -1,0 +1,121 @@
+/**
+ * Loading the addon, and the types of what it gives. Importing this attaches the thread to Turnkey (I13).
+ *
+ * The addon answers failures that depend on the machine or the data with a negative errno; src/image and src/callout make the sentences.
+ */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/** A failure as the addon reports it: a negative errno. Operations that succeed without a result answer 0. */
+export type Errno = number;
+
+/** What protection keys this machine has, found by doing (native/pkeys, pkeys_probe). */
+export interface Probe {
+  /** CPUID.7.0:ECX.PKU: the CPU has the feature. */
+  readonly cpuPku: boolean;
+  /** CPUID.7.0:ECX.OSPKE: the kernel has switched it on. */
+  readonly cpuOspke: boolean;
+  /** pkey_alloc gave a key. */
+  readonly allocWorks: boolean;
+  /** pkey_mprotect tagged a page, and /proc/self/smaps agrees. */
+  readonly tagWorks: boolean;
+  /** read(2) into a write-denied page answered EFAULT. */
+  readonly denyWorks: boolean;
+  /** errno of a failed pkey_alloc, else 0. */
+  readonly allocErrno: number;
+  /** errno of a failed pkey_mprotect, else 0. */
+  readonly tagErrno: number;
+  /** Keys this process could still allocate. */
+  readonly keysFree: number;
+  /** All of the above hold. */
+  readonly usable: boolean;
+  /** One sentence: what is missing and why; empty if usable. */
+  readonly reason: string;
+}
+
+export interface NativeSpaceRequest { readonly name: string; readonly bytes: number; readonly reserveBytes: number; readonly deny: 'write' | 'all' }
+export interface NativeSpace {
+  readonly name: string; readonly address: bigint; readonly bytes: number; readonly reservedBytes: number; readonly key: number; readonly deny: 'write' | 'all';
+}
+export interface NativeObject {
+  readonly offset: number; readonly bytes: number; readonly slots: number; readonly classIndex: number; readonly format: number; readonly slot: number;
+  readonly isFree: boolean;
+}
+export interface NativeHeapFile {
+  readonly version: number; readonly family: 'spur' | 'v3'; readonly wordBytes: number; readonly swapped: boolean; readonly multipleBytecodes: boolean;
+  readonly fileOffset: number; readonly headerBytes: number; readonly heapBytes: number; readonly baseAddress: bigint; readonly specialObjects: bigint;
+  readonly firstSegmentBytes: number;
+}
+export type NativeContent = 'empty' | 'graph' | 'file' | 'heap-file';
+export interface NativeReport {
+  readonly objects: number; readonly pointers: number; readonly classes: number; readonly problemCount: number; readonly byKind: Readonly<Record<string, number>>;
+  readonly spaces: readonly {
+    readonly content: NativeContent; readonly walked: boolean; readonly objects: number; readonly freeChunks: number; readonly freeBytes: number;
+    readonly walkedBytes: number; readonly problemCount: number;
+  }[];
+  readonly problems: readonly {
+    readonly kind: string; readonly space: number; readonly offset: number; readonly object: number; readonly classIndex: number; readonly slot: number; readonly value: bigint;
+  }[];
+}
+export interface NativeDifference {
+  readonly changedBytes: number; readonly rangeCount: number; readonly resized: number;
+  readonly ranges: readonly { readonly space: number; readonly offset: number; readonly bytes: number; readonly object?: NativeObject }[];
+}
+export interface NativeLoan { readonly id: number; readonly address: bigint; readonly memory: ArrayBuffer }
+
+/** native/addon/image_binding.cc. `space` arguments are indices. */
+export interface NativeImage {
+  failure(): { readonly errno: Errno; readonly index: number };
+  id(): number;
+  isOpen(): boolean;
+  spaces(): readonly NativeSpace[] | Errno;
+  space(space: number): NativeSpace | Errno;
+  mechanism(): string | Errno;
+  setMechanism(name: string): Errno;
+  close(): Errno;
+  fill(seed: bigint): { readonly objects: number; readonly freeChunks: number; readonly pointers: number } | Errno;
+  load(space: number, path: string): { readonly errno: Errno; readonly bytes: number; readonly heap?: NativeHeapFile } | Errno;
+  resize(space: number, bytes: number): Errno;
+  verify(limit: number): NativeReport | Errno;
+  snapshot(): Errno;
+  hasSnapshot(): boolean | Errno;
+  diff(limit: number, objects: number): NativeDifference | Errno;
+  /** Bytes written, or a negative errno. */
+  restore(): number;
+  objectAt(space: number, offset: number): NativeObject | Errno;
+  hash(space: number): bigint | Errno;
+  read(space: number, offset: number, bytes: number): Buffer | Errno;
+  write(space: number, offset: number, bytes: Uint8Array): Errno;
+  neighbour(space: number, bytes: number): bigint | Errno;
+  reapply(): Errno;
+  verifyTags(): { readonly errno: Errno; readonly address: bigint } | Errno;
+  lend(bytes: number, space: number, offset: number, mode: 0 | 1 | 2, flushEnd: boolean): NativeLoan | Errno;
+}
+
+/** What image_binding.cc adds to the addon. */
+export interface NativeImageBinding {
+  readonly NativeImage: {
+    new (spaces: readonly NativeSpaceRequest[], keyMode: 0 | 1): NativeImage;
+    new (id: number): NativeImage;
+  };
+  probe(): Probe;
+  releaseLoan(id: number, memory: ArrayBuffer): Errno;
+}
+
+const BUILT = ['../../build/Release/turnkey.node', '../build/Release/turnkey.node'];   // seen from dist/src and from src
+
+/**
+ * The addon, as built by cmake-js.
+ * @throws Error with code 'ERR_ADDON_MISSING' where it is not built; whatever the loader says where it does not load.
+ */
+export function loadAddon(): unknown {
+  const path = BUILT.map((relative) => fileURLToPath(new URL(relative, import.meta.url))).find((candidate) => existsSync(candidate));
+  if (path === undefined) {
+    const tried = fileURLToPath(new URL(BUILT[0] ?? '', import.meta.url));
+    throw Object.assign(new Error(`The Turnkey addon is not built: there is no ${tried}. Run "npm run build:native".`), { code: 'ERR_ADDON_MISSING' });
+  }
+  return createRequire(import.meta.url)(path);
+}
+
+export const native = loadAddon() as NativeImageBinding;
