@@ -1,0 +1,71 @@
+/* Probing by doing. */
+#include <cpuid.h>
+#include <fcntl.h>
+
+#include "pkeys_test.h"
+
+CHECK_TEST(consistent, "the probe agrees with CPUID, says a reason exactly when something is missing, and leaves nothing behind") {
+  unsigned eax, ebx, ecx = 0, edx;
+  __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
+  struct pkeys_probe first, second;
+  uint32_t pkru = pkeys_supported() ? pkeys_rdpkru() : 0;
+  int fd = open("/dev/null", O_RDONLY);
+  close(fd);
+  for (int i = 0; i < 50; i++) pkeys_probe(&first);
+  pkeys_probe(&second);
+  int next = open("/dev/null", O_RDONLY);
+  CHECK_EQ(next, fd);
+  close(next);
+  printf("#   usable %d, free %d, alloc_errno %d, tag_errno %d, reason \"%s\"\n", first.usable, first.keys_free, first.alloc_errno, first.tag_errno, first.reason);
+  CHECK_EQ(first.cpu_pku, (ecx & 8) != 0);
+  CHECK_EQ(first.cpu_ospke, (ecx & 16) != 0);
+  CHECK_EQ(pkeys_supported(), (ecx & 16) != 0);
+  CHECK_EQ(first.usable, first.reason[0] == 0);
+  CHECK_EQ(first.usable, first.cpu_pku && first.cpu_ospke && first.alloc_works && first.tag_works && first.deny_works);
+  CHECK_EQ(first.keys_free, second.keys_free);
+  CHECK_EQ(first.usable, second.usable);
+  if (pkeys_supported()) CHECK_EQ(pkeys_rdpkru(), pkru);
+  else {
+    CHECK(!first.usable && !first.alloc_works && !first.tag_works && !first.deny_works);
+    CHECK_EQ(first.keys_free, 0);
+    CHECK(first.alloc_errno != 0);
+  }
+  if (!first.cpu_pku) CHECK_STR(first.reason, "the CPU shows no PKU (CPUID.7.0:ECX bit 3 is 0)");
+}
+
+CHECK_TEST(works, "where keys work the probe says so") {
+  NEEDS_KEYS();
+  struct pkeys_probe probe;
+  pkeys_probe(&probe);
+  CHECK(probe.usable && probe.keys_free > 0 && probe.keys_free < PKEYS_KEYS);
+}
+
+CHECK_TEST(taken, "with keys taken by others the probe counts what is left, and says so when none is") {
+  NEEDS_KEYS();
+  struct pkeys_probe probe;
+  pkeys_probe(&probe);
+  int free_keys = probe.keys_free, key = 0, taken = 0;
+  while (taken < free_keys - 1 && (key = (int)syscall(SYS_pkey_alloc, 0, PKEYS_NO_WRITE)) > 0) taken++;
+  uint32_t pkru = pkeys_rdpkru();
+  pkeys_probe(&probe);
+  CHECK_EQ(probe.keys_free, 1);
+  CHECK(probe.usable);
+  CHECK_EQ(pkeys_rdpkru(), pkru);
+  CHECK_EQ(pkru_rights(pkru, key), PKEYS_NO_WRITE);
+  CHECK((int)syscall(SYS_pkey_alloc, 0, 0) > 0);
+  pkeys_probe(&probe);
+  CHECK_EQ(probe.keys_free, 0);
+  CHECK(!probe.usable);
+  CHECK_EQ(probe.alloc_errno, ENOSPC);
+  CHECK_STR(probe.reason, "no protection key is left: all 15 are taken in this process (pkey_alloc: ENOSPC)");
+}
+
+CHECK_TEST(kernel_off, "a kernel that has not switched keys on is named as the reason") {
+  struct pkeys_probe probe;
+  pkeys_probe(&probe);
+  if (!probe.cpu_pku || probe.cpu_ospke) CHECK_SKIP("only on a CPU with PKU under a kernel started with nopku");
+  CHECK(strstr(probe.reason, "nopku") != NULL);
+  CHECK(!probe.usable);
+}
+
+CHECK_MAIN()
