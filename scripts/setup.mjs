@@ -56,11 +56,12 @@ function onPath(name) {
   });
 }
 
-/** Runs a command with its output shown; throws SetupError where it fails. */
-function run(command, args, options = {}) {
-  const { status, signal, error } = spawnSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'], cwd: root, ...options });
-  if (error) throw new SetupError(`${command} could not be run: ${error.message}`);
-  if (status !== 0) throw new SetupError(`\`${command} ${args.join(' ')}\` failed (${signal ?? `exit code ${status}`})`);
+/** Does something that takes a while, and says so. */
+function timed(what, action) {
+  say(`${what} …`);
+  const started = Date.now();
+  action();
+  say(`${what}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
 
 /** Runs a command quietly; its output is shown only where it fails. */
@@ -224,10 +225,9 @@ function fetchKernel() {
   const folder = join(cacheFolder(), 'kernel', name);
   const find = () => (existsSync(join(folder, 'boot')) ? readdirSync(join(folder, 'boot')).find((file) => file.startsWith('vmlinuz')) : undefined);
   if (find() === undefined) {
-    say(`fetching the guest kernel ${name}`);
     const partial = `${folder}.${process.pid}.partial`;
     try {
-      aptUnpack(name, partial);
+      timed(`fetching the guest kernel ${name}`, () => aptUnpack(name, partial));
       for (const left of ['lib', 'usr']) rmSync(join(partial, left), { recursive: true, force: true }); // modules are not used
       rmSync(folder, { recursive: true, force: true });
       renameSync(partial, folder);
@@ -242,8 +242,7 @@ function fetchKernel() {
 
 function fetchBusybox() {
   const folder = join(cacheFolder(), 'busybox');
-  say('fetching busybox-static for the guest');
-  aptUnpack('busybox-static', folder);
+  timed('fetching busybox-static for the guest', () => aptUnpack('busybox-static', folder));
   const path = [join(folder, 'bin', 'busybox'), join(folder, 'usr', 'bin', 'busybox')].find(readable);
   if (path === undefined) throw new SetupError('busybox-static holds no busybox');
   remember({ busybox: path });
@@ -278,8 +277,8 @@ export function ensurePrerequisites({ emulated = emulatedWanted() } = {}) {
   }
   if ((names.length > 0 || kernelMissing || busyboxMissing) && !onPath('apt-get')) throw new SetupError(`this is missing, and there is no apt-get to get it with:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
   say(`this is missing and will be installed now:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
-  if (names.length > 0) aptInstall(names);
-  if (npmMissing) runQuietly('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  if (names.length > 0) timed('installing Debian packages', () => aptInstall(names));
+  if (npmMissing) timed('installing npm packages', () => runQuietly('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']));
   if (kernelMissing || busyboxMissing) mkdirSync(cacheFolder(), { recursive: true });
   if (kernelMissing) fetchKernel();
   if (busyboxMissing) fetchBusybox();
@@ -312,12 +311,9 @@ function unlessBuilt(stamp, wanted, what, build) {
   const path = join(root, stamp);
   if (existsSync(path) && readFileSync(path, 'utf8') === wanted) return;
   rmSync(path, { force: true });
-  say(`building ${what}`);
-  const started = Date.now();
-  build();
+  timed(`building ${what}`, build);
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, wanted);
-  say(`built ${what} in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
 
 const NATIVE_SOURCES = ['CMakeLists.txt', 'native', 'package-lock.json'];

@@ -117,7 +117,7 @@ async function runAll(lane, tests, atOnce, runOne) {
       record(lane, test, result, Date.now() - started);
     }
   };
-  const together = tests.filter(({ alone }) => !alone);
+  const together = tests.filter(({ alone }) => !alone).sort((a, b) => b.limitS - a.limitS); // the longest first
   await Promise.all(Array.from({ length: atOnce }, () => worker(together)));
   await worker(tests.filter(({ alone }) => alone));
 }
