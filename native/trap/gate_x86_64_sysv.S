@@ -35,6 +35,16 @@ arena_pointer:
 	.cfi_escape 0x10, 14, 2, 0x7a, F_R14
 	.cfi_escape 0x10, 15, 2, 0x7a, F_R15
 	.endm
+/* In the frame that rbx points to. */
+	.macro	CFI_FRAME_RBX
+	.cfi_escape 0x0f, 5, 0x73, F_RSP, 0x06, 0x23, 8
+	.cfi_escape 0x10, 3, 2, 0x73, F_RBX
+	.cfi_escape 0x10, 6, 2, 0x73, F_RBP
+	.cfi_escape 0x10, 12, 2, 0x73, F_R12
+	.cfi_escape 0x10, 13, 2, 0x73, F_R13
+	.cfi_escape 0x10, 14, 2, 0x73, F_R14
+	.cfi_escape 0x10, 15, 2, 0x73, F_R15
+	.endm
 /* In the frame whose address lies at (%rsp): the first word of a foreign stack is its slot, and a slot begins with its first frame. */
 	.macro	CFI_FRAME_AT_RSP
 	.cfi_escape 0x0f, 6, 0x77, 0, 0x06, 0x06, 0x23, 8
@@ -309,9 +319,12 @@ gate_lost:
 	movq	%r15, F_R15(%r10)
 	stmxcsr	F_MXCSR(%r10)
 	fnstcw	F_FCW(%r10)
+	.cfi_remember_state
+	CFI_FRAME_R10
+	movq	%r10, %rbx
+	CFI_FRAME_RBX
 	movq	%rsp, %r12
 	.cfi_remember_state
-	movq	%r10, %rbx
 	movq	%r10, %rdi
 	movq	%rsp, %rsi
 	call	trap_slow_close			/* sets the flag, takes rights away, gives the stack pointer to call with */
@@ -366,6 +379,7 @@ gate_lost:
 	pxor	%xmm0, %xmm0
 	pxor	%xmm1, %xmm1
 	jmp	3b
+	.cfi_restore_state
 	/* Called by foreign code in a callout: it is foreign code already. */
 5:	movq	%rsp, %r10
 	LOAD_ARGUMENTS %r10
