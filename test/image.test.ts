@@ -164,6 +164,39 @@ t.test('files: any bytes are loaded, the space grows as needed, and what cannot 
   t.end();
 });
 
+t.test('an image file of the Spur family is recognised and walked where it lies', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'turnkey-image-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const source = Image.map({ spaces: [{ name: 'old', bytes: 64 * KIB }] });
+  const { objects } = source.fill(11), heap = source.space('old').read(), base = source.space('old').address;
+  const header = Buffer.alloc(128), bridge = Buffer.alloc(16);
+  header.writeUInt32LE(68021, 0);
+  header.writeUInt32LE(128, 4);
+  header.writeBigUInt64LE(BigInt(heap.length + 16), 8);
+  header.writeBigUInt64LE(base, 16);
+  header.writeBigUInt64LE(BigInt(heap.length + 16), 72);
+  bridge.writeUInt8(255, 7);
+  const path = join(folder, 'synthetic.image');
+  writeFileSync(path, Buffer.concat([header, heap, bridge]));
+  source.close();
+
+  const image = small(), loaded = image.load(path), old = image.space('old');
+  t.match(loaded.heap, { version: 68021, family: 'spur', wordBytes: 8, swapped: false, headerBytes: 128, baseAddress: base });
+  const report = image.verify();
+  t.ok(report.ok);
+  t.equal(report.objects, objects);
+  t.match(report.spaces[1], { content: 'heap-file', walked: true, objects, walkedBytes: heap.length });
+  t.equal(report.spaces[0]?.content, 'empty');
+  image.snapshot();
+  const object = old.objectAt(40 * KIB);
+  old.write(object.offset, Buffer.from([0xff, 0xff, 0x3f]));   // a class index that does not exist
+  t.match(image.diff().ranges[0]?.object, { offset: object.offset, classIndex: object.classIndex, slot: null });
+  t.equal(image.verify().byKind['bad-class'], 1);
+  t.equal(image.verify().problems[0]?.object, object.offset);
+  image.close();
+  t.end();
+});
+
 t.test('bad input: wrong spaces are refused with the values and what to do', (t) => {
   const map = (spaces: unknown, keys?: unknown) => () => Image.map({ spaces, keys } as unknown as { spaces: SpaceRequest[] });
   t.equal(code(map([])), 'RangeError');
