@@ -1,3 +1,4 @@
+// lanes: native, emulated
 /** The TypeScript API of the image: what it does, and what it says when it is asked for what cannot be. */
 import { mkdtempSync, rmSync, truncateSync, writeFileSync, mkdirSync, chmodSync } from 'node:fs';
 import { tmpdir } from 'node:os';
