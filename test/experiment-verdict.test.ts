@@ -34,6 +34,7 @@ t.test('I10: each missing piece of evidence makes it something else', (t) => {
     ['pc in node', { fault: { ...fault, pcModule: '/usr/bin/node' } }, 'trapped'],
     ['pc in koffi', { fault: { ...fault, pcModule: '/x/koffi.node' } }, 'trapped'],
     ['pc in Turnkey', { fault: { ...fault, pcModule: '/x/turnkey.node' } }, 'trapped'],
+    ['pc in no module', { fault: { ...fault, pcModule: null } }, 'trapped'],
     ['a read under write-deny', { fault: { ...fault, access: 'read' } }, 'trapped'],
     ['a fault in decoding', { fault: { ...fault, phase: 'decode' } }, 'trapped'],
     ['a mechanism that closes nothing', { mechanism: 'flag' }, 'trapped'],

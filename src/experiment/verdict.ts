@@ -62,6 +62,7 @@ export function missingForPrevented(seen: Observation): readonly string[] {
   if (fault.space === null) missing.push(`address ${fault.address} is outside every space`);
   if (fault.access === 'execute' || (fault.access === 'read' && seen.deny !== 'access')) missing.push(`the access was a ${fault.access}`);
   if (fault.pcModule !== null && seen.vmModules.includes(fault.pcModule)) missing.push(`pc ${fault.pc} is inside the VM's own module ${fault.pcModule}`);
+  if (fault.pcModule === null) missing.push(`pc ${fault.pc} is in no module: it may be code that the VM has made`);
   if (fault.phase === 'decode') missing.push('the fault was in decoding a result, not in the callee');
   if (seen.diff === null) missing.push('the image was not compared');
   else if (seen.diff.changedBytes > 0) missing.push(`${seen.diff.changedBytes} bytes of the image differ from the snapshot`);

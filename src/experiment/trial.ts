@@ -1,0 +1,259 @@
+/**
+ * The program of one trial, in a process of its own:
+ *
+ *   node --expose-gc trial.js corruption|honest CASE MECHANISM SETTINGS-JSON
+ *
+ * Makes an image, a guard and the case's callouts, then the aftermath, and prints what it saw as lines for protocol.ts. It gives no
+ * verdict. The same program in every lane.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import koffi from 'koffi';
+import { CalloutError, Guard, type GuardedLibrary } from '../callout/index.js';
+import { Image } from '../image/index.js';
+import { aftermath } from './aftermath.js';
+import { isGuardMechanism, type ForeignFunction, type ForeignLibrary, type HonestTrial, type TrialSpace } from './case.js';
+import { loadCorruption, loadHonest } from './catalogue.js';
+import { BUILT, inProject } from './paths.js';
+import { errnoName, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
+import { TRIAL_MARK, type CalledMessage, type TrialMessage } from './protocol.js';
+import type { DiffEvidence, FaultEvidence } from './records.js';
+import type { TrialSettings } from './runner.js';
+import type { Denial, GuardMechanism, Lane } from './words.js';
+
+const KIB = 1024;
+/** Small: each trial makes, copies and compares it anew. */
+const SPACES: readonly { readonly name: string; readonly bytes: number }[] = [
+  { name: 'eden', bytes: 256 * KIB }, { name: 'survivor', bytes: 64 * KIB }, { name: 'old', bytes: 1024 * KIB }, { name: 'code', bytes: 64 * KIB }, { name: 'stack', bytes: 64 * KIB },
+];
+const FILE_BYTES = 256 * KIB;
+const MOST_RANGES = 8;
+
+/** Whole lines only, at once: the process may die in the next instruction. */
+function say(message: TrialMessage): void {
+  const bytes = Buffer.from(`\n${TRIAL_MARK}${JSON.stringify(message)}\n`);
+  for (let at = 0; at < bytes.length;) at += writeSync(1, bytes, at);
+}
+
+const hex = (value: bigint): string => `0x${BigInt.asUintN(64, value).toString(16)}`;
+
+/** mulberry32: a small generator with 32 bits of state, so that a seed in a record is enough to repeat it. */
+function generator(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
+  };
+}
+
+/** A trial's image, guard and all that a case is given. */
+class Bench implements HonestTrial {
+  readonly image: Image;
+  readonly guard: Guard;
+  readonly mechanism: GuardMechanism;
+  readonly lane: Lane;
+  readonly deny: Denial;
+  readonly kernel: string;
+  readonly seed: number;
+  readonly random: (below: number) => number;
+  readonly spaces: readonly TrialSpace[];
+  readonly keys: ReadonlyMap<string, number>;
+  readonly canaries: { readonly name: string; readonly intact: () => boolean }[] = [];
+  readonly notes: string[] = [];
+  readonly bytesPut: Buffer[] = [];
+  callouts = 0;
+  disclosed = false;
+  answer: string | null = null;
+  errno: string | null = null;
+  readonly #libraries = new Map<string, GuardedLibrary>();
+  #file: { readonly name: string; readonly bytes: Buffer } | undefined;
+
+  constructor(mechanism: GuardMechanism, settings: TrialSettings) {
+    this.mechanism = mechanism;
+    this.lane = settings.lane as Lane;
+    this.deny = settings.deny as Denial;
+    this.kernel = settings.kernel;
+    this.seed = settings.seed;
+    this.random = generator(settings.seed);
+    const { imageFile } = settings;
+    const fileBytes = imageFile === undefined ? 0 : statSync(imageFile).size;
+    this.image = Image.map({
+      spaces: SPACES.map(({ name, bytes }) => ({
+        name, bytes: name === 'old' ? Math.max(bytes, fileBytes) : bytes, deny: this.deny === 'access' ? 'all' as const : 'write' as const,
+      })),
+    });
+    this.guard = new Guard({ image: this.image, mechanism, response: 'always' });
+    this.image.fill(settings.seed);
+    if (imageFile !== undefined) this.image.load(imageFile);
+    this.image.snapshot();
+    const spaces = SPACES.map(({ name }) => this.image.space(name));
+    this.spaces = spaces.map(({ name, address, bytes }) => ({ name, address, bytes }));
+    this.keys = new Map(spaces.map(({ name, key }) => [name, key]));
+  }
+
+  /** Tells the tracing runner what to compare, and the runner where things are. */
+  announce(): void {
+    for (const { address, bytes } of this.spaces) tellWatch(`image ${hex(address)} ${hex(BigInt(bytes))} ${hex(privateCopy(address, bytes))}`);
+    say({
+      stage: 'set up', vmModules: vmModules(),
+      spaces: this.spaces.map(({ name, address, bytes }) => ({ name, address: hex(address), bytes, key: this.keys.get(name) ?? 0 })),
+    });
+  }
+
+  space(name: string): TrialSpace {
+    const found = this.spaces.find((one) => one.name === name);
+    if (found === undefined) throw new RangeError(`there is no space '${name}'`);
+    return found;
+  }
+
+  library(name: string): ForeignLibrary {
+    let library = this.#libraries.get(name);
+    if (library === undefined) {
+      library = this.guard.load(name);
+      this.#libraries.set(name, library);
+    }
+    const loaded = library;
+    return { func: (signature) => loaded.func(signature) as ForeignFunction };
+  }
+
+  foreign(signature: string): ForeignFunction {
+    return this.library(inProject(BUILT.foreign)).func(signature);
+  }
+
+  addressIn(space: string, room = 8): bigint {
+    const { address, bytes } = this.space(space);
+    return address + 8n * BigInt(this.random(Math.floor((bytes - room) / 8) + 1));
+  }
+
+  neighbour(bytes: number): { readonly address: bigint; readonly bytes: number } {
+    const [first] = this.spaces;
+    if (first === undefined) throw new RangeError('the image has no space');
+    return { address: this.image.space(first.name).neighbour(bytes), bytes };
+  }
+
+  note(text: string): void {
+    this.notes.push(text);
+  }
+
+  canary(name: string, intact: () => boolean): void {
+    this.canaries.push({ name, intact });
+  }
+
+  disclose(): void {
+    this.disclosed = true;
+  }
+
+  answered(result: unknown): void {
+    this.answer = String(result);
+    if ((typeof result === 'number' || typeof result === 'bigint') && result < 0) this.errno = errnoName(-Number(result));
+  }
+
+  wait(ms: number): Promise<void> {
+    return new Promise((resolve) => { setTimeout(resolve, ms); });
+  }
+
+  get file(): { readonly name: string; readonly bytes: Buffer } {
+    if (this.#file === undefined) {
+      const bytes = Buffer.alloc(FILE_BYTES);
+      const file = openSync(process.execPath, 'r');
+      readSync(file, bytes, 0, FILE_BYTES, 0);
+      closeSync(file);
+      this.#file = { name: 'node', bytes };
+    }
+    return this.#file;
+  }
+
+  callback(prototype: string): string {
+    return `${koffi.proto(prototype).name ?? ''} *`;
+  }
+
+  decode(pointer: unknown, type: string, length?: number): unknown {
+    return length === undefined ? this.guard.decode(pointer, type) : this.guard.decode(pointer, type, length);
+  }
+
+  put(bytes: Uint8Array | string): void {
+    this.bytesPut.push(typeof bytes === 'string' ? Buffer.from(`${bytes}\n`) : Buffer.from(bytes));
+  }
+
+  count(callouts: number): void {
+    this.callouts += callouts;
+  }
+
+  evidence(error: CalloutError): FaultEvidence {
+    return {
+      signal: error.signal, siCode: error.siCode, siCodeName: error.siCodeName, address: hex(error.address), access: error.access, pkey: error.pkey ?? null,
+      space: error.space ?? null, spaceKey: error.space === undefined ? null : this.keys.get(error.space) ?? null, pc: hex(error.pc), pcModule: moduleAt(error.pc),
+      symbol: error.symbol ?? null, phase: error.phase, image: error.image,
+    };
+  }
+
+  verify(): string {
+    const report = this.image.verify();
+    return report.ok ? `sound: ${report.objects} objects` : `${report.problemCount} problems: ${Object.entries(report.byKind).map(([kind, count]) => `${count} ${kind}`).join(', ')}`;
+  }
+
+  diff(): DiffEvidence {
+    const difference = this.image.diff();
+    return {
+      changedBytes: difference.changedBytes, ranges: difference.ranges.slice(0, MOST_RANGES).map(({ space, offset, bytes }) => ({ space, offset, bytes })),
+      heap: this.verify(),
+    };
+  }
+}
+
+async function corruption(name: string, bench: Bench): Promise<void> {
+  const experiment = await loadCorruption(name);
+  bench.announce();
+  let fault: FaultEvidence | null = null;
+  try {
+    await experiment.run(bench);
+  } catch (error) {
+    if (!(error instanceof CalloutError)) throw error;
+    fault = bench.evidence(error);
+  }
+  const called: CalledMessage = {
+    stage: 'called', inapplicable: null, fault, answer: bench.answer, errno: bench.errno, disclosed: bench.disclosed, notes: bench.notes,
+  };
+  say(called);
+  const steps = await aftermath({
+    load: (library) => bench.library(library),
+    verify: () => bench.verify(),
+    onThread: (fn, ...args) => (fn as unknown as { async: (...given: unknown[]) => unknown }).async === undefined
+      ? Promise.reject(new Error('this function has no async form'))
+      : new Promise((resolve, reject) => {
+        (fn as unknown as { async: (...given: unknown[]) => void }).async(...args, (error: unknown, result: unknown) => { if (error != null) reject(error as Error); else resolve(result); });
+      }),
+  });
+  say({ stage: 'finished', aftermath: steps, diff: bench.diff(), canaries: bench.canaries.map(({ name: canary, intact }) => ({ name: canary, intact: intact() })) });
+}
+
+async function honest(name: string, bench: Bench): Promise<void> {
+  const experiment = await loadHonest(name);
+  bench.announce();
+  await experiment.run(bench);
+  const bytes = Buffer.concat(bench.bytesPut);
+  say({
+    stage: 'honest', sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length, callouts: bench.callouts, imageEqual: bench.diff().changedBytes === 0,
+  });
+}
+
+async function main(): Promise<void> {
+  const [family, name = '', mechanism = '', text = '{}'] = process.argv.slice(2);
+  if (!isGuardMechanism(mechanism)) throw new Error(`there is no mechanism '${mechanism}'`);
+  const bench = new Bench(mechanism, JSON.parse(text) as TrialSettings);
+  if (family === 'corruption') await corruption(name, bench);
+  else if (family === 'honest') await honest(name, bench);
+  else throw new Error(`there is no family '${family ?? ''}' of trials`);
+}
+
+try {
+  await main();
+} catch (error) {
+  say({ stage: 'failed', reason: error instanceof Error ? error.message : String(error) });
+  tellWatch('done');
+  process.exit(1);
+}
+tellWatch('done');
+process.exit(0);
