@@ -25,7 +25,7 @@ const setUp = '@trial {"stage":"set up","vmModules":["/usr/bin/node"],"spaces":[
 const called = `@trial ${JSON.stringify({ stage: 'called', inapplicable: null, fault: { ...exampleCorruption.evidence.fault }, answer: null, errno: null, disclosed: false, notes: [] })}`;
 const finished = '@trial {"stage":"finished","aftermath":[{"step":"gc","ok":true,"detail":""}],"diff":{"changedBytes":0,"ranges":[],"heap":null},"canaries":[]}';
 const ended = '@watch {"exitCode":0,"signal":null,"timedOut":false,"done":true,"spaces":1,"imageAtDeath":"unknown","changedBytes":0}';
-const died = '@watch {"exitCode":null,"signal":"SIGSEGV","timedOut":false,"done":false,"spaces":1,"imageAtDeath":"differs","changedBytes":8,"firstSpaceAddress":"0x1000","firstOffset":16,"lastSignal":{"signal":"SIGSEGV","siCode":1,"address":"0x0","mainThread":true}}';
+const died = '@watch {"exitCode":null,"signal":"SIGSEGV","timedOut":false,"done":false,"spaces":1,"imageAtDeath":"differs","changedBytes":8,"firstSpaceAddress":"0x1000","firstOffset":16,"lastSignal":{"signal":"SIGSEGV","siCode":1,"address":"0x0","pc":"0x10","mainThread":true}}';
 const late = '@watch {"exitCode":null,"signal":"SIGKILL","timedOut":true,"done":false,"spaces":1,"imageAtDeath":"equal","changedBytes":0}';
 
 t.test('foreign output between the lines is ignored, a cut line too', (t) => {

@@ -7,7 +7,7 @@
  */
 import type { HonestCase } from '../../src/experiment/case.js';
 
-const ROWS = 40;
+const ROWS = 16;
 
 export const experiment: HonestCase = {
   kind: 'honest',

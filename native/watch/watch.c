@@ -31,6 +31,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/time.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,6 +57,7 @@ struct report {
   bool have_last;                 /* the last signal seen before the end, by any thread */
   siginfo_t last;
   pid_t last_thread;
+  uint64_t last_pc;
 };
 
 static struct space spaces[MAX_SPACES];
@@ -164,6 +166,7 @@ static void print_report(void) {
     printf(",\"lastSignal\":{\"signal\":\"SIG%s\",\"siCode\":%d", sigabbrev_np(number) ? sigabbrev_np(number) : "?", last->si_code);
     if (fault && last->si_code > 0) printf(",\"address\":\"0x%" PRIx64 "\"", (uint64_t)(uintptr_t)last->si_addr);
     if (number == SIGSEGV && last->si_code == SEGV_PKUERR) printf(",\"pkey\":%u", (unsigned)last->si_pkey);
+    printf(",\"pc\":\"0x%" PRIx64 "\"", report.last_pc);
     printf(",\"mainThread\":%s}", report.last_thread == trial ? "true" : "false");
   }
   printf("}\n");
@@ -205,9 +208,16 @@ static void stopped(pid_t thread, int status) {
   switch (event) {
     case 0:   /* a signal on its way to the trial: it goes on */
       if (ptrace(PTRACE_GETSIGINFO, thread, NULL, &info) == 0) {
+        /* A handler that sends a fault's signal again, to die of it, must not hide the fault. */
+        if (report.have_last && report.last.si_code > 0 && info.si_code <= 0 && info.si_signo == report.last.si_signo) {
+          ptrace(PTRACE_CONT, thread, NULL, (void *)(uintptr_t)number);
+          return;
+        }
         report.have_last = true;
         report.last = info;
         report.last_thread = thread;
+        struct user_regs_struct registers;
+        report.last_pc = ptrace(PTRACE_GETREGS, thread, NULL, &registers) == 0 ? registers.rip : 0;
       }
       ptrace(PTRACE_CONT, thread, NULL, (void *)(uintptr_t)number);
       return;

@@ -1,10 +1,10 @@
 /** Where the parts of the built project lie, relative to its root: the same in every lane. */
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The project's root: three levels above dist/src/experiment. */
-export const PROJECT_ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
+export const PROJECT_ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
 
 /** Built files, relative to the root. What runs lies in build/Release, which travels into guests. */
 export const BUILT = {
@@ -25,4 +25,9 @@ export function inProject(relative: string): string {
 /** The built files that are missing. */
 export function missingFiles(): readonly string[] {
   return Object.values(BUILT).filter((path) => !existsSync(inProject(path)));
+}
+
+/** Text for a record: paths in the project are told from its root, which is nobody's business. */
+export function withoutRoot(text: string): string {
+  return text.replaceAll(`${PROJECT_ROOT}/`, '');
 }

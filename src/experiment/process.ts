@@ -3,6 +3,7 @@ import { readFileSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { constants } from 'node:os';
 import koffi from 'koffi';
+import { withoutRoot } from './paths.js';
 
 /** One line of /proc/self/maps. */
 interface Mapping {
@@ -22,16 +23,16 @@ export function parseMaps(text: string): readonly Mapping[] {
 
 const maps = (): readonly Mapping[] => parseMaps(readFileSync('/proc/self/maps', 'utf8'));
 
-/** The file mapped at an address; null for none, or memory without a file. */
+/** The file mapped at an address, in the project relative to its root; null for none, or memory without a file. */
 export function moduleAt(address: bigint): string | null {
   const path = maps().find((one) => address >= one.start && address < one.end)?.path ?? '';
-  return path.startsWith('/') ? path : null;
+  return path.startsWith('/') ? withoutRoot(path) : null;
 }
 
 /** Paths of the VM's own modules in this process: node, koffi, Turnkey's addon. */
 export function vmModules(): readonly string[] {
   const own = (path: string): boolean => path === process.execPath || /^koffi.*\.node$/.test(basename(path)) || basename(path) === 'turnkey.node';
-  return [...new Set(maps().map((one) => one.path).filter(own))];
+  return [...new Set(maps().map((one) => one.path).filter(own).map(withoutRoot))];
 }
 
 /** The name of an errno value, e.g. EFAULT. */

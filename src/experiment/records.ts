@@ -163,6 +163,7 @@ export interface LastSignal {
   readonly siCode: number;
   readonly address?: string;
   readonly pkey?: number;
+  readonly pc: string;
   readonly mainThread: boolean;
 }
 

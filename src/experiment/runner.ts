@@ -2,9 +2,9 @@
  * Runs a plan: each trial in a fresh process under the tracing runner, cost rows by turnkey-bench, and makes records of what came
  * back. Nothing here judges; verdict.ts does.
  */
-import { DEFAULT_TIMEOUT_MS } from './case.js';
+import { DEFAULT_TIMEOUT_MS, HONEST_TIMEOUT_MS } from './case.js';
 import type { Executor, ExecResult } from './executor.js';
-import { BUILT } from './paths.js';
+import { BUILT, withoutRoot } from './paths.js';
 import type { PlannedCorruption, PlannedCost, PlannedHonest, PlannedTrial } from './plan.js';
 import { parseOutput, processEvidence, type TrialOutput } from './protocol.js';
 import type { CorruptionRecord, CostRecord, Evidence, HonestRecord, RunRecord, SkippedRecord } from './records.js';
@@ -36,7 +36,7 @@ export function trialCommand(trial: PlannedTrial, timeoutMs: number, imageFile?:
 }
 
 function skip(trial: PlannedTrial, reason: string): SkippedRecord {
-  return { kind: 'skipped', of: trial.kind, name: trial.name, mechanism: trial.mechanism, lane: trial.lane, reason, broken: true };
+  return { kind: 'skipped', of: trial.kind, name: trial.name, mechanism: trial.mechanism, lane: trial.lane, reason: withoutRoot(reason), broken: true };
 }
 
 /** Why a trial's output says nothing about its case; undefined where it does. */
@@ -56,7 +56,7 @@ export function corruptionRecord(trial: PlannedCorruption, result: ExecResult): 
   const output = parseOutput(result.stdout);
   const broken = brokenBy(output, result);
   if (broken !== undefined) return skip(trial, broken);
-  const process = processEvidence(output, result.stderr);
+  const process = processEvidence(output, withoutRoot(result.stderr));
   const finished = process.stage === 'finished' ? output.finished : null;
   const judgement = judge({
     mechanism: trial.mechanism, deny: trial.deny, vmModules: output.setUp?.vmModules ?? [], inapplicable: output.called?.inapplicable ?? null,
@@ -84,7 +84,7 @@ export function honestRecord(trial: PlannedHonest, result: ExecResult): HonestRe
   const none = { sha256: null, bytes: null, callouts: null, imageEqual: null } as const;
   if (broken !== undefined) return skip(trial, broken);
   if (output.failed !== null) return { ...base, ...none, outcome: 'failed', detail: output.failed.reason };
-  const process = processEvidence(output, result.stderr);
+  const process = processEvidence(output, withoutRoot(result.stderr));
   if (process.timedOut) return { ...base, ...none, outcome: 'failed', detail: 'past its time limit' };
   if (output.honest === null || process.exitCode !== 0) {
     return { ...base, ...none, outcome: 'failed', detail: `the process ended with ${process.signal ?? `exit code ${process.exitCode ?? 'unknown'}`}: ${process.stderr}` };
@@ -145,7 +145,7 @@ export interface RunTrialsOptions {
 /** Runs trials in one lane. Records of repetitions are joined; honest ones are compared by the caller, over all lanes. */
 export async function runTrials(executor: Executor, trials: readonly PlannedTrial[], options: RunTrialsOptions = {}): Promise<readonly RunRecord[]> {
   const records = await inParallel(trials, executor.concurrency, async (trial) => {
-    const timeoutMs = (trial.experiment.timeoutMs ?? DEFAULT_TIMEOUT_MS) * executor.slowness;
+    const timeoutMs = (trial.experiment.timeoutMs ?? (trial.kind === 'honest' ? HONEST_TIMEOUT_MS : DEFAULT_TIMEOUT_MS)) * executor.slowness;
     const result = await executor.run(trialCommand(trial, timeoutMs, options.imageFile), { timeoutMs: timeoutMs + GRACE_MS * executor.slowness });
     const record = trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result);
     options.onDone?.(record);

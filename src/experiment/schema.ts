@@ -56,7 +56,7 @@ const evidence = shape({
     exitCode: orNull({ type: 'integer' }), signal: orNull(text), timedOut: flag, stage: oneOf(['start', 'set up', 'called', 'finished']),
     imageAtDeath: oneOf(['equal', 'differs', 'unreadable', 'unknown']), changedBytesAtDeath: natural,
     firstChangeAtDeath: orNull(shape({ space: text, offset: natural })),
-    lastSignal: orNull(shape({ signal: text, siCode: { type: 'integer' }, 'address?': hex, 'pkey?': natural, mainThread: flag })),
+    lastSignal: orNull(shape({ signal: text, siCode: { type: 'integer' }, 'address?': hex, 'pkey?': natural, pc: hex, mainThread: flag })),
     stderr: text,
   }),
   notes: list(text),

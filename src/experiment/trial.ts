@@ -22,9 +22,12 @@ import type { TrialSettings } from './runner.js';
 import type { Denial, GuardMechanism, Lane } from './words.js';
 
 const KIB = 1024;
-/** Small: each trial makes, copies and compares it anew. */
+/**
+ * Small: each trial makes, copies and compares it anew, and under mprotect-page every callout and every callback of it costs two system
+ * calls per page.
+ */
 const SPACES: readonly { readonly name: string; readonly bytes: number }[] = [
-  { name: 'eden', bytes: 256 * KIB }, { name: 'survivor', bytes: 64 * KIB }, { name: 'old', bytes: 1024 * KIB }, { name: 'code', bytes: 64 * KIB }, { name: 'stack', bytes: 64 * KIB },
+  { name: 'eden', bytes: 128 * KIB }, { name: 'survivor', bytes: 16 * KIB }, { name: 'old', bytes: 256 * KIB }, { name: 'code', bytes: 32 * KIB }, { name: 'stack', bytes: 16 * KIB },
 ];
 const FILE_BYTES = 256 * KIB;
 const MOST_RANGES = 8;
