@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import koffi from 'koffi';
 import { CalloutError, Guard, type GuardedLibrary } from '../callout/index.js';
-import { Image } from '../image/index.js';
+import { Image } from '../image/image.js';
 import { aftermath } from './aftermath.js';
 import { isGuardMechanism, type ForeignFunction, type ForeignLibrary, type HonestTrial, type TrialSpace } from './case.js';
 import { loadCorruption, loadHonest } from './catalogue.js';
