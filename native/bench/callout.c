@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static struct pkeys_image *image;
 static void *thunk;
@@ -57,7 +58,11 @@ static const char *set_up(struct bench_row *row, void (*function)(void)) {
   if (error == 0) error = trap_init();
   if (error == 0) error = pkeys_image_map(&request, 1, PKEYS_KEY_PER_IMAGE, &image, NULL);
   if (error == 0) error = pkeys_image_space(image, 0, &space);
-  if (error == 0) memset((void *)space.address, 1, space.bytes);   /* touched before it is closed */
+  if (error == 0) {
+    /* 4 KiB pages, as the parameters say, touched before they are closed. */
+    madvise((void *)space.address, space.bytes, MADV_NOHUGEPAGE);
+    for (size_t at = 0; at < space.bytes; at += PKEYS_PAGE) *(volatile char *)(space.address + at) = 1;
+  }
   if (error == 0) error = pkeys_image_set_mechanism(image, mechanism);
   if (error == 0) error = trap_attach();
   if (error == 0 && mechanism != PKEYS_MECHANISM_NONE) error = trap_thunk((const void *)function, 0, 0, NULL, &thunk);

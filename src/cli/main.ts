@@ -68,7 +68,7 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   if (chosen !== undefined && !FAMILIES.some((one) => (family ?? one) === one && catalogue[one].some(({ name }) => name === chosen))) {
     throw new ExperimentError(`there is no ${family ?? 'experiment'} '${chosen}'; turnkey list shows those there are`);
   }
-  const native = await probeKeys();
+  const native = probeKeys();
   const options: RunOptions = {
     lane: flags.lane, mechanisms: flags.mechanism ?? flags.mechanisms ?? GUARD_MECHANISMS, seed: flags.seed ?? randomInt(1 << 30), quick: flags.quick ?? false,
     repeat: flags.repeat ?? 1, nativeKeysReason: native.usable ? null : native.reason,
@@ -114,8 +114,8 @@ async function list(json: boolean): Promise<number> {
   return EXIT.done;
 }
 
-async function probe(json: boolean): Promise<number> {
-  const result = await probeKeys();
+function probe(json: boolean): number {
+  const result = probeKeys();
   if (json) process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
   else process.stdout.write(result.usable ? `protection keys are usable here: ${result.keysFree} free\n` : `protection keys are not usable here: ${result.reason}\n`);
   return result.usable ? EXIT.done : EXIT.failed;
@@ -155,7 +155,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     .option('--seed <n>', 'of all random choices (default: random, and recorded)', parseWhole(0, 2 ** 31 - 1))
     .action(async (what: string | undefined, flags: RunFlags) => { done(await run(what, flags, verbose())); });
   program.command('probe').description('say whether protection keys work on this machine, and why not').option('--json', 'as JSON')
-    .action(async (flags: { json?: boolean }) => { done(await probe(flags.json ?? false)); });
+    .action((flags: { json?: boolean }) => { done(probe(flags.json ?? false)); });
   program.command('list').description('show the experiments there are').option('--json', 'as JSON')
     .action(async (flags: { json?: boolean }) => { done(await list(flags.json ?? false)); });
   program.command('report').description('print a run\'s tables and write its report.md again').argument('<dir>', 'directory of a run, or its run.json')

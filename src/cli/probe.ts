@@ -1,5 +1,5 @@
-/** Whether protection keys work on this machine, as the command line needs it. */
-import { hostContext } from '../experiment/context.js';
+/** Whether protection keys work on this machine, by doing, as the command line needs it. */
+import { probe } from '../image/probe.js';
 
 export interface KeyProbe {
   readonly usable: boolean;
@@ -8,8 +8,7 @@ export interface KeyProbe {
   readonly keysFree: number;
 }
 
-/** Probes this machine. */
-export async function probeKeys(): Promise<KeyProbe> {
-  const { keys, cpu } = hostContext();
-  return { usable: keys, reason: keys ? '' : `this CPU (${cpu}) shows no protection keys: no pku and ospke in /proc/cpuinfo`, keysFree: keys ? 15 : 0 };
+/** Probes this machine (native/pkeys: CPUID, pkey_alloc, a tagged page, a denied read(2)). */
+export function probeKeys(): KeyProbe {
+  return probe();
 }
