@@ -91,6 +91,7 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
   }
 
   uint32_t id = registry.next_image_id++;
+  if (registry.next_image_id == 0) registry.next_image_id = 1;
   image->mode = mode;
   image->space_count = (uint32_t)count;
   image->loans = 0;
@@ -246,7 +247,7 @@ static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) 
   bool loan_key = registry.loan_key == 0 && any_loans();
   int error = 0;
   while (!error && count < wanted + loan_key) {
-    int key = sys_pkey_alloc();
+    int key = key_alloc();
     if (key < 0) error = key;
     else taken[count++] = key;
   }

@@ -131,7 +131,7 @@ struct registry {
   _Atomic uint32_t inside;             /* callouts between enter and leave */
   _Atomic uint32_t lent_inside;        /* those of them that were passed a loan */
   _Atomic uint32_t lockfree_users;
-  _Atomic uint32_t images_stale, arena_stale, interrupted;
+  _Atomic uint32_t images_stale, arena_stale;   /* the pages may not be as the closings say: act on all */
   struct closing images_closing, arena_closing;
   _Atomic uint64_t bystander_faults, bystander_waited_ns, bystander_windows;
   struct bystander_memory bystanders[BYSTANDER_SLOTS];
@@ -164,6 +164,11 @@ void reader_leave(uint32_t saved);
  * negative errno of pkeys_init, without the lock then. */
 int registry_enter(void);
 void registry_leave(void);
+/* Allocation and probing of keys, one at a time: a probe holds every free key for an instant, and nobody else here shall find none then. The lock is
+ * on key 0, and the innermost of all. */
+void keys_hold(void);
+void keys_let_go(void);
+int key_alloc(void);
 /* Waits until nobody uses a region without the mechanism lock. Call after unpublishing, before the address space goes. */
 void registry_quiesce(void);
 /* Computes and publishes the masks from regions and keys, tells the listener. keys_grew: a key was added, older threads must open it. */

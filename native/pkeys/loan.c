@@ -33,7 +33,7 @@ static int need_loan_key(void) {
   for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++)
     keyed = keyed || (atomic_load(&registry.images[i].id) && mechanism_is_keyed(atomic_load(&registry.images[i].mechanism)));
   if (!keyed) return 0;
-  int key = sys_pkey_alloc();
+  int key = key_alloc();
   if (key < 0) return key;
   registry.loan_key = key;
   registry_publish_masks(true);

@@ -11,26 +11,25 @@
  *
  * mprotect-naive closes and opens for itself, whoever else is inside: the hole that it exists to show.
  *
- * Signal handlers. A VM handler that interrupts a callout leaves and enters again (trap_signal_enter/leave), and may do so on the thread that holds the
- * mechanism lock, in the middle of closing. lock.c lets it in. It does its own work whole and sets `interrupted`; the outer reconcile then
- * does its work again. Nothing else is kept across the interruption.
+ * Signal handlers. A VM handler may make guarded callouts of its own, and may do so on the thread that holds the mechanism lock, in the middle of
+ * closing or opening. lock.c lets it in. By the time it returns it has left as often as it has entered, so the interrupted work is still the right work; only what
+ * has been done of it may be undone. So the handler acts on all pages, not on the difference (`stale`), and leaves it to whoever comes next
+ * to do the same. If other threads came meanwhile, they wait for the lock and reconcile after.
  *
  * Bystanders never deadlock. pkeys_bystander_wait takes no lock. It waits for the closing word to become even, at most for its limit, and then opens
  * the region by an mprotect of its own. So whoever holds the mechanism lock (a thread stopped in enter, the very thread that the handler has
  * interrupted) can only delay it by that limit. In the other direction nobody waits for a bystander except registry_quiesce, and that only
  * while it is between two counter operations with one mprotect between them.
  */
+#define _GNU_SOURCE   /* pkey_set */
 #include <errno.h>
 #include <time.h>
 
 #include "internal.h"
 #include "sys_linux_x86_64.h"
 
-#if defined(__GLIBC__)
-/* sys/mman.h declares it with _GNU_SOURCE only. */
-extern int pkey_set(int key, unsigned int rights);
-#else
-#error "pkeys-glibc needs a C library with pkey_set"
+#ifndef __GLIBC__
+#error "pkeys-glibc needs the C library's pkey_set"
 #endif
 
 static int closed_access(const struct region *region) {
@@ -91,8 +90,12 @@ static int set_group(enum group group, bool close, bool by_page_allowed) {
 
 /* ---- counted --------------------------------------------------------------------------------------------------- */
 
-/* Odd while closed. Whoever is interrupted here by a handler that closes or opens itself does not undo what that did. */
-static void mark_closed(struct closing *closing) { atomic_fetch_or(&closing->word, 1); }
+/* Odd while closed; a new value with each closing, so that bystanders can tell one from the next. Neither undoes what a handler
+ * in between has done. */
+static void mark_closed(struct closing *closing) {
+  if (is_closed(closing)) atomic_fetch_add(&closing->word, 2);
+  else atomic_fetch_or(&closing->word, 1);
+}
 static void mark_open(struct closing *closing) {
   uint32_t word = atomic_load(&closing->word);
   if (word & 1) atomic_compare_exchange_strong(&closing->word, &word, word + 1);
@@ -118,34 +121,27 @@ static int reconcile_one(struct closing *closing, _Atomic uint32_t *stale, enum 
 }
 
 int mechanism_reconcile_locked(void) {
-  int error;
-  do {
-    atomic_store(&registry.interrupted, 0);
-    struct mask_record record;
-    masks_read(&record);
-    bool inside = record.counted > 0 && atomic_load(&registry.inside) > 0;
-    error = reconcile_one(&registry.images_closing, &registry.images_stale, GROUP_COUNTED, inside);
-    int arena_error = reconcile_one(&registry.arena_closing, &registry.arena_stale, GROUP_LOANS,
-                                    inside && !error && atomic_load(&registry.lent_inside) == 0);
-    if (!error) error = arena_error;
-  } while (atomic_load(&registry.interrupted));
-  return error;
+  struct mask_record record;
+  masks_read(&record);
+  bool inside = record.counted > 0 && atomic_load(&registry.inside) > 0;
+  int error = reconcile_one(&registry.images_closing, &registry.images_stale, GROUP_COUNTED, inside);
+  int arena_error = reconcile_one(&registry.arena_closing, &registry.arena_stale, GROUP_LOANS,
+                                  inside && !error && atomic_load(&registry.lent_inside) == 0);
+  return error ? error : arena_error;
+}
+
+static void nothing_is_known(void) {
+  atomic_store(&registry.images_stale, 1);
+  atomic_store(&registry.arena_stale, 1);
 }
 
 /* From a callout that has changed the counts; or from a signal handler that does so on the thread that holds the lock. */
 static int reconcile(void) {
   bool nested = lock_mine(&registry.mechanism_lock);
   lock_take(&registry.mechanism_lock);
-  if (nested) {   /* nothing is known about the pages, neither here nor where the holder goes on */
-    atomic_store(&registry.images_stale, 1);
-    atomic_store(&registry.arena_stale, 1);
-  }
+  if (nested) nothing_is_known();   /* here */
   int error = mechanism_reconcile_locked();
-  if (nested) {
-    atomic_store(&registry.images_stale, 1);
-    atomic_store(&registry.arena_stale, 1);
-    atomic_store(&registry.interrupted, 1);
-  }
+  if (nested) nothing_is_known();   /* where the holder goes on */
   lock_give(&registry.mechanism_lock);
   return error;
 }
@@ -254,7 +250,7 @@ static bool await_change(struct closing *closing, uint32_t word, uintptr_t addre
   }
   atomic_fetch_sub(&closing->waiters, 1);
   atomic_fetch_add(&registry.bystander_waited_ns, waited);
-  /* It was open in between. If it has been closed again since, the retry faults and waits again. */
+  /* Opened, or closed afresh: if it is closed still, the retry faults and waits again. */
   if (atomic_load(&closing->word) != word) return true;
 
   /* Past the limit. Looked up again under the count: the region may be gone, and its address may be somebody else's. */

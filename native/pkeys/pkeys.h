@@ -72,7 +72,7 @@ struct pkeys_probe {
 };
 
 /* Probes by doing, afresh each time; leaves nothing behind. Safe from any thread, raises no signal. For an instant it holds every free key: a
- * pkey_alloc elsewhere in the process may find none just then. */
+ * pkey_alloc by others in the process may find none just then (this layer's own wait). */
 void pkeys_probe(struct pkeys_probe *out);
 /* Whether the CPU and kernel have keys at all: cached result of CPUID OSPKE. RDPKRU is #UD where this is false. */
 bool pkeys_supported(void);

@@ -3,9 +3,12 @@
  *
  * I3: this file holds the only WRPKRU outside the gate's assembly, in one function that is never inlined.
  */
-#include <cpuid.h>
+#define _GNU_SOURCE   /* PKEY_DISABLE_* */
+#include <sys/mman.h>
 
 #include "internal.h"
+
+_Static_assert((int)PKEYS_NO_ACCESS == PKEY_DISABLE_ACCESS && (int)PKEYS_NO_WRITE == PKEY_DISABLE_WRITE, "rights are the kernel's");
 
 uint32_t pkeys_rdpkru(void) {
   uint32_t pkru, edx;

@@ -80,6 +80,7 @@ void pkeys_probe(struct pkeys_probe *out) {
 
   int keys[PKEYS_KEYS];
   int error = 0;
+  keys_hold();
   while (out->keys_free < PKEYS_KEYS) {
     int key = sys_pkey_alloc();
     if (key < 0) {
@@ -105,6 +106,7 @@ void pkeys_probe(struct pkeys_probe *out) {
     try_key(out, keys[0]);
 
   for (int i = 0; i < out->keys_free; i++) sys_pkey_free(keys[i]);
+  keys_let_go();
   /* pkey_alloc opened each key for this thread. */
   if (out->cpu_ospke) pkeys_wrpkru(saved);
   out->usable = out->cpu_pku && out->cpu_ospke && out->alloc_works && out->tag_works && out->deny_works;

@@ -21,7 +21,16 @@ static struct {
   _Atomic int32_t initialised;
 } __attribute__((aligned(4096))) boot;
 /* On key 0 as well: a thread that waits for the first pkeys_init has no right yet to what that tags. */
-static struct lock init_lock;
+static struct lock key_lock;
+
+void keys_hold(void) { lock_take(&key_lock); }
+void keys_let_go(void) { lock_give(&key_lock); }
+int key_alloc(void) {
+  keys_hold();
+  int key = sys_pkey_alloc();
+  keys_let_go();
+  return key;
+}
 
 _Static_assert(sizeof boot % 4096 == 0 && sizeof(struct registry) % 4096 == 0, "whole pages: nothing else is tagged or sealed with them");
 
@@ -29,10 +38,10 @@ bool pkeys_supported(void) {
   int32_t known = atomic_load_explicit(&boot.supported, memory_order_relaxed);
   if (known == 0) {
     /* Under the lock: the page may be sealed by now. */
-    lock_take(&init_lock);
+    keys_hold();
     known = atomic_load(&boot.supported);
     if (known == 0) atomic_store(&boot.supported, known = cpu_has_ospke() ? 1 : -1);
-    lock_give(&init_lock);
+    keys_let_go();
   }
   return known > 0;
 }
@@ -142,7 +151,7 @@ void registry_quiesce(void) {
 /* The first time, before anybody can have entered the registry. 0 or negative errno, nothing changed then. */
 static int initialise(void) {
   /* A machine that has keys but none left is no error here: the layer works, and set_mechanism(pkeys) answers -ENOSPC. */
-  int key = pkeys_supported() ? sys_pkey_alloc() : -ENOSPC;
+  int key = pkeys_supported() ? key_alloc() : -ENOSPC;
   if (key > 0) {
     int error = sys_pkey_mprotect((uintptr_t)&registry, sizeof registry, PROT_READ | PROT_WRITE, key);
     if (error) {
@@ -159,9 +168,9 @@ static int initialise(void) {
 
 int pkeys_init(void) {
   if (atomic_load(&boot.initialised)) return 0;
-  lock_take(&init_lock);
+  keys_hold();
   int error = atomic_load(&boot.initialised) ? 0 : initialise();
-  lock_give(&init_lock);
+  keys_let_go();
   return error;
 }
 

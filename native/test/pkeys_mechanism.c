@@ -220,7 +220,7 @@ CHECK_TEST(gone, "a hole in a space: enter reports it for each mprotect mechanis
 /* ---- signals in the middle ---------------------------------------------------------------------------------------- */
 
 static _Atomic int beats, beats_open;
-static char *beat_address;
+static char *_Atomic beat_address;
 /* A VM's heartbeat that makes a guarded call of its own, wherever it lands: in the middle of closing, of opening, of growing. */
 static void heartbeat(int signal) {
   (void)signal;
@@ -398,7 +398,7 @@ CHECK_TEST(window, "past the limit the region is opened, a window is counted, an
 
 static void touch(int signal) {
   (void)signal;
-  ((volatile char *)beat_address)[0]++;   /* closed half of the time: faults, and nobody else can open */
+  (*(volatile char *)beat_address)++;   /* closed half of the time: faults, and nobody else can open */
 }
 CHECK_TEST(bystander_self, "a handler that touches the image on the very thread that is closing it: past the limit it goes on, no deadlock") {
   shared = image_of(PKEYS_MECHANISM_MPROTECT_PAGE);

@@ -60,6 +60,26 @@ CHECK_TEST(taken, "with keys taken by others the probe counts what is left, and 
   CHECK_STR(probe.reason, "no protection key is left: all 15 are taken in this process (pkey_alloc: ENOSPC)");
 }
 
+static _Atomic int stop, refused;
+static void *probe_forever(void *argument) {
+  struct pkeys_probe probe;
+  while (!stop) pkeys_probe(&probe);
+  return argument;
+}
+CHECK_TEST(beside, "probing beside an image that takes its key: the probe's hold on all keys is never seen") {
+  NEEDS_KEYS();
+  CHECK_EQ(pkeys_init(), 0);
+  pthread_t thread = start(probe_forever, NULL);
+  for (int i = 0; i < 300; i++) {
+    struct pkeys_image *image = image_of(PKEYS_MECHANISM_UNSET);
+    refused += pkeys_image_set_mechanism(image, PKEYS_MECHANISM_PKEYS) != 0;
+    CHECK_EQ(pkeys_image_close(image), 0);
+  }
+  stop = 1;
+  pthread_join(thread, NULL);
+  CHECK_EQ(refused, 0);
+}
+
 CHECK_TEST(kernel_off, "a kernel that has not switched keys on is named as the reason") {
   struct pkeys_probe probe;
   pkeys_probe(&probe);
