@@ -13,14 +13,14 @@ static long copy_callee(void *destination, const void *source, size_t bytes) {
   return 1;
 }
 
-/* Unit by unit: reading past the terminator could fault where an honest string would not. */
+/* Unit by unit: reading past the terminator could fault where an honest string would not. Returns units << 2 | terminated << 1 | 1, never the 0 of a failed callout. */
 static long string_callee(void *destination, const void *source, size_t max_units, unsigned unit_bytes) {
   size_t i = 0;
 #define COPY(type)                                             \
   for (; i < max_units; i++) {                                 \
     type unit = ((const volatile type *)source)[i];            \
     ((type *)destination)[i] = unit;                           \
-    if (unit == 0) return (long)i << 1 | 1;                    \
+    if (unit == 0) return (long)i << 2 | 3;                    \
   }
   if (unit_bytes == 1) {
     COPY(uint8_t)
@@ -30,7 +30,7 @@ static long string_callee(void *destination, const void *source, size_t max_unit
     COPY(uint32_t)
   }
 #undef COPY
-  return (long)i << 1;
+  return (long)i << 2 | 1;
 }
 
 static long (*copy_thunk)(void *, const void *, size_t);
@@ -72,12 +72,8 @@ long trap_copy_string(void *destination, const void *source, size_t max_units, u
     return 0;
   }
   struct trap_fault local;
-  struct trap_fault *thread = trap_thread_fault();
   long result = string_thunk(destination, source, max_units, unit_bytes);
-  if (thread->pending != 0) {
-    trap_take_fault(fault != NULL ? fault : &local);
-    return -EFAULT;
-  }
-  if (terminated != NULL) *terminated = result & 1;
-  return result >> 1;
+  if (result == 0) return trap_take_fault(fault != NULL ? fault : &local) ? -EFAULT : -EIO;
+  if (terminated != NULL) *terminated = (result & 2) != 0;
+  return result >> 2;
 }

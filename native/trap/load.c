@@ -15,6 +15,16 @@ static void explain(char *message, size_t bytes, const char *fallback) {
   snprintf(message, bytes, "%s", text != NULL ? text : fallback);
 }
 
+/* Whether the call since `before` was read failed; a fault that nobody took earlier stays what it is. */
+static uint32_t pending_now(void) {
+  const struct trap_fault *fault = trap_thread_fault();
+  return fault != NULL ? fault->pending : 0;
+}
+static bool failed_since(uint32_t before, struct trap_fault *fault) {
+  struct trap_fault local;
+  return pending_now() != before && trap_take_fault(fault != NULL ? fault : &local);
+}
+
 void *trap_dlopen(const char *name, int flags, trap_policy *policy, struct trap_fault *fault, char *message, size_t message_bytes) {
   void *code;
   if (fault != NULL) fault->pending = 0;
@@ -26,10 +36,10 @@ void *trap_dlopen(const char *name, int flags, trap_policy *policy, struct trap_
   }
   void *(*guarded)(const char *, int);
   memcpy(&guarded, &code, sizeof code);
+  uint32_t before = pending_now();
   void *handle = guarded(name, flags);
   trap_thunk_release(code);
-  struct trap_fault local;
-  if (handle == NULL && !trap_take_fault(fault != NULL ? fault : &local)) explain(message, message_bytes, "dlopen failed without saying why");
+  if (handle == NULL && !failed_since(before, fault)) explain(message, message_bytes, "dlopen failed without saying why");
   return handle;
 }
 
@@ -41,10 +51,10 @@ int trap_dlclose(void *handle, trap_policy *policy, struct trap_fault *fault, ch
   if (rc < 0) return rc;
   int (*guarded)(void *);
   memcpy(&guarded, &code, sizeof code);
+  uint32_t before = pending_now();
   rc = guarded(handle);
   trap_thunk_release(code);
-  struct trap_fault local;
-  if (trap_take_fault(fault != NULL ? fault : &local)) return -EFAULT;
+  if (failed_since(before, fault)) return -EFAULT;
   if (rc != 0) {
     explain(message, message_bytes, "dlclose failed without saying why");
     return -EINVAL;
