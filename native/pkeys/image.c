@@ -432,7 +432,7 @@ int pkeys_image_hidden_release(struct pkeys_image *image, void *area) {
 /* ---- closing ----------------------------------------------------------------------------------------------------------- */
 
 static bool in_use(const struct pkeys_image *image, uint32_t mechanism) {
-  return image->loans > 0 || (mechanism_is_hooked(mechanism) && atomic_load(&registry.inside) > 0);
+  return image->loans > 0 || (mechanism_is_hooked(mechanism) && mechanism_anyone_inside());
 }
 
 static int close_locked(struct pkeys_image *image) {

@@ -130,6 +130,8 @@ struct registry {
   /* Mechanisms. */
   _Atomic uint32_t inside;             /* callouts between enter and leave */
   _Atomic uint32_t lent_inside;        /* those of them that were passed a loan */
+  _Atomic uint64_t callers_inside[PKEYS_MAX_CALLERS / 64];   /* the same for callers with numbers, a bit each */
+  _Atomic uint64_t callers_lent[PKEYS_MAX_CALLERS / 64];
   _Atomic uint32_t lockfree_users;
   _Atomic uint32_t images_stale, arena_stale;   /* the pages may not be as the closings say: act on all */
   struct closing images_closing, arena_closing;
@@ -190,6 +192,8 @@ static inline bool mechanism_is_hooked(uint32_t mechanism) {
 
 /* ---- mechanism.c ---------------------------------------------------------------------------------------------- */
 
+/* Whether any hooked callout is in foreign code. [handler] */
+bool mechanism_anyone_inside(void);
 /* The access (PROT_*) that a region has now, given what is closed. -1: cannot be said (mprotect-naive with callouts inside).
  * Mechanism lock held. */
 int mechanism_access(const struct region *region);

@@ -39,14 +39,27 @@ static int closed_access(const struct region *region) {
 
 static bool is_closed(const struct closing *closing) { return (atomic_load(&closing->word) & 1) != 0; }
 
+static bool any_caller(_Atomic uint64_t *bits) {
+  for (size_t i = 0; i < PKEYS_MAX_CALLERS / 64; i++)
+    if (atomic_load(&bits[i])) return true;
+  return false;
+}
+static void mark_caller(_Atomic uint64_t *bits, unsigned caller, bool in) {
+  uint64_t bit = 1ull << (caller % 64);
+  if (in) atomic_fetch_or(&bits[caller / 64], bit);
+  else atomic_fetch_and(&bits[caller / 64], ~bit);
+}
+bool mechanism_anyone_inside(void) { return atomic_load(&registry.inside) > 0 || any_caller(registry.callers_inside); }
+static bool anyone_lent(void) { return atomic_load(&registry.lent_inside) > 0 || any_caller(registry.callers_lent); }
+
 int mechanism_access(const struct region *region) {
   struct mask_record record;
   masks_read(&record);
   if (region->kind == REGION_LOAN) {
-    if (record.naive && atomic_load(&registry.inside) > 0 && !record.counted) return -1;
+    if (record.naive && mechanism_anyone_inside() && !record.counted) return -1;
     return is_closed(&registry.arena_closing) ? closed_access(region) : OPEN_ACCESS;
   }
-  if (region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE && atomic_load(&registry.inside) > 0) return -1;
+  if (region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE && mechanism_anyone_inside()) return -1;
   return mechanism_is_counted(region->mechanism) && is_closed(&registry.images_closing) ? closed_access(region) : OPEN_ACCESS;
 }
 
@@ -123,10 +136,10 @@ static int reconcile_one(struct closing *closing, _Atomic uint32_t *stale, enum 
 int mechanism_reconcile_locked(void) {
   struct mask_record record;
   masks_read(&record);
-  bool inside = record.counted > 0 && atomic_load(&registry.inside) > 0;
+  bool inside = record.counted > 0 && mechanism_anyone_inside();
   int error = reconcile_one(&registry.images_closing, &registry.images_stale, GROUP_COUNTED, inside);
   int arena_error = reconcile_one(&registry.arena_closing, &registry.arena_stale, GROUP_LOANS,
-                                  inside && !error && atomic_load(&registry.lent_inside) == 0);
+                                  inside && !error && !anyone_lent());
   return error ? error : arena_error;
 }
 
@@ -171,10 +184,17 @@ static void glibc_set(const struct mask_record *record, bool close, bool lent) {
 
 /* ---- the gate's calls ------------------------------------------------------------------------------------------- */
 
-int pkeys_leave_foreign(bool lent) {
+#define NO_NUMBER PKEYS_MAX_CALLERS
+
+static int leave(unsigned caller, bool lent) {
   struct mask_record record;
-  if (lent) atomic_fetch_sub(&registry.lent_inside, 1);
-  atomic_fetch_sub(&registry.inside, 1);
+  if (caller < NO_NUMBER) {
+    mark_caller(registry.callers_lent, caller, false);
+    mark_caller(registry.callers_inside, caller, false);
+  } else {
+    if (lent) atomic_fetch_sub(&registry.lent_inside, 1);
+    atomic_fetch_sub(&registry.inside, 1);
+  }
   /* The masks are read after the count has changed: whoever makes an image mprotect-* publishes that first and reads the count then. */
   masks_read(&record);
   int error = 0;
@@ -187,21 +207,31 @@ int pkeys_leave_foreign(bool lent) {
   return error;
 }
 
-int pkeys_enter_foreign(bool lent) {
+static int enter(unsigned caller, bool lent) {
   struct mask_record record;
-  atomic_fetch_add(&registry.inside, 1);
-  if (lent) atomic_fetch_add(&registry.lent_inside, 1);
+  if (caller < NO_NUMBER) {
+    mark_caller(registry.callers_inside, caller, true);
+    mark_caller(registry.callers_lent, caller, lent);
+  } else {
+    atomic_fetch_add(&registry.inside, 1);
+    if (lent) atomic_fetch_add(&registry.lent_inside, 1);
+  }
   masks_read(&record);
   int error = 0;
   if (record.counted) error = reconcile();
   if (!error && record.naive) error = naive_set(true, lent, &record);
   if (error) {
-    pkeys_leave_foreign(lent);
+    leave(caller, lent);
     return error;
   }
   if (record.glibc_fields) glibc_set(&record, true, lent);
   return 0;
 }
+
+int pkeys_enter_foreign(bool lent) { return enter(NO_NUMBER, lent); }
+int pkeys_leave_foreign(bool lent) { return leave(NO_NUMBER, lent); }
+int pkeys_enter_foreign_as(unsigned caller, bool lent) { return caller < NO_NUMBER ? enter(caller, lent) : -EINVAL; }
+int pkeys_leave_foreign_as(unsigned caller, bool lent) { return caller < NO_NUMBER ? leave(caller, lent) : -EINVAL; }
 
 /* ---- bystanders -------------------------------------------------------------------------------------------------- */
 

@@ -219,6 +219,13 @@ uint32_t pkeys_find_loan(uintptr_t address, size_t bytes);
  */
 int pkeys_enter_foreign(bool lent);
 int pkeys_leave_foreign(bool lent);
+/*
+ * The same for a caller that has a number of its own (the trap: its thread's slot), below PKEYS_MAX_CALLERS. Each of the two may be repeated, or cut short by the other
+ * in a signal handler of the same thread: the caller is in or out afterwards, never twice in. A count could not be told apart from one that was just about to change.
+ */
+#define PKEYS_MAX_CALLERS 1024
+int pkeys_enter_foreign_as(unsigned caller, bool lent);
+int pkeys_leave_foreign_as(unsigned caller, bool lent);
 
 /*
  * For the fault handler: a VM thread (not in a callout) faulted at `address` with SEGV_ACCERR. If that address is in a space that is closed now by a
