@@ -497,6 +497,7 @@ trap_gates_end:
 	movq	%rdx, 8(%rsp)
 	movups	%xmm0, 16(%rsp)
 	movups	%xmm1, 32(%rsp)
+	leaq	8(%rbp), %rdi
 	call	trap_callback_leave
 	movq	(%rsp), %rax
 	movq	8(%rsp), %rdx

@@ -330,7 +330,7 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
 
   if (in_callout && (ours || self_abort(signal, info, uc))) {
     /* I12: a VM's handler that interrupted the callout and runs on the alternate stack is not the callee. */
-    bool on_alternate = rsp - slot->alternate_base < slot->alternate_bytes;
+    bool on_alternate = rsp - slot->alternate_base < slot->alternate_bytes || rsp - (uint64_t)(uintptr_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
     /* A child that the callee forked is in this state too, but must not come back as a second VM. */
     bool forked = getpid() != trap_arena.shared.process;
     if (!on_alternate && !forked && policy_takes((struct trap_entry *)(uintptr_t)trap_state(slot))) {
@@ -379,6 +379,10 @@ int trap_handlers_install(void) {
     action.sa_sigaction = (void (*)(int, siginfo_t *, void *))(uintptr_t)trap_handler_entry;
     /* SIGINFO: address, code and key. ONSTACK: a stack overflow leaves no stack to run on. NODEFER: a fault in here must reach us, not kill silently. */
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    /* RESTART where a sent signal would not have interrupted a system call before: it was ignored, or its handler said so. */
+    struct sigaction before;
+    if (sigaction(handled_signals[i], NULL, &before) != 0) return -errno;
+    if ((before.sa_flags & SA_RESTART) || (!(before.sa_flags & SA_SIGINFO) && before.sa_handler == SIG_IGN)) action.sa_flags |= SA_RESTART;
     /* Everything else waits: a VM's own handler has no business on a thread between a callout and its failure. */
     sigfillset(&action.sa_mask);
     for (size_t j = 0; j < sizeof handled_signals / sizeof *handled_signals; j++)

@@ -50,19 +50,21 @@ struct trap_frame {
   uint16_t fcw, pad;
   struct trap_entry *entry; /* suspended and slow frames; of a running fast one, T_STATE tells */
   uint64_t fsp;          /* stack pointer at the call, before it pushes: what a paired return comes back with. Slow frames only */
-  uint64_t callback_rsp; /* foreign stack pointer of the callback that suspended this callout; 0: not usable for nested callouts */
+  uint64_t callback_rsp; /* foreign stack pointer of the callback that suspended this callout; 0: a signal handler did */
   uint32_t flags;        /* FRAME_* */
   uint32_t foreign_pkru; /* PKRU of the suspended callout */
   uint64_t stack_low, stack_high; /* the foreign stack this callout runs on; slow frames only (else the slot's own) */
   uint64_t tail0, tail1;          /* in frames[0]: T_STATE and T_FSP */
 };
-#define FRAME_HOOKED 1u      /* pkeys_enter_foreign was called and must be answered */
+#define FRAME_HOOKED 1u      /* the hooked images are closed for this frame, are about to be, or are being opened */
 #define FRAME_KEYED 2u       /* PKRU was written */
 #define FRAME_OWN_STACK 4u   /* a foreign stack taken for this frame alone */
 #define FRAME_LENT 8u
 #define FRAME_CALLER_STACK 16u /* runs on the caller's stack */
 #define FRAME_SLOW 64u /* made by the slow gate, which always saves the floating-point environment */
-#define FRAME_SUSPENDED_HOOK 32u /* a callback or signal handler has opened the hooked images for its time */
+#define FRAME_SUSPENDED_HOOK 32u /* a callback has opened the hooked images for its time */
+#define FRAME_LEAVING 128u   /* the hooked images are being opened for good */
+#define FRAME_ELSEWHERE 256u /* suspended by a callback from a stack that is not this frame's foreign stack */
 
 struct trap_slot {
   union {
@@ -171,7 +173,7 @@ struct trap_frame *trap_slow_return(uint64_t rsp);
 void trap_fast_lost(uint64_t rsp);
 void trap_landed(struct trap_frame *frame);
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_rsp);
-void trap_callback_leave(void);
+void trap_callback_leave(uint64_t foreign_rsp);
 void trap_dead_thunk(void) __attribute__((noreturn));
 
 #endif

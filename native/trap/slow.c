@@ -51,6 +51,35 @@ static uint64_t refuse(struct trap_slot *slot, struct trap_frame *frame, int err
   return 0;
 }
 
+/*
+ * Closing and opening the hooked images takes microseconds, and a VM's signal handler may come in the middle (trap_signal_enter). So the flags run ahead of the deed:
+ * HOOKED from before the closing until after the opening, LEAVING while it is opened for good. The handler opens wherever it finds HOOKED, and closes again unless LEAVING; what it
+ * interrupted goes on, and comes to the same end because entering and leaving under a number may be repeated.
+ */
+static unsigned caller_of(const struct trap_slot *slot) { return (unsigned)(slot - trap_arena.slots); }
+
+static int hooked_enter(struct trap_slot *slot, struct trap_frame *frame) {
+  int saved = errno;
+  frame->flags |= FRAME_HOOKED;
+  atomic_signal_fence(memory_order_seq_cst);
+  int rc = pkeys_enter_foreign_as(caller_of(slot), (frame->flags & FRAME_LENT) != 0);
+  atomic_signal_fence(memory_order_seq_cst);
+  if (rc < 0) frame->flags &= ~FRAME_HOOKED;
+  errno = saved;
+  return rc;
+}
+
+static void hooked_leave(struct trap_slot *slot, struct trap_frame *frame) {
+  if (!(frame->flags & FRAME_HOOKED)) return;
+  int saved = errno;
+  frame->flags |= FRAME_LEAVING;
+  atomic_signal_fence(memory_order_seq_cst);
+  pkeys_leave_foreign_as(caller_of(slot), (frame->flags & FRAME_LENT) != 0);
+  atomic_signal_fence(memory_order_seq_cst);
+  frame->flags &= ~(FRAME_HOOKED | FRAME_LEAVING);
+  errno = saved;
+}
+
 uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp) {
   struct trap_slot *slot = trap_slot_find();
   struct trap_entry *entry = frame->entry;
@@ -71,7 +100,7 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp) {
   } else {
     const struct trap_frame *outer = frame - 1;
     uint64_t low = outer->stack_low, rsp = outer->callback_rsp;
-    if (rsp != 0 && rsp > low + NESTED_ROOM + entry->stack_bytes && rsp <= outer->stack_high) {
+    if (rsp != 0 && !(outer->flags & FRAME_ELSEWHERE) && rsp > low + NESTED_ROOM + entry->stack_bytes && rsp <= outer->stack_high) {
       top = (rsp - 256) & ~(uint64_t)15; /* below the callback thunk's save area and red zone */
       frame->stack_low = low;
       frame->stack_high = outer->stack_high;
@@ -85,12 +114,9 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp) {
   frame->fsp = top - entry->stack_bytes;
   trap_set_state(slot, (uint64_t)(uintptr_t)entry);
   if (masks.hooked && !bare) {
-    int saved = errno;
-    int rc = pkeys_enter_foreign(lent);
-    errno = saved;
+    frame->flags |= lent ? FRAME_LENT : 0;
+    int rc = hooked_enter(slot, frame);
     if (rc < 0) return refuse(slot, frame, rc);
-    frame->flags |= FRAME_HOOKED | (lent ? FRAME_LENT : 0);
-    atomic_signal_fence(memory_order_seq_cst);
   }
   uint64_t result = frame->fsp;
   if (deny != 0) {
@@ -98,15 +124,6 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp) {
     pkeys_wrpkru(rights_foreign(deny));
   }
   return result;
-}
-
-static void hooked_leave(struct trap_frame *frame) {
-  if (!(frame->flags & FRAME_HOOKED)) return;
-  int saved = errno;
-  frame->flags &= ~FRAME_HOOKED;
-  atomic_signal_fence(memory_order_seq_cst);
-  pkeys_leave_foreign((frame->flags & FRAME_LENT) != 0);
-  errno = saved;
 }
 
 static void mismatch(const struct trap_slot *slot) __attribute__((noreturn));
@@ -122,7 +139,7 @@ struct trap_frame *trap_slow_return(uint64_t rsp) {
   struct trap_frame *frame = &slot->frames[slot->level];
   if (trap_state(slot) != (uint64_t)(uintptr_t)frame->entry || rsp != frame->fsp) mismatch(slot);
   if (frame->flags & FRAME_KEYED) rights_open();
-  hooked_leave(frame);
+  hooked_leave(slot, frame);
   frame_done(slot, frame);
   return frame;
 }
@@ -138,7 +155,7 @@ void trap_fast_lost(uint64_t rsp) {
 void trap_landed(struct trap_frame *frame) {
   struct trap_slot *slot = (struct trap_slot *)((char *)&trap_arena + (((uint64_t)(uintptr_t)frame - (uint64_t)(uintptr_t)&trap_arena) & ~(uint64_t)(SLOT_SIZE - 1)));
   trap_slot_offset = (uint64_t)((char *)slot - (char *)&trap_arena);
-  hooked_leave(frame);
+  hooked_leave(slot, frame);
   if (slot->level == 0) slot->frames[0].tail1 &= ~(uint64_t)1;
   *(uint64_t *)(uintptr_t)(slot->stack_high - FOREIGN_TOP_BYTES) = (uint64_t)(uintptr_t)slot;
   slot->recovering = 0;
@@ -153,7 +170,8 @@ static void suspend(struct trap_slot *slot, uint64_t foreign_rsp, uint32_t pkru)
     frame->stack_high = slot->stack_high;
   }
   bool own = foreign_rsp > frame->stack_low && foreign_rsp <= frame->stack_high;
-  frame->callback_rsp = own ? foreign_rsp : 0;
+  frame->callback_rsp = foreign_rsp;
+  frame->flags = own ? frame->flags & ~FRAME_ELSEWHERE : frame->flags | FRAME_ELSEWHERE;
   frame->foreign_pkru = pkru;
   slot->level++;
   slot->frames[0].tail1 |= 1; /* the fast gate's exit finds that something is left above it */
@@ -180,27 +198,22 @@ uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign
   struct trap_frame *frame = &slot->frames[slot->level];
   frame->entry = (struct trap_entry *)(uintptr_t)trap_state(slot);
   uint32_t flags = frame->flags;
-  if (flags & FRAME_HOOKED) {
-    hooked_leave(frame);
-    frame->flags = flags & ~FRAME_HOOKED;
-  }
-  frame->flags |= flags & FRAME_HOOKED ? FRAME_SUSPENDED_HOOK : 0;
+  hooked_leave(slot, frame);
+  if (flags & FRAME_HOOKED) frame->flags |= FRAME_SUSPENDED_HOOK;
   suspend(slot, foreign_rsp, pkru);
   if (!trap_arena.shared.foreign_stack || (flags & FRAME_CALLER_STACK)) return foreign_rsp - 216; /* the callback thunk's own stack pointer */
   return (frame->rsp - 128) & ~(uint64_t)15;
 }
 
-void trap_callback_leave(void) {
+void trap_callback_leave(uint64_t foreign_rsp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL || slot->level == 0) trap_die("a callback returned on a thread that has none in progress", SIGABRT);
+  if (trap_state(slot) != STATE_VM || slot->frames[slot->level - 1].callback_rsp != foreign_rsp)
+    trap_die("a callback returned while callouts or callbacks inside it had not: a longjmp or coroutine switch went over the gate; the process cannot go on", SIGABRT);
   struct trap_frame *frame = resume(slot, (uint64_t)(uintptr_t)slot->frames[slot->level - 1].entry);
   if (frame->flags & FRAME_SUSPENDED_HOOK) {
     frame->flags &= ~FRAME_SUSPENDED_HOOK;
-    int saved = errno;
-    int rc = pkeys_enter_foreign((frame->flags & FRAME_LENT) != 0);
-    errno = saved;
-    if (rc < 0) trap_die("the image could not be closed again after a callback (mprotect failed)", SIGABRT);
-    frame->flags |= FRAME_HOOKED;
+    if (hooked_enter(slot, frame) < 0) trap_die("the image could not be closed again after a callback (mprotect failed)", SIGABRT);
   }
   /* A callout that had rights taken away loses them again, those to images opened meanwhile included; one that had all keeps all: its way out would not
    * give them back. */
@@ -211,6 +224,10 @@ void trap_callback_leave(void) {
 }
 
 void trap_dead_thunk(void) { trap_die("a released thunk was called", SIGABRT); }
+
+/* words: 0 the state, 1 PKRU, 2 the slot's offset and SIGNAL_*. */
+#define SIGNAL_HOOKED 1u     /* this handler has opened the hooked images and closes them again */
+#define SIGNAL_RECOVERING 2u /* it interrupted a landing pad: its own callouts may fail meanwhile */
 
 void trap_signal_enter(struct trap_signal *saved) {
   memset(saved, 0, sizeof *saved);
@@ -223,29 +240,33 @@ void trap_signal_enter(struct trap_signal *saved) {
   if (slot == NULL || slot->level + 1 >= NESTING_COUNT) return;
   saved->words[0] = trap_state(slot);
   saved->words[2] = (uint64_t)((char *)slot - (char *)&trap_arena);
-  saved->words[3] = slot->frames[slot->level].callback_rsp;
   struct trap_frame *frame = &slot->frames[slot->level];
-  if (trap_state_is_callout(saved->words[0])) frame->entry = (struct trap_entry *)(uintptr_t)saved->words[0];
-  if (trap_state_is_callout(saved->words[0]) && (frame->flags & FRAME_HOOKED)) {
-    hooked_leave(frame);
-    frame->flags |= FRAME_SUSPENDED_HOOK;
+  if (trap_state_is_callout(saved->words[0])) {
+    frame->entry = (struct trap_entry *)(uintptr_t)saved->words[0];
+    if (slot->recovering) saved->words[2] |= SIGNAL_RECOVERING;
+    slot->recovering = 0;
+    if (frame->flags & FRAME_LEAVING) {
+      int error = errno;
+      pkeys_leave_foreign_as(caller_of(slot), (frame->flags & FRAME_LENT) != 0);
+      errno = error;
+    } else if (frame->flags & FRAME_HOOKED) {
+      saved->words[2] |= SIGNAL_HOOKED;
+      hooked_leave(slot, frame);
+    }
   }
   suspend(slot, 0, 0); /* nested callouts take a fresh foreign stack */
 }
 
 void trap_signal_leave(const struct trap_signal *saved) {
-  if (saved->words[2] != 0) {
-    struct trap_slot *slot = trap_slot_at(saved->words[2]);
+  uint64_t offset = saved->words[2] & ~(uint64_t)(SLOT_SIZE - 1);
+  if (offset != 0) {
+    struct trap_slot *slot = trap_slot_at(offset);
+    if (trap_state(slot) != STATE_VM || slot->level == 0)
+      trap_die("a signal handler left while callouts inside it had not: a longjmp went over the gate; the process cannot go on", SIGABRT);
     struct trap_frame *frame = resume(slot, saved->words[0]);
-    frame->callback_rsp = saved->words[3];
-    if (frame->flags & FRAME_SUSPENDED_HOOK && trap_state_is_callout(saved->words[0])) {
-      frame->flags &= ~FRAME_SUSPENDED_HOOK;
-      int error = errno;
-      if (pkeys_enter_foreign((frame->flags & FRAME_LENT) != 0) < 0)
-        trap_die("the image could not be closed again after a signal handler (mprotect failed)", SIGABRT);
-      errno = error;
-      frame->flags |= FRAME_HOOKED;
-    }
+    slot->recovering = (saved->words[2] & SIGNAL_RECOVERING) != 0;
+    if (saved->words[2] & SIGNAL_HOOKED && hooked_enter(slot, frame) < 0)
+      trap_die("the image could not be closed again after a signal handler (mprotect failed)", SIGABRT);
   }
   if (pkeys_supported()) pkeys_wrpkru((uint32_t)saved->words[1]);
 }
