@@ -40,7 +40,7 @@ export interface NativeSpace {
 }
 export interface NativeObject {
   readonly offset: number; readonly bytes: number; readonly slots: number; readonly classIndex: number; readonly format: number; readonly slot: number;
-  readonly isFree: boolean; readonly className: string;
+  readonly isFree: boolean;
 }
 export interface NativeHeapFile {
   readonly version: number; readonly family: 'spur' | 'v3'; readonly wordBytes: number; readonly swapped: boolean; readonly multipleBytecodes: boolean;

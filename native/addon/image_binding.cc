@@ -145,7 +145,6 @@ Napi::Object object_object(Napi::Env env, const spur_object &s) {
   o["format"] = number(env, static_cast<uint64_t>(s.format));
   o["slot"] = number(env, static_cast<double>(s.slot));
   o["isFree"] = Napi::Boolean::New(env, s.is_free);
-  o["className"] = Napi::String::New(env, s.class_name);
   return o;
 }
 

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -75,21 +74,19 @@ static uint64_t maps_hex(struct maps *m, int *last) {
 }
 
 /*
- * The first address in the spaces that is not mapped, or not readable and writable; 0 if there is none. /proc/self/maps lists mappings in ascending order;
- * every space must be covered without a gap. *mapped: whether it is access alone that is missing.
+ * A callee may have unmapped or re-protected what we are about to read: then a report is better than dying. /proc/self/maps lists mappings in
+ * ascending order; every space must be covered without a gap. Its access is looked at only where no mprotect mechanism may have it closed just now.
  */
-static int first_wrong(const struct image *image, uintptr_t *where, bool *mapped) {
-  uintptr_t covered[PKEYS_MAX_SPACES], end_of[PKEYS_MAX_SPACES];
-  bool lost[PKEYS_MAX_SPACES] = {false};
-  *where = 0;
-  *mapped = false;
+static int accessible(const struct image *image) {
+  struct pkeys_space spaces[PKEYS_MAX_SPACES];
+  uintptr_t covered[PKEYS_MAX_SPACES];
   for (size_t i = 0; i < image->spaces; i++) {
-    struct pkeys_space s;
-    int e = pkeys_image_space(image->mapped, i, &s);
+    int e = pkeys_image_space(image->mapped, i, &spaces[i]);
     if (e < 0) return e;
-    covered[i] = s.address;
-    end_of[i] = s.address + s.bytes;
+    covered[i] = spaces[i].address;
   }
+  enum pkeys_mechanism mechanism = pkeys_image_mechanism(image->mapped);
+  bool closable = mechanism == PKEYS_MECHANISM_MPROTECT_PAGE || mechanism == PKEYS_MECHANISM_MPROTECT_RANGE || mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE;
   struct maps m = {.fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
   if (m.fd < 0) return 0;   /* no /proc: nothing can be said, so nothing is refused */
   for (;;) {
@@ -101,57 +98,14 @@ static int first_wrong(const struct image *image, uintptr_t *where, bool *mapped
     access[0] = (char)maps_byte(&m);
     access[1] = (char)maps_byte(&m);
     while ((c = maps_byte(&m)) >= 0 && c != '\n') {}
-    for (size_t i = 0; i < image->spaces; i++) {
-      if (start > covered[i] || covered[i] >= end || covered[i] >= end_of[i]) continue;
-      if (access[0] == 'r' && access[1] == 'w') covered[i] = end;
-      else lost[i] = true;
-    }
+    if (!closable && (access[0] != 'r' || access[1] != 'w')) continue;
+    for (size_t i = 0; i < image->spaces; i++)
+      if (start <= covered[i] && covered[i] < end) covered[i] = end;
   }
   close(m.fd);
-  for (size_t i = 0; i < image->spaces; i++) {
-    if (covered[i] >= end_of[i] || (*where && lost[i])) continue;
-    *where = covered[i];
-    *mapped = lost[i];
-    if (!lost[i]) break;   /* a gap is worse than lost access */
-  }
+  for (size_t i = 0; i < image->spaces; i++)
+    if (covered[i] < spaces[i].address + spaces[i].bytes) return -EFAULT;
   return 0;
-}
-
-/*
- * A callee may have unmapped or re-protected what we are about to touch: then an error is better than dying. Under an mprotect mechanism another thread's callout may just now
- * have it closed: then we are a bystander, and wait as one.
- */
-static int accessible(const struct image *image) {
-  for (unsigned attempt = 0; attempt < 64; attempt++) {
-    uintptr_t where;
-    bool mapped;
-    int e = first_wrong(image, &where, &mapped);
-    if (e < 0 || !where) return e;
-    enum pkeys_mechanism mechanism = pkeys_image_mechanism(image->mapped);
-    bool closable = mechanism == PKEYS_MECHANISM_MPROTECT_PAGE || mechanism == PKEYS_MECHANISM_MPROTECT_RANGE || mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE;
-    if (!mapped || !closable || !pkeys_bystander_wait(where, 1000000000u)) return -EFAULT;
-  }
-  return 0;   /* others keep closing it: the copy itself will wait its turn */
-}
-
-/*
- * Maps holes in the spaces again and gives every page its access and key. Only holes: what something else has mapped here meanwhile looks the same as our own
- * pages, and is left to be overwritten or not by whoever asked for the repair.
- */
-static int repair(struct image *image) {
-  for (size_t i = 0; i < image->spaces; i++) {
-    struct pkeys_space s;
-    int e = pkeys_image_space(image->mapped, i, &s);
-    if (e < 0) return e;
-    for (uintptr_t page = s.address; page < s.address + s.bytes; page += PKEYS_PAGE) {
-      unsigned char resident;
-      if (mincore((void *)page, PKEYS_PAGE, &resident) == 0 || errno != ENOMEM) continue;
-      /* PROT_NONE first, access and key in one call below (I9) */
-      if (mmap((void *)page, PKEYS_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != (void *)page) return -EFAULT;
-    }
-  }
-  int e = pkeys_image_reapply(image->mapped);
-  return e < 0 ? e : accessible(image);
 }
 
 /* ---- contents --------------------------------------------------------------------------------------------------- */
@@ -409,7 +363,6 @@ static int object_in_view(const struct image *image, const struct view *v, size_
     uint64_t start = (uint64_t)((const uint8_t *)segments[k].bytes - v->bytes[index]);
     if (spaces[k] != index || offset < start || offset - start >= segments[k].size) continue;
     if (!spur_object_at(&heap, k, offset - start, out)) return -ENOENT;
-    spur_class_name(&heap, k, out->offset, out->class_name, sizeof out->class_name);
     out->offset += start;
     return 0;
   }
@@ -500,7 +453,6 @@ int image_restore(struct image *image, uint64_t *bytes) {
   *bytes = 0;
   if (!image->snapshot) return -ENODATA;
   int e = accessible(image);
-  if (e == -EFAULT) e = repair(image);
   if (e == 0) e = view_now(image, &now);
   for (size_t i = 0; e == 0 && i < image->spaces; i++)
     if (now.size[i] != image->snapshot_bytes[i]) e = pkeys_space_resize(image->mapped, i, image->snapshot_bytes[i]);

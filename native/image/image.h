@@ -79,8 +79,7 @@ struct image_difference {
 };
 /* Where the image differs from its snapshot. The objects are looked up for at most `with_objects` ranges (each costs a walk). -ENODATA: no snapshot. */
 int image_diff(struct image *image, struct image_range *ranges, size_t capacity, size_t with_objects, struct image_difference *out);
-/* Sizes and contents as in the snapshot; writes only blocks that differ. Pages that were unmapped are mapped again, access and keys applied again where they had changed.
- * *bytes: how much was written. -ENODATA, -ENOMEM. */
+/* Sizes and contents as in the snapshot; writes only blocks that differ. *bytes: how much was written. -ENODATA, -ENOMEM. */
 int image_restore(struct image *image, uint64_t *bytes);
 
 /* The object around byte `offset` of a space, now (not in the snapshot). -ENODATA: no heap there; -ENOENT: the chain of objects breaks before it. */

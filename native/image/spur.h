@@ -142,18 +142,8 @@ int spur_walk(const struct spur_heap *heap, struct spur_problem *problems, size_
 
 /* The object that contains byte `offset` of segment `segment`: its header's offset, bytes and class index. False if the chain breaks before it or
  * the byte is a free chunk's (then *class_index is 0 and the offsets are set). */
-#define SPUR_NAME_BYTES 64
-struct spur_object {
-  uint64_t offset, bytes, slots;
-  uint32_t class_index, format;
-  int64_t slot;            /* in which `offset` lies; -1: the header, or the word before it */
-  bool is_free;
-  char class_name[SPUR_NAME_BYTES];   /* empty; spur_class_name fills it */
-};
+struct spur_object { uint64_t offset, bytes, slots; uint32_t class_index, format; int64_t slot; bool is_free; };
 bool spur_object_at(const struct spur_heap *heap, uint32_t segment, uint64_t offset, struct spur_object *out);
-/* The name of the class of the object whose header is at `offset`, as far as it can be told: 'Point', 'Point class' for a class itself, or empty. At most size - 1
- * bytes, printable ASCII only. Follows pointers without a walk: a damaged heap may give a wrong name, never more. */
-void spur_class_name(const struct spur_heap *heap, uint32_t segment, uint64_t offset, char *name, size_t size);
 
 /* ---- image files ------------------------------------------------------------------------------------------------ */
 

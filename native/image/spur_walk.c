@@ -6,7 +6,7 @@
  * number from the heap further than that. The readers are written once and instantiated for each word size and byte order, so that the common case
  * (64 bits, native order) costs no test per word.
  */
-#include "spur_read.h"
+#include "spur.h"
 
 #include <errno.h>
 #include <string.h>
@@ -21,6 +21,22 @@ const char *spur_problem_name(enum spur_problem_kind kind) {
   };
   return (unsigned)kind < SPUR_PROBLEM_KINDS ? names[kind] : "unknown";
 }
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE uint32_t load32(const uint8_t *p, bool swap) {
+  uint32_t v;
+  memcpy(&v, p, sizeof v);
+  return swap ? __builtin_bswap32(v) : v;
+}
+/* A 64-bit unit. In a heap of 32-bit words the two halves keep their order and each is swapped. */
+INLINE uint64_t load64(const uint8_t *p, unsigned word, bool swap) {
+  if (word == 4) return (uint64_t)load32(p, swap) | (uint64_t)load32(p + 4, swap) << 32;
+  uint64_t v;
+  memcpy(&v, p, sizeof v);
+  return swap ? __builtin_bswap64(v) : v;
+}
+INLINE uint64_t load_word(const uint8_t *p, unsigned word, bool swap) { return word == 8 ? load64(p, 8, swap) : load32(p, swap); }
 
 struct walker {
   const struct spur_heap *heap;
@@ -40,6 +56,7 @@ struct walker {
 #define SPEC_PRESENT 0x80000000u
 #define SPEC_KNOWN 0x40000000u                    /* the instance specification was readable: 5 bits of format, 16 of fixed fields */
 #define SPEC_CLASSES ((size_t)1 << SPUR_CLASS_BITS)
+#define PAGE_SLOTS 1024u                          /* classes in a page of the class table */
 
 static void problem(struct walker *w, enum spur_problem_kind kind, uint32_t segment, uint64_t offset, uint64_t object, uint64_t class_index, int64_t slot,
                     uint64_t value) {
@@ -84,6 +101,36 @@ INLINE enum reach reach(const struct walker *w, uint64_t address, uint32_t guess
 
 /* ---- Spur -------------------------------------------------------------------------------------------------------- */
 
+struct chunk {
+  uint64_t start, object, end;     /* start: with the overflow word; object: the header's offset */
+  uint64_t header, slots;
+  bool overflow;
+};
+
+/* The chunk at `start`. False if it does not fit into `size` bytes. */
+INLINE bool spur_chunk(const uint8_t *bytes, uint64_t size, uint64_t start, unsigned word, bool swap, struct chunk *c) {
+  if (size - start < 16) return false;
+  uint64_t header = load64(bytes + start, word, swap);
+  c->start = start;
+  c->overflow = spur_slots_of(header) == SPUR_SLOTS_OVERFLOW;
+  if (__builtin_expect(c->overflow, 0)) {
+    c->slots = header & 0x00ffffffffffffffu;
+    c->object = start + 8;
+    c->header = load64(bytes + c->object, word, swap);
+  } else {
+    c->slots = spur_slots_of(header);
+    c->object = start;
+    c->header = header;
+  }
+  uint64_t room = size - c->object - 8;
+  if (c->slots > room / word) return false;
+  uint64_t body = (c->slots * word + 7) & ~(uint64_t)7;
+  if (body == 0) body = 8;
+  if (body > room) return false;
+  c->end = c->object + 8 + body;
+  return true;
+}
+
 INLINE void spur_pass1(struct walker *w, uint32_t segment, unsigned word, bool swap) {
   const struct spur_segment *s = &w->heap->segments[segment];
   const uint8_t *bytes = s->bytes;
@@ -124,6 +171,9 @@ INLINE bool spur_follow(const struct walker *w, uint64_t oop, unsigned word, boo
 INLINE uint64_t slot_at(const struct spur_segment *s, const struct chunk *c, uint64_t slot, unsigned word, bool swap) {
   return load_word((const uint8_t *)s->bytes + c->object + 8 + slot * word, word, swap);
 }
+
+INLINE bool is_small_integer(uint64_t value, unsigned word) { return word == 8 ? (value & 7) == 1 : value & 1; }
+INLINE int64_t small_integer(uint64_t value, unsigned word) { return word == 8 ? (int64_t)value >> 3 : (int32_t)value >> 1; }
 
 /* The first five objects: nil, false, true, the free lists, the hidden roots with the pages of the class table. */
 INLINE void spur_roots(struct walker *w, unsigned word, bool swap) {
@@ -305,6 +355,43 @@ INLINE void spur_passes(struct walker *w, unsigned word, bool swap) {
 
 /* ---- V3 ---------------------------------------------------------------------------------------------------------- */
 
+/*
+ * V3 (32 bits): one to three header words. The low two bits of each say how many: 0 size, class and base header; 1 class and base; 3 base alone;
+ * 2 a free chunk. Base header: 2 type | 6 size in words, itself included | 4 format | 5 compact class index | 12 hash | 3 for the collector.
+ */
+struct v3_chunk { uint64_t start, object, end; uint32_t header, class_word, words; unsigned type; bool headers_agree; };
+enum { V3_SIZE_AND_CLASS = 0, V3_CLASS = 1, V3_FREE = 2, V3_SHORT = 3 };
+#define V3_COMPACT_CLASSES_SLOT 28
+#define V3_BLOCK_CONTEXT 13u
+#define V3_METHOD_CONTEXT 14u
+
+INLINE bool v3_chunk(const uint8_t *bytes, uint64_t size, uint64_t start, bool swap, struct v3_chunk *c) {
+  if (size - start < 4) return false;
+  uint32_t word = load32(bytes + start, swap);
+  c->start = start;
+  c->type = word & 3;
+  c->class_word = 0;
+  c->headers_agree = true;
+  uint64_t bytes_from_object;
+  if (c->type == V3_FREE) {
+    c->object = start;
+    c->header = word;
+    bytes_from_object = word & ~(uint32_t)3;
+  } else {
+    unsigned extra = c->type == V3_SIZE_AND_CLASS ? 2 : c->type == V3_CLASS ? 1 : 0;
+    if (size - start < 4 * (extra + 1u)) return false;
+    c->object = start + 4 * extra;
+    c->header = load32(bytes + c->object, swap);
+    if (extra) c->class_word = load32(bytes + c->object - 4, swap);
+    c->headers_agree = (c->header & 3) == c->type && (!extra || (c->class_word & 3) == c->type);
+    bytes_from_object = c->type == V3_SIZE_AND_CLASS ? word & ~(uint32_t)3 : c->header & 0xfcu;
+  }
+  if (bytes_from_object < 4 || bytes_from_object > size - c->object) return false;
+  c->end = c->object + bytes_from_object;
+  c->words = (uint32_t)(bytes_from_object / 4 - 1);
+  return true;
+}
+
 INLINE void v3_pass1(struct walker *w, uint32_t segment, bool swap) {
   const struct spur_segment *s = &w->heap->segments[segment];
   struct spur_segment_report *r = &w->report->segments[segment];
@@ -439,6 +526,12 @@ INLINE void v3_passes(struct walker *w, bool swap) {
 
 /* ---- both -------------------------------------------------------------------------------------------------------- */
 
+static bool heap_usable(const struct spur_heap *heap) {
+  if (!heap || !heap->segments || heap->count == 0 || heap->count > SPUR_MAX_SEGMENTS || heap->root >= heap->count) return false;
+  if (heap->family == SPUR_FAMILY_V3) return heap->word_bytes == 4;
+  return heap->family == SPUR_FAMILY_SPUR && (heap->word_bytes == 4 || heap->word_bytes == 8);
+}
+
 int spur_walk(const struct spur_heap *heap, struct spur_problem *problems, size_t capacity, struct spur_report *report) {
   if (!heap_usable(heap) || !report || (capacity && !problems)) return -EINVAL;
   memset(report, 0, sizeof *report);
@@ -506,4 +599,75 @@ bool spur_object_at(const struct spur_heap *heap, uint32_t segment, uint64_t off
     at = c.end;
   }
   return false;
+}
+
+/* ---- image files -------------------------------------------------------------------------------------------------- */
+
+/* 512 in the version says that the image uses more than one bytecode set; it changes nothing in the heap. */
+#define MULTIPLE_BYTECODES 512u
+
+static bool version_known(uint32_t version, struct spur_file *out) {
+  static const struct { uint32_t version, family, word_bytes; } known[] = {
+    {6502, SPUR_FAMILY_V3, 4}, {6504, SPUR_FAMILY_V3, 4}, {6505, SPUR_FAMILY_V3, 4}, {6521, SPUR_FAMILY_SPUR, 4},
+    {68000, SPUR_FAMILY_V3, 8}, {68002, SPUR_FAMILY_V3, 8}, {68003, SPUR_FAMILY_V3, 8}, {68021, SPUR_FAMILY_SPUR, 8},
+  };
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (version == known[i].version || version == known[i].version + MULTIPLE_BYTECODES) {
+      out->version = version;
+      out->multiple_bytecodes = version != known[i].version;
+      out->family = known[i].family;
+      out->word_bytes = known[i].word_bytes;
+      return true;
+    }
+  return false;
+}
+
+int spur_file_parse(const void *bytes, size_t size, struct spur_file *out) {
+  const uint8_t *p = bytes;
+  memset(out, 0, sizeof *out);
+  for (uint64_t offset = 0; offset <= 512; offset += 512) {
+    if (size < offset + 96) continue;   /* enough for every field below */
+    for (int swap = 0; swap < 2; swap++) {
+      if (!version_known(load32(p + offset, swap), out)) continue;
+      const uint8_t *h = p + offset;
+      unsigned word = out->word_bytes;
+      out->swapped = swap;
+      out->file_offset = offset;
+      out->header_bytes = load32(h + 4, swap);   /* 32 bits in both word sizes */
+      out->heap_bytes = load_word(h + 8, word, swap);
+      out->base_address = load_word(h + 8 + word, word, swap);
+      out->special_objects = load_word(h + 8 + 2 * word, word, swap);
+      if (out->family == SPUR_FAMILY_SPUR) out->first_segment_bytes = load_word(h + (word == 8 ? 72 : 48), word, swap);
+      return 0;
+    }
+  }
+  memset(out, 0, sizeof *out);
+  return -EINVAL;
+}
+
+int spur_file_segments(const void *bytes, size_t size, const struct spur_file *file, struct spur_segment *out, size_t capacity) {
+  if (file->header_bytes < SPUR_FILE_HEADER_MIN || file->header_bytes > 65536 || (file->header_bytes & 3) || capacity == 0) return -EINVAL;
+  uint64_t start = file->file_offset + file->header_bytes;
+  if (start >= size || file->heap_bytes == 0 || file->heap_bytes > size - start) return -EINVAL;
+  const uint8_t *heap = (const uint8_t *)bytes + start;
+  if (file->family == SPUR_FAMILY_V3) {
+    out[0] = (struct spur_segment){.bytes = heap, .size = file->heap_bytes, .address = file->base_address};
+    return 1;
+  }
+  /*
+   * Spur saves its segments one after another. The last 16 bytes of each are a bridge: a word whose low 56 bits are the gap to the next segment's
+   * address, in words, and one with the next segment's size, 0 after the last.
+   */
+  uint64_t at = 0, address = file->base_address, bytes_here = file->first_segment_bytes ? file->first_segment_bytes : file->heap_bytes;
+  int count = 0;
+  while (bytes_here) {
+    if (bytes_here < 32 || (bytes_here & 7) || bytes_here > file->heap_bytes - at || (size_t)count >= capacity) return -EINVAL;
+    out[count++] = (struct spur_segment){.bytes = heap + at, .size = bytes_here - 16, .address = address};
+    uint64_t bridge = load64(heap + at + bytes_here - 16, file->word_bytes, file->swapped);
+    uint64_t following = load64(heap + at + bytes_here - 8, file->word_bytes, file->swapped);
+    address += bytes_here + (spur_slots_of(bridge) ? (bridge & 0x00ffffffffffffffu) * file->word_bytes : 0);
+    at += bytes_here;
+    bytes_here = at < file->heap_bytes ? following : 0;
+  }
+  return count;
 }

@@ -28,7 +28,7 @@ static void raw_word(struct writer *w, size_t at, uint64_t v) { if (w->word == 8
 static void put64(struct writer *w, uint64_t v) { raw64(w, w->at, v); w->at += 8; }
 static void put_word(struct writer *w, uint64_t v) { raw_word(w, w->at, v); w->at += w->word; }
 static uint64_t here(const struct writer *w) { return w->base + w->at - w->heap_offset; }
-static uint64_t integer(const struct writer *w, int64_t v) { return w->word == 8 ? (uint64_t)v * 8 + 1 : (uint32_t)v * 2 + 1; }
+static uint64_t integer(const struct writer *w, int64_t v) { return w->word == 8 ? (uint64_t)v << 3 | 1 : (uint32_t)(v << 1 | 1); }
 static size_t place(const struct writer *w, uint64_t oop) { return oop - w->base + w->heap_offset; }
 
 static void file_header(struct writer *w, uint32_t version, uint64_t heap_bytes, uint64_t special, uint64_t first_segment, size_t prefix) {

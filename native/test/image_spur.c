@@ -111,36 +111,6 @@ CHECK_TEST(formats, "the graph holds pointer, indexable, byte, 16-, 32- and 64-b
   fixture_free(&f);
 }
 
-CHECK_TEST(class_names, "an object's class is told by name, and a damaged class table gives no name and no crash") {
-  struct fixture f;
-  fixture_make(&f, usual, 1, 42);
-  static const struct { uint32_t index; const char *name; } names[] = {
-    {SPUR_CLASS_POINT, "Point"}, {SPUR_CLASS_ARRAY, "Array"}, {SPUR_CLASS_STRING, "ByteString"}, {SPUR_CLASS_METHOD, "CompiledMethod"}, {SPUR_CLASS_CLASS, "Class"},
-  };
-  unsigned seen = 0;
-  char name[SPUR_NAME_BYTES];
-  struct spur_object o;
-  for (uint64_t at = 0; at < 45000; at = o.offset + o.bytes) {
-    REQUIRE(spur_object_at(&f.heap, 1, at + 8, &o));
-    spur_class_name(&f.heap, 1, o.offset, name, sizeof name);
-    for (unsigned i = 0; i < 5; i++)
-      if (o.class_index == names[i].index) {
-        seen |= 1u << i;
-        CHECK_STR(name, names[i].name);
-      }
-    if (o.is_free) CHECK_STR(name, "");
-  }
-  CHECK_EQ(seen, 31);
-  spur_class_name(&f.heap, 1, o.offset, name, 3);   /* no room */
-  CHECK_STR(name, "");
-  for (unsigned trial = 0; trial < 2000; trial++) {
-    ((uint64_t *)f.areas[1].bytes)[random64() % 6000] = trial & 1 ? random64() : f.segments[1].address + random64() % usual[1];
-    spur_class_name(&f.heap, 1, random64() % usual[1] & ~(uint64_t)7, name, sizeof name);
-    CHECK(strlen(name) < sizeof name);
-  }
-  fixture_free(&f);
-}
-
 CHECK_TEST(deterministic, "the same seed gives the same graph, another seed another") {
   struct fixture f, g, h;
   fixture_make(&f, usual, 1, 7);

@@ -11,3 +11,4 @@ set_source_files_properties(trap_faulty_library.S PROPERTIES
   COMPILE_DEFINITIONS "FAULTY_LIBRARY=\"${faulty}\""
   OBJECT_DEPENDS ${faulty})
 add_dependencies(trap_faults trap_faulty_library)
+turnkey_test(trap_signals SOURCES trap_signals.c LIBRARIES turnkey_trap)

@@ -44,8 +44,6 @@ export interface HeapObject {
   readonly slots: number;
   /** Spur: the header's 22 bits; V3: the compact class index. */
   readonly classIndex: number;
-  /** 'Point', or 'Point class' for a class itself; absent where the heap does not tell. */
-  readonly className?: string;
   /** The header's format field; its meaning depends on the family. */
   readonly format: number;
   /** The slot in which the place asked for lies; null: the header. */
@@ -139,8 +137,7 @@ function whole(value: unknown, what: string, low: number, high: number, unit = '
 }
 
 function heapObject(o: NativeObject): HeapObject {
-  return { offset: o.offset, bytes: o.bytes, slots: o.slots, classIndex: o.classIndex, format: o.format, slot: o.slot < 0 ? null : o.slot, isFree: o.isFree,
-    ...(o.className === '' ? {} : { className: o.className }) };
+  return { offset: o.offset, bytes: o.bytes, slots: o.slots, classIndex: o.classIndex, format: o.format, slot: o.slot < 0 ? null : o.slot, isFree: o.isFree };
 }
 
 /** One space of an image: its place and size now, and its bytes, by copies. */
@@ -395,7 +392,7 @@ export class Image {
   }
 
   /**
-   * Back to the snapshot, sizes included; pages that were unmapped or re-protected meanwhile are put right. Writes only blocks of 4096 bytes that differ; returns how many bytes.
+   * Back to the snapshot, sizes included. Writes only blocks of 4096 bytes that differ; returns how many bytes.
    * @throws ImageError 'ERR_IMAGE_SNAPSHOT' without a snapshot
    */
   restore(): number { return this.checked(this.#native.restore(), 'restore the snapshot'); }
