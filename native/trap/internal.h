@@ -150,6 +150,9 @@ int trap_threads_init(void);
 int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t *high);
 void trap_stack_give(uint64_t base, uint64_t map_bytes);
 
+/* Attaches this thread for a function that is the VM's alone. -EBUSY inside a callout: foreign code calls, its rights stay down, and a lock that it took it could lose in a fault. */
+int trap_attach_vm(void);
+
 /* thunk.c */
 void trap_thunks_refresh(const struct pkeys_masks *masks);
 void trap_thunks_init(void);

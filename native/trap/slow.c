@@ -14,10 +14,24 @@
 static uint32_t rights_foreign(uint32_t deny) { return (pkeys_rdpkru() & trap_arena.shared.keep) | deny; }
 static void rights_open(void) { pkeys_wrpkru(pkeys_rdpkru() & trap_arena.shared.keep); }
 
+/*
+ * Foreign code may call a thunk itself, and then is foreign code already. But a thread that is said to be in a callout and calls from the VM's own stack, near where it
+ * left it, never came back through the gate. Near: what lies above belongs to the VM's live frames; what lies below does too while the callee has a stack of its own.
+ */
+#define NEAR_ABOVE 4096u
+#define NEAR_BELOW (64u << 10)
+static bool on_vm_stack(const struct trap_frame *frame, uint64_t rsp) {
+  bool callers = !trap_arena.shared.foreign_stack || (frame->flags & FRAME_CALLER_STACK);
+  return rsp < frame->rsp + NEAR_ABOVE && rsp >= frame->rsp - (callers ? 0 : NEAR_BELOW);
+}
+
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp) {
-  (void)caller_rsp;
   struct trap_slot *slot = trap_slot_find();
-  if (slot != NULL && trap_state_is_callout(trap_state(slot))) return NULL;
+  if (slot != NULL && trap_state_is_callout(trap_state(slot))) {
+    if (on_vm_stack(&slot->frames[slot->level], caller_rsp))
+      trap_die("a callout was left by a longjmp over the gate: the thread calls again from where it was; the process cannot go on", SIGABRT);
+    return NULL;
+  }
   slot = trap_slot_attached();
   if (slot == NULL) trap_die("a thread called a guarded function but could not be attached (no memory for its stacks, or no thread slot left)", SIGABRT);
   if (slot->level >= NESTING_COUNT) trap_die("callouts nested too deeply (TRAP_MAX_NESTING)", SIGABRT);

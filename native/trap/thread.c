@@ -219,6 +219,11 @@ int trap_attach(void) {
   return attach_new(&slot);
 }
 
+int trap_attach_vm(void) {
+  int rc = trap_attach();
+  return rc < 0 ? rc : trap_in_callout() ? -EBUSY : 0;
+}
+
 void trap_note_thread(void) {
   struct trap_slot *slot = trap_slot_attached();
   if (slot != NULL) note(slot);

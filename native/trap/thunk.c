@@ -82,7 +82,7 @@ static struct trap_fault *record_take(void) {
 static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, bool private, void **code) {
   const unsigned known = TRAP_CAN_FAIL | TRAP_LENT | TRAP_PHASE_LOAD | TRAP_PHASE_DECODE | TRAP_BARE | TRAP_FLOAT;
   if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES || (flags & ~known) != 0) return -EINVAL;
-  int rc = trap_attach();
+  int rc = trap_attach_vm();
   if (rc < 0) return rc;
   stack_bytes = (stack_bytes + 15) & ~(size_t)15;
   uint32_t bucket = bucket_of(target, stack_bytes, flags, policy);
@@ -135,7 +135,7 @@ int trap_thunk_private(const void *target, size_t stack_bytes, unsigned flags, t
 }
 
 int trap_thunk_release(void *code) {
-  int rc = trap_attach();
+  int rc = trap_attach_vm();
   if (rc < 0) return rc;
   pthread_mutex_lock(&lock);
   struct trap_entry *entry = thunk_entry(code);
@@ -178,7 +178,7 @@ struct trap_fault *trap_thunk_fault(const void *code) {
 
 int trap_callback(const void *target, size_t stack_bytes, void **code) {
   if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES) return -EINVAL;
-  int rc = trap_attach();
+  int rc = trap_attach_vm();
   if (rc < 0) return rc;
   pthread_mutex_lock(&lock);
   uint32_t i = callback_free;
@@ -198,7 +198,7 @@ int trap_callback(const void *target, size_t stack_bytes, void **code) {
 }
 
 int trap_callback_release(void *code) {
-  int rc = trap_attach();
+  int rc = trap_attach_vm();
   if (rc < 0) return rc;
   uintptr_t offset = (uintptr_t)code - (uintptr_t)trap_callback_code;
   if (offset % THUNK_CODE_BYTES != 0 || offset / THUNK_CODE_BYTES >= CALLBACK_COUNT) return -EINVAL;
@@ -224,7 +224,7 @@ int trap_callback_release(void *code) {
 static uint32_t policies_used[POLICY_COUNT / 32];
 
 trap_policy *trap_policy_create(enum trap_response response) {
-  if (trap_attach() < 0) return NULL;
+  if (trap_attach_vm() < 0) return NULL;
   trap_policy *policy = NULL;
   pthread_mutex_lock(&lock);
   for (uint32_t i = 0; i < POLICY_COUNT && policy == NULL; i++) {
@@ -239,11 +239,11 @@ trap_policy *trap_policy_create(enum trap_response response) {
 }
 
 void trap_policy_set(trap_policy *policy, enum trap_response response) {
-  if (policy != NULL && trap_attach() == 0) __atomic_store_n(&policy->response, response, __ATOMIC_RELEASE);
+  if (policy != NULL && trap_attach_vm() == 0) __atomic_store_n(&policy->response, response, __ATOMIC_RELEASE);
 }
 
 void trap_policy_release(trap_policy *policy) {
-  if (policy == NULL || trap_attach() < 0) return;
+  if (policy == NULL || trap_attach_vm() < 0) return;
   size_t i = (size_t)(policy - trap_arena.policies);
   pthread_mutex_lock(&lock);
   policies_used[i / 32] &= ~(1u << (i % 32));

@@ -118,6 +118,11 @@ int trap_set_foreign_stack(bool enabled, size_t bytes) {
   if (bytes != 0 && (bytes < 2u << 20 || bytes > (size_t)1 << 32)) return -EINVAL;
   int rc = trap_attach();
   if (rc < 0) return rc;
+  if (enabled != (trap_arena.shared.foreign_stack != 0)) /* callouts in progress are on the one or the other */
+    for (unsigned i = 1; i < SLOT_COUNT; i++) {
+      uint64_t state = trap_state(&trap_arena.slots[i]);
+      if (state != 0 && state != STATE_UNUSED) return -EBUSY;
+    }
   trap_arena.shared.foreign_stack = enabled;
   if (bytes != 0) trap_arena.shared.foreign_bytes = (bytes + PKEYS_PAGE - 1) & ~(size_t)(PKEYS_PAGE - 1);
   struct pkeys_masks masks = pkeys_masks();

@@ -31,7 +31,8 @@ void trap_note_thread(void);
 #define TRAP_MAX_THREADS 1023
 #define TRAP_MAX_NESTING 48
 
-/* Size of the foreign stacks made from now on (default 8 MiB, at least 2 MiB), and whether callouts switch to them (default true). */
+/* Size of the foreign stacks made from now on (default 8 MiB, at least 2 MiB; 0: as it is), and whether callouts switch to them (default true).
+ * -EINVAL; -EBUSY when the latter would change while any thread is in a callout. */
 int trap_set_foreign_stack(bool enabled, size_t bytes);
 
 /* ---- response policy ----------------------------------------------------------------------------------------- */
@@ -42,6 +43,10 @@ typedef struct trap_policy trap_policy;
 trap_policy *trap_policy_create(enum trap_response response);
 void trap_policy_set(trap_policy *policy, enum trap_response response);
 void trap_policy_release(trap_policy *policy);
+
+/*
+ * The functions below, and those for policies, are the VM's: foreign code that calls them from inside a callout gets -EBUSY (NULL), and nothing is changed.
+ */
 
 /* ---- thunks -------------------------------------------------------------------------------------------------- */
 
