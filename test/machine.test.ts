@@ -154,6 +154,23 @@ t.test('a lost guest is started again: its jobs are tried once more, the one at 
   t.equal((await machine()).info.restarts - before, 2);
 });
 
+t.test('a guest that no longer answers is stuck: another takes over its job', async (t) => {
+  const stuck = await Machine.boot({ silenceLimitMs: 8000 });
+  try {
+    const result = await stuck.run({
+      command: ['sh', '-c', 'echo begun; sleep 1; echo ended'],
+      timeoutMs: AMPLE_MS,
+      onStdout: () => {
+        if (stuck.info.restarts === 0) process.kill(stuck.info.pid, 'SIGSTOP');
+      },
+    });
+    t.match(result, { exitCode: 0, stdout: 'begun\nended\n', attempts: 2, lost: false });
+    t.equal(stuck.info.restarts, 1);
+  } finally {
+    await stuck.close();
+  }
+});
+
 t.test('a guest without keys is refused, with the line that failed', async (t) => {
   const error = await refusal({ cpu: 'max,-cx16,-pku' });
   t.equal(error.code, 'ERR_MACHINE_REFUSED');

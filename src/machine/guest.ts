@@ -20,6 +20,8 @@ export interface GuestOptions {
   readonly processors: number;
   readonly memoryMiB: number;
   readonly cpu: string;
+  /** A guest that says nothing for so long is stuck. */
+  readonly silenceLimitMs?: number;
   readonly onLog: (line: string) => void;
 }
 
@@ -135,6 +137,11 @@ export class Guest {
     return this.console.length > 0 ? [...this.console] : ['(nothing)'];
   }
 
+  /** QEMU's process id; -1 where it never started. */
+  get pid(): number {
+    return this.child.pid ?? -1;
+  }
+
   get alive(): boolean {
     return this.gone === undefined;
   }
@@ -231,7 +238,7 @@ export class Guest {
   /** A guest that does not answer is stuck; a host that was busy itself proves nothing. */
   private watchLife(): void {
     const everyMs = PING_MS[this.options.mode];
-    const limitMs = SILENCE_LIMIT_MS[this.options.mode];
+    const limitMs = this.options.silenceLimitMs ?? SILENCE_LIMIT_MS[this.options.mode];
     let tickAt = Date.now();
     this.heardAt = tickAt;
     this.timer = setInterval(() => {

@@ -32,6 +32,8 @@ export interface MachineOptions {
   readonly node?: string;
   /** QEMU's CPU; default `max,-cx16`. */
   readonly cpu?: string;
+  /** A guest that does not answer for so long is stuck; default 45,000, in counting mode 120,000. */
+  readonly silenceLimitMs?: number;
   /** False boots a guest that nothing vouches for. Default true. */
   readonly conformance?: boolean;
   /** Console lines and what happens to the guest. */
@@ -100,6 +102,8 @@ export interface MachineInfo {
   readonly bootMs: number;
   /** The conformance program's lines; empty where it was not asked for. */
   readonly conformance: readonly string[];
+  /** QEMU's process id; it changes with each restart. */
+  readonly pid: number;
   /** How often the guest had to be started again. */
   readonly restarts: number;
 }
@@ -212,6 +216,7 @@ export class Machine {
       processors,
       memoryMiB: options.memoryMiB ?? 2048,
       cpu: options.cpu ?? DEFAULT_CPU,
+      ...(options.silenceLimitMs !== undefined && { silenceLimitMs: options.silenceLimitMs }),
       onLog: (line) => log(`guest: ${line}`),
     };
     const version = /version (\S+)/.exec(execFileSync(qemu, ['--version'], { encoding: 'utf8' }))?.[1] ?? 'unknown';
@@ -235,6 +240,7 @@ export class Machine {
       mode: this.options.mode,
       bootMs: this.guest?.bootMs ?? 0,
       conformance: this.conformance,
+      pid: this.guest?.pid ?? -1,
       restarts: this.restarts,
     };
   }
