@@ -115,6 +115,7 @@ arena_pointer:
 	.if \args
 	movq	%rsp, %rbp
 	movq	E_STACK(%r11), %rbx
+	movq	%rbx, F_FSP(%r10)
 	.if \own
 	leaq	-8(%rsp), %rsp
 	.else
@@ -152,8 +153,7 @@ arena_pointer:
 	jnz	4f
 	addq	arena_pointer(%rip), %r10
 	.if \args
-	movq	T_STATE(%r10), %r11
-	addq	E_STACK(%r11), %rsp
+	addq	F_FSP(%r10), %rsp		/* not by way of T_STATE: in a wrong slot that is no pointer */
 	.endif
 	.if \own
 	addq	$8, %rsp
@@ -196,7 +196,7 @@ arena_pointer:
 	subq	$8, %rsp
 	.endif
 	.if \args
-	subq	E_STACK(%r11), %rsp
+	subq	F_FSP(%r10), %rsp
 	.endif
 4:	call	gate_lost			/* mends the thread-local word and comes back, or ends the process with a message */
 	jmp	2b

@@ -49,7 +49,7 @@ struct trap_frame {
   uint32_t mxcsr;
   uint16_t fcw, pad;
   struct trap_entry *entry; /* suspended and slow frames; of a running fast one, T_STATE tells */
-  uint64_t fsp;          /* stack pointer at the call, before it pushes: what a paired return comes back with. Slow frames only */
+  uint64_t fsp;          /* slow frames: the stack pointer at the call, before it pushes, which a paired return comes back with. Fast ones: the stack arguments' bytes, where there are any */
   uint64_t callback_rsp; /* foreign stack pointer of the callback that suspended this callout; 0: a signal handler did */
   uint32_t flags;        /* FRAME_* */
   uint32_t foreign_pkru; /* PKRU of the suspended callout */
