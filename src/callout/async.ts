@@ -5,8 +5,9 @@
 import { CallScope } from './arguments.js';
 import { binding } from './binding.js';
 import type { Callee, Entry } from './callee.js';
-import type { CallSite } from './error.js';
+import { atSite, type CallSite } from './error.js';
 import { RECORD_BYTES } from './record.js';
+import { wholeRecord } from './thread.js';
 
 type Completion = (error: unknown, result?: unknown) => void;
 
@@ -44,7 +45,7 @@ function start(callee: Callee, args: readonly unknown[], done: Completion, entry
       const record = new Uint8Array(RECORD_BYTES);
       const faulted = binding.thunkFault(thunk.code, record);
       callee.givePrivate(thunk);
-      let error: unknown = faulted ? callee.raise(record, args, entry, site) : failure;
+      let error: unknown = faulted ? callee.host.tell(atSite(callee.host.makeError(wholeRecord(record), callee, args), site)) : failure;
       let final: unknown;
       if (error === null) {
         try {

@@ -5,19 +5,21 @@
 import { ThunkFlag } from './binding.js';
 import { CallScope, converterOf, needOf, type ArgumentHost, type Converter, type Need } from './arguments.js';
 import { DecodeFault } from './decode.js';
-import type { CallSite, CalloutError, CalloutFacts } from './error.js';
+import { at, atSite, type Called, type CallSite, type CalloutError } from './error.js';
 import { ffi, type ForeignFunction, type Parameter, type Type } from './koffi.js';
 import { plainOf, type Fix } from './plain.js';
 import { variadicParameter, type Declaration } from './prototype.js';
 import { returnedInMemory, stackBytes } from './signature.js';
-import { takeFault, threadRecord } from './thread.js';
+import { takeFault, threadRecord, type CopiedRecord } from './thread.js';
 
 /** What a callee needs of its guard. */
 export interface CalleeHost extends ArgumentHost {
   /** A thunk that the guard releases when it closes. */
   thunk(target: bigint, stackBytes: number, flags: number, isPrivate: boolean): bigint;
-  /** Makes the error, tells listeners. */
-  raise(record: Uint8Array, callee: Pick<CalloutFacts, 'function' | 'library' | 'arguments'>, entry: Entry, site?: CallSite): CalloutError;
+  /** Makes the error, without a stack. */
+  makeError(record: CopiedRecord, called: Called, args: readonly unknown[]): CalloutError;
+  /** Tells the guard's listeners, once the error has its stack. */
+  tell(error: CalloutError): CalloutError;
 }
 
 export type Entry = (...args: never[]) => unknown;
@@ -26,8 +28,9 @@ type Raw = (...args: unknown[]) => unknown;
 /** A private thunk with koffi's callable on it: for one asynchronous call at a time. */
 export interface PrivateThunk { readonly code: bigint; readonly call: ForeignFunction; readonly lent: boolean }
 
-export class Callee {
+export class Callee implements Called {
   readonly declaration: Declaration;
+  readonly name: string;
   readonly library: string | undefined;
   readonly parameters: readonly Parameter[];
   readonly needs: readonly Need[];
@@ -48,6 +51,7 @@ export class Callee {
     const { result, arguments: parameters } = declaration.info;
     this.host = host;
     this.declaration = declaration;
+    this.name = declaration.name;
     this.library = library;
     this.parameters = parameters;
     this.needs = parameters.map(needOf);
@@ -63,8 +67,6 @@ export class Callee {
       [...(this.inMemory ? ['void *'] : []), ...specs, ...(declaration.variadic ? ['...'] : [])],
     );
   }
-
-  get name(): string { return this.declaration.name; }
 
   /** koffi's callable on a shared thunk. `lent`: of calls that are passed a loan. `types`: all arguments' types, if variadic ones are among them. */
   raw(lent: boolean, types?: readonly Type[]): Raw {
@@ -109,7 +111,7 @@ export class Callee {
       } catch (error) {
         throw this.thrown(error, args, entry);
       }
-      if (threadRecord[0] !== 0) throw this.failed(args, entry);
+      if (threadRecord[0] !== 0) throw this.host.tell(at(this.failed(args), entry));
       try {
         return this.decode(value, result?.address, scope);
       } catch (error) {
@@ -149,25 +151,24 @@ export class Callee {
     return this.fix === undefined ? value : this.fix(value, this.host.reader);
   }
 
-  /** The error for the fault this thread's record holds. */
-  failed(args: readonly unknown[], entry: Entry): CalloutError {
-    return this.raise(takeFault(), args, entry);
+  /** The error for the fault this thread's record holds; without a stack, and nobody told. */
+  failed(args: readonly unknown[]): CalloutError {
+    return this.host.makeError(takeFault(), this, args);
   }
 
   /** koffi threw: a callback's exception, or a wrong argument; unless the callee faulted after that. */
   thrown(error: unknown, args: readonly unknown[], entry: Entry): unknown {
     if (threadRecord[0] === 0) return error;
-    const fault = this.failed(args, entry);
+    const fault = this.failed(args);
     fault.setCallbackError(error);
-    return fault;
+    return this.host.tell(at(fault, entry));
   }
 
+  /** Decoding threw: a CalloutError if it was a wild pointer. */
   decodeFailed(error: unknown, args: readonly unknown[], entry: Entry, site?: CallSite): unknown {
-    return error instanceof DecodeFault ? this.raise(error.record, args, entry, site) : error;
-  }
-
-  raise(record: Uint8Array, args: readonly unknown[], entry: Entry, site?: CallSite): CalloutError {
-    return this.host.raise(record, { function: this.name, library: this.library, arguments: args }, entry, site);
+    if (!(error instanceof DecodeFault)) return error;
+    const fault = this.host.makeError(error.record, this, args);
+    return this.host.tell(site === undefined ? at(fault, entry) : atSite(fault, site));
   }
 
   #allTypes(args: readonly unknown[]): Type[] {

@@ -6,10 +6,11 @@ import { binding } from './binding.js';
 import { ffi, type Type, type TypeSpec } from './koffi.js';
 import { plainOf, type Reader } from './plain.js';
 import { RECORD_BYTES } from './record.js';
+import { wholeRecord, type CopiedRecord } from './thread.js';
 
 /** A guarded read that faulted; never leaves the guard. `record`: the fault. */
 export class DecodeFault {
-  constructor(readonly record: Uint8Array) {}
+  constructor(readonly record: CopiedRecord) {}
 }
 
 /** Bytes that one string or one counted array may have, unless the guard says otherwise. */
@@ -23,7 +24,7 @@ let spare = new Uint8Array(RECORD_BYTES);
 function fault(): DecodeFault {
   const record = spare;
   spare = new Uint8Array(RECORD_BYTES);
-  return new DecodeFault(record);
+  return new DecodeFault(wholeRecord(record));
 }
 
 /** Copies `bytes` bytes at `address` into `destination`. Throws {@link DecodeFault}. */

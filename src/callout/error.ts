@@ -8,6 +8,7 @@ import { inspect, type InspectOptions } from 'node:util';
 import { describeLocation, epoch, locate, type Epoch, type Location } from './modules.js';
 import { siCodeName, signalName } from './names.js';
 import { FaultFlag, FaultRecord, type Access, type Phase, type RegisterName } from './record.js';
+import type { CopiedRecord } from './thread.js';
 
 /** Where the fault seems to have left a lock held or a structure half changed. */
 export type Suspect = 'allocator' | 'loader' | 'stdio';
@@ -25,14 +26,11 @@ export interface ImageWitness {
   compare(): number | undefined;
 }
 
-/** What is known of a failed callout before its record is read. */
-export interface CalloutFacts {
-  readonly function: string;
-  readonly library: string | undefined;
-  readonly arguments: readonly unknown[];
-  readonly mechanism: string;
-  readonly image: ImageWitness;
-}
+/** What was called. */
+export interface Called { readonly name: string; readonly library: string | undefined }
+
+/** Whose callout it was. */
+export interface CalledBy { readonly mechanism: string; readonly image: ImageWitness }
 
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
@@ -53,19 +51,24 @@ export class CalloutError extends Error {
     Object.defineProperty(this.prototype, 'name', { value: 'CalloutError', writable: true, configurable: true });
   }
 
-  readonly #record: FaultRecord;
-  readonly #facts: CalloutFacts;
+  readonly #copy: CopiedRecord;
+  readonly #called: Called;
+  readonly #arguments: readonly unknown[];
+  readonly #guard: CalledBy;
   readonly #epoch: Epoch = epoch();
+  #view: FaultRecord | undefined;
   #location: Location | null | undefined;
   #suspect: Suspect | null | undefined;
   #image: ImageState | undefined;
   #callbackError: { readonly error: unknown } | undefined;
 
   /** @internal Made by a guard only. `record`: the copied fault record. */
-  constructor(record: Uint8Array, facts: CalloutFacts) {
+  constructor(copy: CopiedRecord, called: Called, args: readonly unknown[], guard: CalledBy) {
     super();
-    this.#record = new FaultRecord(record);
-    this.#facts = facts;
+    this.#copy = copy;
+    this.#called = called;
+    this.#arguments = args;
+    this.#guard = guard;
   }
 
   /** One line: what was called, what happened, where. Worked out when asked. */
@@ -110,16 +113,16 @@ export class CalloutError extends Error {
   get module(): string | undefined { return this.#locate()?.module; }
   get moduleOffset(): bigint | undefined { return this.#locate()?.moduleOffset; }
   /** Name of the function that was called. */
-  get function(): string { return this.#facts.function; }
+  get function(): string { return this.#called.name; }
   /** The library it was found in, as given to `guard.load`. */
-  get library(): string | undefined { return this.#facts.library; }
+  get library(): string | undefined { return this.#called.library; }
   /** Arguments as passed. */
-  get arguments(): readonly unknown[] { return this.#facts.arguments; }
+  get arguments(): readonly unknown[] { return this.#arguments; }
   /** Kernel thread id. */
   get threadId(): number { return this.#record.threadId; }
   /** Nesting depth of the failed callout, from 1. */
   get depth(): number { return this.#record.depth; }
-  get mechanism(): string { return this.#facts.mechanism; }
+  get mechanism(): string { return this.#guard.mechanism; }
   get stackOverflow(): boolean { return (this.#record.flags & FaultFlag.stackOverflow) !== 0; }
   /** The callee called abort(), or a check of its own did (stack protector, fortify, the allocator). */
   get aborted(): boolean { return (this.#record.flags & FaultFlag.abort) !== 0; }
@@ -143,12 +146,12 @@ export class CalloutError extends Error {
    * `compare: true`, or by {@link compareImage}. It is never compared behind your back later: the VM may have written since.
    */
   get image(): ImageState {
-    return this.#image ?? (this.#facts.image.protects && this.#record.mechanismHeld ? 'protected' : 'unknown');
+    return this.#image ?? (this.#guard.image.protects && this.#record.mechanismHeld ? 'protected' : 'unknown');
   }
 
   /** Compares the image with its snapshot now. Only meaningful while the VM has not written to it since the callout. */
   compareImage(): ImageState {
-    const differing = this.#facts.image.compare();
+    const differing = this.#guard.image.compare();
     if (differing !== undefined) this.#image = differing === 0 ? 'intact' : 'damaged';
     return this.image;
   }
@@ -173,6 +176,8 @@ export class CalloutError extends Error {
     delete fields['message'];
     return `${this.stack ?? this.message} ${show(fields, options)}`;
   }
+
+  get #record(): FaultRecord { return this.#view ??= new FaultRecord(this.#copy.bytes, this.#copy.offset); }
 
   #locate(): Location | undefined {
     if (this.#location === undefined) this.#location = locate(this.#record.pc, this.#epoch) ?? null;
@@ -208,21 +213,28 @@ function describeArgument(value: unknown): unknown {
 export interface CallSite { readonly stack?: string }
 
 /**
- * Makes the error for a copied record, with the stack of `entry`'s caller, or of `site`.
- * One capture only: Error's own is switched off, since it would begin in the guard's own frames.
+ * Makes the error for a copied record, without a stack: {@link at} or {@link atSite} gives it one. Error's own capture is switched off, since it would begin in the
+ * guard's own frames and cost as much again.
  */
-export function makeCalloutError(record: Uint8Array, facts: CalloutFacts, entry: (...args: never[]) => unknown, site?: CallSite): CalloutError {
+export function makeCalloutError(copy: CopiedRecord, called: Called, args: readonly unknown[], guard: CalledBy): CalloutError {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
-  const error = new CalloutError(record, facts);
+  const error = new CalloutError(copy, called, args, guard);
   Error.stackTraceLimit = limit;
-  if (site === undefined) {
-    Error.captureStackTrace(error, entry);
-  } else {
-    Object.defineProperty(error, 'stack', {
-      configurable: true,
-      get: () => `${error.name}: ${error.message}${(site.stack ?? '').replace(/^[^\n]*/, '')}`,
-    });
-  }
+  return error;
+}
+
+/** Gives `error` the stack of `entry`'s caller. To be called from as close to `entry` as can be: each frame between costs. */
+export function at(error: CalloutError, entry: (...args: never[]) => unknown): CalloutError {
+  Error.captureStackTrace(error, entry);
+  return error;
+}
+
+/** Gives `error` the stack that was captured where an asynchronous call was made. */
+export function atSite(error: CalloutError, site: CallSite): CalloutError {
+  Object.defineProperty(error, 'stack', {
+    configurable: true,
+    get: () => `${error.name}: ${error.message}${(site.stack ?? '').replace(/^[^\n]*/, '')}`,
+  });
   return error;
 }

@@ -57,6 +57,7 @@ function direct(callee: Callee): Written {
   const loans = names.filter((_, index) => callee.needs[index] === 'loan');
   const source = `'use strict';
     const { fix } = callee;
+    const { captureStackTrace } = Error;
     const call = function (${list}) {
       ${count > 0 ? `if (arguments.length < ${count}) callee.checkCount(arguments.length);` : ''}
       ${loans.length > 0 ? `if (${loans.map(name => `${name} instanceof Loan`).join(' || ')}) return callee.call([${list}], call);` : ''}
@@ -66,7 +67,11 @@ function direct(callee: Callee): Written {
       } catch (error) {
         throw callee.thrown(error, [${list}], call);
       }
-      if (record[0] !== 0) throw callee.failed([${list}], call);
+      if (record[0] !== 0) {
+        const error = callee.failed([${list}]);
+        captureStackTrace(error, call);
+        throw callee.host.tell(error);
+      }
       ${callee.fix === undefined ? 'return value;' : `try {
         return fix(value, callee.host.reader);
       } catch (error) {

@@ -6,7 +6,7 @@ import { Callee, type CalleeHost, type Entry } from './callee.js';
 import { CallbackPrototype, isKoffiTrampoline, type CallbackSlot } from './callback.js';
 import { CallScope, convertIn } from './arguments.js';
 import { DecodeFault, DEFAULT_DECODE_LIMIT, GuardedReader, parseDecodeCall } from './decode.js';
-import { makeCalloutError, type CallSite, type CalloutError, type CalloutFacts, type ImageWitness } from './error.js';
+import { at, makeCalloutError, type Called, type CalledBy, type CalloutError } from './error.js';
 import { makeFunction, type AnyFunction, type GuardedFunction, type MadeFunction, type UntypedFunction } from './function.js';
 import { disposerOf, ffi, type Type, type TypeSpec } from './koffi.js';
 import { GuardedLibrary, type LoadOptions } from './library.js';
@@ -15,6 +15,7 @@ import { declarationOf, parseDeclaration, type Declaration } from './prototype.j
 import { RECORD_BYTES } from './record.js';
 import { bareGuard, type BareGuard } from './bare.js';
 import { stackBytes } from './signature.js';
+import { wholeRecord, type CopiedRecord } from './thread.js';
 import { probeKeys, type GuardableImage } from './vm.js';
 
 /** How the image is protected during callouts (DESIGN.md, Words). */
@@ -78,7 +79,7 @@ export class Guard {
   readonly #reader: GuardedReader;
   readonly #host: CalleeHost;
   readonly #bare: BareGuard | undefined;
-  readonly #witness: ImageWitness;
+  readonly #calledBy: CalledBy;
   readonly #compare: boolean;
   #response: Response;
   #free: GuardedFunction | undefined;
@@ -99,7 +100,7 @@ export class Guard {
     this.#compare = compare;
     this.#resources = { thunks: [], policy: binding.policyCreate(RESPONSES[response]) };
     abandoned.register(this, this.#resources, this);
-    this.#witness = { protects: PROTECTING.has(this.#mechanism), compare: () => compareImage(image) };
+    this.#calledBy = { mechanism: this.#mechanism, image: { protects: PROTECTING.has(this.#mechanism), compare: () => compareImage(image) } };
     this.#reader = new GuardedReader(decodeLimit, (type, pointer) => this.#dispose(type, pointer), read => this.#late(read));
     this.#bare = this.#mechanism === 'none' ? bareGuard : undefined;
     this.#host = {
@@ -112,7 +113,8 @@ export class Guard {
         this.#resources.thunks.push(code);
         return code;
       },
-      raise: (record, callee, entry, site) => this.#raise(record, callee, entry, site),
+      makeError: (record, called, args) => makeCalloutError(record, called, args, this.#calledBy),
+      tell: error => (this.#listeners.size > 0 || this.#compare ? this.#tell(error) : error),
     };
   }
 
@@ -221,7 +223,7 @@ export class Guard {
     const record = new Uint8Array(RECORD_BYTES);
     const opened = binding.dlopen(path, flags, this.#bare === undefined ? this.#resources.policy : null, record);
     if (typeof opened === 'bigint') return opened;
-    if (opened === undefined) throw this.#raise(record, { function: 'dlopen', library: path, arguments: [path] }, this.load as Entry);
+    if (opened === undefined) throw this.#fail(wholeRecord(record), { name: 'dlopen', library: path }, [path], this.load as Entry);
     throw new Error(`cannot load library '${path}': ${opened}. Check the name, or give a full path; the loader looks in LD_LIBRARY_PATH and the ldconfig cache`);
   }
 
@@ -271,7 +273,7 @@ export class Guard {
     endEpoch();
     const record = new Uint8Array(RECORD_BYTES);
     const closed = binding.dlclose(open.handle, this.#bare === undefined ? this.#resources.policy : null, record);
-    if (closed === undefined) throw this.#raise(record, { function: 'dlclose', library: library.path ?? undefined, arguments: [] }, library.unload as Entry);
+    if (closed === undefined) throw this.#fail(wholeRecord(record), { name: 'dlclose', library: library.path ?? undefined }, [], library.unload as Entry);
     if (closed !== true) throw new Error(`cannot unload library '${library.path ?? 'the program'}': ${closed}`);
   }
 
@@ -333,7 +335,7 @@ export class Guard {
       return read();
     } catch (error) {
       if (!(error instanceof DecodeFault)) throw error;
-      throw this.#raise(error.record, { function: entry.name, library: undefined, arguments: args }, entry);
+      throw this.#fail(error.record, { name: entry.name, library: undefined }, args, entry);
     }
   }
 
@@ -343,10 +345,12 @@ export class Guard {
     return entry();
   }
 
-  #raise(record: Uint8Array, callee: Pick<CalloutFacts, 'function' | 'library' | 'arguments'>, entry: Entry, site?: CallSite): CalloutError {
-    const error = makeCalloutError(record, {
-      function: callee.function, library: callee.library, arguments: callee.arguments, mechanism: this.#mechanism, image: this.#witness,
-    }, entry, site);
+  /** The error for a fault outside a function call. */
+  #fail(record: CopiedRecord, called: Called, args: readonly unknown[], entry: Entry): CalloutError {
+    return this.#tell(at(makeCalloutError(record, called, args, this.#calledBy), entry));
+  }
+
+  #tell(error: CalloutError): CalloutError {
     if (this.#compare && error.image === 'unknown') error.compareImage();
     for (const listener of this.#listeners) {
       try {

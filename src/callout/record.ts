@@ -20,12 +20,12 @@ const REGISTERS = [
 
 export type RegisterName = (typeof REGISTERS)[number];
 
-/** A view of one copied record. */
+/** A view of one copied record: RECORD_BYTES at `offset` of `bytes`. */
 export class FaultRecord {
   readonly #view: DataView;
 
-  constructor(bytes: Uint8Array) {
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, RECORD_BYTES);
+  constructor(bytes: Uint8Array | Uint32Array, offset: number) {
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset + offset, RECORD_BYTES);
   }
 
   get phase(): Phase { return PHASES[this.#view.getUint32(4, true)] ?? 'call'; }

@@ -1,16 +1,32 @@
 /** This environment's thread as the trap sees it: its fault record, read through shared memory (a typed array over it costs a nanosecond, a call 500). */
 import { binding } from './binding.js';
+import { RECORD_BYTES } from './record.js';
 
 const view = binding.faultView();
 
 /** The record's words; the first is not 0 while a fault waits to be taken. */
 export const threadRecord = new Uint32Array(view);
 
+/** A copied record: 1024 bytes at `offset`. */
+export interface CopiedRecord { readonly bytes: Uint8Array; readonly offset: number }
+
+/* Copies are cut from slabs: an ArrayBuffer for each would cost more than the copy. A slab lives as long as an error that has a record in it. */
+const SLAB_RECORDS = 64;
+let slab = new Uint8Array(SLAB_RECORDS * RECORD_BYTES);
+let used = 0;
 const bytes = new Uint8Array(view);
 
-/** Copies the record and clears it. */
-export function takeFault(): Uint8Array {
-  const copy = bytes.slice();
+/** Copies this thread's record and clears it. */
+export function takeFault(): CopiedRecord {
+  if (used === SLAB_RECORDS) {
+    slab = new Uint8Array(SLAB_RECORDS * RECORD_BYTES);
+    used = 0;
+  }
+  const offset = used++ * RECORD_BYTES;
+  slab.set(bytes, offset);
   threadRecord[0] = 0;
-  return copy;
+  return { bytes: slab, offset };
 }
+
+/** A record that the addon wrote to an array of its own. */
+export function wholeRecord(record: Uint8Array): CopiedRecord { return { bytes: record, offset: 0 }; }
