@@ -6,7 +6,7 @@ import type { CallbackPrototype, CallbackSlot } from './callback.js';
 import { castOf, ffi, type Parameter, type Type } from './koffi.js';
 import { borrowArena, returnArena, syncArena, type Arena, type Region } from './memory.js';
 import { fillUnion, plainOf, unshadowedUnion, type Reader } from './plain.js';
-import { isLoan } from './vm.js';
+import { isLoan, lentAddress } from './vm.js';
 
 /** What arguments need of their guard. */
 export interface ArgumentHost {
@@ -116,7 +116,7 @@ export function convertIn(value: unknown, type: Type, scope: CallScope): unknown
   if (typeof value !== 'object' || value === null) return value;
   if (isLoan(value)) {
     scope.lent = true;
-    return value.address;
+    return lentAddress(value);
   }
   const cast = castOf(value);
   if (cast !== undefined) return hasSpecials(cast.type) ? ffi.as(convertIn(cast.value, cast.type, scope), cast.type) : value;
@@ -160,7 +160,7 @@ function convertOut(value: unknown, type: Type, alsoIn: boolean, scope: CallScop
   if (typeof value === 'object' && value !== null) {
     if (isLoan(value)) {
       scope.lent = true;
-      return value.address;
+      return lentAddress(value);
     }
     const cast = castOf(value);
     if (cast !== undefined) return convertOut(cast.value, cast.type, alsoIn, scope);

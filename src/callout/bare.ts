@@ -2,7 +2,7 @@
 import type { GuardedFunction, MadeFunction, UntypedFunction } from './function.js';
 import { ffi, type ForeignFunction } from './koffi.js';
 import type { Declaration } from './prototype.js';
-import { isLoan } from './vm.js';
+import { isLoan, lentAddress } from './vm.js';
 
 export interface BareGuard { make(declaration: Declaration, address: bigint): MadeFunction }
 
@@ -15,7 +15,7 @@ export const bareGuard: BareGuard = {
     const takesPointers = declaration.variadic || declaration.info.arguments.some(parameter => POINTERS.has(parameter.type.primitive));
     const convert = (args: unknown[]): unknown[] => {
       if (gone !== undefined) throw new Error(gone);
-      return takesPointers ? args.map(value => (isLoan(value) ? value.address : value)) : args;
+      return takesPointers ? args.map(value => (isLoan(value) ? lentAddress(value) : value)) : args;
     };
     const call: UntypedFunction = (...args) => raw(...convert(args));
     Object.defineProperty(call, 'name', { value: declaration.name, configurable: true });

@@ -1,5 +1,5 @@
 /** The trap's half of the addon, typed. Addresses are bigint; a record is a Uint8Array of RECORD_BYTES. */
-import { createRequire } from 'node:module';
+import { native } from '../native.js';
 
 /** What the loader has mapped: `path` is '' for the program itself; `bias` is what its own addresses are moved by. */
 export interface LoadedModule { readonly path: string; readonly bias: bigint; readonly start: bigint; readonly end: bigint }
@@ -36,7 +36,5 @@ export interface TrapBinding {
 /** Flags of a thunk (enum trap_thunk_flags). */
 export const ThunkFlag = { canFail: 1, lent: 2, phaseLoad: 4, phaseDecode: 8, bare: 16 } as const;
 
-const require = createRequire(import.meta.url);
-
 /** Importing this attaches the thread (I13). */
-export const binding = require('../../../build/Release/turnkey.node') as TrapBinding;
+export const binding = native as unknown as TrapBinding;

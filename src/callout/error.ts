@@ -22,7 +22,7 @@ export type ImageState = 'protected' | 'intact' | 'damaged' | 'unknown';
 export interface ImageWitness {
   /** Whether `mechanism` keeps the image closed throughout a callout, on all threads. */
   readonly protects: boolean;
-  /** Compares with the snapshot: byte ranges that differ; `undefined` without image or snapshot. */
+  /** Compares with the snapshot: bytes that differ; `undefined` without image or snapshot. */
   compare(): number | undefined;
 }
 

@@ -16,10 +16,10 @@ import { RECORD_BYTES } from './record.js';
 import { bareGuard, type BareGuard } from './bare.js';
 import { stackBytes } from './signature.js';
 import { wholeRecord, type CopiedRecord } from './thread.js';
-import { probeKeys, type GuardableImage } from './vm.js';
+import { probe, type Image, type ImageMechanism } from './vm.js';
 
 /** How the image is protected during callouts (DESIGN.md, Words). */
-export type Mechanism = 'none' | 'flag' | 'mprotect-page' | 'mprotect-range' | 'mprotect-naive' | 'pkeys' | 'pkeys-glibc';
+export type Mechanism = ImageMechanism;
 
 const MECHANISMS: readonly Mechanism[] = ['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys', 'pkeys-glibc'];
 
@@ -35,7 +35,7 @@ const RESPONSES: Readonly<Record<Response, number>> = { never: 0, declared: 1, a
 
 export interface GuardOptions {
   /** The image to close during callouts. May be left out for 'flag' and 'none'. */
-  readonly image?: GuardableImage;
+  readonly image?: Image;
   /** Default 'auto': keys where the probe finds them usable, else 'mprotect-range'; 'flag' without an image. */
   readonly mechanism?: Mechanism | 'auto';
   /** Default 'always'. */
@@ -382,14 +382,14 @@ function toAddress(value: unknown): bigint {
   return ffi.address(value);
 }
 
-function compareImage(image: GuardableImage | undefined): number | undefined {
+function compareImage(image: Image | undefined): number | undefined {
   return image?.hasSnapshot === true ? image.diff().rangeCount : undefined;
 }
 
 function chooseMechanism(asked: Mechanism | 'auto', hasImage: boolean): readonly [Mechanism, string] {
   if (asked === 'auto') {
     if (!hasImage) return ['flag', 'auto: there is no image to protect'];
-    const keys = probeKeys();
+    const keys = probe();
     return keys.usable ? ['pkeys', 'auto: protection keys are usable'] : ['mprotect-range', `auto: no protection keys (${keys.reason})`];
   }
   if (asked as string === 'pkeys-model' || asked as string === 'process') {
@@ -397,7 +397,7 @@ function chooseMechanism(asked: Mechanism | 'auto', hasImage: boolean): readonly
   }
   if (!MECHANISMS.includes(asked)) throw new TypeError(`unknown mechanism '${String(asked)}': use 'auto' or one of ${MECHANISMS.join(', ')}`);
   if (NEED_KEYS.has(asked)) {
-    const keys = probeKeys();
+    const keys = probe();
     if (!keys.usable) throw new Error(`mechanism '${asked}' cannot be had here: ${keys.reason}`);
   }
   if (!hasImage && asked !== 'flag' && asked !== 'none') throw new TypeError(`mechanism '${asked}' protects an image: give one`);

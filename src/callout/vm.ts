@@ -1,17 +1,15 @@
-/** What a callout needs of the image half: an image to close, and loans to recognise. */
-import type { ImageMechanism } from '../image/image.js';
+/** What callouts need of the image half, in one place. */
 import { Loan } from '../image/loan.js';
-import { probe } from '../image/probe.js';
 
+export type { Image, ImageMechanism } from '../image/image.js';
+export { probe } from '../image/probe.js';
 export { Loan };
 
+/** A loan is passed as its address, and opens the lending arena for that call. */
 export function isLoan(value: unknown): value is Loan { return value instanceof Loan; }
 
-/** The part of an Image that a guard uses. */
-export interface GuardableImage {
-  setMechanism(mechanism: ImageMechanism): void;
-  readonly hasSnapshot: boolean;
-  diff(): { readonly rangeCount: number };
+/** The address a loan is passed as. */
+export function lentAddress(loan: Loan): bigint {
+  if (loan.released) throw new Error(`loan ${loan.id} (${loan.bytes} bytes) was released: it cannot be passed any more`);
+  return loan.address;
 }
-
-export function probeKeys(): { readonly usable: boolean; readonly reason: string } { return probe(); }
