@@ -184,20 +184,35 @@ export class CalloutError extends Error {
     return this.#location ?? undefined;
   }
 
+  /*
+   * The scan of the stack also meets what dead frames left in the holes of living ones, the loader's above all (lazy binding goes through it). So the
+   * faulting function and the called one come first; then the allocator and stdio wherever they are found, and the loader only when nothing else is,
+   * save while a library is being loaded.
+   */
   #findSuspect(): Suspect | undefined {
-    for (const address of [this.#record.pc, ...this.#record.stack]) {
-      const location = locate(address, this.#epoch);
-      if (location === undefined) continue;
-      const file = basename(location.module);
-      if (LOADER_MODULE.test(file)) return 'loader';
-      const symbol = location.symbol;
-      if (symbol === undefined || !/^(libc|libm|libpthread|libdl)[.-]/.test(file)) continue;
-      if (ALLOCATOR.test(symbol)) return 'allocator';
-      if (LOADER_SYMBOL.test(symbol)) return 'loader';
-      if (STDIO.test(symbol)) return 'stdio';
+    const direct = suspectAt(this.#locate()) ?? (/^libc[.-]/.test(basename(this.library ?? '')) ? suspectNamed(this.function) : undefined);
+    if (direct !== undefined) return direct;
+    const found = new Set<Suspect>();
+    for (const address of this.#record.stack) {
+      const suspect = suspectAt(locate(address, this.#epoch));
+      if (suspect !== undefined) found.add(suspect);
     }
-    return undefined;
+    const order: readonly Suspect[] = this.phase === 'load' ? ['loader', 'allocator', 'stdio'] : ['allocator', 'stdio', 'loader'];
+    return order.find(suspect => found.has(suspect));
   }
+}
+
+function suspectAt(location: Location | undefined): Suspect | undefined {
+  if (location === undefined) return undefined;
+  const file = basename(location.module);
+  if (LOADER_MODULE.test(file)) return 'loader';
+  const { symbol } = location;
+  if (symbol === undefined || !/^(libc|libm|libpthread|libdl)[.-]/.test(file)) return undefined;
+  return suspectNamed(symbol);
+}
+
+function suspectNamed(symbol: string): Suspect | undefined {
+  return ALLOCATOR.test(symbol) ? 'allocator' : STDIO.test(symbol) ? 'stdio' : LOADER_SYMBOL.test(symbol) ? 'loader' : undefined;
 }
 
 function describeArgument(value: unknown): unknown {
