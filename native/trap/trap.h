@@ -62,7 +62,7 @@ enum trap_thunk_flags {
 #define TRAP_MAX_STACK_BYTES 65536
 /*
  * Code address that calls `target` guarded. Cached by (target, stack_bytes, flags, policy) and counted: release once for each get.
- * stack_bytes: bytes of arguments passed on the stack, an upper bound suffices; rounded up to 16. policy NULL: always.
+ * stack_bytes: bytes of arguments passed on the stack, an upper bound suffices (as many bytes above the call must be mapped: they are copied); rounded up to 16. policy NULL: always.
  * 0, -EINVAL, -ENOSPC (TRAP_MAX_THUNKS live).
  */
 #define TRAP_MAX_THUNKS 8192
