@@ -1,7 +1,7 @@
 /**
  * Guard: foreign functions called so that a bad one fails with a CalloutError and the image stays as it was. The surface is koffi's.
  */
-import { binding, type Policy } from './binding.js';
+import { binding, ThunkFlag, type Policy } from './binding.js';
 import { Callee, type CalleeHost, type Entry } from './callee.js';
 import { CallbackPrototype, isKoffiTrampoline, type CallbackSlot } from './callback.js';
 import { CallScope, convertIn } from './arguments.js';
@@ -44,6 +44,11 @@ export interface GuardOptions {
   readonly decodeLimit?: number;
   /** Compare the image with its snapshot at each fault, where the mechanism did not hold: `error.image` is then 'intact' or 'damaged'. Slow. */
   readonly compare?: boolean;
+  /**
+   * For experiments: the gate arms the trap but closes nothing, whatever the mechanism. What a mechanism prevents is only shown by what happens without it. Does
+   * not concern loading.
+   */
+  readonly bareGate?: boolean;
 }
 
 /** Told of each failed callout before it throws. */
@@ -90,7 +95,7 @@ export class Guard {
    * unknown options.
    */
   constructor(options: GuardOptions = {}) {
-    const { image, mechanism = 'auto', response = 'always', decodeLimit = DEFAULT_DECODE_LIMIT, compare = false } = options;
+    const { image, mechanism = 'auto', response = 'always', decodeLimit = DEFAULT_DECODE_LIMIT, compare = false, bareGate = false } = options;
     [this.#mechanism, this.#because] = chooseMechanism(mechanism, image !== undefined);
     if (!Object.hasOwn(RESPONSES, response)) throw new TypeError(`unknown response '${String(response)}': use 'never', 'declared' or 'always'`);
     if (!Number.isSafeInteger(decodeLimit) || decodeLimit <= 0) throw new TypeError(`decodeLimit must be a positive number of bytes, not ${String(decodeLimit)}`);
@@ -100,7 +105,7 @@ export class Guard {
     this.#compare = compare;
     this.#resources = { thunks: [], policy: binding.policyCreate(RESPONSES[response]) };
     abandoned.register(this, this.#resources, this);
-    this.#calledBy = { mechanism: this.#mechanism, image: { protects: PROTECTING.has(this.#mechanism), compare: () => compareImage(image) } };
+    this.#calledBy = { mechanism: this.#mechanism, image: { protects: PROTECTING.has(this.#mechanism) && !bareGate, compare: () => compareImage(image) } };
     this.#reader = new GuardedReader(decodeLimit, (type, pointer) => this.#dispose(type, pointer), read => this.#late(read));
     this.#bare = this.#mechanism === 'none' ? bareGuard : undefined;
     this.#host = {
@@ -109,7 +114,7 @@ export class Guard {
       callableAddress: (pointer, type) => this.#callableAddress(pointer, type),
       thunk: (target, bytes, flags, isPrivate) => {
         this.#requireOpen();
-        const code = binding.thunk(target, bytes, flags, this.#resources.policy, isPrivate);
+        const code = binding.thunk(target, bytes, bareGate ? flags | ThunkFlag.bare : flags, this.#resources.policy, isPrivate);
         this.#resources.thunks.push(code);
         return code;
       },

@@ -13,11 +13,11 @@ import { versions } from '../experiment/context.js';
 import { ExperimentError } from '../experiment/errors.js';
 import { RunInProgress, type RunOptions } from '../experiment/run.js';
 import { readRun, reasonOf, REPORT_FILE, writeRun, writeWhole } from '../experiment/store.js';
-import { GUARD_MECHANISMS, type GuardMechanism } from '../experiment/words.js';
+import { GUARD_MECHANISMS, type Denial, type GuardMechanism, type KeyMode } from '../experiment/words.js';
 import { renderMarkdown } from '../report/markdown.js';
 import { surprises } from '../report/model.js';
 import { renderTerminal } from '../report/terminal.js';
-import { parseLane, parseMechanisms, parseWhole } from './options.js';
+import { parseDenial, parseKeys, parseLane, parseMechanisms, parseWhole } from './options.js';
 import { probeKeys } from './probe.js';
 import { runStages } from './progress.js';
 
@@ -35,6 +35,8 @@ interface RunFlags {
   readonly mechanisms?: readonly GuardMechanism[];
   readonly mechanism?: readonly GuardMechanism[];
   readonly case?: string;
+  readonly deny?: Denial;
+  readonly keys?: KeyMode;
   readonly repeat?: number;
   readonly image?: string;
   readonly kernel?: string;
@@ -71,7 +73,8 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   const native = probeKeys();
   const options: RunOptions = {
     lane: flags.lane, mechanisms: flags.mechanism ?? flags.mechanisms ?? GUARD_MECHANISMS, seed: flags.seed ?? randomInt(1 << 30), quick: flags.quick ?? false,
-    repeat: flags.repeat ?? 1, nativeKeysReason: native.usable ? null : native.reason,
+    repeat: flags.repeat ?? 1, quickCases: flags.quick === true || (family === undefined && chosen === undefined), nativeKeysReason: native.usable ? null : native.reason,
+    ...(flags.deny === undefined ? {} : { deny: flags.deny }), ...(flags.keys === undefined ? {} : { keys: flags.keys }),
     ...(flags.image === undefined ? {} : { imageFile: resolve(flags.image) }), ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(family === undefined && chosen === undefined ? {} : { only: (one: FamilyName, name: string) => (family ?? one) === one && (chosen ?? name) === name }),
     ...(verbose ? { onLog: (line: string) => { process.stderr.write(`${line}\n`); } } : {}),
@@ -142,12 +145,14 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
 4 the run is written, but part of it could not be tried. probe: 0 keys are usable, 1 they are not.`);
   program.exitOverride().showHelpAfterError(false);
   program.command('run').description('run experiments, print a table, write run.json and report.md')
-    .argument('[what]', 'corruption, honest or cost; all of them if left out')
+    .argument('[what]', 'corruption, honest or cost; all of them if left out, with the quick set of corruption cases')
     .option('--out <dir>', 'directory for the results (default: results/<time>)')
     .option('--lane <lane>', 'native, emulated or auto: emulated too where this CPU has no keys', parseLane, 'auto' as const)
     .option('--mechanisms <list>', `comma-separated, of ${GUARD_MECHANISMS.join(', ')} (default: all)`, parseMechanisms)
     .addOption(new Option('--mechanism <name>', 'the same as --mechanisms').argParser(parseMechanisms).hideHelp())
     .option('--case <name>', 'only this experiment; prints its evidence')
+    .option('--deny <right>', 'what a callout loses: write, or access; left out, both where it matters', parseDenial)
+    .option('--keys <per>', 'one key for the image, or one for each space; left out, both where it matters', parseKeys)
     .option('--repeat <n>', 'trials per cell', parseWhole(1, 1000))
     .option('--image <file>', 'a VM image file to load into old space')
     .option('--kernel <file>', 'the guest\'s kernel')

@@ -1,12 +1,26 @@
 /** The command line's words as values: each parser throws an error that commander shows as one line. */
 import { InvalidArgumentError } from 'commander';
 import { isGuardMechanism } from '../experiment/case.js';
-import { GUARD_MECHANISMS, type GuardMechanism } from '../experiment/words.js';
+import { DENIALS, GUARD_MECHANISMS, KEY_MODES, type Denial, type GuardMechanism, type KeyMode } from '../experiment/words.js';
 
 /** `native`, `emulated` or `auto`. */
 export function parseLane(text: string): 'native' | 'emulated' | 'auto' {
   if (text === 'native' || text === 'emulated' || text === 'auto') return text;
   throw new InvalidArgumentError('It must be native, emulated or auto.');
+}
+
+/** `write` or `access`. */
+export function parseDenial(text: string): Denial {
+  const found = DENIALS.find((one) => one === text);
+  if (found === undefined) throw new InvalidArgumentError(`It must be ${DENIALS.join(' or ')}.`);
+  return found;
+}
+
+/** `image` or `space`. */
+export function parseKeys(text: string): KeyMode {
+  const found = KEY_MODES.find((one) => one === text);
+  if (found === undefined) throw new InvalidArgumentError(`It must be ${KEY_MODES.join(' or ')}.`);
+  return found;
 }
 
 /** A comma-separated list of mechanisms, in the order of reports, each once. */

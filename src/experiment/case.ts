@@ -1,7 +1,7 @@
 /**
  * What an experiment's file exports. The name of a case is its file's name; nothing has to be registered anywhere.
  */
-import { GUARD_MECHANISMS, closesImage, hasTrap, type CaseGroup, type Denial, type GuardMechanism, type Lane, type Mechanism } from './words.js';
+import { GUARD_MECHANISMS, closesImage, hasTrap, type CaseGroup, type Denial, type GuardMechanism, type KeyMode, type Lane, type Mechanism } from './words.js';
 import type { Expectation } from './records.js';
 
 /** A foreign function made callable. Pointers and 64-bit integers are bigint where a number does not hold them. */
@@ -19,11 +19,20 @@ export interface TrialSpace {
   readonly bytes: number;
 }
 
+/** Memory lent to foreign code: pass it where a pointer is wanted, and the callout is one with a loan. */
+export interface TrialLoan {
+  readonly address: bigint;
+  /** The lent bytes themselves, not a copy; empty once released. */
+  readonly buffer: Uint8Array;
+  release(): void;
+}
+
 /** What a case may vary with. */
 export interface Setting {
   readonly mechanism: GuardMechanism;
   readonly lane: Lane;
   readonly deny: Denial;
+  readonly keys: KeyMode;
   /** Version of the kernel that the trial runs on, e.g. 6.1. */
   readonly kernel: string;
 }
@@ -42,6 +51,10 @@ export interface Trial extends Setting {
   library(name: string): ForeignLibrary;
   /** An address in a space, 8-byte aligned, chosen by the seed, with at least `room` bytes after it in the space. */
   addressIn(space: string, room?: number): bigint;
+  /** The VM's own reading of `bytes` bytes of a space. */
+  read(space: string, offset: number, bytes: number): Buffer;
+  /** Lends fresh memory, in pages of its own; `flush` is the side on which the guard page follows at once. Default 'start'. */
+  lend(bytes: number, flush?: 'start' | 'end'): TrialLoan;
   /** A buffer of C's own, not of the image, whose last byte is followed at once by the first byte of the image's first space. */
   neighbour(bytes: number): { readonly address: bigint; readonly bytes: number };
   /** Adds a line to the evidence. */
@@ -62,6 +75,10 @@ export interface CorruptionCase {
   readonly group: CaseGroup;
   /** What real bug it stands for, in one sentence. */
   readonly summary: string;
+  /** What would stop it where keys do not, for docs/limits.md: one sentence. Only for cases that keys leave open. */
+  readonly remedy?: string;
+  /** Belongs to the quick set: one case per group, or a few. */
+  readonly quick?: boolean;
   /** Time limit of a trial in the native lane, in ms; the default is DEFAULT_TIMEOUT_MS. */
   readonly timeoutMs?: number;
   /** Why the case makes no sense in a setting; undefined where it does. Such a cell is a row that says so. */

@@ -4,7 +4,7 @@
 import type { CorruptionCase, CostExperiment, HonestCase } from './case.js';
 import type { Catalogue, Named } from './catalogue.js';
 import type { SkippedRecord } from './records.js';
-import { needsKeys, type Denial, type GuardMechanism, type Lane, type Mechanism } from './words.js';
+import { closesImage, needsKeys, type Denial, type GuardMechanism, type KeyMode, type Lane, type Mechanism } from './words.js';
 
 /** A lane that the run has. */
 export interface PlannedLane {
@@ -20,6 +20,7 @@ interface PlannedTrialBase {
   readonly lane: Lane;
   readonly mechanism: GuardMechanism;
   readonly deny: Denial;
+  readonly keys: KeyMode;
   readonly seed: number;
   readonly repeat: number;
   readonly kernel: string;
@@ -54,9 +55,13 @@ export interface PlanOptions {
   readonly seed: number;
   readonly repeat: number;
   readonly quick: boolean;
+  /** Of the corruption cases only the quick set, without variants. */
+  readonly quickCases?: boolean;
   /** Image sizes of the cost experiments, bytes. */
   readonly imageSizes: readonly number[];
+  /** Only this denial, and these keys; where both are missing, the variants of `variantsOf`. */
   readonly deny?: Denial;
+  readonly keys?: KeyMode;
   /** Only these experiments; all where missing. */
   readonly only?: (family: 'corruption' | 'honest' | 'cost', name: string) => boolean;
 }
@@ -66,6 +71,21 @@ export function deriveSeed(seed: number, name: string): number {
   let hash = 0x811c9dc5;
   for (const byte of Buffer.from(`${seed}/${name}`)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
   return hash & 0x7fffffff;
+}
+
+/** A denial and a way of keying, with which a mechanism is tried. */
+export interface Variant {
+  readonly deny: Denial;
+  readonly keys: KeyMode;
+}
+
+/** How a corruption case is varied beyond its mechanism. */
+export function variantsOf(experiment: CorruptionCase, mechanism: GuardMechanism, options: Pick<PlanOptions, 'deny' | 'keys' | 'quickCases'>): readonly Variant[] {
+  if (options.deny !== undefined || options.keys !== undefined) return [{ deny: options.deny ?? 'write', keys: options.keys ?? 'image' }];
+  const usual: Variant = { deny: 'write', keys: 'image' };
+  const closed: Variant = { deny: 'access', keys: 'image' };
+  if (experiment.group === 'reads' && closesImage(mechanism)) return [usual, closed];
+  return mechanism === 'pkeys' && options.quickCases !== true ? [usual, closed, { deny: 'write', keys: 'space' }] : [usual];
 }
 
 /** Makes the plan. */
@@ -82,17 +102,24 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
       needsKeys(mechanism) && !planned.keys ? planned.keysReason ?? 'this lane has no protection keys' : undefined;
     for (const mechanism of options.mechanisms) {
       for (const { name, experiment } of wanted('corruption', catalogue.corruption)) {
-        const reason = noKeys(mechanism) ?? experiment.skip?.({ mechanism, lane, deny, kernel });
-        if (reason !== undefined) skipped.push({ kind: 'skipped', of: 'corruption', name, mechanism, lane, reason });
-        else for (let repeat = 0; repeat < options.repeat; repeat++) {
-          // The seed belongs to the case and repetition: every mechanism meets the same damage.
-          trials.push({ kind: 'corruption', name, lane, mechanism, deny, seed: deriveSeed(options.seed, `${name}/${repeat}`), repeat, kernel, experiment });
+        if (options.quickCases === true && experiment.quick !== true) continue;
+        let skippedAll: string | undefined;
+        let planned = 0;
+        for (const { deny, keys } of variantsOf(experiment, mechanism, options)) {
+          const reason = noKeys(mechanism) ?? experiment.skip?.({ mechanism, lane, deny, keys, kernel });
+          if (reason !== undefined) skippedAll = reason;
+          else for (let repeat = 0; repeat < options.repeat; repeat++) {
+            planned++;
+            // The seed belongs to the case and repetition: every mechanism meets the same damage.
+            trials.push({ kind: 'corruption', name, lane, mechanism, deny, keys, seed: deriveSeed(options.seed, `${name}/${repeat}`), repeat, kernel, experiment });
+          }
         }
+        if (skippedAll !== undefined && planned === 0) skipped.push({ kind: 'skipped', of: 'corruption', name, mechanism, lane, reason: skippedAll });
       }
       for (const { name, experiment } of wanted('honest', catalogue.honest)) {
         const reason = noKeys(mechanism);
         if (reason !== undefined) skipped.push({ kind: 'skipped', of: 'honest', name, mechanism, lane, reason });
-        else trials.push({ kind: 'honest', name, lane, mechanism, deny, seed: deriveSeed(options.seed, name), repeat: 0, kernel, experiment });
+        else trials.push({ kind: 'honest', name, lane, mechanism, deny, keys: 'image', seed: deriveSeed(options.seed, name), repeat: 0, kernel, experiment });
       }
     }
     for (const { name, experiment } of wanted<CostExperiment>('cost', catalogue.cost)) {

@@ -2,7 +2,7 @@
  * What a run writes down. One JSON document per run, `run.json`, whose shape `schema.ts` checks on write and on read.
  * Addresses are strings of the form 0x1234: JSON has no 64-bit integers.
  */
-import type { CaseGroup, Denial, Lane, Mechanism, Verdict } from './words.js';
+import type { CaseGroup, Denial, KeyMode, Lane, Mechanism, Verdict } from './words.js';
 
 /** The version of run.json that this program writes, and the only one that it reads. */
 export const SCHEMA_VERSION = 1;
@@ -65,6 +65,12 @@ export interface CorruptionRecord {
   readonly mechanism: Mechanism;
   readonly lane: Lane;
   readonly deny: Denial;
+  /** 'image' where missing. */
+  readonly keys?: KeyMode;
+  /** The case's own sentence. */
+  readonly summary?: string;
+  /** What would stop it where keys do not, by the case. */
+  readonly remedy?: string;
   readonly expected: Expectation;
   readonly verdict: Verdict;
   /** For `damaged`: whether a fault was raised as well. */

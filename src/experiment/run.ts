@@ -20,10 +20,15 @@ export interface RunOptions {
   readonly mechanisms: readonly GuardMechanism[];
   readonly seed: number;
   readonly quick: boolean;
+  /** Of the corruption cases only the quick set. */
+  readonly quickCases?: boolean;
   readonly repeat: number;
   readonly imageFile?: string;
   readonly kernel?: string;
   readonly only?: PlanOptions['only'];
+  /** Only this denial, these keys; where both are missing, the plan varies them. */
+  readonly deny?: PlanOptions['deny'];
+  readonly keys?: PlanOptions['keys'];
   /** Why this CPU has no keys, from the probe; null where it has. */
   readonly nativeKeysReason: string | null;
   readonly onLog?: (line: string) => void;
@@ -73,9 +78,10 @@ export class RunInProgress {
   }
 
   private plan(lane: PlannedLane): Plan {
-    const { mechanisms, seed, repeat, quick, only } = this.options;
+    const { mechanisms, seed, repeat, quick, quickCases = false, only, deny, keys } = this.options;
     return makePlan(this.catalogue, {
-      lanes: [lane], mechanisms, seed, repeat, quick, imageSizes: quick ? QUICK_SIZES : FULL_SIZES, ...(only === undefined ? {} : { only }),
+      lanes: [lane], mechanisms, seed, repeat, quick, quickCases, imageSizes: quick ? QUICK_SIZES : FULL_SIZES, ...(only === undefined ? {} : { only }),
+      ...(deny === undefined ? {} : { deny }), ...(keys === undefined ? {} : { keys }),
     });
   }
 

@@ -16,19 +16,20 @@ import type { Verdict } from './words.js';
 export interface TrialSettings {
   readonly lane: string;
   readonly deny: string;
+  readonly keys: string;
   readonly seed: number;
   readonly kernel: string;
   readonly imageFile?: string;
+  /** The gate arms the trap and closes nothing: the control of every `prevented`. */
+  readonly bareGate?: boolean;
 }
 
 /** Beyond the trial's own limit, before the tracing runner itself counts as stuck. */
 const GRACE_MS = 10_000;
 
 /** The command of one trial. */
-export function trialCommand(trial: PlannedTrial, timeoutMs: number, imageFile?: string): readonly string[] {
-  const settings: TrialSettings = {
-    lane: trial.lane, deny: trial.deny, seed: trial.seed, kernel: trial.kernel, ...(imageFile === undefined ? {} : { imageFile }),
-  };
+export function trialCommand(trial: PlannedTrial, timeoutMs: number, more: Pick<TrialSettings, 'imageFile' | 'bareGate'> = {}): readonly string[] {
+  const settings: TrialSettings = { lane: trial.lane, deny: trial.deny, keys: trial.keys, seed: trial.seed, kernel: trial.kernel, ...more };
   return [
     BUILT.watch, '--timeout-ms', String(timeoutMs), '--',
     'node', '--expose-gc', BUILT.trial, trial.kind, trial.name, trial.mechanism, JSON.stringify(settings),
@@ -70,7 +71,8 @@ export function corruptionRecord(trial: PlannedCorruption, result: ExecResult): 
     aftermath: output.finished?.aftermath ?? [], process, notes: output.called?.notes ?? [],
   };
   return {
-    kind: 'corruption', case: trial.name, group: trial.experiment.group, mechanism: trial.mechanism, lane: trial.lane, deny: trial.deny, expected,
+    kind: 'corruption', case: trial.name, group: trial.experiment.group, mechanism: trial.mechanism, lane: trial.lane, deny: trial.deny, keys: trial.keys,
+    summary: trial.experiment.summary, ...(trial.experiment.remedy === undefined ? {} : { remedy: trial.experiment.remedy }), expected,
     verdict: judgement.verdict, ...(judgement.announced === undefined ? {} : { announced: judgement.announced }),
     surprise: !expected.verdicts.includes(judgement.verdict), unstable: false, repetitions: [judgement.verdict], seed: trial.seed, evidence,
   };
@@ -112,7 +114,7 @@ export function compareHonest(records: readonly HonestRecord[]): readonly Honest
 export function joinRepetitions(records: readonly CorruptionRecord[]): readonly CorruptionRecord[] {
   const cells = new Map<string, CorruptionRecord[]>();
   for (const record of records) {
-    const cell = JSON.stringify([record.case, record.mechanism, record.lane, record.deny]);
+    const cell = JSON.stringify([record.case, record.mechanism, record.lane, record.deny, record.keys]);
     cells.set(cell, [...cells.get(cell) ?? [], record]);
   }
   return [...cells.values()].flatMap((cell) => {
@@ -139,14 +141,18 @@ export async function inParallel<T, R>(items: readonly T[], limit: number, work:
 
 export interface RunTrialsOptions {
   readonly imageFile?: string;
+  /** See TrialSettings. */
+  readonly bareGate?: boolean;
   readonly onDone?: (record: RunRecord) => void;
 }
 
 /** Runs trials in one lane. Records of repetitions are joined; honest ones are compared by the caller, over all lanes. */
 export async function runTrials(executor: Executor, trials: readonly PlannedTrial[], options: RunTrialsOptions = {}): Promise<readonly RunRecord[]> {
+  const { imageFile, bareGate } = options;
+  const more = { ...(imageFile === undefined ? {} : { imageFile }), ...(bareGate === undefined ? {} : { bareGate }) };
   const records = await inParallel(trials, executor.concurrency, async (trial) => {
     const timeoutMs = (trial.experiment.timeoutMs ?? (trial.kind === 'honest' ? HONEST_TIMEOUT_MS : DEFAULT_TIMEOUT_MS)) * executor.slowness;
-    const result = await executor.run(trialCommand(trial, timeoutMs, options.imageFile), { timeoutMs: timeoutMs + GRACE_MS * executor.slowness });
+    const result = await executor.run(trialCommand(trial, timeoutMs, more), { timeoutMs: timeoutMs + GRACE_MS * executor.slowness });
     const record = trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result);
     options.onDone?.(record);
     return record;

@@ -5,7 +5,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { RunFormatError } from './errors.js';
 import { SCHEMA_VERSION, type Run } from './records.js';
-import { CASE_GROUPS, DENIALS, LANES, MECHANISMS, VERDICTS } from './words.js';
+import { CASE_GROUPS, DENIALS, KEY_MODES, LANES, MECHANISMS, VERDICTS } from './words.js';
 
 type Schema = { readonly [keyword: string]: unknown };
 
@@ -63,7 +63,7 @@ const evidence = shape({
 });
 
 const corruption = shape({
-  kind: { const: 'corruption' }, case: text, group: oneOf(CASE_GROUPS), mechanism, lane, deny: oneOf(DENIALS),
+  kind: { const: 'corruption' }, case: text, group: oneOf(CASE_GROUPS), mechanism, lane, deny: oneOf(DENIALS), 'keys?': oneOf(KEY_MODES), 'summary?': text, 'remedy?': text,
   expected: shape({ verdicts: list(verdict), why: text }),
   verdict, 'announced?': flag, surprise: flag, unstable: flag, repetitions: { ...list(verdict), minItems: 1 }, seed: natural, evidence,
 });

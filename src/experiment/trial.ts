@@ -12,14 +12,14 @@ import koffi from 'koffi';
 import { CalloutError, Guard, type GuardedLibrary } from '../callout/index.js';
 import { Image } from '../image/image.js';
 import { aftermath } from './aftermath.js';
-import { isGuardMechanism, type ForeignFunction, type ForeignLibrary, type HonestTrial, type TrialSpace } from './case.js';
+import { isGuardMechanism, type ForeignFunction, type ForeignLibrary, type HonestTrial, type TrialLoan, type TrialSpace } from './case.js';
 import { loadCorruption, loadHonest } from './catalogue.js';
 import { BUILT, inProject } from './paths.js';
 import { errnoName, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
 import { TRIAL_MARK, type CalledMessage, type TrialMessage } from './protocol.js';
 import type { DiffEvidence, FaultEvidence } from './records.js';
 import type { TrialSettings } from './runner.js';
-import type { Denial, GuardMechanism, Lane } from './words.js';
+import type { Denial, GuardMechanism, KeyMode, Lane } from './words.js';
 
 const KIB = 1024;
 /**
@@ -58,11 +58,12 @@ class Bench implements HonestTrial {
   readonly mechanism: GuardMechanism;
   readonly lane: Lane;
   readonly deny: Denial;
+  readonly keys: KeyMode;
   readonly kernel: string;
   readonly seed: number;
   readonly random: (below: number) => number;
   readonly spaces: readonly TrialSpace[];
-  readonly keys: ReadonlyMap<string, number>;
+  readonly spaceKeys: ReadonlyMap<string, number>;
   readonly canaries: { readonly name: string; readonly intact: () => boolean }[] = [];
   readonly notes: string[] = [];
   readonly bytesPut: Buffer[] = [];
@@ -77,23 +78,25 @@ class Bench implements HonestTrial {
     this.mechanism = mechanism;
     this.lane = settings.lane as Lane;
     this.deny = settings.deny as Denial;
+    this.keys = settings.keys as KeyMode;
     this.kernel = settings.kernel;
     this.seed = settings.seed;
     this.random = generator(settings.seed);
     const { imageFile } = settings;
     const fileBytes = imageFile === undefined ? 0 : statSync(imageFile).size;
     this.image = Image.map({
+      keys: this.keys,
       spaces: SPACES.map(({ name, bytes }) => ({
         name, bytes: name === 'old' ? Math.max(bytes, fileBytes) : bytes, deny: this.deny === 'access' ? 'all' as const : 'write' as const,
       })),
     });
-    this.guard = new Guard({ image: this.image, mechanism, response: 'always' });
+    this.guard = new Guard({ image: this.image, mechanism, response: 'always', bareGate: settings.bareGate ?? false });
     this.image.fill(settings.seed);
     if (imageFile !== undefined) this.image.load(imageFile);
     this.image.snapshot();
     const spaces = SPACES.map(({ name }) => this.image.space(name));
     this.spaces = spaces.map(({ name, address, bytes }) => ({ name, address, bytes }));
-    this.keys = new Map(spaces.map(({ name, key }) => [name, key]));
+    this.spaceKeys = new Map(spaces.map(({ name, key }) => [name, key]));
   }
 
   /** Tells the tracing runner what to compare, and the runner where things are. */
@@ -101,7 +104,7 @@ class Bench implements HonestTrial {
     for (const { address, bytes } of this.spaces) tellWatch(`image ${hex(address)} ${hex(BigInt(bytes))} ${hex(privateCopy(address, bytes))}`);
     say({
       stage: 'set up', vmModules: vmModules(),
-      spaces: this.spaces.map(({ name, address, bytes }) => ({ name, address: hex(address), bytes, key: this.keys.get(name) ?? 0 })),
+      spaces: this.spaces.map(({ name, address, bytes }) => ({ name, address: hex(address), bytes, key: this.spaceKeys.get(name) ?? 0 })),
     });
   }
 
@@ -128,6 +131,14 @@ class Bench implements HonestTrial {
   addressIn(space: string, room = 8): bigint {
     const { address, bytes } = this.space(space);
     return address + 8n * BigInt(this.random(Math.floor((bytes - room) / 8) + 1));
+  }
+
+  read(space: string, offset: number, bytes: number): Buffer {
+    return this.image.space(space).read(offset, bytes);
+  }
+
+  lend(bytes: number, flush: 'start' | 'end' = 'start'): TrialLoan {
+    return this.image.lend(bytes, 'inout', { flush });
   }
 
   neighbour(bytes: number): { readonly address: bigint; readonly bytes: number } {
@@ -187,7 +198,7 @@ class Bench implements HonestTrial {
   evidence(error: CalloutError): FaultEvidence {
     return {
       signal: error.signal, siCode: error.siCode, siCodeName: error.siCodeName, address: hex(error.address), access: error.access, pkey: error.pkey ?? null,
-      space: error.space ?? null, spaceKey: error.space === undefined ? null : this.keys.get(error.space) ?? null, pc: hex(error.pc), pcModule: moduleAt(error.pc),
+      space: error.space ?? null, spaceKey: error.space === undefined ? null : this.spaceKeys.get(error.space) ?? null, pc: hex(error.pc), pcModule: moduleAt(error.pc),
       symbol: error.symbol ?? null, phase: error.phase, image: error.image,
     };
   }

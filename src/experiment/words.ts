@@ -22,6 +22,10 @@ export type Verdict = (typeof VERDICTS)[number];
 export const DENIALS = ['write', 'access'] as const;
 export type Denial = (typeof DENIALS)[number];
 
+/** How an image's spaces get their keys: one for all of them, or one each. */
+export const KEY_MODES = ['image', 'space'] as const;
+export type KeyMode = (typeof KEY_MODES)[number];
+
 /** Groups of corruption cases, in the order of reports. */
 export const CASE_GROUPS = ['stray writes', 'reads', 'left open', 'allocator', 'control flow', 'time and threads', 'through the kernel', 'undoing protection', 'real libraries', 'real images'] as const;
 export type CaseGroup = (typeof CASE_GROUPS)[number];

@@ -1,6 +1,6 @@
 /** report.md: the same content as the terminal's tables, for a repository. A pure function of a run. */
 import type { CorruptionRecord, Run } from '../experiment/records.js';
-import { corruptionOf, costTable, environment, honestTable, matrices, skippedTable, summary, surprises, totals, verdictText, type Table } from './model.js';
+import { columnOf, corruptionOf, costTable, environment, honestTable, matrices, skippedTable, summary, surprises, totals, verdictText, type Table } from './model.js';
 
 /** Text in a table's cell. */
 function escape(text: string): string {
@@ -39,7 +39,7 @@ export function renderMarkdown(run: Run): string {
   const records = corruptionOf(run);
   const evidence: Table = {
     title: 'Evidence', head: ['case', 'mechanism', 'lane', 'verdict', 'expected', 'evidence'], notes: [],
-    rows: records.map((record) => [record.case, record.mechanism, record.lane, verdictText(record), record.expected.verdicts.join(' or '), evidenceLine(record)]
+    rows: records.map((record) => [record.case, columnOf(record), record.lane, verdictText(record), record.expected.verdicts.join(' or '), evidenceLine(record)]
       .map((text) => ({ text, tone: 'plain' as const }))),
   };
   const cost = costTable(run);

@@ -54,6 +54,19 @@ const lanesOf = (records: readonly { readonly lane: Lane }[]): readonly Lane[] =
 const mechanismsOf = (records: readonly { readonly mechanism: Mechanism }[]): readonly Mechanism[] =>
   inOrder(MECHANISMS, records.map((record) => record.mechanism));
 
+/** A column of the matrix: a mechanism with what it was varied by. */
+export function columnOf(record: CorruptionRecord): string {
+  return [record.mechanism, ...(record.deny === 'access' ? ['no access'] : []), ...(record.keys === 'space' ? ['key per space'] : [])].join(', ');
+}
+
+/** The columns there are, in the order of mechanisms; each with its mechanism. */
+export function columnsOf(records: readonly CorruptionRecord[], more: readonly Mechanism[] = []): readonly { readonly column: string; readonly mechanism: Mechanism }[] {
+  const columns = new Map<string, Mechanism>(more.map((mechanism) => [mechanism, mechanism]));
+  for (const record of records) columns.set(columnOf(record), record.mechanism);
+  return [...columns].map(([column, mechanism]) => ({ column, mechanism }))
+    .sort((a, b) => MECHANISMS.indexOf(a.mechanism) - MECHANISMS.indexOf(b.mechanism) || (a.column < b.column ? -1 : 1));
+}
+
 function laneTitle(run: Run, lane: Lane): string {
   const context = run.context.lanes.find((one) => one.lane === lane);
   return context === undefined ? `${lane} lane` : `${lane} lane (Linux ${context.kernel}${context.keys ? ', protection keys' : ', no protection keys'})`;
@@ -66,7 +79,7 @@ export function matrices(run: Run): readonly Table[] {
   return lanesOf([...all, ...skipped]).map((lane) => {
     const here = all.filter((record) => record.lane === lane);
     const missing = skipped.filter((record) => record.lane === lane);
-    const mechanisms = mechanismsOf([...here, ...missing]);
+    const columns = columnsOf(here, missing.map((record) => record.mechanism));
     const names = [...new Set([...here.map((record) => record.case), ...missing.map((record) => record.name)])];
     const groupOf = (name: string): number => {
       const group = all.find((record) => record.case === name)?.group;
@@ -75,14 +88,14 @@ export function matrices(run: Run): readonly Table[] {
     names.sort((a, b) => groupOf(a) - groupOf(b) || (a < b ? -1 : 1));
     const rows = names.map((name) => {
       const group = all.find((record) => record.case === name)?.group ?? '';
-      const cells = mechanisms.map((mechanism): Cell => {
-        const record = here.find((one) => one.case === name && one.mechanism === mechanism);
+      const cells = columns.map(({ column, mechanism }): Cell => {
+        const record = here.find((one) => one.case === name && columnOf(one) === column);
         if (record !== undefined) return { text: verdictText(record), tone: toneOf(record) };
         return { text: missing.some((one) => one.name === name && one.mechanism === mechanism) ? 'skipped' : '', tone: 'missing' };
       });
       return [plain(group), plain(name), ...cells];
     });
-    return { title: `Corruption, ${laneTitle(run, lane)}`, head: ['group', 'case', ...mechanisms], rows, notes: [] };
+    return { title: `Corruption, ${laneTitle(run, lane)}`, head: ['group', 'case', ...columns.map(({ column }) => column)], rows, notes: [] };
   });
 }
 
@@ -90,9 +103,9 @@ export function matrices(run: Run): readonly Table[] {
 export function totals(run: Run): Table {
   const all = corruptionOf(run);
   const verdicts = inOrder(VERDICTS, all.map((record) => record.verdict));
-  const rows = lanesOf(all).flatMap((lane) => mechanismsOf(all.filter((record) => record.lane === lane)).map((mechanism) => {
-    const here = all.filter((record) => record.lane === lane && record.mechanism === mechanism);
-    return [plain(lane), plain(mechanism), ...verdicts.map((verdict) => plain(String(here.filter((record) => record.verdict === verdict).length)))];
+  const rows = lanesOf(all).flatMap((lane) => columnsOf(all.filter((record) => record.lane === lane)).map(({ column }) => {
+    const here = all.filter((record) => record.lane === lane && columnOf(record) === column);
+    return [plain(lane), plain(column), ...verdicts.map((verdict) => plain(String(here.filter((record) => record.verdict === verdict).length)))];
   }));
   return { title: 'Verdicts', head: ['lane', 'mechanism', ...verdicts], rows, notes: [], numericFrom: 2 };
 }
@@ -161,7 +174,7 @@ export interface Surprise {
 /** All that was not as expected, to be shown first. */
 export function surprises(run: Run): readonly Surprise[] {
   const corruption = corruptionOf(run).filter((record) => record.surprise || record.unstable).map((record) => ({
-    title: `${record.case}, ${record.mechanism}, ${record.lane}: ${verdictText(record)}`,
+    title: `${record.case}, ${columnOf(record)}, ${record.lane}: ${verdictText(record)}`,
     lines: [
       `expected ${record.expected.verdicts.join(' or ')}: ${record.expected.why}`, `seen: ${record.evidence.because}`,
       ...record.evidence.missing.map((text) => `not held: ${text}`), ...(record.unstable ? [`repetitions: ${record.repetitions.join(', ')}`] : []),
