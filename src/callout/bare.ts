@@ -1,6 +1,6 @@
 /** Mechanism 'none': koffi's own functions behind the guard's surface. No thunk, no guarded decoding; loans still become addresses. */
 import type { GuardedFunction, MadeFunction, UntypedFunction } from './function.js';
-import { ffi, type ForeignFunction } from './koffi.js';
+import { ffi, prepareKoffi, type ForeignFunction } from './koffi.js';
 import type { Declaration } from './prototype.js';
 import { isLoan, lentAddress } from './vm.js';
 
@@ -10,6 +10,7 @@ const POINTERS = new Set(['Pointer', 'String', 'String16', 'String32']);
 
 export const bareGuard: BareGuard = {
   make(declaration, address) {
+    prepareKoffi();
     const raw = ffi.decode(address, declaration.type) as ForeignFunction;
     let gone: string | undefined;
     const takesPointers = declaration.variadic || declaration.info.arguments.some(parameter => POINTERS.has(parameter.type.primitive));

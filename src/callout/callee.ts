@@ -6,7 +6,7 @@ import { ThunkFlag } from './binding.js';
 import { CallScope, converterOf, needOf, type ArgumentHost, type Converter, type Need } from './arguments.js';
 import { DecodeFault } from './decode.js';
 import { at, atSite, type Called, type CallSite, type CalloutError } from './error.js';
-import { ffi, type ForeignFunction, type Parameter, type Type } from './koffi.js';
+import { ffi, prepareKoffi, type ForeignFunction, type Parameter, type Type } from './koffi.js';
 import { plainOf, type Fix } from './plain.js';
 import { variadicParameter, type Declaration } from './prototype.js';
 import { returnedInMemory, stackBytes } from './signature.js';
@@ -49,6 +49,7 @@ export class Callee implements Called {
 
   constructor(host: CalleeHost, declaration: Declaration, address: bigint, library: string | undefined) {
     const { result, arguments: parameters } = declaration.info;
+    prepareKoffi();
     this.host = host;
     this.declaration = declaration;
     this.name = declaration.name;

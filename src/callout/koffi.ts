@@ -94,8 +94,16 @@ if ((ffi as Wrappable)[WRAPPED] !== true) {
   (ffi as Wrappable)[WRAPPED] = true;
 }
 
-/* koffi allocates the memory for synchronous calls when a library is first loaded; callables made by decode() need it too. */
-ffi.load(null);
+let ready = false;
+
+/**
+ * To be called before the first callable is made by decode(): koffi allocates the memory for synchronous calls when a library is first loaded. Not
+ * earlier than that: from then on koffi refuses to be configured.
+ */
+export function prepareKoffi(): void {
+  if (!ready) ffi.load(null);
+  ready = true;
+}
 
 /** What `koffi.as()` cast, if `value` is such a cast and was made through koffi's default export or by {@link as}. */
 export function castOf(value: unknown): Cast | undefined {

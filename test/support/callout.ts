@@ -14,10 +14,10 @@ export interface ChildResult { readonly status: number | null; readonly signal: 
 
 /** Imports at the head of a child's script. */
 export const CHILD_HEAD = `
-import koffi from 'koffi';
+import koffi from '${import.meta.resolve('koffi')}';
 import assert from 'node:assert/strict';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
-import { Guard, Image, CalloutError, as } from '${root}dist/src/index.js';
+import { Guard, Image, CalloutError, as } from '${new URL('../../src/index.js', import.meta.url).href}';
 const FOREIGN = ${JSON.stringify(FOREIGN)};
 const FOREIGN_FAULTS = ${JSON.stringify(FOREIGN_FAULTS)};
 `;
@@ -25,7 +25,7 @@ const FOREIGN_FAULTS = ${JSON.stringify(FOREIGN_FAULTS)};
 /** Runs a module in a process of its own: for what may end one. */
 export function runChild(script: string, options: { readonly env?: Readonly<Record<string, string>>; readonly flags?: readonly string[]; readonly timeoutMs?: number } = {}): ChildResult {
   const { status, signal, stdout, stderr } = spawnSync(
-    process.execPath, [...(options.flags ?? []), '--input-type=module', '-e', `${CHILD_HEAD}\n${script}`],
+    process.execPath, [...(options.flags ?? []), '--input-type=module', '-e', `${CHILD_HEAD}\nconst HEAD = ${JSON.stringify(CHILD_HEAD)};\n${script}`],
     { cwd: root, encoding: 'utf8', timeout: options.timeoutMs ?? 120_000, env: { ...process.env, ...options.env } },
   );
   return { status, signal, stdout, stderr };
