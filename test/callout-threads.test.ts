@@ -115,7 +115,7 @@ t.test('workers that come and go leave nothing behind', async t => {
     };
     await round();
     const before = native.statistics();
-    for (let i = 0; i < 10; i++) await round();
+    for (let i = 0; i < 5; i++) await round();
     const after = native.statistics();
     console.log(after.thunksLive - before.thunksLive, after.callbacksLive - before.callbacksLive, after.threadsLive - before.threadsLive);
   `);
