@@ -282,7 +282,7 @@ static void all_faults(struct way *way) {
     }
   }
 }
-/* Broken once, each: FLAG_DF, FLAG_AC, FLAG_NT, FLAG_TF left out of recover; `fninit` and `ldmxcsr` out of the landing pad; the memcpy of uc_sigmask; r15 out of recover;
+/* Broken once, each: FLAG_DF, FLAG_AC, FLAG_TF left out of recover (NT may be: sigreturn does not take it from the context); `fninit` and `ldmxcsr` out of the landing pad; the memcpy of uc_sigmask; r15 out of recover;
  * the check of SI_TKILL in self_abort (no SIGABRT is taken); the personality out of the gate (the throw crosses it). */
 CHECK_TEST(every_fault, "every fault fails the callout, with a right record, and the caller finds everything as it was") {
   silence();

@@ -61,7 +61,7 @@ static void registers(struct way *way) {
 }
 
 /* Broken once, each: `movq %r12, %rcx` after WRPKRU (rcx), `movq %r14, %rax` (al), `movq F_R13(%r10), %r13` (a callee's r13 reaches the VM),
- * the order of the stack copy, `movups 112(\from), %xmm7` in the slow gate. */
+ * the order of the stack copy. */
 CHECK_TEST(all_registers, "every argument register, al, stack argument and result register passes; callee-saved registers are healed") { each_way(registers); }
 
 /* A thread's first callout takes the slow gate: same promise. */

@@ -489,6 +489,7 @@ static void heartbeat(int signal) {
   struct trap_signal saved;
   int saved_errno = errno;
   bool inside = !pkeys_supported() && trap_in_callout(); /* needs read rights */
+  uint32_t pkru = pkeys_supported() ? pkeys_rdpkru() : 0;
   trap_signal_enter(&saved);
   if (pkeys_supported()) inside = trap_state_is_callout(saved.words[0]);
   if (trap_in_callout()) beats = 1ul << 40; /* must not be so */
@@ -496,6 +497,7 @@ static void heartbeat(int signal) {
   beats++;
   if (inside) beats_inside++;
   trap_signal_leave(&saved);
+  if (pkeys_supported() && pkeys_rdpkru() != pkru) beats = 1ul << 41;
   errno = saved_errno;
 }
 static void beat_every_ms(int flags) {
@@ -537,6 +539,7 @@ static void beats_through(struct way *way) {
     bool look = i % 4 == 0;
     int expected = look && !closes ? 2 : 1;
     wrong += work(i % 64 == 0 ? 20000 : 20, way->space, look) != expected;
+    ((volatile uint32_t *)way->space)[1] = (uint32_t)i; /* open to the VM at once */
     struct trap_fault record;
     if (i % 50 == 49) {
       fault();
@@ -560,7 +563,8 @@ static void beats_through(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)work);
   trap_thunk_release((void *)(uintptr_t)fault);
 }
-/* Broken once, each: the state not cleared in trap_signal_enter; the rights not given back in trap_signal_leave; the mask in recover. */
+/* Broken once, each: the state not cleared in trap_signal_enter; the rights not given back in trap_signal_leave; FRAME_HOOKED not looked at in trap_signal_enter;
+ * FRAME_LEAVING not set in hooked_leave. */
 CHECK_TEST(heartbeat_through_callouts, "I12: a heartbeat each millisecond that touches the image, through 100,000 callouts and 2,000 faults: none is harmed") {
   devzero = open("/dev/zero", O_RDONLY);
   REQUIRE(trap_init() == 0);
