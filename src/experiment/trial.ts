@@ -1,7 +1,8 @@
 /**
  * The program of one trial, in a process of its own:
  *
- *   node --expose-gc trial.js corruption|honest CASE MECHANISM SETTINGS-JSON
+ *   node --expose-gc trial.js corruption CASE MECHANISM SETTINGS-JSON
+ *   node --expose-gc trial.js honest CASE[,CASE...] MECHANISM SETTINGS-JSON
  *
  * Makes an image, a guard and the case's callouts, then the aftermath, and prints what it saw as lines for protocol.ts. It gives no
  * verdict. The same program in every lane.
@@ -61,7 +62,7 @@ class Bench implements HonestTrial {
   readonly keys: KeyMode;
   readonly kernel: string;
   readonly seed: number;
-  readonly random: (below: number) => number;
+  random: (below: number) => number;
   readonly spaces: readonly TrialSpace[];
   readonly spaceKeys: ReadonlyMap<string, number>;
   readonly canaries: { readonly name: string; readonly intact: () => boolean }[] = [];
@@ -106,6 +107,13 @@ class Bench implements HonestTrial {
       stage: 'set up', vmModules: vmModules(),
       spaces: this.spaces.map(({ name, address, bytes }) => ({ name, address: hex(address), bytes, key: this.spaceKeys.get(name) ?? 0 })),
     });
+  }
+
+  /** Ready for the next case of honest work: the same numbers whatever went before. */
+  begin(): void {
+    this.bytesPut.length = 0;
+    this.callouts = 0;
+    this.random = generator(this.seed);
   }
 
   space(name: string): TrialSpace {
@@ -243,14 +251,18 @@ async function corruption(name: string, bench: Bench): Promise<void> {
   say({ stage: 'finished', aftermath: steps, diff: bench.diff(), canaries: bench.canaries.map(({ name: canary, intact }) => ({ name: canary, intact: intact() })) });
 }
 
-async function honest(name: string, bench: Bench): Promise<void> {
-  const experiment = await loadHonest(name);
+async function honest(names: readonly string[], bench: Bench): Promise<void> {
   bench.announce();
-  await experiment.run(bench);
-  const bytes = Buffer.concat(bench.bytesPut);
-  say({
-    stage: 'honest', sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length, callouts: bench.callouts, imageEqual: bench.diff().changedBytes === 0,
-  });
+  for (const name of names) {
+    const experiment = await loadHonest(name);
+    bench.begin();
+    await experiment.run(bench);
+    const bytes = Buffer.concat(bench.bytesPut);
+    say({
+      stage: 'honest', case: name, sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length, callouts: bench.callouts,
+      imageEqual: bench.diff().changedBytes === 0,
+    });
+  }
 }
 
 async function main(): Promise<void> {
@@ -258,7 +270,7 @@ async function main(): Promise<void> {
   if (!isGuardMechanism(mechanism)) throw new Error(`there is no mechanism '${mechanism}'`);
   const bench = new Bench(mechanism, JSON.parse(text) as TrialSettings);
   if (family === 'corruption') await corruption(name, bench);
-  else if (family === 'honest') await honest(name, bench);
+  else if (family === 'honest') await honest(name.split(','), bench);
   else throw new Error(`there is no family '${family ?? ''}' of trials`);
 }
 
