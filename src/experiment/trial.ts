@@ -129,7 +129,13 @@ class Bench implements HonestTrial {
       this.#libraries.set(name, library);
     }
     const loaded = library;
-    return { func: (signature) => loaded.func(signature) as ForeignFunction };
+    return {
+      func: (signature) => loaded.func(signature) as ForeignFunction,
+      unload: () => {
+        this.#libraries.delete(name);
+        loaded.unload();
+      },
+    };
   }
 
   foreign(signature: string): ForeignFunction {
