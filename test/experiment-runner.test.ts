@@ -113,7 +113,7 @@ t.test('the plan: cells that cannot be had are rows with reasons', (t) => {
 });
 
 t.test('the command of a trial', (t) => {
-  t.same(trialCommand(trial, 3000).slice(0, 9), ['build/Release/turnkey-watch', '--timeout-ms', '3000', '--', 'node', '--expose-gc', 'dist/src/experiment/trial.js', 'corruption', 'store']);
+  t.same(trialCommand(trial, 3000, 9000).slice(0, 11), ['build/Release/turnkey-watch', '--timeout-ms', '3000', '--set-up-ms', '9000', '--', 'node', '--expose-gc', 'dist/src/experiment/trial.js', 'corruption', 'store']);
   t.end();
 });
 
@@ -126,7 +126,7 @@ t.test('honest work of one mechanism shares a process, corruption never; when on
   const records = await runTrials({
     lane: 'native', context: { lane: 'native', keys: false, keysReason: '', cpu: '', kernel: '', details: {} }, concurrency: 1, slowness: 1, close: () => Promise.resolve(),
     run: (argv) => {
-      const names = argv[8] ?? '';
+      const names = argv[10] ?? '';
       asked.push(names);
       return Promise.resolve(names === 'other' ? result([setUp, line('other'), ended]) : result([setUp, died]));
     },

@@ -22,3 +22,13 @@ void foreign_longjmp_stale(void) {
   leave_behind();
   use_again();
 }
+
+static void __attribute__((noinline)) fill_words(volatile uint64_t *words, unsigned count, uint64_t value) {
+  for (unsigned i = 0; i < count; i++) words[i] = value;
+}
+
+void foreign_smash_by_callee(uint64_t value) {
+  uint64_t local[4];
+  fill_words(local, sizeof local / sizeof local[0] + 8, value);
+  __asm__ volatile("" : : "r"(local) : "memory");
+}

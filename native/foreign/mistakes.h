@@ -69,6 +69,8 @@ FOREIGN_API uint64_t foreign_standing_thread_end(void);
 
 /* ---- ends.c: ways out of a call --------------------------------------------------------------------------------------- */
 
+/* A function whose own frame is overwritten, with `value`, by one that it calls and that was given its local array. */
+FOREIGN_API void foreign_smash_by_callee(uint64_t value);
 FOREIGN_API void foreign_longjmp_stale(void);                   /* to a setjmp whose function has returned, and whose frame was used again */
 FOREIGN_API int foreign_destructor_at(uint64_t address);        /* libturnkey_foreign_dtor: where its destructor writes when unloaded; 0: nowhere */
 

@@ -24,16 +24,19 @@ export interface TrialSettings {
   readonly bareGate?: boolean;
 }
 
+/** For a trial's set-up, in ms in the native lane: its time limit counts from there. */
+const SET_UP_MS = 15_000;
+
 /** Beyond the trial's own limit, before the tracing runner itself counts as stuck. */
 const GRACE_MS = 10_000;
 
 /** The command of one trial. `names`: of honest work, more than one case may share a process. */
 export function trialCommand(
-  trial: PlannedTrial, timeoutMs: number, more: Pick<TrialSettings, 'imageFile' | 'bareGate'> = {}, names: readonly string[] = [trial.name],
+  trial: PlannedTrial, timeoutMs: number, setUpMs: number, more: Pick<TrialSettings, 'imageFile' | 'bareGate'> = {}, names: readonly string[] = [trial.name],
 ): readonly string[] {
   const settings: TrialSettings = { lane: trial.lane, deny: trial.deny, keys: trial.keys, seed: trial.seed, kernel: trial.kernel, ...more };
   return [
-    BUILT.watch, '--timeout-ms', String(timeoutMs), '--',
+    BUILT.watch, '--timeout-ms', String(timeoutMs), '--set-up-ms', String(setUpMs), '--',
     'node', '--expose-gc', BUILT.trial, trial.kind, names.join(','), trial.mechanism, JSON.stringify(settings),
   ];
 }
@@ -164,8 +167,9 @@ async function runGroup(executor: Executor, group: readonly PlannedTrial[], more
   if (first === undefined) return [];
   const limits = group.map((trial) => trial.experiment.timeoutMs ?? (trial.kind === 'honest' ? HONEST_TIMEOUT_MS : DEFAULT_TIMEOUT_MS));
   const timeoutMs = limits.reduce((sum, limit) => sum + limit, 0) * executor.slowness;
-  const command = trialCommand(first, timeoutMs, more, group.map((trial) => trial.name));
-  const result = await executor.run(command, { timeoutMs: timeoutMs + GRACE_MS * executor.slowness });
+  const setUpMs = SET_UP_MS * executor.slowness;
+  const command = trialCommand(first, timeoutMs, setUpMs, more, group.map((trial) => trial.name));
+  const result = await executor.run(command, { timeoutMs: setUpMs + timeoutMs + GRACE_MS * executor.slowness });
   return group.map((trial) => (trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result)));
 }
 

@@ -103,6 +103,7 @@ class Bench implements HonestTrial {
   /** Tells the tracing runner what to compare, and the runner where things are. */
   announce(): void {
     for (const { address, bytes } of this.spaces) tellWatch(`image ${hex(address)} ${hex(BigInt(bytes))} ${hex(privateCopy(address, bytes))}`);
+    tellWatch(`began ${process.hrtime.bigint()}`);
     say({
       stage: 'set up', vmModules: vmModules(),
       spaces: this.spaces.map(({ name, address, bytes }) => ({ name, address: hex(address), bytes, key: this.spaceKeys.get(name) ?? 0 })),
