@@ -49,8 +49,8 @@ struct trap_frame {
   uint32_t mxcsr;
   uint16_t fcw, pad;
   struct trap_entry *entry; /* suspended and slow frames; of a running fast one, T_STATE tells */
-  uint64_t fsp;          /* stack pointer at the call, before it pushes: what a paired return comes back with. Not in fast frames without stack arguments */
-  uint64_t callback_rsp; /* foreign stack pointer of the callback that suspended this callout; 0: a signal handler did */
+  uint64_t fsp;          /* slow frames: the stack pointer at the call, before it pushes, which a paired return comes back with. Fast ones: the stack arguments' bytes, where there are any */
+  uint64_t callback_rsp; /* foreign stack pointer of the callback that suspended this callout */
   uint32_t flags;        /* FRAME_* */
   uint32_t foreign_pkru; /* PKRU of the suspended callout */
   uint64_t stack_low, stack_high; /* the foreign stack this callout runs on; slow frames only (else the slot's own) */
@@ -58,7 +58,7 @@ struct trap_frame {
 };
 #define FRAME_HOOKED 1u      /* the hooked images are closed for this frame, are about to be, or are being opened */
 #define FRAME_KEYED 2u       /* PKRU was written */
-#define FRAME_OWN_STACK 4u   /* a foreign stack taken for this frame alone */
+/* FRAME_OWN_STACK is in layout.h */
 #define FRAME_LENT 8u
 #define FRAME_CALLER_STACK 16u /* runs on the caller's stack */
 #define FRAME_SLOW 64u /* made by the slow gate, which always saves the floating-point environment */
@@ -73,6 +73,7 @@ struct trap_slot {
       struct trap_fault fault;
       _Atomic uint64_t thread_pointer; /* %fs:0 of the owner; 0 while free */
       uint32_t level;                  /* suspended callouts */
+      uint32_t signal_level;           /* the level that a VM's signal handler runs at, 0 for none: its callouts take a fresh foreign stack */
       uint32_t generation;             /* of the masks, when this thread last opened its rights */
       uint32_t recovering;             /* from the handler's decision to the landing pad's end */
       uint32_t fault_count;
@@ -173,7 +174,8 @@ GATE_FAMILY(trap_gate_keys);
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp);
 uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp);
 struct trap_frame *trap_slow_return(uint64_t rsp);
-struct trap_slot *trap_fast_lost(const struct trap_slot *believed);
+void trap_fast_lost(uint64_t rsp);
+void trap_slow_give(struct trap_frame *frame);
 void trap_landed(struct trap_frame *frame);
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_rsp);
 void trap_callback_leave(uint64_t foreign_rsp);

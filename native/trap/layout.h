@@ -36,6 +36,8 @@
 #define F_FCW 60
 #define F_ENTRY 64
 #define F_FSP 72
+#define F_FLAGS 88
+#define FRAME_OWN_STACK 4 /* a flag: a foreign stack taken for this frame alone */
 /* The two words of a slot that the fast gate needs lie in the tail of its first frame. */
 #define T_STATE 112
 #define T_FSP 120

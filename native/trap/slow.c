@@ -43,9 +43,13 @@ struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp
 
 static uint64_t vm_state(const struct trap_slot *slot) { return slot->level > 0 ? STATE_VM : 0; }
 
+static void give_own_stack(const struct trap_frame *frame) {
+  trap_stack_give(frame->stack_low - STACK_GUARD_LOW, STACK_GUARD_LOW + (frame->stack_high - frame->stack_low) + STACK_GUARD_HIGH);
+}
+
+/* Not on the frame's foreign stack. */
 static void frame_done(struct trap_slot *slot, struct trap_frame *frame) {
-  if (frame->flags & FRAME_OWN_STACK) 
-    trap_stack_give(frame->stack_low - STACK_GUARD_LOW, STACK_GUARD_LOW + (frame->stack_high - frame->stack_low) + STACK_GUARD_HIGH);
+  if (frame->flags & FRAME_OWN_STACK) give_own_stack(frame);
   frame->flags = 0;
   trap_set_state(slot, vm_state(slot));
 }
@@ -114,7 +118,7 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp) {
   } else {
     const struct trap_frame *outer = frame - 1;
     uint64_t low = outer->stack_low, rsp = outer->callback_rsp;
-    if (rsp != 0 && !(outer->flags & FRAME_ELSEWHERE) && rsp > low + NESTED_ROOM + entry->stack_bytes && rsp <= outer->stack_high) {
+    if (slot->level != slot->signal_level && !(outer->flags & FRAME_ELSEWHERE) && rsp > low + NESTED_ROOM + entry->stack_bytes && rsp <= outer->stack_high) {
       top = (rsp - 256) & ~(uint64_t)15; /* below the callback thunk's save area and red zone */
       frame->stack_low = low;
       frame->stack_high = outer->stack_high;
@@ -154,15 +158,24 @@ struct trap_frame *trap_slow_return(uint64_t rsp) {
   if (trap_state(slot) != (uint64_t)(uintptr_t)frame->entry || rsp != frame->fsp) mismatch(slot);
   if (frame->flags & FRAME_KEYED) rights_open();
   hooked_leave(slot, frame);
-  frame_done(slot, frame);
+  /* We still run on the frame's foreign stack: the gate gives it back when it has left it. */
+  if (!(frame->flags & FRAME_OWN_STACK)) frame->flags = 0;
+  trap_set_state(slot, vm_state(slot));
   return frame;
 }
 
-struct trap_slot *trap_fast_lost(const struct trap_slot *believed) {
+/* On the VM's stack again. */
+void trap_slow_give(struct trap_frame *frame) {
+  give_own_stack(frame);
+  frame->flags = 0;
+}
+
+void trap_fast_lost(uint64_t rsp) {
+  uint64_t believed = trap_slot_offset;
   struct trap_slot *slot = trap_slot_find();
-  if (slot == NULL) trap_die("a callee did not keep its caller's registers, and the thread's slot cannot be found", SIGABRT);
-  if (slot == believed) mismatch(slot);
-  return slot;
+  if (slot == NULL) trap_die("a callee overwrote the thread-local word and the thread's slot cannot be found", SIGABRT);
+  (void)rsp;
+  if (trap_slot_offset == believed) mismatch(slot);
 }
 
 void trap_landed(struct trap_frame *frame) {
@@ -170,8 +183,19 @@ void trap_landed(struct trap_frame *frame) {
   trap_slot_offset = (uint64_t)((char *)slot - (char *)&trap_arena);
   hooked_leave(slot, frame);
   if (slot->level == 0) slot->frames[0].tail1 &= ~(uint64_t)1;
+  *(uint64_t *)(uintptr_t)(slot->stack_high - FOREIGN_TOP_BYTES) = (uint64_t)(uintptr_t)slot;
   slot->recovering = 0;
   frame_done(slot, frame);
+}
+
+/*
+ * The level goes up before the state says VM, and down after it has ceased to: a signal handler in between finds a level too many, whose frame nobody uses, and never
+ * one too few, whose frame it would write over. Its own suspension leaves frames alone altogether.
+ */
+static void deeper(struct trap_slot *slot) {
+  slot->level++;
+  slot->frames[0].tail1 |= 1; /* the fast gate's exit finds that something is left above it */
+  trap_set_state(slot, STATE_VM);
 }
 
 /* Suspends the innermost callout: the thread is VM code now. */
@@ -185,16 +209,15 @@ static void suspend(struct trap_slot *slot, uint64_t foreign_rsp, uint32_t pkru)
   frame->callback_rsp = foreign_rsp;
   frame->flags = own ? frame->flags & ~FRAME_ELSEWHERE : frame->flags | FRAME_ELSEWHERE;
   frame->foreign_pkru = pkru;
-  slot->level++;
-  slot->frames[0].tail1 |= 1; /* the fast gate's exit finds that something is left above it */
-  trap_set_state(slot, STATE_VM);
+  deeper(slot);
 }
 
 static struct trap_frame *resume(struct trap_slot *slot, uint64_t state) {
-  struct trap_frame *frame = &slot->frames[--slot->level];
-  if (slot->level == 0) slot->frames[0].tail1 &= ~(uint64_t)1;
   trap_set_state(slot, state);
-  return frame;
+  slot->level--;
+  atomic_signal_fence(memory_order_seq_cst);
+  if (slot->level == 0) slot->frames[0].tail1 &= ~(uint64_t)1;
+  return &slot->frames[slot->level];
 }
 
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_rsp) {
@@ -237,9 +260,11 @@ void trap_callback_leave(uint64_t foreign_rsp) {
 
 void trap_dead_thunk(void) { trap_die("a released thunk was called", SIGABRT); }
 
-/* words: 0 the state, 1 PKRU, 2 the slot's offset and SIGNAL_*. */
+/* words: 0 the state, 1 PKRU, 2 the slot's offset and SIGNAL_*, 3 the mask that the slot had noted. */
 #define SIGNAL_HOOKED 1u     /* this handler has opened the hooked images and closes them again */
 #define SIGNAL_RECOVERING 2u /* it interrupted a landing pad: its own callouts may fail meanwhile */
+#define SIGNAL_LEVEL_SHIFT 2 /* slot->signal_level before */
+#define SIGNAL_LEVEL_MASK 63u
 
 void trap_signal_enter(struct trap_signal *saved) {
   memset(saved, 0, sizeof *saved);
@@ -251,7 +276,7 @@ void trap_signal_enter(struct trap_signal *saved) {
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL || slot->level + 1 >= NESTING_COUNT) return;
   saved->words[0] = trap_state(slot);
-  saved->words[2] = (uint64_t)((char *)slot - (char *)&trap_arena);
+  saved->words[2] = (uint64_t)((char *)slot - (char *)&trap_arena) | (uint64_t)slot->signal_level << SIGNAL_LEVEL_SHIFT;
   struct trap_frame *frame = &slot->frames[slot->level];
   if (trap_state_is_callout(saved->words[0])) {
     frame->entry = (struct trap_entry *)(uintptr_t)saved->words[0];
@@ -266,7 +291,11 @@ void trap_signal_enter(struct trap_signal *saved) {
       hooked_leave(slot, frame);
     }
   }
-  suspend(slot, 0, 0); /* nested callouts take a fresh foreign stack */
+  /* A callout of the handler's own that fails must not open the mask under which the handler runs. */
+  memcpy(&saved->words[3], &slot->mask, 8);
+  pthread_sigmask(SIG_SETMASK, NULL, &slot->mask);
+  deeper(slot);
+  slot->signal_level = slot->level;
 }
 
 void trap_signal_leave(const struct trap_signal *saved) {
@@ -276,7 +305,9 @@ void trap_signal_leave(const struct trap_signal *saved) {
     if (trap_state(slot) != STATE_VM || slot->level == 0)
       trap_die("a signal handler left while callouts inside it had not: a longjmp went over the gate; the process cannot go on", SIGABRT);
     struct trap_frame *frame = resume(slot, saved->words[0]);
+    slot->signal_level = (uint32_t)(saved->words[2] >> SIGNAL_LEVEL_SHIFT) & SIGNAL_LEVEL_MASK;
     slot->recovering = (saved->words[2] & SIGNAL_RECOVERING) != 0;
+    memcpy(&slot->mask, &saved->words[3], 8);
     if (saved->words[2] & SIGNAL_HOOKED && hooked_enter(slot, frame) < 0)
       trap_die("the image could not be closed again after a signal handler (mprotect failed)", SIGABRT);
   }

@@ -52,15 +52,16 @@ int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t
   uint64_t usable = trap_arena.shared.foreign_bytes;
   uint64_t total = STACK_GUARD_LOW + usable + STACK_GUARD_HIGH;
   *base = 0;
-  pthread_mutex_lock(&lock);
-  for (unsigned i = 0; i < stack_cached; i++) {
+  /* A callout in a VM's signal handler may have interrupted the holder of the lock: then there is no cache for it. */
+  bool cache = pthread_mutex_trylock(&lock) == 0;
+  for (unsigned i = 0; cache && i < stack_cached; i++) {
     if (stack_cache[i].map_bytes == total) {
       *base = stack_cache[i].base;
       stack_cache[i] = stack_cache[--stack_cached];
       break;
     }
   }
-  pthread_mutex_unlock(&lock);
+  if (cache) pthread_mutex_unlock(&lock);
   if (*base == 0) {
     void *map = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) return -ENOMEM;
@@ -77,14 +78,16 @@ int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t
 }
 
 void trap_stack_give(uint64_t base, uint64_t map_bytes) {
-  pthread_mutex_lock(&lock);
-  bool kept = stack_cached < STACK_CACHE;
-  if (kept) {
-    stack_cache[stack_cached].base = base;
-    stack_cache[stack_cached++].map_bytes = map_bytes;
+  bool kept = false;
+  if (pthread_mutex_trylock(&lock) == 0) {
+    kept = stack_cached < STACK_CACHE;
+    if (kept) {
+      stack_cache[stack_cached].base = base;
+      stack_cache[stack_cached++].map_bytes = map_bytes;
+    }
+    atomic_store_explicit(&trap_arena.shared.stacks_cached, stack_cached, memory_order_relaxed);
+    pthread_mutex_unlock(&lock);
   }
-  atomic_store_explicit(&trap_arena.shared.stacks_cached, stack_cached, memory_order_relaxed);
-  pthread_mutex_unlock(&lock);
   if (!kept) munmap((void *)(uintptr_t)base, map_bytes);
 }
 
@@ -118,18 +121,30 @@ static int slot_prepare(struct trap_slot *slot) {
   return 0;
 }
 
+/* The first word of the foreign stack is its slot: the gate's CFI starts from it. */
 static void slot_reset(struct trap_slot *slot) {
   uint64_t top = slot->stack_high - FOREIGN_TOP_BYTES;
+  *(uint64_t *)(uintptr_t)top = (uint64_t)(uintptr_t)slot;
   slot->frames[0].tail1 = top;
   slot->frames[0].flags = 0;
   slot->level = 0;
+  slot->signal_level = 0;
   slot->recovering = 0;
   slot->fault.pending = 0;
+}
+
+/* Attaching and releasing are not interrupted: a handler that makes callouts would find half a slot, or the lock held by its own thread. */
+static void signals_wait(sigset_t *before) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, before);
 }
 
 static void thread_exits(void *value) {
   struct trap_slot *slot = value;
   if (trap_slot_find() != slot) return;
+  sigset_t before_exit;
+  signals_wait(&before_exit);
   stack_t current;
   if (sigaltstack(NULL, &current) == 0 && (uint64_t)(uintptr_t)current.ss_sp == slot->alternate_base) {
     stack_t before = slot->previous_alternate;
@@ -142,31 +157,41 @@ static void thread_exits(void *value) {
   atomic_store(&slot->thread_pointer, 0);
   atomic_fetch_sub(&trap_arena.shared.threads_live, 1);
   pthread_mutex_unlock(&lock);
+  pthread_sigmask(SIG_SETMASK, &before_exit, NULL);
 }
 
-static void note(struct trap_slot *slot) {
-  pthread_sigmask(SIG_SETMASK, NULL, &slot->mask);
+static void note_float(struct trap_slot *slot) {
   __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(slot->mxcsr), "=m"(slot->fcw));
 }
 
-static int attach_new(struct trap_slot **out) {
-  uint32_t generation = pkeys_masks().generation;
-  int rc = -EAGAIN;
+/* A free slot, or one of a thread that ended without releasing it (it was attached again after its destructors) and whose thread pointer is ours now. */
+static struct trap_slot *slot_take(bool *taken_over) {
+  uint64_t tp = trap_thread_pointer();
+  unsigned index = 0;
+  *taken_over = false;
   pthread_mutex_lock(&lock);
-  struct trap_slot *slot = NULL;
-  unsigned index = 1;
-  for (; index < SLOT_COUNT; index++) {
-    if (atomic_load_explicit(&trap_arena.slots[index].thread_pointer, memory_order_relaxed) == 0) {
-      slot = &trap_arena.slots[index];
-      break;
-    }
+  for (unsigned i = 1; i < SLOT_COUNT && !*taken_over; i++) {
+    uint64_t owner = atomic_load_explicit(&trap_arena.slots[i].thread_pointer, memory_order_relaxed);
+    if (owner == tp) *taken_over = true;
+    if (owner == tp || (owner == 0 && index == 0)) index = i;
+    if (i >= high_water && index != 0) break; /* none was ever used from here on */
   }
-  if (slot != NULL) {
-    atomic_store(&slot->thread_pointer, 1); /* taken, nobody's yet */
+  if (index != 0) {
+    atomic_store(&trap_arena.slots[index].thread_pointer, 1); /* taken, nobody's yet */
     if (index + 1 > high_water) __atomic_store_n(&high_water, index + 1, __ATOMIC_RELAXED);
   }
   pthread_mutex_unlock(&lock);
-  if (slot == NULL) return rc;
+  return index == 0 ? NULL : &trap_arena.slots[index];
+}
+
+static int attach_masked(struct trap_slot **out, const sigset_t *mask) {
+  /* Read before the rights are opened: a key that comes in between is opened next time. */
+  uint32_t generation = pkeys_masks().generation;
+  pkeys_open_thread();
+  bool taken_over;
+  struct trap_slot *slot = slot_take(&taken_over);
+  if (slot == NULL) return -EAGAIN;
+  int rc;
   trap_set_state(slot, STATE_UNUSED);
   rc = slot_prepare(slot);
   if (rc == 0) {
@@ -175,20 +200,30 @@ static int attach_new(struct trap_slot **out) {
   }
   if (rc == 0) rc = -pthread_setspecific(exit_key, slot);
   if (rc < 0) {
+    if (taken_over) atomic_fetch_sub(&trap_arena.shared.threads_live, 1);
     atomic_store(&slot->thread_pointer, 0);
     return rc;
   }
   slot_reset(slot);
-  note(slot);
+  slot->mask = *mask;
+  note_float(slot);
   slot->thread_id = (int32_t)syscall(SYS_gettid);
   slot->generation = generation;
   trap_set_state(slot, 0);
   atomic_store(&slot->thread_pointer, trap_thread_pointer());
-  trap_slot_offset = (uint64_t)index * SLOT_SIZE;
-  atomic_fetch_add(&trap_arena.shared.threads_live, 1);
+  trap_slot_offset = (uint64_t)((char *)slot - (char *)&trap_arena);
+  if (!taken_over) atomic_fetch_add(&trap_arena.shared.threads_live, 1);
   atomic_fetch_add(&trap_arena.shared.threads_ever, 1);
   *out = slot;
   return 0;
+}
+
+static int attach_new(struct trap_slot **out) {
+  sigset_t before;
+  signals_wait(&before);
+  int rc = attach_masked(out, &before);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return rc;
 }
 
 struct trap_slot *trap_slot_attached(void) {
@@ -202,7 +237,6 @@ struct trap_slot *trap_slot_attached(void) {
     }
     return slot;
   }
-  pkeys_open_thread();
   int saved = errno;
   int rc = attach_new(&slot);
   errno = saved;
@@ -213,7 +247,6 @@ int trap_attach(void) {
   if (!trap_initialised()) return trap_init();
   struct trap_slot *slot = trap_slot_find();
   if (slot != NULL) return trap_slot_attached() ? 0 : -ENOMEM;
-  pkeys_open_thread();
   return attach_new(&slot);
 }
 
@@ -224,7 +257,9 @@ int trap_attach_vm(void) {
 
 void trap_note_thread(void) {
   struct trap_slot *slot = trap_slot_attached();
-  if (slot != NULL) note(slot);
+  if (slot == NULL) return;
+  pthread_sigmask(SIG_SETMASK, NULL, &slot->mask);
+  note_float(slot);
 }
 
 int trap_threads_init(void) {

@@ -20,6 +20,7 @@ AT(struct trap_frame, r14, F_R14);
 AT(struct trap_frame, r15, F_R15);
 AT(struct trap_frame, mxcsr, F_MXCSR);
 AT(struct trap_frame, fcw, F_FCW);
+AT(struct trap_frame, flags, F_FLAGS);
 AT(struct trap_frame, tail0, T_STATE);
 AT(struct trap_frame, tail1, T_FSP);
 _Static_assert(sizeof(struct trap_frame) == FRAME_SIZE, "frame");

@@ -140,7 +140,8 @@ int trap_dlclose(void *handle, trap_policy *policy, struct trap_fault *fault, ch
 
 /* ---- VM signal handlers --------------------------------------------------------------------------------------- */
 
-/* A VM's own signal handler that may have interrupted a callout and touches the image calls enter first and leave last (I12). Async-signal-safe. */
+/* A VM's own signal handler that may have interrupted a callout, and touches the image or makes callouts, calls enter first and leave last (I12). Async-signal-safe. Its callouts go
+ * through private thunks if they may fail: the thread's record may hold a fault that the interrupted code has yet to take. */
 struct trap_signal { uint64_t words[4]; };
 void trap_signal_enter(struct trap_signal *saved);
 void trap_signal_leave(const struct trap_signal *saved);
