@@ -186,6 +186,17 @@ __attribute__((noinline)) static int needs_stack(int a, int b) { /* more than th
 static int vm_from_coroutine(int a, int b) {
   struct trap_fault fault;
   CHECK_EQ(coroutine_inner(a, b), a + b);
+  /* The way back from a stack of its own keeps every result register. */
+  __typeof__(&r_cld) cld = GUARD(r_cld, 16, 0);
+  __typeof__(&r_cd) cd = GUARD(r_cd, 0, 0);
+  __typeof__(&r_i128) i128 = GUARD(r_i128, 0, 0);
+  long double _Complex z = cld(3);
+  CHECK(creall(z) == 3 && cimagl(z) == 6);
+  CHECK(creal(cd(5)) == 5 && cimag(cd(5)) == 10);
+  CHECK(i128(6) == ((__int128)6 << 64 | 7));
+  trap_thunk_release((void *)(uintptr_t)cld);
+  trap_thunk_release((void *)(uintptr_t)cd);
+  trap_thunk_release((void *)(uintptr_t)i128);
   if (coroutine_deep) {
     void (*inner)(void) = GUARD(writes_null, 0, 0);
     inner();

@@ -40,19 +40,11 @@ export interface Executor {
 
 const MOST_OUTPUT = 1 << 20;   /* characters kept of each stream */
 
-/**
- * The lane that this very process runs in: `emulated` inside the emulated machine, whose agent sets TURNKEY_LANE, else `native`. What is run
- * here is recorded under this name, so that nothing from a guest passes for native.
- */
-export function laneHere(): 'native' | 'emulated' {
-  return process.env['TURNKEY_LANE'] === 'emulated' ? 'emulated' : 'native';
-}
-
-/** Child processes on this machine, or, inside the emulated machine, in it. */
+/** The native lane: child processes on this machine. */
 export class NativeExecutor implements Executor {
-  readonly lane = laneHere();
+  readonly lane = 'native' as const;
   readonly concurrency: number;
-  readonly slowness = laneHere() === 'native' ? 1 : 4;
+  readonly slowness = 1;
 
   constructor(readonly context: LaneContext, concurrency = 2) {
     this.concurrency = concurrency;
