@@ -321,7 +321,7 @@ const NATIVE_SOURCES = ['CMakeLists.txt', 'native', 'package-lock.json'];
 /** Builds the addon, the libraries and the guest's programs where their sources have changed. */
 export function buildNative() {
   unlessBuilt('build/.turnkey-stamp', digest(NATIVE_SOURCES), 'the native parts (cmake-js)', () => {
-    runQuietly(process.execPath, [join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js'), 'build', '--log-level', 'warn', '--parallel', '2', '--CDTURNKEY_TESTS=OFF']);
+    runQuietly(process.execPath, [join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js'), 'build', '--log-level', 'warn', '--parallel', '2', '--CDTURNKEY_TESTS=ON']);
   });
 }
 

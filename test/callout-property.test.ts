@@ -1,6 +1,5 @@
 // lanes: native, emulated
 /** Raw koffi and guarded calls must agree: 500 random signatures, with values, out-parameters and callbacks. */
-import { readFileSync } from 'node:fs';
 import assert from 'node:assert/strict';
 
 import koffi from 'koffi';
@@ -19,7 +18,8 @@ interface Description {
   }[];
 }
 
-const description = JSON.parse(readFileSync(built('callout_signatures.json'), 'utf8')) as Description;
+const library = built('libturnkey_callout_signatures.so');
+const description = JSON.parse(koffi.load(library).func('const char *description()')() as string) as Description;
 const records = new Map(description.records.map(record => [record.name, record.members]));
 for (const { name, members } of description.records) koffi.struct(name, Object.fromEntries(members));
 
@@ -86,7 +86,6 @@ function outcomes(declare: Declare): Outcome[] {
   });
 }
 
-const library = built('libturnkey_callout_signatures.so');
 const raw = outcomes((name, result, parameters) => koffi.load(library).func(name, result, parameters));
 
 function compare(guard: Guard): void {

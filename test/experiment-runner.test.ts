@@ -6,7 +6,7 @@ import type { ExecResult } from '../src/experiment/executor.js';
 import { deriveSeed, makePlan, type PlannedCorruption, type PlannedHonest } from '../src/experiment/plan.js';
 import { parseOutput } from '../src/experiment/protocol.js';
 import type { CorruptionRecord } from '../src/experiment/records.js';
-import { compareHonest, corruptionRecord, costRecords, honestRecord, inParallel, joinRepetitions, trialCommand } from '../src/experiment/runner.js';
+import { compareHonest, corruptionRecord, costRecords, groupTrials, honestRecord, inParallel, joinRepetitions, runTrials, trialCommand } from '../src/experiment/runner.js';
 import { exampleCorruption, exampleHonest } from './experiment-example.js';
 
 const experiment: CorruptionCase = { kind: 'corruption', group: 'stray writes', summary: 'a store', expected: (setting) => expectStore(setting), run: () => undefined };
@@ -73,11 +73,12 @@ t.test('repetitions are joined; different verdicts are unstable', (t) => {
 });
 
 t.test('honest bytes are compared over mechanisms and lanes', (t) => {
-  const line = `@trial ${JSON.stringify({ stage: 'honest', sha256: 'a'.repeat(64), bytes: 10, callouts: 2, imageEqual: true })}`;
+  const line = `@trial ${JSON.stringify({ stage: 'honest', case: 'work', sha256: 'a'.repeat(64), bytes: 10, callouts: 2, imageEqual: true })}`;
   const good = honestRecord(honestTrial, result([setUp, line, ended]));
   t.match(good, { kind: 'honest', outcome: 'same', sha256: 'a'.repeat(64) });
   t.match(honestRecord(honestTrial, result(['@trial {"stage":"failed","reason":"not sorted"}', ended])), { outcome: 'failed', detail: 'not sorted' });
   t.match(honestRecord(honestTrial, result([setUp, died])), { outcome: 'failed', detail: /SIGSEGV/ });
+  t.match(honestRecord({ ...honestTrial, name: 'other' }, result([setUp, line, ended])), { outcome: 'failed' }, 'another case\'s bytes are not its own');
   const none = { ...exampleHonest, mechanism: 'none' as const };
   t.match(compareHonest([none, { ...none, mechanism: 'pkeys', lane: 'emulated' }, { ...none, mechanism: 'flag', sha256: 'b'.repeat(64) }]),
     [{ outcome: 'reference' }, { outcome: 'same' }, { outcome: 'differs', detail: /none in the native lane/ }]);
@@ -112,8 +113,26 @@ t.test('the plan: cells that cannot be had are rows with reasons', (t) => {
 });
 
 t.test('the command of a trial', (t) => {
-  t.same(trialCommand(trial, 3000).slice(0, 9), ['build/Release/turnkey-watch', '--timeout-ms', '3000', '--', 'node', '--expose-gc', 'dist/src/experiment/trial.js', 'corruption', 'store']);
+  t.same(trialCommand(trial, 3000, 9000).slice(0, 11), ['build/Release/turnkey-watch', '--timeout-ms', '3000', '--set-up-ms', '9000', '--', 'node', '--expose-gc', 'dist/src/experiment/trial.js', 'corruption', 'store']);
   t.end();
+});
+
+t.test('honest work of one mechanism shares a process, corruption never; when one goes wrong each is tried alone', async (t) => {
+  const other: PlannedHonest = { ...honestTrial, name: 'other' };
+  t.same(groupTrials([trial, honestTrial, trial, other, { ...other, mechanism: 'flag' }]).map((group) => group.map(({ name, mechanism }) => `${name} ${mechanism}`)),
+    [['store pkeys'], ['work pkeys', 'other pkeys'], ['store pkeys'], ['other flag']]);
+  const asked: string[] = [];
+  const line = (name: string): string => `@trial ${JSON.stringify({ stage: 'honest', case: name, sha256: 'a'.repeat(64), bytes: 1, callouts: 1, imageEqual: true })}`;
+  const records = await runTrials({
+    lane: 'native', context: { lane: 'native', keys: false, keysReason: '', cpu: '', kernel: '', details: {} }, concurrency: 1, slowness: 1, close: () => Promise.resolve(),
+    run: (argv) => {
+      const names = argv[10] ?? '';
+      asked.push(names);
+      return Promise.resolve(names === 'other' ? result([setUp, line('other'), ended]) : result([setUp, died]));
+    },
+  }, [honestTrial, other]);
+  t.same(asked, ['work,other', 'work', 'other']);
+  t.match(records, [{ case: 'work', outcome: 'failed' }, { case: 'other', outcome: 'same' }]);
 });
 
 t.test('work in parallel keeps its order and its limit', async (t) => {

@@ -72,8 +72,8 @@ t.test('a full disk: clear error, old results whole', (t) => {
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mount], { stdio: 'ignore' });
   } catch {
     rmdirSync(mount);
-    t.comment('not tried: mounting a small file system needs privileges');
-    t.equal(process.env['TURNKEY_STRICT'] ?? '0', '0', 'TURNKEY_STRICT makes this a failure');
+    if ((process.env['TURNKEY_STRICT'] ?? '0') !== '0') t.fail('a small file system could not be mounted');
+    else t.pass('a small file system', { skip: 'mounting one needs privileges' });
     t.end();
     return;
   }

@@ -26,7 +26,7 @@ void foreign_smash_chunk(void) {
   char *first = launder(malloc(4088));
   char *second = launder(malloc(4088));
   char *fence = launder(malloc(4088));
-  memset(second - sizeof(size_t), 0x41, sizeof(size_t));   /* what an overflow of `first` by one word leaves */
+  *(volatile size_t *)(first + 4088) = SIZE_MAX / 255 * 0x41;   /* what an overflow of `first` by one word leaves: the size of `second` */
   free(second);
   free(first);
   free(fence);

@@ -1,5 +1,5 @@
-# Libraries that the tests of guarded koffi calls call (test/callout*.test.ts), where the addon is: handwritten shapes, and random signatures with a description
-# of each for koffi.
+# Libraries that the tests of guarded koffi calls call (test/callout*.test.ts), where the addon is: handwritten shapes, and random signatures, with a description
+# of them for koffi.
 add_library(turnkey_callout_foreign SHARED callout_foreign.c)
 target_link_libraries(turnkey_callout_foreign PRIVATE turnkey_options)
 # It must fault as written.
@@ -11,8 +11,7 @@ if(TURNKEY_NODE)
   set(generated ${CMAKE_CURRENT_BINARY_DIR}/callout_signatures.c)
   add_custom_command(
     OUTPUT ${generated}
-    COMMAND ${TURNKEY_NODE} ${CMAKE_CURRENT_SOURCE_DIR}/callout_signatures.mjs --count 500 --seed 1
-      --c ${generated} --json ${PROJECT_BINARY_DIR}/Release/callout_signatures.json
+    COMMAND ${TURNKEY_NODE} ${CMAKE_CURRENT_SOURCE_DIR}/callout_signatures.mjs --count 500 --seed 1 --c ${generated}
     DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/callout_signatures.mjs
     VERBATIM)
   add_library(turnkey_callout_signatures SHARED ${generated})

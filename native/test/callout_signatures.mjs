@@ -1,12 +1,12 @@
-// Writes a C library of random functions and, for koffi, a description of each. Every function folds all it is given, and all that its callback
+// Writes a C library of random functions that describes them for koffi. Every function folds all it is given, and all that its callback
 // answers, into one number, and makes its result and its out-parameters from that number: a byte lost or moved on the way changes what comes back.
-//   node callout_signatures.mjs --count N --seed S --c FILE --json FILE
+//   node callout_signatures.mjs --count N --seed S --c FILE
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 
 const { values: options } = parseArgs({
-  options: { count: { type: 'string', default: '500' }, seed: { type: 'string', default: '1' }, c: { type: 'string' }, json: { type: 'string' } },
+  options: { count: { type: 'string', default: '500' }, seed: { type: 'string', default: '1' }, c: { type: 'string' } },
 });
 const COUNT = Number(options.count);
 
@@ -129,10 +129,13 @@ for (let i = 0; i < COUNT; i++) {
   });
 }
 
-for (const file of [options.c, options.json]) mkdirSync(dirname(file), { recursive: true });
-writeFileSync(options.c, `${out.join('\n')}\n`);
-writeFileSync(options.json, `${JSON.stringify({
+// The library describes itself, so that it travels as one file.
+const description = JSON.stringify({
   seed: Number(options.seed),
   records: records.map((r) => ({ name: r.name, members: r.members.map((m) => [m.name, koffiType(m.type)]) })),
   functions,
-})}\n`);
+});
+const lines = description.match(/.{1,4000}/gs).map((piece) => JSON.stringify(piece));
+out.push(`const char *description(void) { return\n${lines.join('\n')}; }`);
+mkdirSync(dirname(options.c), { recursive: true });
+writeFileSync(options.c, `${out.join('\n')}\n`);

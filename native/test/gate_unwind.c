@@ -25,7 +25,7 @@ static volatile bool found;
 static const char *volatile what;
 
 static _Unwind_Reason_Code look(struct _Unwind_Context *context, void *data) {
-  (void)data;
+  if (++*(unsigned *)data > 64) return _URC_END_OF_STACK; /* a wrong CFA may lead round in circles */
   if (_Unwind_GetIP(context) != (uintptr_t)stepped_return) return _URC_NO_REASON;
   found = true;
   if (_Unwind_GetCFA(context) != expected[RSP]) what = "another stack pointer";
@@ -50,7 +50,8 @@ static void step(int signal, siginfo_t *info, void *context) {
   else return; /* C code: the compiler's CFI; it may hold the unwinder's own locks */
   found = false;
   what = NULL;
-  _Unwind_Backtrace(look, NULL);
+  unsigned frames = 0;
+  _Unwind_Backtrace(look, &frames);
   if (!found) what = "the caller is not found";
   if (what != NULL && bad++ < 8) {
     char text[160];
@@ -119,6 +120,7 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack) {
   /* In the trap's place: a step in a callout would be the callee's fault to it. */
   struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   sigfillset(&action.sa_mask);
+  sigdelset(&action.sa_mask, SIGALRM);
   REQUIRE(sigaction(SIGTRAP, &action, NULL) == 0);
   static const unsigned flags[] = {0, TRAP_FLOAT};
   static const size_t bytes[] = {0, 16, 112};

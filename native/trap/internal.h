@@ -49,7 +49,7 @@ struct trap_frame {
   uint32_t mxcsr;
   uint16_t fcw, pad;
   struct trap_entry *entry; /* suspended and slow frames; of a running fast one, T_STATE tells */
-  uint64_t fsp;          /* slow frames: the stack pointer at the call, before it pushes, which a paired return comes back with. Fast ones: the stack arguments' bytes, where there are any */
+  uint64_t fsp;          /* stack pointer at the call, before it pushes: what a paired return comes back with. Not in fast frames without stack arguments */
   uint64_t callback_rsp; /* foreign stack pointer of the callback that suspended this callout */
   uint32_t flags;        /* FRAME_* */
   uint32_t foreign_pkru; /* PKRU of the suspended callout */
@@ -174,7 +174,7 @@ GATE_FAMILY(trap_gate_keys);
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp);
 uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp);
 struct trap_frame *trap_slow_return(uint64_t rsp);
-void trap_fast_lost(uint64_t rsp);
+struct trap_slot *trap_fast_lost(const struct trap_slot *believed);
 void trap_slow_give(struct trap_frame *frame);
 void trap_landed(struct trap_frame *frame);
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_rsp);

@@ -170,12 +170,11 @@ void trap_slow_give(struct trap_frame *frame) {
   frame->flags = 0;
 }
 
-void trap_fast_lost(uint64_t rsp) {
-  uint64_t believed = trap_slot_offset;
+struct trap_slot *trap_fast_lost(const struct trap_slot *believed) {
   struct trap_slot *slot = trap_slot_find();
-  if (slot == NULL) trap_die("a callee overwrote the thread-local word and the thread's slot cannot be found", SIGABRT);
-  (void)rsp;
-  if (trap_slot_offset == believed) mismatch(slot);
+  if (slot == NULL) trap_die("a callee did not keep its caller's registers, and the thread's slot cannot be found", SIGABRT);
+  if (slot == believed) mismatch(slot);
+  return slot;
 }
 
 void trap_landed(struct trap_frame *frame) {
@@ -183,7 +182,6 @@ void trap_landed(struct trap_frame *frame) {
   trap_slot_offset = (uint64_t)((char *)slot - (char *)&trap_arena);
   hooked_leave(slot, frame);
   if (slot->level == 0) slot->frames[0].tail1 &= ~(uint64_t)1;
-  *(uint64_t *)(uintptr_t)(slot->stack_high - FOREIGN_TOP_BYTES) = (uint64_t)(uintptr_t)slot;
   slot->recovering = 0;
   frame_done(slot, frame);
 }

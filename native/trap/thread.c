@@ -121,10 +121,8 @@ static int slot_prepare(struct trap_slot *slot) {
   return 0;
 }
 
-/* The first word of the foreign stack is its slot: the gate's CFI starts from it. */
 static void slot_reset(struct trap_slot *slot) {
   uint64_t top = slot->stack_high - FOREIGN_TOP_BYTES;
-  *(uint64_t *)(uintptr_t)top = (uint64_t)(uintptr_t)slot;
   slot->frames[0].tail1 = top;
   slot->frames[0].flags = 0;
   slot->level = 0;

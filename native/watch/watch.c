@@ -2,11 +2,14 @@
  * turnkey-watch: runs one trial under ptrace, lets every signal through, and says how it ended and what its image looked
  * like at that moment, even when it was killed by a fault in any of its threads.
  *
- *   turnkey-watch [--timeout-ms N] -- COMMAND [ARGUMENT...]
+ *   turnkey-watch [--timeout-ms N] [--set-up-ms N] -- COMMAND [ARGUMENT...]
+ *
+ * The time limit counts from the line `began`; where the trial writes none within --set-up-ms, from its start, and the set-up's limit is added.
  *
  * The trial inherits a descriptor whose number is in TURNKEY_WATCH_FD. It writes lines there, at any time:
  *   image BASE BYTES SNAPSHOT    compare [BASE, BASE+BYTES) with [SNAPSHOT, ...) if I die (hexadecimal; a later line with the
  *                                same BASE replaces the earlier)
+ *   began NS                     my set-up is over, at that time of CLOCK_MONOTONIC in ns
  *   done                         I have seen the end of my trial and reported it: no comparison is needed
  * Nothing is read from it until the trial ends, so the trial is not disturbed.
  *
@@ -33,6 +36,7 @@
 #include <sys/time.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_SPACES 128
@@ -65,6 +69,7 @@ static struct report report = {.exit_code = -1};
 static int channel[2];            /* trial writes, watch reads */
 static pid_t trial;
 static volatile sig_atomic_t late;
+static uint64_t began_ns;          /* 0: not yet */
 
 static void on_alarm(int number) {
   (void)number;
@@ -93,6 +98,8 @@ static void read_channel(void) {
     *end = 0;
     if (strcmp(line, "done") == 0) {
       report.done = true;
+    } else if (sscanf(line, "began %" SCNu64, &began_ns) == 1) {
+      continue;
     } else if (sscanf(line, "image %" SCNx64 " %" SCNx64 " %" SCNx64, &space.base, &space.bytes, &space.snapshot) == 3) {
       int at = 0;
       while (at < report.spaces && spaces[at].base != space.base) at++;
@@ -239,19 +246,32 @@ static void stopped(pid_t thread, int status) {
   ptrace(PTRACE_CONT, thread, NULL, NULL);
 }
 
+static uint64_t now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* A number behind an option; -1 if it is none. */
+static long milliseconds(const char *text) {
+  char *end;
+  long value = strtol(text, &end, 10);
+  return *end != 0 || value < 0 ? -1 : value;
+}
+
 int main(int count, char **arguments) {
-  long timeout_ms = 0;
+  long timeout_ms = 0, set_up_ms = 0;
   int at = 1;
-  if (at + 1 < count && strcmp(arguments[at], "--timeout-ms") == 0) {
-    char *end;
-    timeout_ms = strtol(arguments[at + 1], &end, 10);
-    if (*end != 0 || timeout_ms < 0) timeout_ms = -1;
-    at += 2;
+  for (; at + 1 < count && strncmp(arguments[at], "--", 3) != 0; at += 2) {
+    if (strcmp(arguments[at], "--timeout-ms") == 0) timeout_ms = milliseconds(arguments[at + 1]);
+    else if (strcmp(arguments[at], "--set-up-ms") == 0) set_up_ms = milliseconds(arguments[at + 1]);
+    else break;
   }
-  if (at >= count - 1 || strcmp(arguments[at], "--") != 0 || timeout_ms < 0) {
-    fprintf(stderr, "usage: turnkey-watch [--timeout-ms N] -- COMMAND [ARGUMENT...]\n");
+  if (at >= count - 1 || strcmp(arguments[at], "--") != 0 || timeout_ms < 0 || set_up_ms < 0) {
+    fprintf(stderr, "usage: turnkey-watch [--timeout-ms N] [--set-up-ms N] -- COMMAND [ARGUMENT...]\n");
     return 2;
   }
+  const uint64_t started = now_ns(), limit = (uint64_t)timeout_ms * 1000000u, set_up = (uint64_t)set_up_ms * 1000000u;
   start(arguments + at + 1);
   if (timeout_ms > 0) {
     /* Repeated, so that one that comes just before waitpid is not the only one. */
@@ -265,6 +285,8 @@ int main(int count, char **arguments) {
     pid_t thread = waitpid(-1, &status, __WALL);
     if (thread < 0 && errno == EINTR) {
       if (late && !report.timed_out) {
+        if (began_ns == 0) read_channel();
+        if (now_ns() < (began_ns != 0 ? began_ns : started + set_up) + limit) continue;   /* the timer comes again */
         report.timed_out = true;
         compare_image();   /* before the kill: what the hung trial's image looks like */
         kill(-trial, SIGKILL);

@@ -143,7 +143,7 @@ function commands(done: (code: number) => void): Command {
     .addHelpText('after', `
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something was skipped or not as expected;
 4 the run is written, but part of it could not be tried. probe: 0 keys are usable, 1 they are not.`);
-  program.exitOverride().showHelpAfterError(false);
+  program.exitOverride().showHelpAfterError(false).showSuggestionAfterError(false);
   program.command('run').description('run experiments, print a table, write run.json and report.md')
     .argument('[what]', 'corruption, honest or cost; all of them if left out, with the quick set of corruption cases')
     .option('--out <dir>', 'directory for the results (default: results/<time>)')

@@ -10,6 +10,8 @@ export type ForeignFunction = (...args: unknown[]) => unknown;
 /** A library whose functions are called through the guard. Signatures are C prototypes, as koffi reads them. */
 export interface ForeignLibrary {
   func(signature: string): ForeignFunction;
+  /** Unloads it, through the guard: its destructors run. */
+  unload(): void;
 }
 
 /** One space of the image. */
@@ -49,6 +51,8 @@ export interface Trial extends Setting {
   foreign(signature: string): ForeignFunction;
   /** Another library, loaded through the guard. */
   library(name: string): ForeignLibrary;
+  /** Declares a callback type by its C prototype, `int Row(void *, int)`; what it returns names the parameter's type in signatures. */
+  callback(prototype: string): string;
   /** An address in a space, 8-byte aligned, chosen by the seed, with at least `room` bytes after it in the space. */
   addressIn(space: string, room?: number): bigint;
   /** The VM's own reading of `bytes` bytes of a space. */
@@ -94,8 +98,6 @@ export interface CorruptionCase {
 export interface HonestTrial extends Trial {
   /** A real file that is always there, of about 1 MiB at most. */
   readonly file: { readonly name: string; readonly bytes: Buffer };
-  /** Declares a callback type by its C prototype, `int Row(void *, int)`; what it returns names the parameter's type in signatures. */
-  callback(prototype: string): string;
   /** Reads memory that foreign code points at, by guarded, bounded copies. Types and shapes as in koffi.decode. */
   decode(pointer: unknown, type: string, length?: number): unknown;
   /** Adds to the bytes that are compared across mechanisms. */
@@ -146,6 +148,30 @@ export function expectTrap(setting: Setting): Expectation {
   return hasTrap(setting.mechanism)
     ? { verdicts: ['trapped'], why: 'the trap fails the callout; the image was not touched' }
     : { verdicts: ['crashed'], why: 'no trap: the fault ends the process' };
+}
+
+/** The expectation of a load by the callee's own instructions from a space. */
+export function expectRead(setting: Setting): Expectation {
+  if (closesImage(setting.mechanism) && setting.deny === 'access') return { verdicts: ['prevented'], why: 'the space may not be read while the callee runs' };
+  return { verdicts: ['disclosed'], why: closesImage(setting.mechanism) ? 'only writes are denied' : 'nothing closes the image' };
+}
+
+/** The expectation of a store that tears down the callee's own frame as well: it cannot return any more. */
+export function expectSmash(setting: Setting): Expectation {
+  if (closesImage(setting.mechanism)) return expectStore(setting);
+  return hasTrap(setting.mechanism)
+    ? { verdicts: ['damaged'], why: 'the bytes land; the fault that follows is told too late' }
+    : { verdicts: ['crashed'], why: 'the bytes land, and the fault that follows ends the process' };
+}
+
+/** The expectation of damage to the host's memory or state outside the image, which no mechanism covers. */
+export function expectHostDamage(why: string): Expectation {
+  return { verdicts: ['host-damaged'], why };
+}
+
+/** The expectation of an abort that leaves a lock of the C library's held. */
+export function expectHang(setting: Setting, why: string): Expectation {
+  return hasTrap(setting.mechanism) ? { verdicts: ['hung'], why } : { verdicts: ['crashed'], why: 'no trap: the abort ends the process' };
 }
 
 /** Whether a name is a mechanism that callouts can be guarded with. */

@@ -12,6 +12,7 @@ export const BUILT = {
   bench: 'build/Release/turnkey-bench',
   foreign: 'build/Release/libturnkey_foreign.so',
   foreignConstructor: 'build/Release/libturnkey_foreign_ctor.so',
+  foreignDestructor: 'build/Release/libturnkey_foreign_dtor.so',
   foreignThrow: 'build/Release/libturnkey_foreign_throw.so',
   trial: 'dist/src/experiment/trial.js',
   experiments: 'dist/experiments',

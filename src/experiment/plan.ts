@@ -119,7 +119,7 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
       for (const { name, experiment } of wanted('honest', catalogue.honest)) {
         const reason = noKeys(mechanism);
         if (reason !== undefined) skipped.push({ kind: 'skipped', of: 'honest', name, mechanism, lane, reason });
-        else trials.push({ kind: 'honest', name, lane, mechanism, deny, keys: 'image', seed: deriveSeed(options.seed, name), repeat: 0, kernel, experiment });
+        else trials.push({ kind: 'honest', name, lane, mechanism, deny, keys: 'image', seed: deriveSeed(options.seed, 'honest'), repeat: 0, kernel, experiment });
       }
     }
     for (const { name, experiment } of wanted<CostExperiment>('cost', catalogue.cost)) {

@@ -36,9 +36,10 @@ export interface FinishedMessage {
   readonly canaries: readonly CanaryEvidence[];
 }
 
-/** Honest work has one line. */
+/** Honest work has one line for each case. */
 export interface HonestMessage {
   readonly stage: 'honest';
+  readonly case: string;
   readonly sha256: string;
   readonly bytes: number;
   readonly callouts: number;
@@ -72,7 +73,7 @@ export interface TrialOutput {
   readonly setUp: SetUpMessage | null;
   readonly called: CalledMessage | null;
   readonly finished: FinishedMessage | null;
-  readonly honest: HonestMessage | null;
+  readonly honest: readonly HonestMessage[];
   readonly failed: FailedMessage | null;
   readonly watch: WatchReport | null;
 }
@@ -88,7 +89,8 @@ function parse(line: string, mark: string): unknown {
 
 /** Reads a trial's standard output. */
 export function parseOutput(stdout: string): TrialOutput {
-  const seen: { -readonly [K in keyof TrialOutput]: TrialOutput[K] } = { setUp: null, called: null, finished: null, honest: null, failed: null, watch: null };
+  const honest: HonestMessage[] = [];
+  const seen: { -readonly [K in keyof TrialOutput]: TrialOutput[K] } = { setUp: null, called: null, finished: null, honest, failed: null, watch: null };
   for (const line of stdout.split('\n')) {
     const report = parse(line, WATCH_MARK);
     if (report !== undefined) seen.watch = report as WatchReport;
@@ -97,7 +99,7 @@ export function parseOutput(stdout: string): TrialOutput {
       case 'set up': seen.setUp = message; break;
       case 'called': seen.called = message; break;
       case 'finished': seen.finished = message; break;
-      case 'honest': seen.honest = message; break;
+      case 'honest': honest.push(message); break;
       case 'failed': seen.failed = message; break;
       case undefined: break;
     }

@@ -7,12 +7,12 @@ import type { Catalogue } from './catalogue.js';
 import { currentCommit, hostContext, imageFileContext, versions } from './context.js';
 import { EmulatedExecutor } from './emulated.js';
 import { ExperimentError } from './errors.js';
-import { NativeExecutor, type Executor } from './executor.js';
+import { laneHere, NativeExecutor, type Executor } from './executor.js';
 import { inProject, missingFiles } from './paths.js';
 import { makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
 import { SCHEMA_VERSION, type HonestRecord, type LaneContext, type Run, type RunRecord, type SkippedRecord } from './records.js';
 import { compareHonest, runCosts, runTrials } from './runner.js';
-import type { GuardMechanism, Lane } from './words.js';
+import type { GuardMechanism } from './words.js';
 
 /** What the user asked for. */
 export interface RunOptions {
@@ -67,7 +67,8 @@ export class RunInProgress {
   }
 
   /** The lanes of this run. `auto`: native always, emulated where the CPU has no keys. */
-  get lanes(): readonly Lane[] {
+  get lanes(): readonly ('native' | 'emulated')[] {
+    if (laneHere() === 'emulated') return ['native'];   // in a guest: here, and recorded as emulated
     if (this.options.lane !== 'auto') return [this.options.lane];
     return this.options.nativeKeysReason === null ? ['native'] : ['native', 'emulated'];
   }
@@ -101,18 +102,24 @@ export class RunInProgress {
   private nativeStages(): readonly Stage[] {
     const host = hostContext();
     const reason = this.options.nativeKeysReason;
-    const context: LaneContext = { lane: 'native', keys: reason === null, keysReason: reason, cpu: host.cpu, kernel: host.kernel, details: {} };
+    const here = laneHere();
+    const context: LaneContext = { lane: here, keys: reason === null, keysReason: reason, cpu: host.cpu, kernel: host.kernel, details: {} };
     const plan = this.plan(context);
     const executor = new NativeExecutor(context, Math.max(1, Math.min(host.cores, 8)));
     this.contexts.push(context);
     this.records.push(...plan.skipped);
     const stages: Stage[] = [];
+    const noTimes = 'this is an emulated machine, where times mean nothing; counted from outside: turnkey run --lane emulated';
+    if (here === 'emulated') {
+      this.records.push(...plan.costs.map((row): SkippedRecord => (
+        { kind: 'skipped', of: 'cost', name: `${row.name} at ${row.imageBytes} bytes`, mechanism: row.mechanism, lane: here, reason: noTimes })));
+    }
     if (plan.trials.length > 0) {
-      stages.push({ title: 'native lane', steps: [{ title: `${plan.trials.length} trials`, run: async (update) => {
+      stages.push({ title: `${here} lane`, steps: [{ title: `${plan.trials.length} trials`, run: async (update) => {
         this.records.push(...await runTrials(executor, plan.trials, this.trialOptions(plan.trials.length, update)));
       } }] });
     }
-    if (plan.costs.length > 0) {
+    if (plan.costs.length > 0 && here === 'native') {
       stages.push({ title: 'native lane, timed', steps: [{ title: `${plan.costs.length} cost rows`, run: async (update) => {
         this.records.push(...await runCosts(executor, plan.costs, this.benchNames, { samples: this.options.quick ? 15 : 30, timeoutMs: COST_LIMIT_MS.native, onRow: update }));
       } }] });

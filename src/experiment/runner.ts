@@ -24,15 +24,20 @@ export interface TrialSettings {
   readonly bareGate?: boolean;
 }
 
+/** For a trial's set-up, in ms in the native lane: its time limit counts from there. */
+const SET_UP_MS = 15_000;
+
 /** Beyond the trial's own limit, before the tracing runner itself counts as stuck. */
 const GRACE_MS = 10_000;
 
-/** The command of one trial. */
-export function trialCommand(trial: PlannedTrial, timeoutMs: number, more: Pick<TrialSettings, 'imageFile' | 'bareGate'> = {}): readonly string[] {
+/** The command of one trial. `names`: of honest work, more than one case may share a process. */
+export function trialCommand(
+  trial: PlannedTrial, timeoutMs: number, setUpMs: number, more: Pick<TrialSettings, 'imageFile' | 'bareGate'> = {}, names: readonly string[] = [trial.name],
+): readonly string[] {
   const settings: TrialSettings = { lane: trial.lane, deny: trial.deny, keys: trial.keys, seed: trial.seed, kernel: trial.kernel, ...more };
   return [
-    BUILT.watch, '--timeout-ms', String(timeoutMs), '--',
-    'node', '--expose-gc', BUILT.trial, trial.kind, trial.name, trial.mechanism, JSON.stringify(settings),
+    BUILT.watch, '--timeout-ms', String(timeoutMs), '--set-up-ms', String(setUpMs), '--',
+    'node', '--expose-gc', BUILT.trial, trial.kind, names.join(','), trial.mechanism, JSON.stringify(settings),
   ];
 }
 
@@ -46,7 +51,7 @@ function brokenBy(output: TrialOutput, result: ExecResult): string | undefined {
   if (output.failed !== null) return `the trial could not be set up: ${output.failed.reason}`;
   if (result.timedOut && output.watch === null) return 'the tracing runner did not come back';
   if (output.watch === null) return `no report from the tracing runner (exit code ${result.exitCode ?? 'none'}): ${result.stderr.trim().split('\n').pop() ?? ''}`;
-  if (output.setUp === null && output.honest === null && !output.watch.timedOut) {
+  if (output.setUp === null && !output.watch.timedOut) {
     return `the trial died before it was set up (${output.watch.signal ?? `exit code ${output.watch.exitCode ?? 'unknown'}`}): ${result.stderr.trim().split('\n').slice(-2).join(' ')}`;
   }
   return undefined;
@@ -86,12 +91,13 @@ export function honestRecord(trial: PlannedHonest, result: ExecResult): HonestRe
   const none = { sha256: null, bytes: null, callouts: null, imageEqual: null } as const;
   if (broken !== undefined) return skip(trial, broken);
   if (output.failed !== null) return { ...base, ...none, outcome: 'failed', detail: output.failed.reason };
+  const message = output.honest.find((one) => one.case === trial.name);
   const process = processEvidence(output, withoutRoot(result.stderr));
   if (process.timedOut) return { ...base, ...none, outcome: 'failed', detail: 'past its time limit' };
-  if (output.honest === null || process.exitCode !== 0) {
+  if (message === undefined || process.exitCode !== 0) {
     return { ...base, ...none, outcome: 'failed', detail: `the process ended with ${process.signal ?? `exit code ${process.exitCode ?? 'unknown'}`}: ${process.stderr}` };
   }
-  const { sha256, bytes, callouts, imageEqual } = output.honest;
+  const { sha256, bytes, callouts, imageEqual } = message;
   return { ...base, outcome: 'same', sha256, bytes, callouts, imageEqual, detail: imageEqual ? '' : 'the image was changed by honest work' };
 }
 
@@ -146,17 +152,40 @@ export interface RunTrialsOptions {
   readonly onDone?: (record: RunRecord) => void;
 }
 
+/** Honest trials of one mechanism share a process; each corruption trial has its own. Pure. */
+export function groupTrials(trials: readonly PlannedTrial[]): readonly (readonly PlannedTrial[])[] {
+  const groups = new Map<string, PlannedTrial[]>();
+  trials.forEach((trial, at) => {
+    const key = trial.kind === 'honest' ? `honest ${trial.mechanism} ${trial.lane}` : String(at);
+    groups.set(key, [...groups.get(key) ?? [], trial]);
+  });
+  return [...groups.values()];
+}
+
+async function runGroup(executor: Executor, group: readonly PlannedTrial[], more: Pick<TrialSettings, 'imageFile' | 'bareGate'>): Promise<readonly RunRecord[]> {
+  const [first] = group;
+  if (first === undefined) return [];
+  const limits = group.map((trial) => trial.experiment.timeoutMs ?? (trial.kind === 'honest' ? HONEST_TIMEOUT_MS : DEFAULT_TIMEOUT_MS));
+  const timeoutMs = limits.reduce((sum, limit) => sum + limit, 0) * executor.slowness;
+  const setUpMs = SET_UP_MS * executor.slowness;
+  const command = trialCommand(first, timeoutMs, setUpMs, more, group.map((trial) => trial.name));
+  const result = await executor.run(command, { timeoutMs: setUpMs + timeoutMs + GRACE_MS * executor.slowness });
+  return group.map((trial) => (trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result)));
+}
+
 /** Runs trials in one lane. Records of repetitions are joined; honest ones are compared by the caller, over all lanes. */
 export async function runTrials(executor: Executor, trials: readonly PlannedTrial[], options: RunTrialsOptions = {}): Promise<readonly RunRecord[]> {
-  const { imageFile, bareGate } = options;
+  const { imageFile, bareGate, onDone } = options;
   const more = { ...(imageFile === undefined ? {} : { imageFile }), ...(bareGate === undefined ? {} : { bareGate }) };
-  const records = await inParallel(trials, executor.concurrency, async (trial) => {
-    const timeoutMs = (trial.experiment.timeoutMs ?? (trial.kind === 'honest' ? HONEST_TIMEOUT_MS : DEFAULT_TIMEOUT_MS)) * executor.slowness;
-    const result = await executor.run(trialCommand(trial, timeoutMs, more), { timeoutMs: timeoutMs + GRACE_MS * executor.slowness });
-    const record = trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result);
-    options.onDone?.(record);
-    return record;
-  });
+  const records = (await inParallel(groupTrials(trials), executor.concurrency, async (group) => {
+    let of = await runGroup(executor, group, more);
+    // Where one of several went wrong, each is tried alone: the others are not to blame.
+    if (group.length > 1 && of.some((record) => record.kind !== 'honest' || record.outcome !== 'same')) {
+      of = (await inParallel(group, 1, (trial) => runGroup(executor, [trial], more))).flat();
+    }
+    for (const record of of) onDone?.(record);
+    return of;
+  })).flat();
   const corruption = joinRepetitions(records.filter((record) => record.kind === 'corruption'));
   return [...corruption, ...records.filter((record) => record.kind !== 'corruption')];
 }

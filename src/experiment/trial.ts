@@ -1,7 +1,8 @@
 /**
  * The program of one trial, in a process of its own:
  *
- *   node --expose-gc trial.js corruption|honest CASE MECHANISM SETTINGS-JSON
+ *   node --expose-gc trial.js corruption CASE MECHANISM SETTINGS-JSON
+ *   node --expose-gc trial.js honest CASE[,CASE...] MECHANISM SETTINGS-JSON
  *
  * Makes an image, a guard and the case's callouts, then the aftermath, and prints what it saw as lines for protocol.ts. It gives no
  * verdict. The same program in every lane.
@@ -61,7 +62,7 @@ class Bench implements HonestTrial {
   readonly keys: KeyMode;
   readonly kernel: string;
   readonly seed: number;
-  readonly random: (below: number) => number;
+  random: (below: number) => number;
   readonly spaces: readonly TrialSpace[];
   readonly spaceKeys: ReadonlyMap<string, number>;
   readonly canaries: { readonly name: string; readonly intact: () => boolean }[] = [];
@@ -102,10 +103,18 @@ class Bench implements HonestTrial {
   /** Tells the tracing runner what to compare, and the runner where things are. */
   announce(): void {
     for (const { address, bytes } of this.spaces) tellWatch(`image ${hex(address)} ${hex(BigInt(bytes))} ${hex(privateCopy(address, bytes))}`);
+    tellWatch(`began ${process.hrtime.bigint()}`);
     say({
       stage: 'set up', vmModules: vmModules(),
       spaces: this.spaces.map(({ name, address, bytes }) => ({ name, address: hex(address), bytes, key: this.spaceKeys.get(name) ?? 0 })),
     });
+  }
+
+  /** Ready for the next case of honest work: the same numbers whatever went before. */
+  begin(): void {
+    this.bytesPut.length = 0;
+    this.callouts = 0;
+    this.random = generator(this.seed);
   }
 
   space(name: string): TrialSpace {
@@ -121,7 +130,13 @@ class Bench implements HonestTrial {
       this.#libraries.set(name, library);
     }
     const loaded = library;
-    return { func: (signature) => loaded.func(signature) as ForeignFunction };
+    return {
+      func: (signature) => loaded.func(signature) as ForeignFunction,
+      unload: () => {
+        this.#libraries.delete(name);
+        loaded.unload();
+      },
+    };
   }
 
   foreign(signature: string): ForeignFunction {
@@ -243,14 +258,18 @@ async function corruption(name: string, bench: Bench): Promise<void> {
   say({ stage: 'finished', aftermath: steps, diff: bench.diff(), canaries: bench.canaries.map(({ name: canary, intact }) => ({ name: canary, intact: intact() })) });
 }
 
-async function honest(name: string, bench: Bench): Promise<void> {
-  const experiment = await loadHonest(name);
+async function honest(names: readonly string[], bench: Bench): Promise<void> {
   bench.announce();
-  await experiment.run(bench);
-  const bytes = Buffer.concat(bench.bytesPut);
-  say({
-    stage: 'honest', sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length, callouts: bench.callouts, imageEqual: bench.diff().changedBytes === 0,
-  });
+  for (const name of names) {
+    const experiment = await loadHonest(name);
+    bench.begin();
+    await experiment.run(bench);
+    const bytes = Buffer.concat(bench.bytesPut);
+    say({
+      stage: 'honest', case: name, sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length, callouts: bench.callouts,
+      imageEqual: bench.diff().changedBytes === 0,
+    });
+  }
 }
 
 async function main(): Promise<void> {
@@ -258,7 +277,7 @@ async function main(): Promise<void> {
   if (!isGuardMechanism(mechanism)) throw new Error(`there is no mechanism '${mechanism}'`);
   const bench = new Bench(mechanism, JSON.parse(text) as TrialSettings);
   if (family === 'corruption') await corruption(name, bench);
-  else if (family === 'honest') await honest(name, bench);
+  else if (family === 'honest') await honest(name.split(','), bench);
   else throw new Error(`there is no family '${family ?? ''}' of trials`);
 }
 

@@ -200,11 +200,11 @@ export function guestEntries(contents: GuestContents): CpioEntry[] {
   for (const folder of ['dist', 'data', join('test', 'data')]) {
     if (existsSync(join(root, folder))) collector.add(join(root, folder), wanted);
   }
-  // what was built: programs and shared libraries, wherever CMake has put them
+  // what was built: programs and shared libraries, wherever CMake has put them, and data that they bring along
   const built = (path: string): boolean => {
     const state = statSync(path, { throwIfNoEntry: false });
     if (state?.isDirectory() === true) return basename(path) !== 'CMakeFiles';
-    return state?.isFile() === true && wanted(path) && isElf(path);
+    return state?.isFile() === true && wanted(path) && (isElf(path) || (dirname(path) === release && path.endsWith('.json')));
   };
   collector.add(join(root, 'build'), built);
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
