@@ -58,6 +58,7 @@ t.test('what says nothing about the case is a row that says so', (t) => {
     [result(['@trial {"stage":"failed","reason":"no key is left"}', ended]), /could not be set up: no key is left/],
     [result([], { timedOut: true }), /did not come back/],
     [result([], { exitCode: 125, stderr: 'ptrace: not permitted' }), /no report from the tracing runner \(exit code 125\): ptrace: not permitted/],
+    [result([late]), /not ready for its callout/],
     [result([died], { stderr: 'SyntaxError' }), /died before it was set up \(SIGSEGV\): SyntaxError/],
   ];
   for (const [given, reason] of rows) t.match(corruptionRecord(trial, given), { kind: 'skipped', broken: true, reason });

@@ -51,7 +51,8 @@ function brokenBy(output: TrialOutput, result: ExecResult): string | undefined {
   if (output.failed !== null) return `the trial could not be set up: ${output.failed.reason}`;
   if (result.timedOut && output.watch === null) return 'the tracing runner did not come back';
   if (output.watch === null) return `no report from the tracing runner (exit code ${result.exitCode ?? 'none'}): ${result.stderr.trim().split('\n').pop() ?? ''}`;
-  if (output.setUp === null && !output.watch.timedOut) {
+  if (output.setUp === null && output.watch.timedOut) return 'the trial was not ready for its callout in time: this machine is too busy';
+  if (output.setUp === null) {
     return `the trial died before it was set up (${output.watch.signal ?? `exit code ${output.watch.exitCode ?? 'unknown'}`}): ${result.stderr.trim().split('\n').slice(-2).join(' ')}`;
   }
   return undefined;
