@@ -27,6 +27,9 @@ void results(void);
 void results_and_ruin(void);
 /* Sets rounding and exceptions of its own, as fesetround in a callee does. */
 void changes_environment(void);
+/* Calls `function` with `rax` in rax, which for a variadic function says how many vector registers hold arguments; and a callee that gives rax back as it came. */
+uint64_t rax_call(void *function, uint64_t rax);
+uint64_t rax_back(void);
 __asm__(
     ".text\n"
     ".type registers_call, @function\n"
@@ -52,6 +55,12 @@ __asm__(
     "results_and_ruin:\n"
     "  call results\n"
     "  xorl %ebx, %ebx\n  xorl %ebp, %ebp\n  xorl %r12d, %r12d\n  xorl %r13d, %r13d\n  xorl %r14d, %r14d\n  xorl %r15d, %r15d\n"
+    "  ret\n"
+    ".type rax_call, @function\n"
+    "rax_call:\n"
+    "  movq %rsi, %rax\n  jmp *%rdi\n"
+    ".type rax_back, @function\n"
+    "rax_back:\n"
     "  ret\n"
     ".type changes_environment, @function\n"
     "changes_environment:\n"
@@ -146,6 +155,18 @@ CHECK_TEST(environment, "a callee's own change of the floating-point environment
     CHECK_EQ(r.mxcsr, 0x5f80);
     CHECK_EQ(r.fcw, 0x0b7f);
     __asm__ volatile("ldmxcsr %0" : : "m"(*(const uint32_t[]){0x1f80}));
+  });
+}
+
+CHECK_TEST(al_kept, "al arrives as it was, in a callout and in a callback: the exact count of vector registers") {
+  EACH_GATE({
+    void *callback = NULL;
+    REQUIRE(trap_callback((void *)rax_back, bytes, &callback) == 0);
+    uint64_t (*calls_back)(void *, uint64_t) = (uint64_t(*)(void *, uint64_t))(uintptr_t)thunk_of((void *)rax_call, 0, thunk_flags);
+    for (uint64_t al = 0; al <= 8; al++) {
+      CHECK_EQ(rax_call(thunk_of((void *)rax_back, bytes, thunk_flags), al) & 0xff, al);
+      CHECK_EQ(calls_back(callback, al) & 0xff, al);
+    }
   });
 }
 
