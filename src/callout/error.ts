@@ -45,36 +45,39 @@ const SHOWN = [
   'module', 'moduleOffset', 'function', 'library', 'threadId', 'depth', 'mechanism', 'suspect', 'image', 'stackOverflow', 'aborted', 'unwound',
 ] as const;
 
+/* What an error is made of; the lower half is worked out when asked. */
+interface State {
+  readonly copy: CopiedRecord;
+  readonly called: Called;
+  readonly arguments: readonly unknown[];
+  readonly guard: CalledBy;
+  readonly epoch: Epoch;
+  view: FaultRecord | undefined;
+  location: Location | null | undefined;
+  suspect: Suspect | null | undefined;
+  image: ImageState | undefined;
+  callbackError: unknown;
+}
+
 /** A callout that did not come back: its callee faulted, or left a wild pointer behind (phase 'decode'). */
 export class CalloutError extends Error {
   static {
     Object.defineProperty(this.prototype, 'name', { value: 'CalloutError', writable: true, configurable: true });
   }
 
-  readonly #copy: CopiedRecord;
-  readonly #called: Called;
-  readonly #arguments: readonly unknown[];
-  readonly #guard: CalledBy;
-  readonly #epoch: Epoch = epoch();
-  #view: FaultRecord | undefined;
-  #location: Location | null | undefined;
-  #suspect: Suspect | null | undefined;
-  #image: ImageState | undefined;
-  #callbackError: { readonly error: unknown } | undefined;
+  /* One private field: V8 gives an object that has a stack a slow form, in which every field costs. */
+  readonly #state: State;
 
-  /** @internal Made by a guard only. `record`: the copied fault record. */
-  constructor(copy: CopiedRecord, called: Called, args: readonly unknown[], guard: CalledBy) {
+  /** @internal Made by a guard only. */
+  constructor(state: State) {
     super();
-    this.#copy = copy;
-    this.#called = called;
-    this.#arguments = args;
-    this.#guard = guard;
+    this.#state = state;
   }
 
   /** One line: what was called, what happened, where. Worked out when asked. */
   override get message(): string {
     const where = this.library === undefined ? '' : ` (${basename(this.library)})`;
-    const location = this.#locate();
+    const location = locationOf(this, this.#state);
     const access = this.access === 'unknown' ? '' : ` ${this.access} ${this.access === 'execute' ? 'at' : this.access === 'read' ? 'of' : 'to'} ${hex(this.address)}`;
     const space = this.space === undefined ? '' : ` in space '${this.space}' +${hex(this.spaceOffset ?? 0n)}`;
     const phase = this.phase === 'decode' ? ', decoding what it left behind' : this.phase === 'load' ? ', while loading or unloading' : '';
@@ -86,59 +89,63 @@ export class CalloutError extends Error {
   /** As in Cog. */
   get errorName(): 'exception in FFI call' { return 'exception in FFI call'; }
   /** Signal number. */
-  get errorCode(): number { return this.#record.signal; }
+  get errorCode(): number { return this.record.signal; }
   /** Address of the faulting instruction (for traps, as the kernel reported it). */
-  get pc(): bigint { return this.#record.pc; }
+  get pc(): bigint { return this.record.pc; }
 
   get code(): 'ERR_CALLOUT_FAULT' { return 'ERR_CALLOUT_FAULT'; }
   /** 'load': constructors and destructors; 'call': the function itself; 'decode': reading what it left behind. */
-  get phase(): Phase { return this.#record.phase; }
+  get phase(): Phase { return this.record.phase; }
   /** 'SIGSEGV' and so on. */
-  get signal(): string { return signalName(this.#record.signal); }
-  get siCode(): number { return this.#record.code; }
+  get signal(): string { return signalName(this.record.signal); }
+  get siCode(): number { return this.record.code; }
   /** 'SEGV_PKUERR' and so on. */
-  get siCodeName(): string { return siCodeName(this.#record.signal, this.#record.code); }
+  get siCodeName(): string { return siCodeName(this.record.signal, this.record.code); }
   /** What was accessed. 0 with access 'unknown' is a general-protection fault (a non-canonical address, say), no null pointer. */
-  get address(): bigint { return this.#record.address; }
-  get access(): Access { return this.#record.access; }
+  get address(): bigint { return this.record.address; }
+  get access(): Access { return this.record.access; }
   /** Protection key of the page, where the kernel told. */
-  get pkey(): number | undefined { return this.#record.pkey < 0 ? undefined : this.#record.pkey; }
+  get pkey(): number | undefined { return this.record.pkey < 0 ? undefined : this.record.pkey; }
   /** Name of the space that `address` lies in. */
-  get space(): string | undefined { return this.#record.inSpace ? this.#record.spaceName : undefined; }
-  get spaceOffset(): bigint | undefined { return this.#record.inSpace ? this.#record.spaceOffset : undefined; }
+  get space(): string | undefined { return this.record.inSpace ? this.record.spaceName : undefined; }
+  get spaceOffset(): bigint | undefined { return this.record.inSpace ? this.record.spaceOffset : undefined; }
   /** Function that `pc` lies in, if its module has a symbol for it. */
-  get symbol(): string | undefined { return this.#locate()?.symbol; }
-  get symbolOffset(): bigint | undefined { return this.#locate()?.symbolOffset; }
+  get symbol(): string | undefined { return locationOf(this, this.#state)?.symbol; }
+  get symbolOffset(): bigint | undefined { return locationOf(this, this.#state)?.symbolOffset; }
   /** Path of the module that `pc` lies in. */
-  get module(): string | undefined { return this.#locate()?.module; }
-  get moduleOffset(): bigint | undefined { return this.#locate()?.moduleOffset; }
+  get module(): string | undefined { return locationOf(this, this.#state)?.module; }
+  get moduleOffset(): bigint | undefined { return locationOf(this, this.#state)?.moduleOffset; }
   /** Name of the function that was called. */
-  get function(): string { return this.#called.name; }
+  get function(): string { return this.#state.called.name; }
   /** The library it was found in, as given to `guard.load`. */
-  get library(): string | undefined { return this.#called.library; }
+  get library(): string | undefined { return this.#state.called.library; }
   /** Arguments as passed. */
-  get arguments(): readonly unknown[] { return this.#arguments; }
+  get arguments(): readonly unknown[] { return this.#state.arguments; }
   /** Kernel thread id. */
-  get threadId(): number { return this.#record.threadId; }
+  get threadId(): number { return this.record.threadId; }
   /** Nesting depth of the failed callout, from 1. */
-  get depth(): number { return this.#record.depth; }
-  get mechanism(): string { return this.#guard.mechanism; }
-  get stackOverflow(): boolean { return (this.#record.flags & FaultFlag.stackOverflow) !== 0; }
+  get depth(): number { return this.record.depth; }
+  get mechanism(): string { return this.#state.guard.mechanism; }
+  get stackOverflow(): boolean { return (this.record.flags & FaultFlag.stackOverflow) !== 0; }
   /** The callee called abort(), or a check of its own did (stack protector, fortify, the allocator). */
-  get aborted(): boolean { return (this.#record.flags & FaultFlag.abort) !== 0; }
+  get aborted(): boolean { return (this.record.flags & FaultFlag.abort) !== 0; }
   /** The callee tried to unwind through the gate: C++ throw, pthread_exit, cancellation. */
-  get unwound(): boolean { return (this.#record.flags & FaultFlag.unwind) !== 0; }
+  get unwound(): boolean { return (this.record.flags & FaultFlag.unwind) !== 0; }
   /** Register values at the fault. */
-  get registers(): Readonly<Record<RegisterName, bigint>> { return this.#record.registers; }
+  get registers(): Readonly<Record<RegisterName, bigint>> { return this.record.registers; }
   /** What the trap recorded, undecorated. */
-  get record(): FaultRecord { return this.#record; }
+  get record(): FaultRecord {
+    const state = this.#state;
+    return state.view ??= new FaultRecord(state.copy.bytes, state.copy.offset);
+  }
   /** What a JavaScript callback of this callout had thrown before the callee faulted. */
-  get callbackError(): unknown { return this.#callbackError?.error; }
+  get callbackError(): unknown { return this.#state.callbackError; }
 
   /** Whose code was on the foreign stack; its locks may still be held. */
   get suspect(): Suspect | undefined {
-    if (this.#suspect === undefined) this.#suspect = this.#findSuspect() ?? null;
-    return this.#suspect ?? undefined;
+    const state = this.#state;
+    if (state.suspect === undefined) state.suspect = findSuspect(this, state.epoch) ?? null;
+    return state.suspect ?? undefined;
   }
 
   /**
@@ -146,18 +153,18 @@ export class CalloutError extends Error {
    * `compare: true`, or by {@link compareImage}. It is never compared behind your back later: the VM may have written since.
    */
   get image(): ImageState {
-    return this.#image ?? (this.#guard.image.protects && this.#record.mechanismHeld ? 'protected' : 'unknown');
+    return this.#state.image ?? (this.#state.guard.image.protects && this.record.mechanismHeld ? 'protected' : 'unknown');
   }
 
   /** Compares the image with its snapshot now. Only meaningful while the VM has not written to it since the callout. */
   compareImage(): ImageState {
-    const differing = this.#guard.image.compare();
-    if (differing !== undefined) this.#image = differing === 0 ? 'intact' : 'damaged';
+    const differing = this.#state.guard.image.compare();
+    if (differing !== undefined) this.#state.image = differing === 0 ? 'intact' : 'damaged';
     return this.image;
   }
 
   /** @internal */
-  setCallbackError(error: unknown): void { this.#callbackError = { error }; }
+  setCallbackError(error: unknown): void { this.#state.callbackError = error; }
 
   /** Plain data for a log: addresses as '0x…' strings, arguments shortened. Undefined fields are left out. */
   toJSON(): Record<string, unknown> {
@@ -176,30 +183,28 @@ export class CalloutError extends Error {
     delete fields['message'];
     return `${this.stack ?? this.message} ${show(fields, options)}`;
   }
+}
 
-  get #record(): FaultRecord { return this.#view ??= new FaultRecord(this.#copy.bytes, this.#copy.offset); }
+function locationOf(error: CalloutError, state: State): Location | undefined {
+  if (state.location === undefined) state.location = locate(error.pc, state.epoch) ?? null;
+  return state.location ?? undefined;
+}
 
-  #locate(): Location | undefined {
-    if (this.#location === undefined) this.#location = locate(this.#record.pc, this.#epoch) ?? null;
-    return this.#location ?? undefined;
+/*
+ * The scan of the stack also meets what dead frames left in the holes of living ones, the loader's above all (lazy binding goes through it). So the
+ * faulting function and the called one come first; then the allocator and stdio wherever they are found, and the loader only when nothing else is,
+ * save while a library is being loaded.
+ */
+function findSuspect(error: CalloutError, epochOfFault: Epoch): Suspect | undefined {
+  const direct = suspectAt(locate(error.pc, epochOfFault)) ?? (/^libc[.-]/.test(basename(error.library ?? '')) ? suspectNamed(error.function) : undefined);
+  if (direct !== undefined) return direct;
+  const found = new Set<Suspect>();
+  for (const address of error.record.stack) {
+    const suspect = suspectAt(locate(address, epochOfFault));
+    if (suspect !== undefined) found.add(suspect);
   }
-
-  /*
-   * The scan of the stack also meets what dead frames left in the holes of living ones, the loader's above all (lazy binding goes through it). So the
-   * faulting function and the called one come first; then the allocator and stdio wherever they are found, and the loader only when nothing else is,
-   * save while a library is being loaded.
-   */
-  #findSuspect(): Suspect | undefined {
-    const direct = suspectAt(this.#locate()) ?? (/^libc[.-]/.test(basename(this.library ?? '')) ? suspectNamed(this.function) : undefined);
-    if (direct !== undefined) return direct;
-    const found = new Set<Suspect>();
-    for (const address of this.#record.stack) {
-      const suspect = suspectAt(locate(address, this.#epoch));
-      if (suspect !== undefined) found.add(suspect);
-    }
-    const order: readonly Suspect[] = this.phase === 'load' ? ['loader', 'allocator', 'stdio'] : ['allocator', 'stdio', 'loader'];
-    return order.find(suspect => found.has(suspect));
-  }
+  const order: readonly Suspect[] = error.phase === 'load' ? ['loader', 'allocator', 'stdio'] : ['allocator', 'stdio', 'loader'];
+  return order.find(suspect => found.has(suspect));
 }
 
 function suspectAt(location: Location | undefined): Suspect | undefined {
@@ -234,7 +239,9 @@ export interface CallSite { readonly stack?: string }
 export function makeCalloutError(copy: CopiedRecord, called: Called, args: readonly unknown[], guard: CalledBy): CalloutError {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
-  const error = new CalloutError(copy, called, args, guard);
+  const error = new CalloutError({
+    copy, called, arguments: args, guard, epoch: epoch(), view: undefined, location: undefined, suspect: undefined, image: undefined, callbackError: undefined,
+  });
   Error.stackTraceLimit = limit;
   return error;
 }
