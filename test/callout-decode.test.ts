@@ -272,12 +272,34 @@ t.test('guard.decode: as koffi.decode where there is something, a CalloutError w
   t.throws(() => guard.decode(variable, 'void'), TypeError);
 });
 
+t.test('the named decoders', async t => {
+  const memory = koffi.address(Buffer.from('f1f2f3f4f5f6f7f8f9', 'hex'));
+  const koffis = koffi.decode as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const guarded = guard.decode as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const names = Object.keys(koffi.decode);
+  t.strictSame(Object.keys(guard.decode).sort(), names.sort(), 'all that koffi has');
+  for (const name of names) {
+    if (name.includes('string')) continue;
+    t.equal(guarded[name]?.(memory), koffis[name]?.(memory), name);
+    const error = fault(() => guarded[name]?.(WILD));
+    t.equal(error.function, `decode.${name}`);
+    t.match(error.stack, /callout-decode\.test/);
+  }
+  for (const [name, at] of [['string', text(2)], ['string16', text16()], ['string32', lib.func<() => bigint>('void *test_text32()')()], ['wstring', lib.func<() => bigint>('void *test_text32()')()]] as const) {
+    t.equal(guarded[name]?.(at), koffis[name]?.(at), name);
+    t.equal(guarded[name]?.(at, 3), koffis[name]?.(at, 3), `${name} with a length`);
+    t.equal(fault(() => guarded[name]?.(WILD)).phase, 'decode');
+    t.equal(fault(() => guarded[name]?.(WILD, 3)).phase, 'decode');
+  }
+});
+
 t.test('function pointers: decoded to guarded functions', async t => {
   const Unary = koffi.proto('int Unary(int value)');
   const pick = lib.func<(which: number) => bigint | null>('Unary *test_pick(int which)');
   t.equal((guard.decode(pick(0), Unary) as (value: number) => number)(21), 42);
   t.equal(guard.call(pick(1), Unary, 5), -5);
   t.equal(pick(2), null);
+  t.equal(guard.decode(pick(0), Unary), guard.decode(pick(0), Unary), 'one function for each pointer');
   t.equal(fault(() => guard.call(WILD, Unary, 5)).access, 'execute');
 });
 

@@ -53,10 +53,15 @@ export class GuardedReader implements Reader {
 
   values(address: bigint, type: Type, count: number): unknown {
     const bytes = count * type.size;
-    if (bytes > this.#limit) throw this.#tooLong(`the array at 0x${address.toString(16)} (${count} of ${type.name}) is larger than`);
+    this.checkSize(bytes, address);
     const buffer = Buffer.allocUnsafeSlow(Math.max(bytes, 8));
     if (bytes > 0) copyGuarded(buffer, address, bytes);
     return this.fromOwn(buffer, 0, type, count);
+  }
+
+  /** Throws a RangeError if `bytes` at `address` are more than one value may have. */
+  checkSize(bytes: number, address: bigint): void {
+    if (!(bytes >= 0 && bytes <= this.#limit)) throw this.#tooLong(`the ${bytes} bytes at 0x${address.toString(16)} are more than`);
   }
 
   dispose(type: Type, pointer: bigint | null): void { this.#dispose(type, pointer); }
@@ -123,4 +128,55 @@ export function parseDecodeCall(args: readonly unknown[]): DecodeCall {
     type: ffi.type(spec as TypeSpec),
     length: typeof length === 'number' || typeof length === 'bigint' ? Number(length) : undefined,
   };
+}
+
+/* Bytes of what koffi.decode.NAME reads. */
+const NUMBER_BYTES: Readonly<Record<string, number>> = {
+  char: 1, uchar: 1, short: 2, ushort: 2, int: 4, uint: 4, long: 8, ulong: 8, longlong: 8, ulonglong: 8, float: 4, double: 8,
+  int8: 1, uint8: 1, int16: 2, uint16: 2, int32: 4, uint32: 4, int64: 8, uint64: 8,
+  int16le: 2, uint16le: 2, int32le: 4, uint32le: 4, int64le: 8, uint64le: 8, int16be: 2, uint16be: 2, int32be: 4, uint32be: 4, int64be: 8, uint64be: 8,
+};
+/* Bytes of a unit of what koffi.decode.NAME reads up to a terminator. */
+const UNIT_BYTES: Readonly<Record<string, number>> = { string: 1, string16: 2, string32: 4, wstring: 4 };
+
+export type NumberDecoder =
+  | 'char' | 'uchar' | 'short' | 'ushort' | 'int' | 'uint' | 'long' | 'ulong' | 'longlong' | 'ulonglong' | 'float' | 'double' | 'int8' | 'uint8' | 'int16' | 'uint16'
+  | 'int32' | 'uint32' | 'int64' | 'uint64' | 'int16le' | 'uint16le' | 'int32le' | 'uint32le' | 'int64le' | 'uint64le' | 'int16be' | 'uint16be' | 'int32be' | 'uint32be'
+  | 'int64be' | 'uint64be';
+
+/** `koffi.decode` with its named decoders. */
+export type Decoder = ((...call: unknown[]) => unknown)
+  & Readonly<Record<NumberDecoder, (pointer: unknown) => number | bigint>>
+  & Readonly<Record<'string' | 'string16' | 'string32' | 'wstring', (pointer: unknown, length?: number | bigint) => string>>;
+
+/** Gives `decode` the named decoders. `guarded` runs a read so that its fault is an error that names the caller. */
+export function withNamedDecoders(
+  decode: (...call: unknown[]) => unknown, reader: GuardedReader, guarded: (args: readonly unknown[], entry: (...args: never[]) => unknown, read: () => unknown) => unknown,
+): Decoder {
+  const bare = ffi.decode as unknown as Readonly<Record<string, (...args: unknown[]) => unknown>>;
+  const named: Record<string, (...args: unknown[]) => unknown> = {};
+  const add = (name: string, read: (pointer: bigint, length: number | undefined, koffis: (...args: unknown[]) => unknown) => unknown): void => {
+    const koffis = bare[name];
+    if (koffis === undefined) return;
+    const entry = (pointer: unknown, length?: unknown): unknown => {
+      if (typeof pointer !== 'bigint' && typeof pointer !== 'number') return koffis(pointer, ...(length === undefined ? [] : [length]));   /* memory of our own */
+      return guarded([pointer], entry as (...args: never[]) => unknown, () => read(BigInt.asUintN(64, BigInt(pointer)), length === undefined ? undefined : Number(length), koffis));
+    };
+    Object.defineProperty(entry, 'name', { value: `decode.${name}` });
+    named[name] = entry;
+  };
+  const copied = (pointer: bigint, bytes: number): Buffer => {
+    const buffer = Buffer.allocUnsafeSlow(Math.max(bytes, 8));
+    copyGuarded(buffer, pointer, bytes);
+    return buffer;
+  };
+  for (const [name, bytes] of Object.entries(NUMBER_BYTES)) add(name, (pointer, _length, koffis) => koffis(copied(pointer, bytes)));
+  for (const [name, unit] of Object.entries(UNIT_BYTES)) {
+    add(name, (pointer, length, koffis) => {
+      if (length === undefined) return reader.string(pointer, unit);
+      reader.checkSize(length * unit, pointer);
+      return koffis(copied(pointer, length * unit), length);
+    });
+  }
+  return Object.assign(decode, named) as unknown as Decoder;
 }

@@ -5,7 +5,7 @@ import { binding, ThunkFlag, type Policy } from './binding.js';
 import { Callee, type CalleeHost, type Entry } from './callee.js';
 import { CallbackPrototype, isKoffiTrampoline, type CallbackSlot } from './callback.js';
 import { CallScope, convertIn } from './arguments.js';
-import { DecodeFault, DEFAULT_DECODE_LIMIT, GuardedReader, parseDecodeCall } from './decode.js';
+import { DecodeFault, DEFAULT_DECODE_LIMIT, GuardedReader, parseDecodeCall, withNamedDecoders, type Decoder } from './decode.js';
 import { at, makeCalloutError, type Called, type CalledBy, type CalloutError } from './error.js';
 import { makeFunction, type AnyFunction, type GuardedFunction, type MadeFunction, type UntypedFunction } from './function.js';
 import { disposerOf, ffi, type Type, type TypeSpec } from './koffi.js';
@@ -38,7 +38,10 @@ export interface GuardOptions {
   readonly image?: Image;
   /** Default 'auto': keys where the probe finds them usable, else 'mprotect-range'; 'flag' without an image. */
   readonly mechanism?: Mechanism | 'auto';
-  /** Default 'always'. */
+  /**
+   * Default 'always'. It decides about faults in foreign code; a wild pointer found while decoding is always an error, since there the fault is
+   * the guard's own.
+   */
   readonly response?: Response;
   /** Bytes that one decoded string or array may have; default 16 MiB. */
   readonly decodeLimit?: number;
@@ -79,7 +82,7 @@ export class Guard {
   readonly #callbacks = new Map<Type, CallbackPrototype>();
   readonly #registered = new Map<bigint, { readonly prototype: CallbackPrototype; readonly slot: CallbackSlot }>();
   readonly #translated = new Map<string, bigint>();
-  readonly #pointerFunctions: MadeFunction[] = [];
+  readonly #pointerFunctions = new Map<Type, Map<bigint, MadeFunction>>();
   readonly #resources: Resources;
   readonly #reader: GuardedReader;
   readonly #host: CalleeHost;
@@ -108,6 +111,9 @@ export class Guard {
     this.#calledBy = { mechanism: this.#mechanism, image: { protects: PROTECTING.has(this.#mechanism) && !bareGate, compare: () => compareImage(image) } };
     this.#reader = new GuardedReader(decodeLimit, (type, pointer) => this.#dispose(type, pointer), read => this.#late(read));
     this.#bare = this.#mechanism === 'none' ? bareGuard : undefined;
+    const decode: UntypedFunction = (...call) => this.#decode(call, decode as Entry);
+    this.decode = this.#bare !== undefined ? ffi.decode as unknown as Decoder
+      : withNamedDecoders(decode, this.#reader, (args, entry, read) => this.#reading(args, entry, read));
     this.#host = {
       reader: this.#reader,
       callbackPrototype: type => this.#callbackPrototype(type),
@@ -157,18 +163,7 @@ export class Guard {
    * `koffi.decode`, by guarded reads: `(pointer, [offset], type, [length])`. A prototype type gives a guarded function. Throws a CalloutError of phase 'decode' for a
    * wild pointer.
    */
-  decode(...call: unknown[]): unknown {
-    if (this.#bare !== undefined) return ffi.decode(call[0], ...call.slice(1));
-    const { value, offset, type, length } = parseDecodeCall(call);
-    if (type.primitive === 'Prototype') return this.#functionAt(toAddress(value) + BigInt(offset), declarationOf(type));
-    return this.#reading(call, this.decode as Entry, () => {
-      if (typeof value !== 'bigint' && typeof value !== 'number') {
-        if (value === null || value === undefined || typeof value !== 'object') ffi.decode(value, offset, type);   /* koffi's own complaint */
-        return this.#reader.fromOwn(value, offset, type, length);
-      }
-      return this.#reader.fromForeign(toAddress(value) + BigInt(offset), type, length);
-    });
-  }
+  readonly decode: Decoder;
 
   /** `koffi.call`: calls a function pointer, guarded. */
   call(pointer: unknown, type: TypeSpec, ...args: unknown[]): unknown {
@@ -211,13 +206,15 @@ export class Guard {
     if (this.#closed) return;
     this.#closed = true;
     for (const { functions } of this.#libraries.values()) for (const made of functions) made.retire('the guard was closed');
-    for (const made of this.#pointerFunctions) made.retire('the guard was closed');
+    for (const ofType of this.#pointerFunctions.values()) for (const made of ofType.values()) made.retire('the guard was closed');
     for (const { prototype, slot } of this.#registered.values()) prototype.giveBack(slot);
     for (const prototype of this.#callbacks.values()) prototype.close();
     for (const code of this.#translated.values()) binding.callbackRelease(code);
     abandoned.unregister(this);
     release(this.#resources);
   }
+
+  [Symbol.dispose](): void { this.close(); }
 
   #requireOpen(): void {
     if (this.#closed) throw new Error('the guard was closed');
@@ -265,8 +262,16 @@ export class Guard {
 
   #functionAt(address: bigint, declaration: Declaration): GuardedFunction {
     this.#requireOpen();
-    const made = this.#make(declaration, address, undefined);
-    this.#pointerFunctions.push(made);
+    let ofType = this.#pointerFunctions.get(declaration.type);
+    if (ofType === undefined) {
+      ofType = new Map();
+      this.#pointerFunctions.set(declaration.type, ofType);
+    }
+    let made = ofType.get(address);
+    if (made === undefined) {
+      made = this.#make(declaration, address, undefined);
+      ofType.set(address, made);
+    }
     return made.call;
   }
 
@@ -332,6 +337,18 @@ export class Guard {
     } else {
       disposer(pointer);
     }
+  }
+
+  #decode(call: readonly unknown[], entry: Entry): unknown {
+    const { value, offset, type, length } = parseDecodeCall(call);
+    if (type.primitive === 'Prototype') return this.#functionAt(toAddress(value) + BigInt(offset), declarationOf(type));
+    return this.#reading(call, entry, () => {
+      if (typeof value !== 'bigint' && typeof value !== 'number') {
+        if (value === null || value === undefined || typeof value !== 'object') ffi.decode(value, offset, type);   /* koffi's own complaint */
+        return this.#reader.fromOwn(value, offset, type, length);
+      }
+      return this.#reader.fromForeign(toAddress(value) + BigInt(offset), type, length);
+    });
   }
 
   /** A guarded read outside a call: its fault is an error that names `entry`'s caller. */

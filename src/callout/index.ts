@@ -6,3 +6,4 @@ export { GuardedLibrary, type LoadOptions } from './library.js';
 export type { AnyFunction, GuardedFunction, UntypedFunction } from './function.js';
 export type { FunctionOptions } from './prototype.js';
 export { as, type TypeSpec } from './koffi.js';
+export type { Decoder, NumberDecoder } from './decode.js';

@@ -54,5 +54,5 @@ export class GuardedLibrary {
   /** Runs destructors, as a callout. Functions of the library throw from then on. */
   unload(): void { this.#host.unload(this); }
 
-  [Symbol.toStringTag] = 'GuardedLibrary';
+  [Symbol.dispose](): void { this.unload(); }
 }
