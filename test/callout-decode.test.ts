@@ -1,6 +1,6 @@
 // lanes: native, emulated
 /** What a callee leaves behind: good values come out as koffi gives them, wild pointers in any shape are CalloutErrors of phase 'decode'. */
-import koffi from 'koffi';
+import koffi, { as as unwatched } from 'koffi';
 import t from 'tap';
 
 import { as, CalloutError, Guard, type GuardedFunction } from '../src/index.js';
@@ -180,6 +180,9 @@ t.test('casts of void * are decoded as what they were cast to', async t => {
     t.strictSame(smalls, [{ name: 'one', id: 0 }, { name: 'plain', id: 1 }]);
     t.equal(fault(() => out(cast([{}, {}], 'Small *'), 2, WILD)).phase, 'decode');
   }
+  /* koffi's named export cannot be watched: what it casts is known to koffi alone. */
+  t.throws(() => out(unwatched([{}, {}], 'Small *'), 2, text(1)), /use as\(\) from turnkey/);
+  t.equal(lib.func('int64_t test_total_length(const void *strings)')(unwatched(['one', 'three', null], 'char **')), 8, 'which does not matter on the way in');
 });
 
 t.test('a wild pointer in an out-parameter, in every shape, is a CalloutError of phase decode', async t => {

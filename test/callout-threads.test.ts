@@ -55,7 +55,7 @@ function spawn() {
 `;
 
 for (const mechanism of ['flag', 'auto']) {
-  t.test(`a worker older than the image, and a younger one: ${mechanism}`, async t => {
+  t.test(`I13: a worker older than the image, and a younger one: ${mechanism}`, async t => {
     const { out, err } = scene(`${SPAWN}
       const older = spawn();
       await older.ready;
@@ -73,7 +73,7 @@ for (const mechanism of ['flag', 'auto']) {
     t.equal(out, 'both\n', err);
   });
 
-  t.test(`eight workers and the main thread at once: ${mechanism}`, async t => {
+  t.test(`I4, I13: eight workers and the main thread at once: ${mechanism}`, async t => {
     const { out, err } = scene(`${SPAWN}
       const image = Image.map({ spaces: [{ name: 'old', bytes: 1 << 20 }] });
       image.fill(3); image.snapshot();

@@ -2,6 +2,8 @@
  * Arguments that koffi must not marshal itself in a guarded call: what it would decode afterwards (out-parameters), functions (their addresses must be
  * thunks), loans, and unions that a guard decoded. Everything else is passed to koffi as it came.
  */
+import { types } from 'node:util';
+
 import type { CallbackPrototype, CallbackSlot } from './callback.js';
 import { castOf, ffi, type Parameter, type Type } from './koffi.js';
 import { borrowArena, returnArena, syncArena, type Arena, type Region } from './memory.js';
@@ -170,7 +172,7 @@ function convertOut(value: unknown, type: Type, alsoIn: boolean, scope: CallScop
   if (typeof value === 'object' && value !== null) {
     if (ref.primitive === 'Record') return convertOutRecord(value as Record<string, unknown>, ref, alsoIn, scope);
     if (ref.primitive === 'Union') return convertOutUnion(value as Record<string, unknown>, ref, alsoIn, scope);
-    if (Object.getPrototypeOf(value) !== Object.prototype) {
+    if (types.isExternal(value)) {
       throw new TypeError('this cast cannot be decoded after the call: koffi keeps what it casts to itself; use as() from turnkey, or as() of koffi\'s default export');
     }
   }
