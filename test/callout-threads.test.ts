@@ -54,7 +54,8 @@ function spawn() {
 }
 `;
 
-for (const mechanism of ['flag', 'auto']) {
+/* 'auto' is keys where there are any; 'flag' has its turn in the scenes below. */
+for (const mechanism of ['auto']) {
   t.test(`I13: a worker older than the image, and a younger one: ${mechanism}`, async t => {
     const { out, err } = scene(`${SPAWN}
       const older = spawn();
@@ -115,7 +116,7 @@ t.test('workers that come and go leave nothing behind', async t => {
     };
     await round();
     const before = native.statistics();
-    for (let i = 0; i < 5; i++) await round();
+    for (let i = 0; i < 3; i++) await round();
     const after = native.statistics();
     console.log(after.thunksLive - before.thunksLive, after.callbacksLive - before.callbacksLive, after.threadsLive - before.threadsLive);
   `);
