@@ -28,6 +28,8 @@ export interface Context {
   readonly versions: { readonly [name: string]: string };
   /** The VM image file of --image, by base name, size and SHA-256; null for the synthetic image. */
   readonly imageFile: { readonly name: string; readonly bytes: number; readonly sha256: string } | null;
+  /** The image that trials use. */
+  readonly spaces?: readonly { readonly name: string; readonly bytes: number }[];
   /** Set when this run holds one shard of a campaign. */
   readonly shard?: { readonly index: number; readonly count: number };
 }

@@ -104,6 +104,7 @@ export const RUN_SCHEMA: Schema = {
       lanes: list(shape({ lane, keys: flag, keysReason: orNull(text), cpu: text, kernel: text, details: map(text) })),
       versions: map(text),
       imageFile: orNull(shape({ name: text, bytes: natural, sha256: text })),
+      'spaces?': list(shape({ name: text, bytes: natural })),
       'shard?': shape({ index: natural, count: natural }),
     }),
     records: list({

@@ -28,7 +28,8 @@ const plain = (text: string): Cell => ({ text, tone: 'plain' });
 /** Verdicts under which the image came through and the VM goes on. */
 const GOOD: ReadonlySet<Verdict> = new Set(['prevented', 'refused', 'trapped', 'harmless']);
 
-function toneOf(record: CorruptionRecord): Tone {
+/** Good: the VM came through. Neutral: the process died with its image equal. Bad: the rest. */
+export function toneOf(record: CorruptionRecord): Tone {
   if (GOOD.has(record.verdict)) return 'good';
   return record.verdict === 'crashed' && record.evidence.process.imageAtDeath === 'equal' ? 'neutral' : 'bad';
 }
@@ -67,7 +68,8 @@ export function columnsOf(records: readonly CorruptionRecord[], more: readonly M
     .sort((a, b) => MECHANISMS.indexOf(a.mechanism) - MECHANISMS.indexOf(b.mechanism) || (a.column < b.column ? -1 : 1));
 }
 
-function laneTitle(run: Run, lane: Lane): string {
+/** A lane with its kernel, and whether it has keys. */
+export function laneTitle(run: Run, lane: Lane): string {
   const context = run.context.lanes.find((one) => one.lane === lane);
   return context === undefined ? `${lane} lane` : `${lane} lane (Linux ${context.kernel}${context.keys ? ', protection keys' : ', no protection keys'})`;
 }

@@ -1,0 +1,143 @@
+/** Numbers for charts: which cost records belong together, and what each says. Pure functions of a run. */
+import { bootstrapMedian, type Interval } from '../bootstrap.js';
+import { formatBytes, formatCount, formatNs } from '../format.js';
+import { costsOf, figureOf } from '../model.js';
+import type { CostRecord, Run } from '../../experiment/records.js';
+import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../experiment/words.js';
+import { median } from '../../experiment/statistics.js';
+import { ASSUMED_GHZ, WRPKRU_CYCLES } from './words.js';
+
+type Value = number | string | boolean;
+
+/** Parameters that say how something was measured, or repeat another one; two records that differ only in them are of one cell. */
+const MEASURING: ReadonlySet<string> = new Set(['repeats', 'round', 'trial', 'process', 'order', 'cpu', 'seed']);
+
+/** What a record varies, without how it was measured. `pages` is left out where `imageBytes` says the same. */
+export function variation(record: CostRecord): { readonly [name: string]: Value } {
+  const { imageBytes, pages } = record.parameters;
+  const same = typeof imageBytes === 'number' && typeof pages === 'number' && imageBytes === pages * 4096;
+  return Object.fromEntries(Object.entries(record.parameters).filter(([name]) => !MEASURING.has(name) && !(same && name === 'pages')).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** One cell of a cost table: all records of the same experiment, mechanism, lane and variation, their samples joined. */
+export interface Cost {
+  readonly experiment: string;
+  readonly mechanism: Mechanism;
+  readonly lane: Lane;
+  readonly unit: 'ns' | 'instructions';
+  readonly varied: { readonly [name: string]: Value };
+  readonly samples: readonly number[];
+  /** The median of times; of counts the least. */
+  readonly value: number;
+  /** 95 % bootstrap interval of the median; none for counts and for fewer than five samples. */
+  readonly interval: Interval | null;
+  readonly counts: CostRecord['counts'];
+  readonly warnings: readonly string[];
+}
+
+/** The key of a cell. */
+export function costKey(cost: Pick<Cost, 'experiment' | 'mechanism' | 'lane' | 'varied'>): string {
+  return JSON.stringify([cost.experiment, cost.mechanism, cost.lane, cost.varied]);
+}
+
+/** All cost records of a run as cells, in the order of experiments' names, lanes, and mechanisms. */
+export function costs(run: Run): readonly Cost[] {
+  const groups = new Map<string, CostRecord[]>();
+  for (const record of costsOf(run)) {
+    const key = costKey({ ...record, varied: variation(record) });
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [record]);
+    else group.push(record);
+  }
+  const cells = [...groups.values()].flatMap((group): Cost[] => {
+    const [first] = group;
+    if (first === undefined) return [];
+    const samples = group.flatMap((record) => record.samples);
+    const value = first.unit === 'instructions' ? Math.min(...group.map(figureOf)) : group.length === 1 ? first.median : median(samples);
+    return [{
+      experiment: first.experiment, mechanism: first.mechanism, lane: first.lane, unit: first.unit, varied: variation(first), samples, value,
+      interval: first.unit === 'ns' && samples.length >= 5 ? bootstrapMedian(samples) : null,
+      counts: first.counts, warnings: [...new Set(group.flatMap((record) => record.warnings ?? []))],
+    }];
+  });
+  const size = (cost: Cost): number => sizeOf(cost) ?? 0;
+  return cells.sort((a, b) => (a.experiment < b.experiment ? -1 : a.experiment > b.experiment ? 1 : 0)
+    || LANES.indexOf(a.lane) - LANES.indexOf(b.lane) || MECHANISMS.indexOf(a.mechanism) - MECHANISMS.indexOf(b.mechanism) || size(a) - size(b));
+}
+
+/** The image size of a cell, in bytes; undefined where it does not vary with it. */
+export function sizeOf(cost: Pick<Cost, 'varied'>): number | undefined {
+  const { imageBytes, pages } = cost.varied;
+  return typeof imageBytes === 'number' ? imageBytes : typeof pages === 'number' ? pages * 4096 : undefined;
+}
+
+/** What a cell varies besides the named parameters, as a key and as words. */
+export function variantOf(cost: Pick<Cost, 'varied'>, without: readonly string[] = ['imageBytes', 'pages']): string {
+  return Object.entries(cost.varied).filter(([name]) => !without.includes(name)).map(([name, value]) => valueText(name, value)).join(', ');
+}
+
+/** A parameter in words: `touched` for true, `not touched` for false, sizes in KiB. */
+export function valueText(name: string, value: Value): string {
+  const words = name.replace(/Bytes$/, '').replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`);
+  if (typeof value === 'boolean') return value ? words : `not ${words}`;
+  if (typeof value === 'number') return `${words} ${name.endsWith('Bytes') ? formatBytes(value) : formatCount(value)}`;
+  return /^(signature|application|way|call|part|variant|function|what|scenario|kind|name)$/.test(name) ? value : `${words} ${value}`;
+}
+
+/** Unlike what one would expect first: untouched or huge pages, many spaces. The plainest variant stands for the experiment. */
+function oddity(cost: Cost): number {
+  const { touched, huge, pageBytes, spaces, arguments: count, foreignStack } = cost.varied;
+  return (touched === false ? 8 : 0) + (huge === true || (typeof pageBytes === 'number' && pageBytes !== 4096) ? 8 : 0)
+    + (typeof spaces === 'number' ? Math.min(spaces, 15) / 16 : 0) + (typeof count === 'number' ? count / 16 : 0) + (foreignStack === false ? 4 : 0);
+}
+
+/** The cells of the plainest variant of an experiment, by mechanism and lane: at most one cell for each size. */
+export function plainest(cells: readonly Cost[]): readonly Cost[] {
+  const best = new Map<string, Cost>();
+  for (const cost of cells) {
+    const key = JSON.stringify([cost.experiment, cost.mechanism, cost.lane, sizeOf(cost)]);
+    const known = best.get(key);
+    if (known === undefined || oddity(cost) < oddity(known)) best.set(key, cost);
+  }
+  return [...best.values()];
+}
+
+/** The experiment that shows best what protecting the image costs by its size: the one with the most sizes. */
+export function protectingExperiment(cells: readonly Cost[]): string | undefined {
+  const sizes = (experiment: string): number => new Set(cells.filter((cost) => cost.experiment === experiment).map(sizeOf)).size;
+  const usable = ['callout', 'flip'].filter((experiment) => cells.some((cost) => cost.experiment === experiment && sizeOf(cost) !== undefined));
+  return usable.sort((a, b) => sizes(b) - sizes(a))[0];
+}
+
+/** A cost with its unit. Never a time where instructions were counted. */
+export function valueOf(cost: Pick<Cost, 'unit'>, value: number): string {
+  return cost.unit === 'ns' ? formatNs(value) : `${formatCount(value)} instr.`;
+}
+
+/** A cell in a sentence: mechanism, variation, value, interval, samples, lane and events. For hover, focus and screen readers. */
+export function describeCost(cost: Cost): string {
+  const varied = Object.entries(cost.varied).map(([name, value]) => (name === 'imageBytes' ? `image ${formatBytes(Number(value))}` : valueText(name, value))).join(', ');
+  const interval = cost.interval === null ? '' : ` (95 % interval ${valueOf(cost, cost.interval.low)} to ${valueOf(cost, cost.interval.high)}, ${cost.samples.length} samples)`;
+  const counts = cost.counts === undefined ? '' : `; ${cost.counts.wrpkru} WRPKRU, ${cost.counts.syscalls} system calls, ${cost.counts.faults} faults`;
+  const value = cost.unit === 'ns' ? formatNs(cost.value) : `${formatCount(cost.value)} instructions`;
+  return `${cost.mechanism}${varied === '' ? '' : `, ${varied}`}: ${value}${interval}, ${cost.lane} lane${counts}`;
+}
+
+/** What a pair of rights writes would cost on a CPU with keys, by published latencies: a model. */
+export interface KeyModel {
+  readonly leastNs: number;
+  readonly mostNs: number;
+  readonly ghz: number;
+  /** The frequency is an assumption, the CPU's name does not tell it. */
+  readonly assumed: boolean;
+}
+
+/** The model for this run; null where the native lane has keys, and so has real times. */
+export function keyModel(run: Run): KeyModel | null {
+  if (costsOf(run).some((record) => record.lane === 'native' && record.mechanism.startsWith('pkeys'))) return null;
+  if (run.context.lanes.some((lane) => lane.lane === 'native' && lane.keys)) return null;
+  const told = Number(/@ *([\d.]+) *GHz/i.exec(run.context.host.cpu)?.[1]);
+  const assumed = !(told > 0);
+  const ghz = assumed ? ASSUMED_GHZ : told;
+  return { leastNs: 2 * WRPKRU_CYCLES.least / ghz, mostNs: 2 * WRPKRU_CYCLES.most / ghz, ghz, assumed };
+}

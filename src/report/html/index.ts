@@ -1,0 +1,180 @@
+/**
+ * report.html: one file that holds everything, opens from disk and asks the network for nothing; its content security policy says so.
+ * A pure function of a run.
+ */
+import { createHash } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
+import { columnOf, corruptionOf, costsOf, environment, honestTable, skippedTable, surprises, type Table } from '../model.js';
+import type { Run } from '../../experiment/records.js';
+import { MECHANISMS, type Mechanism } from '../../experiment/words.js';
+import { formatBytes, formatCount } from '../format.js';
+import { answer } from './answer.js';
+import { breakEvenSection, experimentSections, ladderSection, mechanismKey, type Section } from './costs.js';
+import { describeCost, keyModel, sizeOf, valueOf, type Cost } from './figures.js';
+import { html, trusted, type Content, type Markup } from './markup.js';
+import { cellId, matrixSection, spacesSection } from './matrix.js';
+import { mainPicture, modelText, type Picture } from './picture.js';
+import { SCRIPT } from './script.js';
+import { STYLE } from './style.js';
+
+export interface HtmlOptions {
+  /** Where the project's files are, seen from the report; with a slash at its end. Links to cases' sources start with it. */
+  readonly sourceBase?: string;
+}
+
+function modelTable(table: Table, label: string): Markup {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="${label}"><table><thead><tr>${table.head.map((head, at) => html`<th scope="col"${table.numericFrom !== undefined && at >= table.numericFrom && html` class="n"`}>${head}</th>`)}</tr></thead>
+<tbody>${table.rows.map((row) => html`<tr>${row.map((cell, at) => html`<td class="${table.numericFrom !== undefined && at >= table.numericFrom ? 'n' : cell.tone}">${cell.text}</td>`)}</tr>`)}</tbody></table></div>
+${table.notes.length > 0 && html`<ul class="notes lead">${table.notes.map((note) => html`<li>${note}</li>`)}</ul>`}`;
+}
+
+/** The numbers of the main picture. */
+function pictureTable(picture: Picture): Markup {
+  const lanes = picture.panels.filter(({ cells }) => cells.length > 0);
+  return html`<details><summary>The picture as a table</summary>${lanes.map(({ lane, cells, note }) => {
+    const sizes = [...new Set(cells.map((cost) => sizeOf(cost) ?? 0))].sort((a, b) => a - b);
+    const mechanisms = MECHANISMS.filter((mechanism) => cells.some((cost) => cost.mechanism === mechanism));
+    const at = (mechanism: Mechanism, size: number): Cost | undefined => cells.find((cost) => cost.mechanism === mechanism && sizeOf(cost) === size);
+    return html`<div class="scroll" tabindex="0" role="region" aria-label="Cost by image size, ${lane} lane"><table><caption>${note}</caption><thead><tr><th scope="col">mechanism</th>${sizes.map((size) => html`<th scope="col" class="n">${formatBytes(size)}</th>`)}</tr></thead>
+<tbody>${mechanisms.map((mechanism) => html`<tr><th scope="row">${mechanism}</th>${sizes.map((size) => {
+      const cost = at(mechanism, size);
+      return cost === undefined ? html`<td class="n missing">–</td>` : html`<td class="n" title="${describeCost(cost)}">${valueOf(cost, cost.value)}</td>`;
+    })}</tr>`)}</tbody></table></div>`;
+  })}</details>`;
+}
+
+function pictureFigure(picture: Picture): Markup {
+  const mechanisms = [...new Set<Mechanism>([...picture.panels.flatMap(({ cells }) => cells.map((cost) => cost.mechanism)), ...(picture.panels.some(({ lane }) => lane === 'model') ? ['pkeys-model' as const] : [])])];
+  return html`<figure id="picture"><figcaption><b>${picture.title}.</b> <span class="lead">Both axes are logarithmic; one operation is ${picture.what}. Times and instructions are different things and share no axis.</span></figcaption>
+<div class="panels main${picture.panels.some(({ lane }) => lane === 'model') && ' with-model'}">${picture.panels.map((panel) =>
+    html`<div class="panel${panel.lane === 'model' && ' model'}"><h4>${panel.title}</h4><p class="lane">${panel.note}</p>${panel.svg}</div>`)}</div>
+${mechanismKey(mechanisms.filter((mechanism) => mechanism !== 'pkeys-model'))}
+${pictureTable(picture)}</figure>`;
+}
+
+function surprisesSection(run: Run): Section {
+  const found = surprises(run);
+  const ids = new Map(corruptionOf(run).map((record) => [`${record.case}, ${columnOf(record)}, ${record.lane}:`, cellId(record)]));
+  const link = (title: string): Content => {
+    const id = [...ids].find(([start]) => title.startsWith(start))?.[1];
+    return id === undefined ? html`<b>${title}</b>` : html`<a href="#${id}"><b>${title}</b></a>`;
+  };
+  return {
+    id: 'surprises', title: found.length === 0 ? 'No surprises' : `Surprises (${found.length})`,
+    body: found.length === 0 ? html`<p>Every verdict was an expected one, honest work gave the same bytes, and nothing broke that should have worked.</p>`
+      : html`<p>What was not as expected comes first.</p><ul class="surprises">${found.map(({ title, lines }) => html`<li><p>${link(title)}</p>${lines.map((line) => html`<p class="lead">${line}</p>`)}</li>`)}</ul>`,
+  };
+}
+
+function honestSection(run: Run): Section | null {
+  const table = honestTable(run);
+  if (table.rows.length === 0) return null;
+  return { id: 'honest', title: 'Honest work', body: html`<p>Correct libraries, doing real work: the bytes must not depend on the mechanism, and the image must come back equal.</p>${modelTable(table, 'Honest work')}` };
+}
+
+function warningsSection(run: Run): Section | null {
+  const groups = new Map<string, string[]>();
+  for (const record of costsOf(run)) {
+    for (const warning of record.warnings ?? []) groups.set(warning, [...groups.get(warning) ?? [], `${record.experiment}, ${record.mechanism}, ${record.lane}`]);
+  }
+  if (groups.size === 0) return null;
+  return {
+    id: 'warnings', title: 'Warnings',
+    body: html`<ul class="notes">${[...groups].map(([warning, rows]) => html`<li>${warning} <span class="lead">(${formatCount(rows.length)} ${rows.length === 1 ? 'row' : 'rows'}: ${[...new Set(rows)].slice(0, 6).join('; ')}${new Set(rows).size > 6 && '; …'})</span></li>`)}</ul>`,
+  };
+}
+
+function skippedSection(run: Run): Section | null {
+  const table = skippedTable(run);
+  return table.rows.length === 0 ? null : { id: 'skipped', title: 'Skipped', body: html`<p>What could not be tried, and why.</p>${modelTable(table, 'Skipped rows')}` };
+}
+
+function methodSection(run: Run): Section {
+  const { context } = run;
+  const model = keyModel(run);
+  const native = costsOf(run).filter((record) => record.lane === 'native');
+  const samples = native.reduce((sum, record) => sum + record.samples.length, 0);
+  const facts: [string, Content][] = [
+    ['Verdicts', 'Each trial runs in a fresh process, watched by another one that reads the image at its death. A verdict is given after the aftermath: allocation, stdio, dlopen, garbage collection, a check of all objects and an honest callout, on this thread and another.'],
+    ['Prevented', 'counts only with the right si_code and key, an address inside the space, an instruction outside the VM\'s own modules, an image equal to its snapshot, and an aftermath that works.'],
+    ['Native lane', html`times of this CPU, by native loops; ${formatCount(native.length)} rows, ${formatCount(samples)} samples kept. A figure is the median; bars and brackets are 95 % bootstrap intervals of it.`],
+    ['Emulated lane', 'a Linux kernel under an emulated CPU with protection keys. What is prevented there is the architecture\'s word. Costs are executed instructions, user and kernel, counted by the guest\'s clock; a figure is the least of its repetitions. A rights write counts as one and costs tens of cycles: no count is a time.'],
+    ...(model === null ? [] : [['Model', html`${modelText(model)}. Published range: ERIM (Vahldiek-Oberwagner et al., USENIX Security 2019); most are under 100 cycles.${model.assumed && ' The frequency is an assumption: the CPU\'s name does not tell it.'} Drawn dashed and apart; nothing of it was measured.`] as [string, Content]]),
+    ['Fault model', 'faulty foreign code, not hostile code: no store by the callee\'s own instructions changes a keyed page while the rights are down. Code that writes the rights register itself, and the kernel on its behalf, can get round it; the matrix has cases for that.'],
+    ['Seed', `${context.seed}: the same seed gives every case the same damage under every mechanism`],
+  ];
+  return { id: 'method', title: 'Method', body: html`<dl class="facts">${facts.map(([name, text]) => html`<dt>${name}</dt><dd>${text}</dd>`)}</dl>` };
+}
+
+function environmentSection(run: Run): Section {
+  return { id: 'environment', title: 'Environment', body: html`<dl class="facts">${environment(run).rows.map(([name, value]) => html`<dt>${name?.text}</dt><dd>${value?.text}</dd>`)}</dl>` };
+}
+
+function dataSection(run: Run): Section {
+  const json = `${JSON.stringify(run)}\n`;
+  const packed = gzipSync(json, { level: 9 });
+  // The operating system's byte of the header differs between builds of zlib.
+  packed[9] = 255;
+  return {
+    id: 'data', title: 'Raw data',
+    body: html`<p>Every number above comes from this run's ${formatCount(run.records.length)} records, which this page carries: all samples, all evidence, the environment.</p>
+<p class="no-print"><a class="button" download="run.json.gz" href="data:application/gzip;base64,${packed.toString('base64')}">Save run.json.gz</a> <span class="lead">${formatBytes(packed.length)}, unpacks to ${formatBytes(Buffer.byteLength(json))}</span></p>
+<p class="lead">Unpacked beside a checkout of the project, <code>turnkey report DIR</code> makes this page again, <code>turnkey compare A B</code> sets two runs side by side, and <code>turnkey export --csv DIR</code> writes tables.</p>`,
+  };
+}
+
+/** Rendered once a section, in order. */
+function sectionMarkup({ id, title, body }: Section): Markup {
+  return html`<section id="${id}" aria-labelledby="${id}-head"><h2 id="${id}-head">${title}</h2>${body}</section>`;
+}
+
+/** The page. */
+export async function renderHtml(run: Run, options: HtmlOptions = {}): Promise<string> {
+  const sourceBase = options.sourceBase ?? '../../';
+  const { context } = run;
+  const [picture, ladder, experiments, breakEven] = await Promise.all([mainPicture(run), ladderSection(run), experimentSections(run), breakEvenSection(run)]);
+  const matrix = matrixSection(run, sourceBase);
+  const spaces = spacesSection(run);
+  const sections = [
+    surprisesSection(run),
+    matrix === null ? null : { id: 'matrix', title: 'Which corruptions are stopped', body: matrix },
+    honestSection(run), ladder, breakEven, ...experiments,
+    spaces === null ? null : { id: 'spaces', title: 'The image and its keys', body: spaces },
+    methodSection(run), warningsSection(run), skippedSection(run), environmentSection(run), dataSection(run),
+  ].filter((section) => section !== null);
+  const title = 'What do protection keys prevent around foreign calls, and what do they cost?';
+  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${createHash('sha256').update(SCRIPT).digest('base64')}'; img-src data:; base-uri 'none'; form-action 'none'`;
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="Turnkey ${context.versions['turnkey'] ?? ''}">
+<title>Turnkey: what protection keys prevent, and what they cost</title>
+<link rel="icon" href="data:,">
+<style>${trusted(STYLE)}</style>
+</head>
+<body>
+<a class="skip" href="#main">Skip to the report</a>
+<div class="page">
+<header class="top"><span><b>Turnkey</b> ${context.started.slice(0, 10)}, ${context.host.cpu}, Linux ${context.host.kernel}${context.commit !== null && html`, commit <code>${context.commit}</code>`}${context.quick && html`, <b>quick run</b>`}</span>
+<fieldset class="theme" hidden><legend>Colours</legend>${['auto', 'light', 'dark'].map((theme) => html`<label><input type="radio" name="theme" value="${theme}"${theme === 'auto' && html` checked`}><span>${theme}</span></label>`)}</fieldset></header>
+<nav class="toc" aria-label="Contents"><ol>${sections.map((section) => html`<li><a href="#${section.id}">${section.title}</a></li>`)}</ol></nav>
+<main id="main">
+<section class="first" aria-labelledby="title"><h1 id="title">${title}</h1>
+<ul class="answer">${answer(run).map(({ about, text }) => html`<li><span class="tag">${about}</span>${text}</li>`)}</ul>
+${picture.panels.length > 0 && pictureFigure(picture)}
+</section>
+${sections.map(sectionMarkup)}
+</main>
+<footer>Made by <code>turnkey report</code> from run.json alone. No figure here is typed by hand.</footer>
+</div>
+<script>${trusted(SCRIPT)}</script>
+</body>
+</html>
+`;
+  return page.text;
+}
+

@@ -1,0 +1,182 @@
+/** The corruption matrix: cases by mechanisms, a verdict in each cell, the evidence behind it. */
+import { formatBytes, formatCount } from '../format.js';
+import { columnOf, columnsOf, corruptionOf, laneTitle, skippedOf, toneOf, verdictText, type Tone } from '../model.js';
+import type { CorruptionRecord, Evidence, Run, SkippedRecord } from '../../experiment/records.js';
+import { CASE_GROUPS, LANES, VERDICTS, type Lane, type Mechanism } from '../../experiment/words.js';
+import { html, slug, type Content, type Markup } from './markup.js';
+import { MECHANISM_LOOKS, VERDICT_LOOKS } from './words.js';
+
+/** A row of a matrix. */
+interface Row {
+  readonly name: string;
+  readonly group: string;
+  readonly summary: string;
+}
+
+const SIGNS: { readonly [tone in Tone]: string } = { good: '✓', bad: '✗', neutral: '†', missing: '', plain: '' };
+
+/** The id of a cell's evidence, stable across reports: what a link names. */
+export function cellId(record: CorruptionRecord): string {
+  return slug(record.lane, record.case, columnOf(record));
+}
+
+function badge(record: CorruptionRecord): Markup {
+  const tone = toneOf(record);
+  const { letter } = VERDICT_LOOKS[record.verdict];
+  const marks = `${record.surprise ? '!' : ''}${record.unstable ? '?' : ''}`;
+  const id = cellId(record);
+  const word = record.verdict === 'damaged' && record.announced === true ? 'damaged, told' : record.verdict;
+  return html`<button type="button" class="badge ${tone}${record.surprise ? ' surprise' : ''}" popovertarget="${id}" aria-label="${record.case}, ${columnOf(record)}: ${verdictText(record)}${record.surprise ? ', not expected' : ''}. Show evidence" title="${verdictText(record)}"><span class="sign" aria-hidden="true">${SIGNS[tone]}</span><span class="word">${word}</span><span class="letter" aria-hidden="true">${letter}</span>${marks !== '' && html`<span class="mark-up" aria-hidden="true">${marks}</span>`}</button>`;
+}
+
+function pairs(list: readonly (readonly [string, Content])[]): Markup {
+  return html`<dl>${list.filter(([, value]) => value !== null && value !== '' && value !== false).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
+}
+
+function faultText({ fault }: Evidence): Content {
+  if (fault === null) return null;
+  const where = fault.space === null ? '' : ` in space ‘${fault.space}’${fault.spaceKey === null ? '' : `, whose key is ${fault.spaceKey}`}`;
+  return html`${fault.signal}, ${fault.siCodeName} (si_code ${fault.siCode})${fault.pkey === null ? '' : `, key ${fault.pkey}`}: ${fault.access} at <code>${fault.address}</code>${where}`;
+}
+
+function processText({ process }: Evidence): string {
+  const last = process.lastSignal;
+  return [
+    process.timedOut ? 'past its time limit' : '',
+    process.signal === null ? (process.exitCode === null ? '' : `exit code ${process.exitCode}`) : `ended by ${process.signal}`,
+    `came as far as ‘${process.stage}’`,
+    process.imageAtDeath === 'unknown' ? '' : `image at death: ${process.imageAtDeath}${process.changedBytesAtDeath > 0 ? `, ${formatCount(process.changedBytesAtDeath)} bytes changed` : ''}`,
+    last === null ? '' : `last signal seen ${last.signal}, si_code ${last.siCode}${last.pkey === undefined ? '' : `, key ${last.pkey}`}${last.address === undefined ? '' : ` at ${last.address}`}${last.mainThread ? '' : ', on another thread'}`,
+  ].filter((part) => part !== '').join('; ');
+}
+
+function evidencePanel(record: CorruptionRecord, sourceBase: string): Markup {
+  const { evidence, expected } = record;
+  const { diff, fault } = evidence;
+  const tone = toneOf(record);
+  const failed = evidence.aftermath.filter((step) => !step.ok);
+  const id = cellId(record);
+  const path = `experiments/corruption/${record.case}.ts`;
+  return html`<div popover id="${id}" class="evidence" role="dialog" aria-labelledby="${id}-title">
+<button type="button" class="plain-button close" popovertarget="${id}" popovertargetaction="hide" autofocus>Close</button>
+<h3 id="${id}-title">${record.case} <span class="lead">under</span> ${columnOf(record)}</h3>
+<p class="lead">${record.group}, ${record.lane} lane${record.deny === 'access' ? ', reads and writes denied' : ''}${record.keys === 'space' ? ', a key for each space' : ''}</p>
+${record.summary !== undefined && html`<p>Case: ${record.summary}</p>`}
+<p><span class="badge ${tone}">${SIGNS[tone]} ${verdictText(record)}</span> ${evidence.because}</p>
+${pairs([
+    ['Expected', html`${expected.verdicts.join(' or ')}: ${expected.why}${record.surprise ? html` <b>This was not expected.</b>` : ''}`],
+    ['Fault', faultText(evidence)],
+    ['Instruction', fault === null ? null : html`<code>${fault.pc}</code>${fault.symbol === null ? '' : html` <code>${fault.symbol}</code>`}${fault.pcModule === null ? '' : html` of <code>${fault.pcModule}</code>`}`],
+    ['Error said', fault === null ? null : `phase ${fault.phase}, image ${fault.image}`],
+    ['Image', diff === null ? null : html`${diff.changedBytes === 0 ? 'equal to its snapshot' : html`<b>${formatCount(diff.changedBytes)} bytes changed</b>: ${diff.ranges.map((range) => `‘${range.space}’ +0x${range.offset.toString(16)}, ${range.bytes} bytes`).join('; ')}`}${diff.heap === null ? '' : html`<br>objects: ${diff.heap}`}`],
+    ['Kernel answered', evidence.errno],
+    ['Answer', evidence.answer],
+    ['Canaries', evidence.canaries.length === 0 ? null : evidence.canaries.map(({ name, intact }) => `${name}: ${intact ? 'intact' : 'damaged'}`).join('; ')],
+    ['Does not hold', evidence.missing.length === 0 ? null : html`<ul>${evidence.missing.map((text) => html`<li>${text}</li>`)}</ul>`],
+    ['Aftermath', evidence.aftermath.length === 0 ? null : failed.length === 0
+      ? `all ${evidence.aftermath.length} steps work: ${evidence.aftermath.map(({ step }) => step).join(', ')}`
+      : html`<ul>${evidence.aftermath.map(({ step, ok, detail }) => html`<li>${ok ? '✓' : '✗'} ${step}${detail === '' ? '' : `: ${detail}`}</li>`)}</ul>`],
+    ['Process', processText(evidence)],
+    ['Repetitions', record.repetitions.length < 2 ? null : record.repetitions.join(', ')],
+    ['Would stop it', record.remedy ?? null],
+    ['Notes', evidence.notes.length === 0 ? null : html`<ul>${evidence.notes.map((text) => html`<li>${text}</li>`)}</ul>`],
+    ['Seed', record.seed],
+    ['Source', html`<a href="${sourceBase}${path}">${path}</a>`],
+    ['Again', html`<code>turnkey run corruption --case ${record.case} --mechanism ${record.mechanism} --lane ${record.lane}${record.deny === 'access' && ' --deny access'}${record.keys === 'space' && ' --keys space'}</code>`],
+  ])}
+${evidence.process.stderr === '' ? '' : html`<p class="lead">Last lines of standard error</p><pre>${evidence.process.stderr}</pre>`}
+</div>`;
+}
+
+function rowsOf(here: readonly CorruptionRecord[], missing: readonly SkippedRecord[], all: readonly CorruptionRecord[]): readonly Row[] {
+  const known = new Map([...all, ...here].map((record) => [record.case, record]));
+  const names = new Set([...here.map((record) => record.case), ...missing.map(({ name }) => name)]);
+  const rows = [...names].map((name): Row => ({ name, group: known.get(name)?.group ?? 'not tried', summary: known.get(name)?.summary ?? '' }));
+  const rank = (group: string): number => {
+    const at = (CASE_GROUPS as readonly string[]).indexOf(group);
+    return at < 0 ? CASE_GROUPS.length : at;
+  };
+  const surprising = new Set(here.filter((record) => record.surprise || record.unstable).map((record) => record.case));
+  return rows.sort((a, b) => rank(a.group) - rank(b.group) || Number(surprising.has(b.name)) - Number(surprising.has(a.name)) || (a.name < b.name ? -1 : 1));
+}
+
+function laneMatrix(run: Run, lane: Lane, sourceBase: string, open: boolean): { readonly block: Markup; readonly evidence: readonly Markup[] } {
+  const all = corruptionOf(run);
+  const here = all.filter((record) => record.lane === lane);
+  const missing = skippedOf(run).filter((record) => record.of === 'corruption' && record.lane === lane);
+  const columns = columnsOf(here, missing.map((record) => record.mechanism));
+  const rows = rowsOf(here, missing, all);
+  const byCell = new Map(here.map((record) => [`${record.case}/${columnOf(record)}`, record]));
+  const skippedBy = new Map(missing.map((record) => [`${record.name}/${record.mechanism}`, record]));
+  const cell = (row: Row, column: string, mechanism: Mechanism): Markup => {
+    const record = byCell.get(`${row.name}/${column}`);
+    if (record !== undefined) return html`<td>${badge(record)}</td>`;
+    const skipped = skippedBy.get(`${row.name}/${mechanism}`);
+    return html`<td><span class="badge missing" title="${skipped?.reason ?? 'not in this run'}"><span class="word">${skipped === undefined ? 'not run' : 'skipped'}</span><span class="letter" aria-hidden="true">–</span></span></td>`;
+  };
+  const groups = [...new Set(rows.map(({ group }) => group))];
+  const tried = columns.map(({ column }) => ({ column, records: here.filter((record) => columnOf(record) === column) })).filter(({ records }) => records.length > 0);
+  const came = tried.map(({ column, records }) => `${column} ${records.filter((record) => toneOf(record) === 'good').length} of ${records.length}`);
+  return {
+    block: html`<details class="lane-block"${open && html` open`}><summary>${laneTitle(run, lane)} <span class="lead">VM came through: ${came.join('; ') || 'nothing tried'}</span></summary>
+<table class="matrix" style="--columns:${columns.length}"><caption class="lead">Verdicts by case and mechanism. Each opens its evidence; arrow keys move between cells.</caption>
+<colgroup><col class="case">${columns.map(() => html`<col class="m">`)}</colgroup>
+<thead><tr><th scope="col">case</th>${columns.map(({ column, mechanism }) => html`<th scope="col" class="m m-${MECHANISM_LOOKS[mechanism].ink}"><span>${column}</span></th>`)}</tr></thead>
+${groups.map((group) => html`<tbody><tr class="group"><th scope="rowgroup" colspan="${columns.length + 1}">${group}</th></tr>
+${rows.filter((row) => row.group === group).map((row) => html`<tr><th scope="row"${row.summary !== '' && html` title="${row.summary}"`}>${row.name}</th>${columns.map(({ column, mechanism }) => cell(row, column, mechanism))}</tr>`)}</tbody>`)}
+</table></details>`,
+    evidence: here.map((record) => evidencePanel(record, sourceBase)),
+  };
+}
+
+/** How many cells of each verdict. */
+function totalsTable(run: Run): Markup {
+  const all = corruptionOf(run);
+  const verdicts = VERDICTS.filter((verdict) => all.some((record) => record.verdict === verdict));
+  const rows = LANES.flatMap((lane) => {
+    const here = all.filter((record) => record.lane === lane);
+    return columnsOf(here).map(({ column }) => here.filter((record) => columnOf(record) === column));
+  });
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Totals per mechanism"><table><thead><tr><th scope="col">lane</th><th scope="col">mechanism</th>${verdicts.flatMap((verdict) =>
+    verdict === 'damaged' ? [html`<th scope="col" class="n">damaged, silent</th>`, html`<th scope="col" class="n">damaged, announced</th>`] : [html`<th scope="col" class="n">${verdict}</th>`])}</tr></thead>
+<tbody>${rows.map((records) => html`<tr><td>${records[0]?.lane}</td><th scope="row">${records[0] === undefined ? '' : columnOf(records[0])}</th>${verdicts.flatMap((verdict) => {
+    const found = records.filter((record) => record.verdict === verdict);
+    const announced = found.filter((record) => record.announced === true).length;
+    return (verdict === 'damaged' ? [found.length - announced, announced] : [found.length]).map((count) => html`<td class="n">${count === 0 ? html`<span class="lead">0</span>` : count}</td>`);
+  })}</tr>`)}</tbody></table></div>`;
+}
+
+/** The section. Null where nothing of it was tried or skipped. */
+export function matrixSection(run: Run, sourceBase: string): Markup | null {
+  const all = corruptionOf(run);
+  const skipped = skippedOf(run).filter((record) => record.of === 'corruption');
+  if (all.length + skipped.length === 0) return null;
+  const lanes = LANES.filter((lane) => [...all, ...skipped].some((record) => record.lane === lane));
+  const hasKeys = (lane: Lane): boolean => all.some((record) => record.lane === lane && record.mechanism === 'pkeys');
+  const ordered = [...lanes].sort((a, b) => Number(hasKeys(b)) - Number(hasKeys(a)));
+  const blocks = ordered.map((lane, at) => laneMatrix(run, lane, sourceBase, at === 0));
+  const seen = VERDICTS.filter((verdict) => all.some((record) => record.verdict === verdict));
+  const toneFor: { readonly [verdict: string]: Tone } = { prevented: 'good', refused: 'good', trapped: 'good', harmless: 'good', crashed: 'neutral' };
+  return html`<ul class="key" aria-label="Verdicts">${seen.map((verdict) => html`<li><span class="badge ${toneFor[verdict] ?? 'bad'}" aria-hidden="true">${VERDICT_LOOKS[verdict].letter}</span><b>${verdict}</b> ${VERDICT_LOOKS[verdict].meaning}</li>`)}
+<li><b>!</b> not expected</li>${all.some((record) => record.unstable) && html`<li><b>?</b> repetitions differed</li>`}<li><b>told</b> damaged, but a fault was raised as well</li></ul>
+${blocks.map(({ block }) => block)}
+<h3>Totals</h3>${totalsTable(run)}
+${blocks.flatMap(({ evidence }) => evidence)}`;
+}
+
+/** A map of the image: its spaces, their keys as faults showed them, and how many stores each saw stopped or land. */
+export function spacesSection(run: Run): Markup | null {
+  const all = corruptionOf(run);
+  const names = [...new Set([...(run.context.spaces ?? []).map(({ name }) => name), ...all.flatMap((record) => record.evidence.fault?.space ?? []), ...all.flatMap((record) => record.evidence.diff?.ranges.map(({ space }) => space) ?? [])])];
+  if (names.length === 0) return null;
+  const cards = names.map((name) => {
+    const faults = all.filter((record) => record.evidence.fault?.space === name);
+    const keys = [...new Set(faults.filter((record) => record.mechanism.startsWith('pkeys')).map((record) => record.evidence.fault?.spaceKey).filter((key) => key != null))].sort();
+    const stopped = faults.filter((record) => record.verdict === 'prevented').length;
+    const landed = all.filter((record) => record.verdict === 'damaged' && record.evidence.diff?.ranges.some(({ space }) => space === name) === true).length;
+    const size = run.context.spaces?.find((space) => space.name === name)?.bytes;
+    return html`<li><b>${name}</b>${size !== undefined && html`${formatBytes(size)} `}<span class="keyno m-pkeys" style="color:var(--m)">${keys.length === 0 ? 'key not seen in a fault' : `key ${keys.join(' or ')}`}</span><br>stores stopped ${stopped}, landed ${landed}</li>`;
+  });
+  return html`<p>Under <code>pkeys</code>, each of these pages carries a key whose write right is taken away while foreign code runs. Key numbers are as the kernel reported them with faults; they may differ between runs.</p>
+<ul class="spaces">${cards}<li class="open"><b>everything else</b>malloc's heap, the host's objects, globals, thread-local storage, other stacks<br><span class="keyno">key 0: never denied, not protected</span></li></ul>`;
+}

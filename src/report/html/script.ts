@@ -1,0 +1,94 @@
+/**
+ * What the page adds where scripts run: the theme switch remembers, marks show their numbers in a box, arrow keys walk through a
+ * chart's marks and the matrix's cells, a cell's address opens its evidence, everything unfolds for printing. Without scripts the page says the same.
+ */
+export const SCRIPT = `'use strict';
+(() => {
+  const root = document.documentElement;
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const stored = { get: () => { try { return localStorage.getItem('turnkey-theme'); } catch { return null; } }, set: (v) => { try { localStorage.setItem('turnkey-theme', v); } catch { /* a private window */ } } };
+  const setTheme = (theme) => { if (theme === 'light' || theme === 'dark') root.dataset.theme = theme; else delete root.dataset.theme; };
+  const theme = document.querySelector('.theme');
+  theme.hidden = false;
+  const known = stored.get();
+  setTheme(known);
+  for (const input of all('input', theme)) {
+    input.checked = input.value === (known ?? 'auto');
+    input.addEventListener('change', () => { setTheme(input.value); stored.set(input.value); });
+  }
+
+  const tip = document.createElement('div');
+  tip.id = 'tip'; tip.hidden = true; tip.setAttribute('aria-hidden', 'true');
+  document.body.append(tip);
+  const show = (mark) => {
+    tip.textContent = mark.getAttribute('aria-label');
+    tip.hidden = false;
+    const at = mark.getBoundingClientRect();
+    const size = tip.getBoundingClientRect();
+    const x = Math.min(Math.max(8, at.left + at.width / 2 - size.width / 2), innerWidth - size.width - 8);
+    const y = at.top - size.height - 8 > 4 ? at.top - size.height - 8 : at.bottom + 8;
+    tip.style.left = x + 'px'; tip.style.top = y + 'px';
+  };
+  const hide = () => { tip.hidden = true; };
+  const step = (list, from, by) => { const next = list[(from + by + list.length) % list.length]; if (next) next.focus(); };
+  for (const chart of all('svg.chart')) {
+    const marks = all('.mark', chart);
+    marks.forEach((mark, at) => {
+      mark.querySelector('title')?.remove();
+      mark.addEventListener('pointerenter', () => show(mark));
+      mark.addEventListener('pointerleave', hide);
+      mark.addEventListener('focus', () => { marks.forEach((one) => one.setAttribute('tabindex', one === mark ? '0' : '-1')); show(mark); });
+      mark.addEventListener('blur', hide);
+      mark.addEventListener('keydown', (event) => {
+        const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+        if (event.key === 'Escape') hide();
+        if (by === undefined) return;
+        event.preventDefault();
+        step(marks, at, by);
+      });
+    });
+  }
+  addEventListener('scroll', hide, { passive: true });
+
+  for (const table of all('table.matrix')) {
+    const rows = all('tr', table).map((row) => all('td', row).map((cell) => cell.querySelector('button'))).filter((row) => row.some(Boolean));
+    const buttons = rows.flat().filter(Boolean);
+    buttons.forEach((button, at) => { button.tabIndex = at === 0 ? 0 : -1; });
+    table.addEventListener('focusin', (event) => { if (buttons.includes(event.target)) for (const one of buttons) one.tabIndex = one === event.target ? 0 : -1; });
+    table.addEventListener('keydown', (event) => {
+      const y = rows.findIndex((row) => row.includes(event.target));
+      if (y < 0) return;
+      const x = rows[y].indexOf(event.target);
+      const [dx, dy] = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key] ?? [0, 0];
+      if (dx === 0 && dy === 0) return;
+      event.preventDefault();
+      for (let ny = y + dy, nx = x + dx; ny >= 0 && ny < rows.length && nx >= 0 && nx < rows[y].length; ny += dy, nx += dx) {
+        if (rows[ny][nx]) { rows[ny][nx].focus(); break; }
+      }
+    });
+  }
+
+  const reveal = (element) => { for (let at = element; at; at = at.parentElement) if (at.tagName === 'DETAILS') at.open = true; };
+  const follow = () => {
+    const element = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!element) return;
+    if (element.popover) {
+      const button = document.querySelector('button.badge[popovertarget="' + CSS.escape(element.id) + '"]');
+      if (button) { reveal(button); button.scrollIntoView({ block: 'center' }); }
+      if (!element.matches(':popover-open')) element.showPopover();
+    } else reveal(element);
+  };
+  for (const panel of all('.evidence')) {
+    panel.addEventListener('toggle', (event) => {
+      if (event.newState === 'open') { if (location.hash !== '#' + panel.id) history.replaceState(null, '', '#' + panel.id); }
+      else if (location.hash === '#' + panel.id) history.replaceState(null, '', '#matrix');
+    });
+  }
+  addEventListener('hashchange', follow);
+  follow();
+
+  let folded = [];
+  addEventListener('beforeprint', () => { folded = all('details:not([open])'); for (const one of folded) one.open = true; });
+  addEventListener('afterprint', () => { for (const one of folded) one.open = false; });
+})();
+`;
