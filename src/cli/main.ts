@@ -12,9 +12,9 @@ import { loadCatalogue } from '../experiment/catalogue.js';
 import { versions } from '../experiment/context.js';
 import { ExperimentError } from '../experiment/errors.js';
 import { RunInProgress, type RunOptions } from '../experiment/run.js';
-import { readRun, reasonOf, REPORT_FILE, writeRun, writeWhole } from '../experiment/store.js';
+import { readRun, reasonOf, writeRun } from '../experiment/store.js';
 import { GUARD_MECHANISMS, type Denial, type GuardMechanism, type KeyMode } from '../experiment/words.js';
-import { renderMarkdown } from '../report/markdown.js';
+import { writeReports } from '../report/files.js';
 import { surprises } from '../report/model.js';
 import { renderTerminal } from '../report/terminal.js';
 import { parseDenial, parseKeys, parseLane, parseMechanisms, parseWhole } from './options.js';
@@ -89,14 +89,13 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   process.removeListener('SIGINT', interrupted);
   const document = progress.finish();
   const json = writeRun(directory, document);
-  const report = join(directory, REPORT_FILE);
-  writeWhole(report, renderMarkdown(document));
+  const reports = await writeReports(directory, document);
   process.stdout.write(`\n${renderTerminal(document, terminalOptions())}\n`);
   if (chosen !== undefined) {
     for (const record of document.records) if (record.kind === 'corruption') process.stdout.write(`${JSON.stringify(record, null, 2)}\n`);
   }
   for (const { title, error } of failures) process.stderr.write(`turnkey: ${title}: ${verbose && error instanceof Error ? error.stack ?? '' : reasonOf(error)}\n`);
-  process.stdout.write(`${json}\n${report}\n`);
+  process.stdout.write(`${[json, ...reports].join('\n')}\n`);
   if (strict() && (surprises(document).length > 0 || document.records.some((record) => record.kind === 'skipped'))) return EXIT.strict;
   return failures.length > 0 || document.records.some((record) => record.kind === 'skipped' && record.broken === true) ? EXIT.incomplete : EXIT.done;
 }
@@ -124,12 +123,11 @@ function probe(json: boolean): number {
   return result.usable ? EXIT.done : EXIT.failed;
 }
 
-function report(directory: string): number {
+async function report(directory: string): Promise<number> {
   const document = readRun(directory);
-  const path = join(directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory), REPORT_FILE);
   process.stdout.write(`${renderTerminal(document, terminalOptions())}\n`);
-  writeWhole(path, renderMarkdown(document));
-  process.stdout.write(`${path}\n`);
+  const paths = await writeReports(directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory), document);
+  process.stdout.write(`${paths.join('\n')}\n`);
   return EXIT.done;
 }
 
@@ -144,7 +142,7 @@ function commands(done: (code: number) => void): Command {
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something was skipped or not as expected;
 4 the run is written, but part of it could not be tried. probe: 0 keys are usable, 1 they are not.`);
   program.exitOverride().showHelpAfterError(false).showSuggestionAfterError(false);
-  program.command('run').description('run experiments, print a table, write run.json and report.md')
+  program.command('run').description('run experiments, print a table, write run.json, report.md and report.html')
     .argument('[what]', 'corruption, honest or cost; all of them if left out, with the quick set of corruption cases')
     .option('--out <dir>', 'directory for the results (default: results/<time>)')
     .option('--lane <lane>', 'native, emulated or auto: emulated too where this CPU has no keys', parseLane, 'auto' as const)
@@ -163,8 +161,8 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     .action((flags: { json?: boolean }) => { done(probe(flags.json ?? false)); });
   program.command('list').description('show the experiments there are').option('--json', 'as JSON')
     .action(async (flags: { json?: boolean }) => { done(await list(flags.json ?? false)); });
-  program.command('report').description('print a run\'s tables and write its report.md again').argument('<dir>', 'directory of a run, or its run.json')
-    .action((directory: string) => { done(report(directory)); });
+  program.command('report').description('print a run\'s tables and write its report.md, report.html and cost.svg again').argument('<dir>', 'directory of a run, or its run.json')
+    .action(async (directory: string) => { done(await report(directory)); });
   program.command('emulated').description('run a command in a guest whose CPU has protection keys').argument('<command...>', 'after --')
     .option('--with <path>', 'file, folder or library to take along; may be repeated', (path: string, all: readonly string[]) => [...all, path], [] as readonly string[])
     .option('--counting', 'a guest whose clock counts instructions').option('--kernel <file>', 'the guest\'s kernel').option('--node <file>', 'the Node binary to take along')

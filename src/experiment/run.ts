@@ -12,6 +12,7 @@ import { inProject, missingFiles } from './paths.js';
 import { makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
 import { SCHEMA_VERSION, type HonestRecord, type LaneContext, type Run, type RunRecord, type SkippedRecord } from './records.js';
 import { compareHonest, runCosts, runTrials } from './runner.js';
+import { TRIAL_SPACES } from './trial-image.js';
 import type { GuardMechanism } from './words.js';
 
 /** What the user asked for. */
@@ -215,7 +216,7 @@ export class RunInProgress {
       schemaVersion: SCHEMA_VERSION,
       context: {
         started: this.started, finished: new Date().toISOString(), commit: currentCommit(), seed, quick, host: hostContext(),
-        lanes: this.contexts, versions: versions(), imageFile: this.imageContext,
+        lanes: this.contexts, versions: versions(), imageFile: this.imageContext, spaces: TRIAL_SPACES,
       },
       records: [...rest, ...compareHonest(honest)],
     };

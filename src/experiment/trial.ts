@@ -20,17 +20,10 @@ import { errnoName, moduleAt, privateCopy, tellWatch, vmModules } from './proces
 import { TRIAL_MARK, type CalledMessage, type TrialMessage } from './protocol.js';
 import type { DiffEvidence, FaultEvidence } from './records.js';
 import type { TrialSettings } from './runner.js';
+import { TRIAL_SPACES } from './trial-image.js';
 import type { Denial, GuardMechanism, KeyMode, Lane } from './words.js';
 
-const KIB = 1024;
-/**
- * Small: each trial makes, copies and compares it anew, and under mprotect-page every callout and every callback of it costs two system
- * calls per page.
- */
-const SPACES: readonly { readonly name: string; readonly bytes: number }[] = [
-  { name: 'eden', bytes: 128 * KIB }, { name: 'survivor', bytes: 16 * KIB }, { name: 'old', bytes: 256 * KIB }, { name: 'code', bytes: 32 * KIB }, { name: 'stack', bytes: 16 * KIB },
-];
-const FILE_BYTES = 256 * KIB;
+const FILE_BYTES = 256 * 1024;
 const MOST_RANGES = 8;
 
 /** Whole lines only, at once: the process may die in the next instruction. */
@@ -87,7 +80,7 @@ class Bench implements HonestTrial {
     const fileBytes = imageFile === undefined ? 0 : statSync(imageFile).size;
     this.image = Image.map({
       keys: this.keys,
-      spaces: SPACES.map(({ name, bytes }) => ({
+      spaces: TRIAL_SPACES.map(({ name, bytes }) => ({
         name, bytes: name === 'old' ? Math.max(bytes, fileBytes) : bytes, deny: this.deny === 'access' ? 'all' as const : 'write' as const,
       })),
     });
@@ -95,7 +88,7 @@ class Bench implements HonestTrial {
     this.image.fill(settings.seed);
     if (imageFile !== undefined) this.image.load(imageFile);
     this.image.snapshot();
-    const spaces = SPACES.map(({ name }) => this.image.space(name));
+    const spaces = TRIAL_SPACES.map(({ name }) => this.image.space(name));
     this.spaces = spaces.map(({ name, address, bytes }) => ({ name, address, bytes }));
     this.spaceKeys = new Map(spaces.map(({ name, key }) => [name, key]));
   }

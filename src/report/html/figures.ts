@@ -40,8 +40,17 @@ export function costKey(cost: Pick<Cost, 'experiment' | 'mechanism' | 'lane' | '
   return JSON.stringify([cost.experiment, cost.mechanism, cost.lane, cost.varied]);
 }
 
+/** Runs do not change: what was computed of one holds. */
+const known = new WeakMap<Run, readonly Cost[]>();
+
 /** All cost records of a run as cells, in the order of experiments' names, lanes, and mechanisms. */
 export function costs(run: Run): readonly Cost[] {
+  const cells = known.get(run) ?? joinCosts(run);
+  known.set(run, cells);
+  return cells;
+}
+
+function joinCosts(run: Run): readonly Cost[] {
   const groups = new Map<string, CostRecord[]>();
   for (const record of costsOf(run)) {
     const key = costKey({ ...record, varied: variation(record) });
