@@ -73,7 +73,7 @@ function price(run: Run, cells: readonly Cost[], what: string): Sentence {
     parts.push(key.unit === 'ns' ? html`With keys, ${what} takes <b>${formatNs(key.value)}</b>` : html`With keys, ${what} executes <b>${inWords(key)}</b>${rights}`);
   }
   const model = keyModel(run);
-  if (model !== null) parts.push(html`${parts.length === 0 ? 'This CPU has no keys. Two rights writes take' : '; two such writes take'} <b>${rangeText(model)}</b> by published latencies (a model: this CPU has no keys)`);
+  if (model !== null) parts.push(html`${parts.length === 0 ? 'This CPU has no keys. Two rights writes take' : '; two writes of the rights register take'} <b>${rangeText(model)}</b> by published latencies (a model: this CPU has no keys)`);
   const range = bySize(cells, 'native', 'mprotect-range').at(-1) ?? (lane === undefined ? undefined : bySize(cells, lane, 'mprotect-range').at(-1));
   if (range !== undefined) parts.push(html`${parts.length === 0 ? 'With mprotect' : '. With mprotect'}, one call each way over ${formatBytes(sizeOf(range) ?? 0)}, it ${range.unit === 'ns' ? 'takes' : 'executes'} <b>${inWords(range)}</b>${range.lane === 'native' && ', measured here'}`);
   return { about, text: parts.length === 0 ? html`This run measured no costs by image size.` : html`${parts}.` };
@@ -109,7 +109,7 @@ function growth(cells: readonly Cost[]): Sentence {
     const largest = one?.high;
     if (largest?.unit === 'ns') {
       const share = largest.value * 1000 / 1e9;
-      parts.push(html`: at 1,000 callouts a second, ${formatBytes(sizeOf(largest) ?? 0)} cost ${(share * 100).toFixed(share < 0.1 ? 1 : 0)} % of a processor`);
+      parts.push(html`: at 1,000 callouts a second, protecting ${formatBytes(sizeOf(largest) ?? 0)} so takes ${share > 1 ? 'more than a whole processor, ' : ''}${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %${share <= 1 && ' of a processor'}`);
     }
   }
   return { about, text: parts.length === 0 ? html`This run measured no cost at more than one image size.` : html`${parts}.` };

@@ -3,6 +3,7 @@
  * every mark carries its numbers as its accessible name, which hover and focus show.
  * https://vega.github.io/vega-lite/docs/
  */
+import { createHash } from 'node:crypto';
 import * as vega from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
 import { escape, trusted, type Markup } from './markup.js';
@@ -90,7 +91,7 @@ const CONFIG: TopLevelSpec['config'] = {
   view: { stroke: null },
   axis: {
     labelColor: 'var(--muted)', titleColor: 'var(--muted)', domainColor: 'var(--axis)', tickColor: 'var(--axis)', gridColor: 'var(--grid)',
-    labelFontSize: FONT_SIZE, titleFontSize: FONT_SIZE, titleFontWeight: 'normal', titlePadding: 9, labelPadding: 5, tickSize: 4, labelLimit: 260,
+    labelFontSize: FONT_SIZE, titleFontSize: FONT_SIZE, titleFontWeight: 'normal', titlePadding: 9, labelPadding: 5, tickSize: 4, labelLimit: 260, labelOverlap: false, labelFlush: false,
   },
 };
 
@@ -135,7 +136,11 @@ async function draw(spec: TopLevelSpec, name: string): Promise<Markup> {
   const svg = await view.toSVG();
   view.finalize();
   let first = true;
+  // Vega numbers clips through the whole process; a page must not depend on what was drawn before it.
+  const clips = new Map<string, string>();
+  const chart = createHash('sha256').update(svg.replace(/\bclip\d+\b/g, '')).digest('hex').slice(0, 8);
   const text = svg
+    .replace(/\bclip\d+\b/g, (id) => clips.get(id) ?? clips.set(id, `clip-${chart}-${clips.size}`).get(id) ?? id)
     .replace(/<svg [^>]*viewBox="([^"]*)"[^>]*>/, (_, box: string) => {
       const [, , width = '0', height = '0'] = box.split(' ');
       return `<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="${box}" width="${width}" height="${height}" style="max-width:${Math.round(Number(width) * 1.2)}px" role="group" aria-label="${escape(name)}">`;

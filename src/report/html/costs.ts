@@ -9,7 +9,7 @@ import { html, type Content, type Markup } from './markup.js';
 import { formatInstructions, formatTickNs, modelText, seriesBySize, sizeAxis } from './picture.js';
 import { EXPERIMENT_ORDER, EXPERIMENTS, LANE_MEANINGS, MECHANISM_LOOKS } from './words.js';
 
-const CHART = { width: 230, height: 210 } as const;
+const CHART = { width: 212, height: 205 } as const;
 /** More rows than this are left to the table. */
 const MOST_ROWS = 28;
 
@@ -133,12 +133,12 @@ function fits(cells: readonly Cost[]): Markup | null {
     const key = JSON.stringify([cost.lane, cost.mechanism, variantOf(cost)]);
     groups.set(key, [...groups.get(key) ?? [], cost]);
   }
-  const rows = [...groups.values()].filter((group) => new Set(group.map(sizeOf)).size >= 3).map((group) => {
+  const rows = [...groups.values()].filter((group) => new Set(group.map(sizeOf)).size >= 4).map((group) => {
     const points = group.map((cost): [number, number] => [(sizeOf(cost) ?? 0) / 4096, cost.value]);
     const { m, b } = linearRegression(points);
     const constant = new Set(points.map(([, y]) => y)).size === 1;
     const first = group[0] as Cost;
-    return html`<tr><td>${first.lane}</td><th scope="row">${first.mechanism}</th><td>${variantOf(first)}</td><td class="n">${valueOf(first, b)}</td><td class="n">${first.unit === 'ns' ? formatNs(m) : `${m.toFixed(Math.abs(m) < 10 ? 3 : 0)} instr.`}</td><td class="n">${constant ? 'constant' : rSquared(points, linearRegressionLine({ m, b })).toFixed(4)}</td></tr>`;
+    return html`<tr><td>${first.lane}</td><th scope="row">${first.mechanism}</th><td>${variantOf(first)}</td><td class="n">${valueOf(first, b)}</td><td class="n">${first.unit === 'ns' ? (Math.abs(m) < 0.005 ? '0 ns' : formatNs(m)) : Math.abs(m) < 0.0005 ? '0 instr.' : Math.abs(m) < 10 ? `${m.toFixed(3)} instr.` : valueOf(first, m)}</td><td class="n">${constant ? 'constant' : rSquared(points, linearRegressionLine({ m, b })).toFixed(4)}</td></tr>`;
   });
   if (rows.length === 0) return null;
   return html`<h3>Straight lines through it</h3><p class="lead">Least squares over 4 KiB pages. A slope of zero is what “keys are flat” means.</p>
@@ -170,7 +170,11 @@ ${fits(cells)}`,
 /** From a raw call to another process: one rung for each way, the largest image. */
 export async function ladderSection(run: Run): Promise<Section | null> {
   const all = costs(run);
-  const rungs = plainest(all.filter((cost) => ['gate', 'callout', 'fault', 'alternatives', 'flip'].includes(cost.experiment) && cost.value > 0));
+  const ways = new Set(['gate', 'alternatives']);
+  const of = (experiment: string): readonly Cost[] => all.filter((cost) => cost.experiment === experiment && cost.value > 0);
+  const words = (cost: Cost): string => JSON.stringify(Object.entries(cost.varied).filter(([, value]) => typeof value === 'string'));
+  const rungs = ['gate', 'callout', 'fault', 'alternatives', 'flip'].flatMap((experiment) => (ways.has(experiment)
+    ? [...new Set(of(experiment).map(words))].flatMap((variant) => plainest(of(experiment).filter((cost) => words(cost) === variant))) : plainest(of(experiment))));
   const panels: Markup[] = [];
   for (const lane of ['native', 'emulated'] as const) {
     const largest = new Map<string, Cost>();
@@ -196,6 +200,9 @@ export async function ladderSection(run: Run): Promise<Section | null> {
   return { id: 'ladder', title: 'Cost ladder', body: html`<p>From the raw call up, each way of making or guarding one call, over the largest image measured. Every step of the scale is ten times the one before.</p><div class="panels">${panels}</div>` };
 }
 
+/** An image of this size is drawn, or the one nearest to it, and the largest. */
+const USUAL_BYTES = 4 << 20;
+
 /** Rates drawn, callouts a second. */
 const RATES = { least: 10, most: 1e7 } as const;
 
@@ -208,7 +215,8 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
   const added = cells.filter((cost) => cost.mechanism !== 'none').map((cost) => ({ cost, size: sizeOf(cost) ?? 0, ns: cost.value - base(sizeOf(cost) ?? 0) })).filter(({ ns }) => ns > 0);
   const sizes = [...new Set(added.map(({ size }) => size))].sort((a, b) => a - b);
   if (sizes.length === 0) return null;
-  const shown = sizes.length <= 3 ? sizes : [sizes[0], sizes[Math.floor(sizes.length / 2)], sizes.at(-1)].filter((size) => size !== undefined);
+  const usual = [...sizes].sort((a, b) => Math.abs(Math.log(a / USUAL_BYTES)) - Math.abs(Math.log(b / USUAL_BYTES)))[0];
+  const shown = sizes.filter((size) => size === usual || size === sizes.at(-1));
   const x: Axis = { title: 'callouts a second', domain: [RATES.least, RATES.most], ticks: [10, 1000, 1e5, 1e7], format: formatInstructions };
   const y: Axis = { title: 'overhead, % of a processor', domain: [0.001, 100], ticks: [0.001, 0.01, 0.1, 1, 10, 100], format: (value) => `${value} %` };
   const line = (ns: number): readonly { readonly x: number; readonly y: number }[] => {
@@ -218,7 +226,26 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
     return least < most ? [{ x: least, y: percent(least) }, { x: most, y: percent(most) }] : [];
   };
   const rules = [{ y: 1, label: '1 %' }];
-  const rateFor = (ns: number): string => formatCount(1e7 / ns);
+  const model = keyModel(run);
+  const rateFor = (ns: number): string => (1e7 / ns >= 10 ? formatCount(1e7 / ns) : (1e7 / ns).toPrecision(2));
+  const affordable: Markup[] = [];
+  if (sizes.length > 1) {
+    const rates = added.map(({ ns }) => 1e7 / ns);
+    const y1 = logAxis(model === null ? rates : [...rates, 1e7 / model.mostNs, 1e7 / model.leastNs], 'callouts a second at 1 %, log', (value) => (value < 1 ? String(value) : formatInstructions(value)));
+    const series = MECHANISMS.filter((mechanism) => added.some(({ cost }) => cost.mechanism === mechanism)).map((mechanism): Series => ({
+      name: mechanism, label: mechanism, look: MECHANISM_LOOKS[mechanism],
+      points: added.filter(({ cost }) => cost.mechanism === mechanism).map(({ size, ns }) => ({ x: size, y: 1e7 / ns, text: `${mechanism}, image ${formatBytes(size)}: ${rateFor(ns)} callouts a second cost 1 % (${formatNs(ns)} each)` })).sort((a, b) => a.x - b.x),
+    }));
+    const xs = sizeAxis(sizes);
+    affordable.push(panel('native', 'Callouts a second for 1 % overhead', await lineChart({ name: 'Callouts a second that cost 1 %, by image size, native lane', ...CHART, x: xs, y: y1, series })));
+    if (model !== null) {
+      const text = `pkeys, model: ${modelText(model)}; 1 % at ${rateFor(model.mostNs)} to ${rateFor(model.leastNs)} callouts a second`;
+      affordable.push(html`<div class="panel model"><h4>The same for keys: a model</h4><p class="lane">not measured: ${modelText(model)}</p>${await lineChart({
+        name: `Model, not measured: ${text}`, ...CHART, width: 130, x: { ...xs, ticks: [...xs.domain] }, y: y1, series: [],
+        bands: [{ label: 'pkeys, model', look: MECHANISM_LOOKS['pkeys-model'], text, points: xs.domain.map((size) => ({ x: size, low: 1e7 / model.mostNs, high: 1e7 / model.leastNs })) }],
+      })}</div>`);
+    }
+  }
   const panels = await Promise.all(shown.map(async (size) => {
     const name = `Overhead by callouts a second, image of ${formatBytes(size)}, native lane`;
     const series = added.filter((one) => one.size === size).map(({ cost, ns }): Series => ({
@@ -227,7 +254,6 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
     })).filter(({ points }) => points.length > 0);
     return panel('native', `Image of ${formatBytes(size)}`, await lineChart({ name, ...CHART, x, y, series, rules }));
   }));
-  const model = keyModel(run);
   if (model !== null) {
     const text = `pkeys, model: ${modelText(model)}; 1 % at ${rateFor(model.mostNs)} to ${rateFor(model.leastNs)} callouts a second`;
     const span: number[] = [];
@@ -243,10 +269,11 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
     id: 'break-even', title: 'How many callouts can one afford?',
     body: html`<p>What a mechanism adds to one callout, times the callouts made in a second. Where a line reaches 100 %, a processor does nothing else.</p>
 <div class="panels">${panels}</div>
-<h3>Callouts a second at which a mechanism costs 1 %</h3>
+${affordable.length > 0 && html`<h3>By image size</h3><div class="panels">${affordable}</div>`}
+<details><summary>Callouts a second at which a mechanism costs 1 %, as a table</summary>
 <div class="scroll" tabindex="0" role="region" aria-label="Callouts a second at one per cent"><table><thead><tr><th scope="col">image</th>${mechanisms.map(mechanismHead)}${model !== null && html`<th scope="col" class="n m-model" style="color:var(--m)">pkeys, model</th>`}</tr></thead><tbody>${sizes.map((size) => html`<tr><th scope="row">${formatBytes(size)}</th>${mechanisms.map((mechanism) => {
       const found = added.find((one) => one.size === size && one.cost.mechanism === mechanism);
       return found === undefined ? html`<td class="n missing">–</td>` : html`<td class="n" title="${describeCost(found.cost)}">${rateFor(found.ns)}</td>`;
-    })}${model !== null && html`<td class="n">${rateFor(model.mostNs)} to ${rateFor(model.leastNs)}</td>`}</tr>`)}</tbody></table></div>`,
+    })}${model !== null && html`<td class="n">${rateFor(model.mostNs)} to ${rateFor(model.leastNs)}</td>`}</tr>`)}</tbody></table></div></details>`,
   };
 }

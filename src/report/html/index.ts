@@ -3,7 +3,6 @@
  * A pure function of a run.
  */
 import { createHash } from 'node:crypto';
-import { gzipSync } from 'node:zlib';
 import { columnOf, corruptionOf, costsOf, environment, honestTable, skippedTable, surprises, type Table } from '../model.js';
 import type { Run } from '../../experiment/records.js';
 import { MECHANISMS, type Mechanism } from '../../experiment/words.js';
@@ -12,7 +11,7 @@ import { answer } from './answer.js';
 import { breakEvenSection, experimentSections, ladderSection, mechanismKey, type Section } from './costs.js';
 import { describeCost, keyModel, sizeOf, valueOf, type Cost } from './figures.js';
 import { html, trusted, type Content, type Markup } from './markup.js';
-import { cellId, matrixSection, spacesSection } from './matrix.js';
+import { cellId, matrixSection, packed, spacesSection } from './matrix.js';
 import { mainPicture, modelText, type Picture } from './picture.js';
 import { SCRIPT } from './script.js';
 import { STYLE } from './style.js';
@@ -112,13 +111,11 @@ function environmentSection(run: Run): Section {
 
 function dataSection(run: Run): Section {
   const json = `${JSON.stringify(run)}\n`;
-  const packed = gzipSync(json, { level: 9 });
-  // The operating system's byte of the header differs between builds of zlib.
-  packed[9] = 255;
+  const data = packed(json);
   return {
     id: 'data', title: 'Raw data',
     body: html`<p>Every number above comes from this run's ${formatCount(run.records.length)} records, which this page carries: all samples, all evidence, the environment.</p>
-<p class="no-print"><a class="button" download="run.json.gz" href="data:application/gzip;base64,${packed.toString('base64')}">Save run.json.gz</a> <span class="lead">${formatBytes(packed.length)}, unpacks to ${formatBytes(Buffer.byteLength(json))}</span></p>
+<p class="no-print"><a class="button" download="run.json.gz" href="data:application/gzip;base64,${data}">Save run.json.gz</a> <span class="lead">${formatBytes(Math.ceil(data.length * 3 / 4))}, unpacks to ${formatBytes(Buffer.byteLength(json))}</span></p>
 <p class="lead">Unpacked beside a checkout of the project, <code>turnkey report DIR</code> makes this page again, <code>turnkey compare A B</code> sets two runs side by side, and <code>turnkey export --csv DIR</code> writes tables.</p>`,
   };
 }

@@ -1,4 +1,5 @@
 /** The corruption matrix: cases by mechanisms, a verdict in each cell, the evidence behind it. */
+import { gzipSync } from 'node:zlib';
 import { formatBytes, formatCount } from '../format.js';
 import { columnOf, columnsOf, corruptionOf, laneTitle, skippedOf, toneOf, verdictText, type Tone } from '../model.js';
 import type { CorruptionRecord, Evidence, Run, SkippedRecord } from '../../experiment/records.js';
@@ -25,8 +26,8 @@ function badge(record: CorruptionRecord): Markup {
   const { letter } = VERDICT_LOOKS[record.verdict];
   const marks = `${record.surprise ? '!' : ''}${record.unstable ? '?' : ''}`;
   const id = cellId(record);
-  const word = record.verdict === 'damaged' && record.announced === true ? 'damaged, told' : record.verdict;
-  return html`<button type="button" class="badge ${tone}${record.surprise ? ' surprise' : ''}" popovertarget="${id}" aria-label="${record.case}, ${columnOf(record)}: ${verdictText(record)}${record.surprise ? ', not expected' : ''}. Show evidence" title="${verdictText(record)}"><span class="sign" aria-hidden="true">${SIGNS[tone]}</span><span class="word">${word}</span><span class="letter" aria-hidden="true">${letter}</span>${marks !== '' && html`<span class="mark-up" aria-hidden="true">${marks}</span>`}</button>`;
+  const told = record.verdict === 'damaged' && record.announced === true ? '*' : '';
+  return html`<button type="button" class="badge ${tone}${record.surprise && ' surprise'}" data-cell="${id}" aria-label="${columnOf(record)}: ${verdictText(record)}${record.surprise && ', not expected'}"><i>${SIGNS[tone]}</i><b>${record.verdict}${told}</b><u>${letter}${told}</u>${marks !== '' && html`<em>${marks}</em>`}</button>`;
 }
 
 function pairs(list: readonly (readonly [string, Content])[]): Markup {
@@ -57,9 +58,7 @@ function evidencePanel(record: CorruptionRecord, sourceBase: string): Markup {
   const failed = evidence.aftermath.filter((step) => !step.ok);
   const id = cellId(record);
   const path = `experiments/corruption/${record.case}.ts`;
-  return html`<div popover id="${id}" class="evidence" role="dialog" aria-labelledby="${id}-title">
-<button type="button" class="plain-button close" popovertarget="${id}" popovertargetaction="hide" autofocus>Close</button>
-<h3 id="${id}-title">${record.case} <span class="lead">under</span> ${columnOf(record)}</h3>
+  return html`<article id="${id}"><h3>${record.case} <span class="lead">under</span> ${columnOf(record)}</h3>
 <p class="lead">${record.group}, ${record.lane} lane${record.deny === 'access' ? ', reads and writes denied' : ''}${record.keys === 'space' ? ', a key for each space' : ''}</p>
 ${record.summary !== undefined && html`<p>Case: ${record.summary}</p>`}
 <p><span class="badge ${tone}">${SIGNS[tone]} ${verdictText(record)}</span> ${evidence.because}</p>
@@ -84,8 +83,7 @@ ${pairs([
     ['Source', html`<a href="${sourceBase}${path}">${path}</a>`],
     ['Again', html`<code>turnkey run corruption --case ${record.case} --mechanism ${record.mechanism} --lane ${record.lane}${record.deny === 'access' && ' --deny access'}${record.keys === 'space' && ' --keys space'}</code>`],
   ])}
-${evidence.process.stderr === '' ? '' : html`<p class="lead">Last lines of standard error</p><pre>${evidence.process.stderr}</pre>`}
-</div>`;
+${evidence.process.stderr === '' ? '' : html`<p class="lead">Last lines of standard error</p><pre>${evidence.process.stderr}</pre>`}</article>`;
 }
 
 function rowsOf(here: readonly CorruptionRecord[], missing: readonly SkippedRecord[], all: readonly CorruptionRecord[]): readonly Row[] {
@@ -112,13 +110,11 @@ function laneMatrix(run: Run, lane: Lane, sourceBase: string, open: boolean): { 
     const record = byCell.get(`${row.name}/${column}`);
     if (record !== undefined) return html`<td>${badge(record)}</td>`;
     const skipped = skippedBy.get(`${row.name}/${mechanism}`);
-    return html`<td><span class="badge missing" title="${skipped?.reason ?? 'not in this run'}"><span class="word">${skipped === undefined ? 'not run' : 'skipped'}</span><span class="letter" aria-hidden="true">–</span></span></td>`;
+    return html`<td><span class="badge missing" title="${skipped?.reason ?? 'not in this run'}"><b>${skipped === undefined ? 'not run' : 'skipped'}</b><u aria-hidden="true">–</u></span></td>`;
   };
   const groups = [...new Set(rows.map(({ group }) => group))];
-  const tried = columns.map(({ column }) => ({ column, records: here.filter((record) => columnOf(record) === column) })).filter(({ records }) => records.length > 0);
-  const came = tried.map(({ column, records }) => `${column} ${records.filter((record) => toneOf(record) === 'good').length} of ${records.length}`);
   return {
-    block: html`<details class="lane-block"${open && html` open`}><summary>${laneTitle(run, lane)} <span class="lead">VM came through: ${came.join('; ') || 'nothing tried'}</span></summary>
+    block: html`<details class="lane-block"${open && html` open`}><summary>${laneTitle(run, lane)} <span class="lead">${rows.length} ${rows.length === 1 ? 'case' : 'cases'}, ${here.length === 0 ? 'none tried' : `${formatCount(here.length)} cells tried`}</span></summary>
 <table class="matrix" style="--columns:${columns.length}"><caption class="lead">Verdicts by case and mechanism. Each opens its evidence; arrow keys move between cells.</caption>
 <colgroup><col class="case">${columns.map(() => html`<col class="m">`)}</colgroup>
 <thead><tr><th scope="col">case</th>${columns.map(({ column, mechanism }) => html`<th scope="col" class="m m-${MECHANISM_LOOKS[mechanism].ink}"><span>${column}</span></th>`)}</tr></thead>
@@ -129,6 +125,13 @@ ${rows.filter((row) => row.group === group).map((row) => html`<tr><th scope="row
   };
 }
 
+/** Text for a page, packed: the evidence of a full run is large, and the same again and again. Base64 of gzip. */
+export function packed(text: string): string {
+  const bytes = gzipSync(text, { level: 9 });
+  bytes[9] = 255;   // the operating system in gzip's header (RFC 1952, 2.3) must not depend on the machine
+  return bytes.toString('base64');
+}
+
 /** How many cells of each verdict. */
 function totalsTable(run: Run): Markup {
   const all = corruptionOf(run);
@@ -137,9 +140,9 @@ function totalsTable(run: Run): Markup {
     const here = all.filter((record) => record.lane === lane);
     return columnsOf(here).map(({ column }) => here.filter((record) => columnOf(record) === column));
   });
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Totals per mechanism"><table><thead><tr><th scope="col">lane</th><th scope="col">mechanism</th>${verdicts.flatMap((verdict) =>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Totals per mechanism"><table><thead><tr><th scope="col">lane</th><th scope="col">mechanism</th><th scope="col" class="n">VM came through</th>${verdicts.flatMap((verdict) =>
     verdict === 'damaged' ? [html`<th scope="col" class="n">damaged, silent</th>`, html`<th scope="col" class="n">damaged, announced</th>`] : [html`<th scope="col" class="n">${verdict}</th>`])}</tr></thead>
-<tbody>${rows.map((records) => html`<tr><td>${records[0]?.lane}</td><th scope="row">${records[0] === undefined ? '' : columnOf(records[0])}</th>${verdicts.flatMap((verdict) => {
+<tbody>${rows.map((records) => html`<tr><td>${records[0]?.lane}</td><th scope="row">${records[0] === undefined ? '' : columnOf(records[0])}</th><td class="n"><b>${records.filter((record) => toneOf(record) === 'good').length}</b> of ${records.length}</td>${verdicts.flatMap((verdict) => {
     const found = records.filter((record) => record.verdict === verdict);
     const announced = found.filter((record) => record.announced === true).length;
     return (verdict === 'damaged' ? [found.length - announced, announced] : [found.length]).map((count) => html`<td class="n">${count === 0 ? html`<span class="lead">0</span>` : count}</td>`);
@@ -158,10 +161,12 @@ export function matrixSection(run: Run, sourceBase: string): Markup | null {
   const seen = VERDICTS.filter((verdict) => all.some((record) => record.verdict === verdict));
   const toneFor: { readonly [verdict: string]: Tone } = { prevented: 'good', refused: 'good', trapped: 'good', harmless: 'good', crashed: 'neutral' };
   return html`<ul class="key" aria-label="Verdicts">${seen.map((verdict) => html`<li><span class="badge ${toneFor[verdict] ?? 'bad'}" aria-hidden="true">${VERDICT_LOOKS[verdict].letter}</span><b>${verdict}</b> ${VERDICT_LOOKS[verdict].meaning}</li>`)}
-<li><b>!</b> not expected</li>${all.some((record) => record.unstable) && html`<li><b>?</b> repetitions differed</li>`}<li><b>told</b> damaged, but a fault was raised as well</li></ul>
+<li><b>!</b> not expected</li>${all.some((record) => record.unstable) && html`<li><b>?</b> repetitions differed</li>`}${all.some((record) => record.verdict === 'damaged' && record.announced === true) && html`<li><b>*</b> damaged, but a fault was raised as well</li>`}</ul>
 ${blocks.map(({ block }) => block)}
 <h3>Totals</h3>${totalsTable(run)}
-${blocks.flatMap(({ evidence }) => evidence)}`;
+<noscript><p>The evidence behind the cells opens by a script; report.md has it as text, and the raw data in full.</p></noscript>
+<dialog id="evidence" class="evidence" aria-label="Evidence"><button type="button" class="plain-button close" autofocus>Close</button><div></div></dialog>
+<script type="application/octet-stream" id="evidence-data">${packed(blocks.flatMap(({ evidence }) => evidence.map(({ text }) => text)).join('\n'))}</script>`;
 }
 
 /** A map of the image: its spaces, their keys as faults showed them, and how many stores each saw stopped or land. */

@@ -41,8 +41,8 @@ export function formatTickNs(ns: number): string {
   return formatNs(ns).replace(/\.?0+(?= )/, (zeros, at: number, all: string) => (all.slice(0, at + zeros.length).includes('.') ? '' : zeros));
 }
 
-const WIDTH = { wide: 240, narrow: 110 } as const;
-const HEIGHT = 240;
+const WIDTH = { wide: 222, narrow: 110 } as const;
+const HEIGHT = 230;
 
 /** The axis of image sizes: powers of sixteen from the smallest on. */
 export function sizeAxis(sizes: readonly number[]): Axis {

@@ -69,21 +69,36 @@ export const SCRIPT = `'use strict';
   }
 
   const reveal = (element) => { for (let at = element; at; at = at.parentElement) if (at.tagName === 'DETAILS') at.open = true; };
-  const follow = () => {
-    const element = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (!element) return;
-    if (element.popover) {
-      const button = document.querySelector('button.badge[popovertarget="' + CSS.escape(element.id) + '"]');
-      if (button) { reveal(button); button.scrollIntoView({ block: 'center' }); }
-      if (!element.matches(':popover-open')) element.showPopover();
-    } else reveal(element);
+  const dialog = document.getElementById('evidence');
+  let articles;
+  const unpack = async () => {
+    const bytes = Uint8Array.from(atob(document.getElementById('evidence-data').textContent), (c) => c.charCodeAt(0));
+    const text = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
+    const template = document.createElement('template');
+    template.innerHTML = text;
+    return new Map(all('article', template.content).map((article) => [article.id, article]));
   };
-  for (const panel of all('.evidence')) {
-    panel.addEventListener('toggle', (event) => {
-      if (event.newState === 'open') { if (location.hash !== '#' + panel.id) history.replaceState(null, '', '#' + panel.id); }
-      else if (location.hash === '#' + panel.id) history.replaceState(null, '', '#matrix');
-    });
+  const open = async (id) => {
+    articles ??= unpack();
+    const article = (await articles).get(id);
+    if (!article) return;
+    dialog.querySelector('div').replaceChildren(article.cloneNode(true));
+    dialog.setAttribute('aria-label', 'Evidence: ' + article.querySelector('h3').textContent);
+    if (!dialog.open) dialog.showModal();
+    dialog.scrollTop = 0;
+    if (location.hash !== '#' + id) history.replaceState(null, '', '#' + id);
+  };
+  if (dialog) {
+    for (const button of all('button[data-cell]')) button.addEventListener('click', () => { void open(button.dataset.cell); });
+    dialog.querySelector('.close').addEventListener('click', () => dialog.close());
+    dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
+    dialog.addEventListener('close', () => history.replaceState(null, '', '#matrix'));
   }
+  const follow = () => {
+    const id = decodeURIComponent(location.hash.slice(1));
+    const button = id === '' ? null : document.querySelector('button[data-cell="' + CSS.escape(id) + '"]');
+    if (button) { reveal(button); button.scrollIntoView({ block: 'center' }); button.focus(); void open(id); } else reveal(document.getElementById(id));
+  };
   addEventListener('hashchange', follow);
   follow();
 

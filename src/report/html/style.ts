@@ -6,8 +6,8 @@ const PALETTE: { readonly [name: string]: readonly [string, string] } = {
   grid: ['#e6e6e0', '#2a2e35'], axis: ['#a9aba8', '#565c66'], link: ['#1b5aa5', '#82b4f2'], focus: ['#1b5aa5', '#82b4f2'],
   'good-bg': ['#dcefe2', '#173a27'], 'good-ink': ['#12552c', '#9fe0b5'], 'bad-bg': ['#f9dcd7', '#4b1d19'], 'bad-ink': ['#8d1c10', '#ffb3a6'],
   'neutral-bg': ['#f7eac6', '#443612'], 'neutral-ink': ['#6d4d00', '#f0d68a'], 'missing-bg': ['#f0f0ec', '#212429'], 'missing-ink': ['#6a6e75', '#9299a3'],
-  'm-none': ['#7b7f86', '#9aa0a9'], 'm-flag': ['#4f5b6e', '#b5c0d2'], 'm-page': ['#c2400b', '#ff8a5c'], 'm-range': ['#b87a00', '#f0b440'], 'm-naive': ['#7d5a2c', '#cda774'],
-  'm-pkeys': ['#0b62b0', '#5fb0ff'], 'm-glibc': ['#3d8fa6', '#7fd0e4'], 'm-model': ['#8a3fa0', '#d59be6'], 'm-process': ['#a02c68', '#f08bbd'],
+  'm-none': ['#696d75', '#9aa0a9'], 'm-flag': ['#4f5b6e', '#b5c0d2'], 'm-page': ['#c2400b', '#ff8a5c'], 'm-range': ['#946200', '#f0b440'], 'm-naive': ['#8b4a52', '#dd9aa4'],
+  'm-pkeys': ['#0b62b0', '#5fb0ff'], 'm-glibc': ['#27718a', '#7fd0e4'], 'm-model': ['#8a3fa0', '#d59be6'], 'm-process': ['#a02c68', '#f08bbd'],
 };
 
 function variables(theme: 0 | 1): string {
@@ -62,9 +62,10 @@ figcaption b{font-weight:650}
 .panels{display:grid;gap:1.4rem 2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));align-items:start}
 .panels.main{grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr))}
 .panel{min-width:0;display:grid;grid-template-rows:subgrid;grid-row:span 4;row-gap:0;grid-template-columns:minmax(0,1fr);align-content:start}
+.panel>*{align-self:start}
 .panel h4{margin:0;font-size:.95rem;line-height:1.3}
 .panel .lane{margin:.05rem 0 .5rem;font-size:.82rem;color:var(--muted)}
-.panel.model{border:1px dashed var(--m-model);border-radius:6px;padding:.7rem .8rem}
+.panel.model{outline:1px dashed var(--m-model);outline-offset:.65rem}
 .panel.model h4{color:var(--m-model)}
 svg.chart{display:block;width:100%;height:auto;font-family:var(--sans)}
 .mark{cursor:default}.mark:focus{outline:none}.mark:hover,.mark:focus{stroke:var(--ink);stroke-width:2px}
@@ -93,18 +94,19 @@ caption{text-align:left;color:var(--muted);padding-bottom:.3rem}
 table.matrix{width:100%;table-layout:fixed}
 table.matrix th,table.matrix td{padding:1px 1px;border-bottom:1px solid var(--grid);vertical-align:middle}
 table.matrix thead th{vertical-align:bottom;padding-bottom:.4rem;font-size:.78rem;overflow-wrap:anywhere;color:var(--m,var(--muted))}
-table.matrix col.case{width:15.5rem}
+table.matrix col.case{width:13rem}
 table.matrix tbody th{padding-right:.6rem;font-size:.88rem;overflow-wrap:anywhere}
 table.matrix tr.group th{padding-top:1rem;font-weight:650;color:var(--muted);border-bottom-color:var(--rule);font-size:.86rem}
-table.matrix td .badge{width:100%;height:1.75rem;font-size:.79rem}
+table.matrix td .badge{width:100%;height:1.75rem;font-size:.715rem;padding:0 .1rem;gap:.25em}
 table.matrix button.badge{cursor:pointer;font-family:inherit}
 table.matrix button.badge:hover{box-shadow:inset 0 0 0 2px currentColor}
-table.matrix .mark-up{font-weight:800}
 .badge.surprise{box-shadow:inset 0 0 0 2px currentColor}
-.word{font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-.badge .sign{font-weight:700}.badge .letter{display:none}
-[popover].evidence{position:fixed;inset:0 0 0 auto;width:min(560px,100vw);height:100dvh;max-height:none;margin:0;border:0;border-left:1px solid var(--rule);background:var(--bg);color:var(--ink);padding:1.1rem 1.3rem 2rem;overflow-y:auto;font-size:.92rem;box-shadow:0 0 60px rgb(0 0 0/.25)}
-[popover].evidence h3{margin:.2rem 2.4rem .2rem 0;font-size:1.1rem}
+.badge i,.badge u,.badge em{font-style:normal;text-decoration:none}.badge em{font-weight:800}
+.badge b{font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.badge i{font-weight:700}.badge u{display:none}
+dialog.evidence{position:fixed;inset:0 0 0 auto;max-width:none;width:min(560px,100vw);height:100dvh;max-height:none;margin:0;border:0;border-left:1px solid var(--rule);background:var(--bg);color:var(--ink);padding:1.1rem 1.3rem 2rem;overflow-y:auto;font-size:.92rem;box-shadow:0 0 60px rgb(0 0 0/.25)}
+dialog.evidence::backdrop{background:rgb(0 0 0/.28)}
+dialog.evidence h3{margin:.2rem 2.4rem .2rem 0;font-size:1.1rem}
 .evidence .close{position:absolute;right:.9rem;top:.9rem}
 .evidence dl,.facts{display:grid;grid-template-columns:minmax(6.5rem,max-content) minmax(0,1fr);gap:.3rem 1rem;margin:.8rem 0;font-size:.88rem}
 .evidence dt,.facts dt{color:var(--muted)}.evidence dd,.facts dd{margin:0}
@@ -137,17 +139,19 @@ footer{border-top:1px solid var(--rule);margin-top:2.5rem;padding:1.2rem 0 3rem;
  table.matrix col.m{width:calc(min(2.05rem,(100vw - 32px - 6.6rem)/var(--columns)))}
  table.matrix thead th.m{height:8.4rem;padding:0}
  table.matrix thead th.m span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap;max-height:8.2rem;margin:0 auto;display:block}
- table.matrix .word,table.matrix .badge .sign{display:none}
- table.matrix .badge .letter{display:inline}
+ table.matrix .badge b,table.matrix .badge i{display:none}
+ table.matrix .badge u{display:inline}
  table.matrix td .badge{padding:0;min-width:0}
  table.matrix tbody th{font-size:.84rem;line-height:1.25}
  th,td{padding-right:.6rem}
 }
 @media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}
 @media print{
- .theme,nav.toc,.skip,.no-print,#tip,[popover]{display:none!important}
+ .theme,nav.toc,.skip,.no-print,#tip,dialog{display:none!important}
  body{font-size:10pt}.page{display:block;max-width:none;padding:0}
- main>section{break-inside:auto;margin-top:1rem;padding-top:1rem}figure,.panel,tr,.surprises li{break-inside:avoid}
+ main>section{break-inside:auto;margin-top:1rem;padding-top:1rem}h2,h3{break-after:avoid}.panel,tr,.surprises li{break-inside:avoid}
+ .answer{grid-template-columns:repeat(3,1fr);gap:.5rem 1.2rem}.answer li{font-size:.95rem}
+ .panels.main.with-model{grid-template-columns:1.3fr 1.3fr 1fr}
  .badge{border:1px solid currentColor;-webkit-print-color-adjust:exact;print-color-adjust:exact}
  .scroll{overflow:visible}
 }
