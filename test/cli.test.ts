@@ -86,13 +86,13 @@ t.test('list names every experiment, with its summary', (t) => {
   t.end();
 });
 
-t.test('report: the tables, and report.md written again', (t) => {
+t.test('report: the tables, and the reports written again', (t) => {
   const directory = join(folder, 'kept');
   writeRun(directory, exampleRun);
   const { code, out } = turnkey(['report', 'kept']);
   t.equal(code, 0);
   t.match(out, /wild-write/);
-  t.match(out.trim().split('\n').at(-1), join(directory, 'report.md'));
+  t.same(out.trim().split('\n').slice(-2), [join(directory, 'report.md'), join(directory, 'report.html')]);
   t.match(readFileSync(join(directory, 'report.md'), 'utf8'), /^# Turnkey/);
   t.end();
 });
