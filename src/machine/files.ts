@@ -22,7 +22,7 @@ export interface GuestContents {
 /** Needed to build only. */
 const BUILD_PACKAGES: ReadonlySet<string> = new Set(['cmake-js', 'node-addon-api']);
 /** Parts of the test runner that a test file run by itself does not load, and what they bring along. */
-const RUNNER_PACKAGES: ReadonlySet<string> = new Set(['@tapjs/run', '@tapjs/reporter', '@tapjs/typescript', '@tapjs/config', 'typescript', 'tshy']);
+const RUNNER_PACKAGES: ReadonlySet<string> = new Set(['@tapjs/run', '@tapjs/reporter', '@tapjs/config', '@isaacs/ts-node-temp-fork-for-pr-2009', 'tsimp', 'typescript', 'tshy']);
 /** Types, maps, sources and prose: nothing that runs. */
 const LEFT_OUT = /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|c|cc|cpp|h|hh|hpp|inc|S|asm|a|o|obj|tsbuildinfo)$/;
 
