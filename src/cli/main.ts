@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * The command line. Exit codes: 0 done; 1 it could not be done (one line says why; --verbose adds the stack); 2 wrong usage;
- * 3 with TURNKEY_STRICT=1: something was skipped or not as expected; 4 the run is written, but part of it could not be tried.
+ * 3 with TURNKEY_STRICT=1: something was skipped or not as expected; 4 the run is written, but part of it could not be tried;
+ * 5 `turnkey compare`: the second run is worse.
  * `turnkey probe`: 0 where protection keys are usable, else 1. `turnkey emulated`: the command's own exit code.
  */
 import { accessSync, constants, mkdirSync } from 'node:fs';
@@ -14,9 +15,9 @@ import { ExperimentError } from '../experiment/errors.js';
 import { RunInProgress, type RunOptions } from '../experiment/run.js';
 import { readRun, reasonOf, writeRun } from '../experiment/store.js';
 import { GUARD_MECHANISMS, type Denial, type GuardMechanism, type KeyMode } from '../experiment/words.js';
-import { writeReports } from '../report/files.js';
 import { surprises } from '../report/model.js';
 import { renderTerminal } from '../report/terminal.js';
+import { compareCommand, exportCommand, parsePercent, type CompareFlags } from './compare.js';
 import { parseDenial, parseKeys, parseLane, parseMechanisms, parseWhole } from './options.js';
 import { probeKeys } from './probe.js';
 import { runStages } from './progress.js';
@@ -89,6 +90,7 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   process.removeListener('SIGINT', interrupted);
   const document = progress.finish();
   const json = writeRun(directory, document);
+  const { writeReports } = await import('../report/files.js');   // brings the chart library along: only where it is needed
   const reports = await writeReports(directory, document);
   process.stdout.write(`\n${renderTerminal(document, terminalOptions())}\n`);
   if (chosen !== undefined) {
@@ -126,6 +128,7 @@ function probe(json: boolean): number {
 async function report(directory: string): Promise<number> {
   const document = readRun(directory);
   process.stdout.write(`${renderTerminal(document, terminalOptions())}\n`);
+  const { writeReports } = await import('../report/files.js');
   const paths = await writeReports(directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory), document);
   process.stdout.write(`${paths.join('\n')}\n`);
   return EXIT.done;
@@ -140,7 +143,7 @@ function commands(done: (code: number) => void): Command {
     .version(versions()['turnkey'] ?? 'unknown').option('--verbose', 'show stacks of errors and the guest\'s console')
     .addHelpText('after', `
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something was skipped or not as expected;
-4 the run is written, but part of it could not be tried. probe: 0 keys are usable, 1 they are not.`);
+4 the run is written, but part of it could not be tried. probe: 0 keys are usable, 1 they are not. compare: 5 the second run is worse.`);
   program.exitOverride().showHelpAfterError(false).showSuggestionAfterError(false);
   program.command('run').description('run experiments, print a table, write run.json, report.md and report.html')
     .argument('[what]', 'corruption, honest or cost; all of them if left out, with the quick set of corruption cases')
@@ -163,6 +166,13 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     .action(async (flags: { json?: boolean }) => { done(await list(flags.json ?? false)); });
   program.command('report').description('print a run\'s tables and write its report.md, report.html and cost.svg again').argument('<dir>', 'directory of a run, or its run.json')
     .action(async (directory: string) => { done(await report(directory)); });
+  program.command('compare').description('set two runs side by side and say which differences are real').argument('<a>', 'directory of a run, or its run.json').argument('<b>', 'the run to judge')
+    .option('--threshold <percent>', 'least difference of times that counts (default: 5 %)', parsePercent).option('--all', 'show the costs that do not differ too')
+    .option('--any', 'exit with 5 on any real difference, not only for the worse').option('--json', 'as JSON')
+    .action((a: string, b: string, flags: CompareFlags) => { done(compareCommand(a, b, flags)); });
+  program.command('export').description('write a run\'s records as tables').argument('<dir>', 'directory of a run, or its run.json').option('--csv', 'as comma-separated values')
+    .option('--out <dir>', 'directory for the tables (default: csv beside run.json)')
+    .action((directory: string, flags: { csv?: boolean; out?: string }) => { done(exportCommand(directory, flags)); });
   program.command('emulated').description('run a command in a guest whose CPU has protection keys').argument('<command...>', 'after --')
     .option('--with <path>', 'file, folder or library to take along; may be repeated', (path: string, all: readonly string[]) => [...all, path], [] as readonly string[])
     .option('--counting', 'a guest whose clock counts instructions').option('--kernel <file>', 'the guest\'s kernel').option('--node <file>', 'the Node binary to take along')
