@@ -350,6 +350,18 @@ void end_of_environment(State *state) {
 
 }  // namespace
 
+/* hooks(): code addresses for a VM's native parts in other modules: [trap_signal_enter, trap_signal_leave], and where this thread's fault record is. */
+Napi::Value hooks(const Napi::CallbackInfo &info) {
+  attach(info.Env());
+  Napi::Env env = info.Env();
+  auto address = [env](auto *of) { return Napi::BigInt::New(env, reinterpret_cast<uint64_t>(of)); };
+  auto result = Napi::Object::New(env);
+  result.Set("signalEnter", address(&trap_signal_enter));
+  result.Set("signalLeave", address(&trap_signal_leave));
+  result.Set("faultRecord", address(trap_thread_fault()));
+  return result;
+}
+
 void trap_binding_init(Napi::Env env, Napi::Object exports) {
   int status = trap_init();
   if (status < 0) fail(env, "cannot install the trap: " + describe(status));
@@ -378,4 +390,5 @@ void trap_binding_init(Napi::Env env, Napi::Object exports) {
   add("modules", modules);
   add("setForeignStack", set_foreign_stack);
   add("statistics", statistics);
+  add("hooks", hooks);
 }

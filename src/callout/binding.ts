@@ -31,6 +31,8 @@ export interface TrapBinding {
   modules(): LoadedModule[];
   setForeignStack(enabled: boolean, bytes: number): void;
   statistics(): TrapStatistics;
+  /** Code addresses for native parts of the VM in other modules (trap.h), and where this thread's fault record is. */
+  hooks(): { readonly signalEnter: bigint; readonly signalLeave: bigint; readonly faultRecord: bigint };
 }
 
 /** Flags of a thunk (enum trap_thunk_flags). */

@@ -2,6 +2,7 @@
  * What an experiment's file exports. The name of a case is its file's name; nothing has to be registered anywhere.
  */
 import { GUARD_MECHANISMS, closesImage, hasTrap, type CaseGroup, type Denial, type GuardMechanism, type KeyMode, type Lane, type Mechanism } from './words.js';
+import type { Image } from '../image/image.js';
 import type { Expectation } from './records.js';
 
 /** A foreign function made callable. Pointers and 64-bit integers are bigint where a number does not hold them. */
@@ -10,6 +11,8 @@ export type ForeignFunction = (...args: unknown[]) => unknown;
 /** A library whose functions are called through the guard. Signatures are C prototypes, as koffi reads them. */
 export interface ForeignLibrary {
   func(signature: string): ForeignFunction;
+  /** Address of a symbol: what foreign code is given as a function pointer. */
+  symbol(name: string): bigint;
   /** Unloads it, through the guard: its destructors run. */
   unload(): void;
 }
@@ -47,14 +50,22 @@ export interface Trial extends Setting {
   readonly spaces: readonly TrialSpace[];
   /** @throws RangeError if there is no such space */
   space(name: string): TrialSpace;
+  /** The image itself: what the VM does with it. */
+  readonly image: Image;
   /** A function of the foreign library (native/foreign/foreign.h), called through the guard. */
   foreign(signature: string): ForeignFunction;
+  /** The same past the guard: what stands for native code of the VM's own, or for a callout that nobody guarded. */
+  unguarded(signature: string): ForeignFunction;
   /** Another library, loaded through the guard. */
   library(name: string): ForeignLibrary;
   /** Declares a callback type by its C prototype, `int Row(void *, int)`; what it returns names the parameter's type in signatures. */
   callback(prototype: string): string;
+  /** Registers a callback that outlives its callout; the code address to hand out. */
+  register(callback: (...args: never[]) => unknown, prototype: string): bigint;
   /** An address in a space, 8-byte aligned, chosen by the seed, with at least `room` bytes after it in the space. */
   addressIn(space: string, room?: number): bigint;
+  /** The address of a whole page of a space, chosen by the seed; not its first, not its last. */
+  pageIn(space: string): bigint;
   /** The VM's own reading of `bytes` bytes of a space. */
   read(space: string, offset: number, bytes: number): Buffer;
   /** Lends fresh memory, in pages of its own; `flush` is the side on which the guard page follows at once. Default 'start'. */
@@ -172,6 +183,17 @@ export function expectHostDamage(why: string): Expectation {
 /** The expectation of an abort that leaves a lock of the C library's held. */
 export function expectHang(setting: Setting, why: string): Expectation {
   return hasTrap(setting.mechanism) ? { verdicts: ['hung'], why } : { verdicts: ['crashed'], why: 'no trap: the abort ends the process' };
+}
+
+/** The expectation of a copy into a space that the kernel makes for the calling thread. */
+export function expectCopy(setting: Setting): Expectation {
+  if (!closesImage(setting.mechanism)) return { verdicts: ['damaged'], why: 'the kernel copies into writable memory' };
+  return { verdicts: ['refused'], why: setting.mechanism.startsWith('pkeys') ? 'the kernel copies with this thread\'s PKRU: EFAULT' : 'the page is read-only for the kernel\'s copies too: EFAULT' };
+}
+
+/** The expectation of a way round every mechanism. */
+export function expectRound(why: string): Expectation {
+  return { verdicts: ['damaged'], why };
 }
 
 /** Whether a name is a mechanism that callouts can be guarded with. */

@@ -9,6 +9,8 @@ import { withoutRoot } from './paths.js';
 interface Mapping {
   readonly start: bigint;
   readonly end: bigint;
+  /** Readable and writable. */
+  readonly open: boolean;
   /** Path of a file; empty for anonymous memory. */
   readonly path: string;
 }
@@ -16,17 +18,27 @@ interface Mapping {
 /** Parses /proc/PID/maps (proc(5)). */
 export function parseMaps(text: string): readonly Mapping[] {
   return text.split('\n').flatMap((line) => {
-    const match = /^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+\s*(.*)$/.exec(line);
-    return match === null ? [] : [{ start: BigInt(`0x${match[1] ?? '0'}`), end: BigInt(`0x${match[2] ?? '0'}`), path: match[3] ?? '' }];
+    const match = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \d+\s*(.*)$/.exec(line);
+    return match === null ? [] : [{ start: BigInt(`0x${match[1] ?? '0'}`), end: BigInt(`0x${match[2] ?? '0'}`), open: (match[3] ?? '').startsWith('rw'), path: match[4] ?? '' }];
   });
 }
 
 const maps = (): readonly Mapping[] => parseMaps(readFileSync('/proc/self/maps', 'utf8'));
 
-/** The file mapped at an address, in the project relative to its root; null for none, or memory without a file. */
+/** How many bytes of a range are not mapped readable and writable. */
+export function lostBytes(address: bigint, bytes: number): number {
+  const end = address + BigInt(bytes);
+  const there = maps().reduce((sum, one) => {
+    const [from, to] = [one.start > address ? one.start : address, one.end < end ? one.end : end];
+    return one.open && to > from ? sum + Number(to - from) : sum;
+  }, 0);
+  return bytes - there;
+}
+
+/** The file (or vDSO) mapped at an address, in the project relative to its root; null for none, or memory without a file. */
 export function moduleAt(address: bigint): string | null {
   const path = maps().find((one) => address >= one.start && address < one.end)?.path ?? '';
-  return path.startsWith('/') ? withoutRoot(path) : null;
+  return path.startsWith('/') || path === '[vdso]' ? withoutRoot(path) : null;   // the kernel's own page of code is a stranger too
 }
 
 /** Paths of the VM's own modules in this process: node, koffi, Turnkey's addon. */

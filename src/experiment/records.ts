@@ -135,7 +135,11 @@ export interface FaultEvidence {
 export interface DiffEvidence {
   readonly changedBytes: number;
   /** The first ranges, at most eight. */
-  readonly ranges: readonly { readonly space: string; readonly offset: number; readonly bytes: number }[];
+  readonly ranges: readonly {
+    readonly space: string; readonly offset: number; readonly bytes: number;
+    /** The object in which the range begins, where the space holds a heap: its header's offset, and the slot (null: in the header). */
+    readonly object?: { readonly offset: number; readonly bytes: number; readonly classIndex: number; readonly slot: number | null; readonly isFree: boolean };
+  }[];
   /** What image.verify() said; null if it was not asked. */
   readonly heap: string | null;
 }

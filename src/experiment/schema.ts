@@ -47,7 +47,7 @@ const evidence = shape({
   errno: orNull(text),
   diff: orNull(shape({
     changedBytes: natural,
-    ranges: list(shape({ space: text, offset: natural, bytes: natural })),
+    ranges: list(shape({ space: text, offset: natural, bytes: natural, 'object?': shape({ offset: natural, bytes: natural, classIndex: natural, slot: orNull(natural), isFree: flag }) })),
     heap: orNull(text),
   })),
   canaries: list(shape({ name: text, intact: flag })),

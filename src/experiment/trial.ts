@@ -11,12 +11,13 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import koffi from 'koffi';
 import { CalloutError, Guard, type GuardedLibrary } from '../callout/index.js';
+import { ImageError } from '../image/errors.js';
 import { Image } from '../image/image.js';
 import { aftermath } from './aftermath.js';
 import { isGuardMechanism, type ForeignFunction, type ForeignLibrary, type HonestTrial, type TrialLoan, type TrialSpace } from './case.js';
 import { loadCorruption, loadHonest } from './catalogue.js';
 import { BUILT, inProject } from './paths.js';
-import { errnoName, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
+import { errnoName, lostBytes, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
 import { TRIAL_MARK, type CalledMessage, type TrialMessage } from './protocol.js';
 import type { DiffEvidence, FaultEvidence } from './records.js';
 import type { TrialSettings } from './runner.js';
@@ -24,6 +25,7 @@ import { TRIAL_SPACES } from './trial-image.js';
 import type { Denial, GuardMechanism, KeyMode, Lane } from './words.js';
 
 const FILE_BYTES = 256 * 1024;
+const PAGE = 4096n;
 const MOST_RANGES = 8;
 
 /** Whole lines only, at once: the process may die in the next instruction. */
@@ -125,6 +127,7 @@ class Bench implements HonestTrial {
     const loaded = library;
     return {
       func: (signature) => loaded.func(signature) as ForeignFunction,
+      symbol: (symbol) => loaded.symbol(symbol),
       unload: () => {
         this.#libraries.delete(name);
         loaded.unload();
@@ -134,6 +137,15 @@ class Bench implements HonestTrial {
 
   foreign(signature: string): ForeignFunction {
     return this.library(inProject(BUILT.foreign)).func(signature);
+  }
+
+  unguarded(signature: string): ForeignFunction {
+    return koffi.load(inProject(BUILT.foreign)).func(signature) as ForeignFunction;
+  }
+
+  pageIn(space: string): bigint {
+    const { address, bytes } = this.space(space);
+    return address + PAGE * BigInt(1 + this.random(bytes / Number(PAGE) - 2));
   }
 
   addressIn(space: string, room = 8): bigint {
@@ -191,6 +203,10 @@ class Bench implements HonestTrial {
     return `${koffi.proto(prototype).name ?? ''} *`;
   }
 
+  register(callback: (...args: never[]) => unknown, prototype: string): bigint {
+    return this.guard.register(callback as (...args: unknown[]) => unknown, koffi.pointer(koffi.proto(prototype)));
+  }
+
   decode(pointer: unknown, type: string, length?: number): unknown {
     return length === undefined ? this.guard.decode(pointer, type) : this.guard.decode(pointer, type, length);
   }
@@ -217,10 +233,19 @@ class Bench implements HonestTrial {
   }
 
   diff(): DiffEvidence {
-    const difference = this.image.diff();
+    let difference;
+    try {
+      difference = this.image.diff();
+    } catch (error) {
+      if (!(error instanceof ImageError && error.code === 'ERR_IMAGE_UNMAPPED')) throw error;
+      return { changedBytes: this.spaces.reduce((sum, { address, bytes }) => sum + lostBytes(address, bytes), 0), ranges: [], heap: error.message };
+    }
     return {
-      changedBytes: difference.changedBytes, ranges: difference.ranges.slice(0, MOST_RANGES).map(({ space, offset, bytes }) => ({ space, offset, bytes })),
-      heap: this.verify(),
+      changedBytes: difference.changedBytes, heap: this.verify(),
+      ranges: difference.ranges.slice(0, MOST_RANGES).map(({ space, offset, bytes, object }) => ({
+        space, offset, bytes,
+        ...(object === undefined ? {} : { object: { offset: object.offset, bytes: object.bytes, classIndex: object.classIndex, slot: object.slot, isFree: object.isFree } }),
+      })),
     };
   }
 }

@@ -1,0 +1,18 @@
+/**
+ * Does a call that never enters the kernel reach the image?
+ *
+ * Stands for a struct timespec at a stale pointer. clock_gettime(3) looks like a system call, but its code is the kernel's page in this process (the vDSO), which stores as
+ * the callee does: 16 bytes to an address in 'old'.
+ * Varies: mechanism. Records: the fault, whose pc is in no file.
+ */
+import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'through the kernel',
+  summary: 'clock_gettime(3) through the vDSO into old space',
+  expected: (setting) => expectStore(setting),
+  run(trial) {
+    trial.answered(trial.foreign('int64_t foreign_clock_into(uint64_t address)')(trial.addressIn('old', 16)));
+  },
+};
