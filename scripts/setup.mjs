@@ -99,6 +99,9 @@ function missingPackages(emulated) {
     { package: 'cmake', why: 'CMake', there: () => onPath('cmake') },
     { package: 'zlib1g', why: 'libz.so.1, called in experiments', there: () => libraryKnown('libz.so.1') },
     { package: 'libsqlite3-0', why: 'libsqlite3.so.0, called in experiments', there: () => libraryKnown('libsqlite3.so.0') },
+    { package: 'libpng16-16', why: 'libpng16.so.16, called in experiments', there: () => libraryKnown('libpng16.so.16') },
+    { package: 'libbz2-1.0', why: 'libbz2.so.1.0, called in experiments', there: () => libraryKnown('libbz2.so.1.0') },
+    { package: 'libexpat1', why: 'libexpat.so.1, called in experiments', there: () => libraryKnown('libexpat.so.1') },
   ];
   if (emulated) {
     wanted.push({ package: 'qemu-system-x86', why: 'emulates a CPU with protection keys, which this one lacks', there: () => onPath('qemu-system-x86_64') || Boolean(process.env.TURNKEY_QEMU) });

@@ -2,7 +2,7 @@
  * Does mremap(2) move a part of the image away?
  *
  * Stands for a realloc of mapped memory by the wrong address. A page of 'old' goes elsewhere, with its key; a hole stays.
- * Varies: mechanism. Records: that the page is gone.
+ * Varies: mechanism. Records: how much is not there for the VM any more; under mprotect, see `unmap`.
  */
 import { expectRound, type CorruptionCase } from '../../src/experiment/case.js';
 

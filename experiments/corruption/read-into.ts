@@ -10,6 +10,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'through the kernel',
   summary: 'read(2) of 64 bytes into old space',
+  quick: true,
   expected: (setting) => expectCopy(setting),
   run(trial) {
     trial.answered(trial.foreign('int64_t foreign_read_into(uint64_t address, uint64_t bytes)')(trial.addressIn('old', 64), 64));

@@ -13,6 +13,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'left open',
   summary: 'fesetround(FE_UPWARD), never undone',
+  libraries: ['libm.so.6'],
   remedy: 'A gate that restores mxcsr and the x87 control word on every return; functions declared to touch them could ask for it.',
   expected: () => expectHostDamage('floating-point control is a register, not memory'),
   run(trial) {

@@ -13,6 +13,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'time and threads',
   summary: 'a store during a callout, from a foreign thread that an unguarded callout started earlier',
+  quick: true,
   expected: ({ mechanism }) => (mechanism === 'mprotect-naive'
     ? { verdicts: ['crashed'], why: 'the page is read-only for every thread, and this one\'s fault is in no callout' }
     : { verdicts: ['damaged'], why: closesImage(mechanism) ? 'this thread has the VM\'s rights' : 'nothing closes the image' }),

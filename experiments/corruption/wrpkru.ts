@@ -12,6 +12,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'undoing protection',
   summary: 'WRPKRU of 0 and a store in the same callout',
+  quick: true,
   expected: (setting) => (needsKeys(setting.mechanism) ? expectRound('any code may write PKRU') : expectStore(setting)),
   remedy: 'a search for WRPKRU and XRSTOR in every library before it is loaded (ERIM); a process of its own',
   run(trial) {

@@ -328,6 +328,16 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
   if (slot != NULL && slot->recovering && ours)
     die_at("a fault while a callout was being failed", signal, pc, (uint64_t)(uintptr_t)info->si_addr);
 
+  /* The gate's way out reads the trap's pages. A callee that left a signal handler of its own by siglongjmp comes back with the PKRU that the kernel sets for handlers, without
+   * the right to. It has done nothing wrong: the gate's instruction is let through, and sets absolute rights a few instructions on. */
+  bool in_gate = pc - (uint64_t)(uintptr_t)trap_gates_begin < (uint64_t)(trap_gates_end - trap_gates_begin);
+  if (in_callout && in_gate && ours && signal == SIGSEGV && info->si_code == SEGV_PKUERR && !(uc->uc_mcontext.gregs[REG_ERR] & (ERROR_WRITE | ERROR_FETCH)) &&
+      (~trap_arena.shared.keep & pkru_field((int)info->si_pkey)) != 0 && set_interrupted_pkru(uc, interrupted_pkru(uc) & trap_arena.shared.keep)) {
+    handling = 0;
+    errno = saved_errno;
+    return;
+  }
+
   if (in_callout && (ours || self_abort(signal, info, uc))) {
     /* I12: a VM's handler that interrupted the callout and runs on the alternate stack is not the callee. */
     bool on_alternate = rsp - slot->alternate_base < slot->alternate_bytes || rsp - (uint64_t)(uintptr_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;

@@ -56,8 +56,8 @@ export interface Trial extends Setting {
   foreign(signature: string): ForeignFunction;
   /** The same past the guard: what stands for native code of the VM's own, or for a callout that nobody guarded. */
   unguarded(signature: string): ForeignFunction;
-  /** Another library, loaded through the guard. */
-  library(name: string): ForeignLibrary;
+  /** Another library, loaded through the guard; `deep`: it prefers its own symbols to those that node exports (RTLD_DEEPBIND). */
+  library(name: string, deep?: boolean): ForeignLibrary;
   /** Declares a callback type by its C prototype, `int Row(void *, int)`; what it returns names the parameter's type in signatures. */
   callback(prototype: string): string;
   /** Registers a callback that outlives its callout; the code address to hand out. */
@@ -92,6 +92,8 @@ export interface CorruptionCase {
   readonly summary: string;
   /** What would stop it where keys do not, for docs/limits.md: one sentence. Only for cases that keys leave open. */
   readonly remedy?: string;
+  /** Shared libraries it needs besides the C library, by file name. */
+  readonly libraries?: readonly string[];
   /** Belongs to the quick set: one case per group, or a few. */
   readonly quick?: boolean;
   /** Time limit of a trial in the native lane, in ms; the default is DEFAULT_TIMEOUT_MS. */

@@ -130,7 +130,7 @@ export class RunInProgress {
 
   /** Needed libraries that the guest must be given; those that this machine lacks are left to the trial to report. */
   private libraries(): readonly string[] {
-    const names = new Set(this.catalogue.honest.flatMap(({ experiment }) => experiment.libraries));
+    const names = new Set([...this.catalogue.honest, ...this.catalogue.corruption].flatMap(({ experiment }) => experiment.libraries ?? []));
     return [...names].filter((name) => ['/lib/x86_64-linux-gnu', '/usr/lib/x86_64-linux-gnu', '/lib64', '/usr/lib64', '/usr/lib'].some((folder) => existsSync(`${folder}/${name}`)));
   }
 

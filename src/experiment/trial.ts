@@ -118,10 +118,10 @@ class Bench implements HonestTrial {
     return found;
   }
 
-  library(name: string): ForeignLibrary {
+  library(name: string, deep = false): ForeignLibrary {
     let library = this.#libraries.get(name);
     if (library === undefined) {
-      library = this.guard.load(name);
+      library = this.guard.load(name, { deep });
       this.#libraries.set(name, library);
     }
     const loaded = library;
