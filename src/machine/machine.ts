@@ -12,6 +12,8 @@ import { initramfs } from './initramfs.js';
 import { findKernel, findQemu, projectRoot } from './locate.js';
 import { encodeRun, type Frame, FrameType } from './protocol.js';
 
+const BOOT_ATTEMPTS = 3;
+
 export type { MachineMode } from './guest.js';
 
 /** How to boot; every field has a default. */
@@ -285,7 +287,7 @@ export class Machine {
   }
 
   private async start(): Promise<void> {
-    const { guest, hello } = await Guest.boot(this.options, (frame) => this.take(frame));
+    const { guest, hello } = await this.bootPatiently();
     this.guest = guest;
     this.hello = hello;
     if (this.closed) {
@@ -395,6 +397,18 @@ export class Machine {
     this.active.delete(task.id);
     if (task.attempts > 1) this.alone = false;
     this.schedule();
+  }
+
+  /** A boot on a busy host can fail by bad timing: tried BOOT_ATTEMPTS times. */
+  private async bootPatiently(): Promise<Awaited<ReturnType<typeof Guest.boot>>> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await Guest.boot(this.options, (frame) => this.take(frame));
+      } catch (error) {
+        if (attempt === BOOT_ATTEMPTS || !(error instanceof MachineError) || error.code !== 'ERR_MACHINE_BOOT') throw error;
+        this.log(`machine: ${error.message.split('\n')[0] ?? ''} (attempt ${attempt} of ${BOOT_ATTEMPTS})`);
+      }
+    }
   }
 
   private take({ type, job: id, payload }: Frame): void {
