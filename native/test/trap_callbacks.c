@@ -1,5 +1,6 @@
 /*
- * trap_callbacks.c: from foreign code back into the VM: arguments, results, stacks, rights, depth; and the jumps that must be found.
+ * trap_callbacks.c: from foreign code back into the VM: arguments, results, stacks, rights, depth; and the jumps that must be found. Runs under valgrind (which complains of
+ * the stack switches) and -fsanitize=undefined.
  */
 #define _GNU_SOURCE
 #include <complex.h>
@@ -114,7 +115,7 @@ static int deep_callee(int depth) {
   volatile char room[3000];
   room[depth] = (char)depth;
   int result = depth < deep_limit ? AS(deep_callee, deep_back)(depth) : (writes_null(), -1);
-  return result * 2 + room[depth] - (char)depth;
+  return (int)((unsigned)result * 2 + (unsigned)room[depth] - (unsigned)(char)depth);
 }
 static int deep_vm(int depth) {
   volatile int kept = depth * 7;
@@ -128,7 +129,7 @@ static int deep_vm(int depth) {
   CHECK_EQ(failed, depth + 1 == deep_limit);
   if (failed) CHECK_EQ(fault.depth, depth + 1);
   CHECK_EQ(trap_depth(), depth);
-  return result + kept - depth * 7 + 1;
+  return (int)((unsigned)result + 1 + (unsigned)kept - (unsigned)depth * 7);
 }
 static void nests(struct way *way) {
   deep_thunk = guarded(CODE(deep_callee), 0, way->flags);

@@ -2,7 +2,7 @@
  * trap_signals.c: which signals the trap takes and which it must not (I5), its handler's own conditions (I6), and signal handlers of the VM that interrupt
  * callouts (I7, I12). Whatever must end a process does so in a child, and is looked at from outside: by which signal, with which message, and that it ended at all.
  *
- * Not under valgrind (see trap_faults.c).
+ * Not under valgrind, whose signal frames do not give the mask back (see trap_faults.c). Under -fsanitize=undefined the tests that damage the trap's own state fail: the sanitizer is there first.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,7 +24,11 @@ static int honest_double(int value) { return value * 2; }
 static const int six[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
 #define SIX (sizeof six / sizeof *six)
 
-static void writes_null(void) { *(volatile int *)(zero + 16) = 1; }
+__attribute__((no_sanitize("undefined"))) static void divides(void) {
+  volatile int nought = 0;
+  nought = 1000 / nought;
+}
+__attribute__((no_sanitize("undefined"))) static void writes_null(void) { *(volatile int *)(zero + 16) = 1; }
 static int gettid_(void) { return (int)syscall(SYS_gettid); }
 
 /* ---- I5: what other processes and threads send ---- */
@@ -104,7 +108,7 @@ CHECK_TEST(ignored_stay_ignored, "I5: SIG_IGN is honoured for sent signals, not 
     });
   }
   CHECK_DIES_SAYING(SIGSEGV, "", signal(SIGSEGV, SIG_IGN), trap_init(), writes_null());
-  CHECK_DIES_SAYING(SIGFPE, "", signal(SIGFPE, SIG_IGN), trap_init(), ({ volatile int nought = 0; nought = 1000 / nought; }));
+  CHECK_DIES_SAYING(SIGFPE, "", signal(SIGFPE, SIG_IGN), trap_init(), divides());
 }
 
 static int read_pipe[2];

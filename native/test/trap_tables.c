@@ -1,5 +1,5 @@
 /*
- * trap_tables.c: the tables of thunks and callbacks, bounded copies, and where WRPKRU may be (I3).
+ * trap_tables.c: the tables of thunks and callbacks, bounded copies, and where WRPKRU may be (I3). Runs under valgrind and -fsanitize=undefined.
  */
 #define _GNU_SOURCE
 #include <elf.h>
