@@ -106,6 +106,9 @@ function missingPackages(emulated) {
   if (emulated) {
     wanted.push({ package: 'qemu-system-x86', why: 'emulates a CPU with protection keys, which this one lacks', there: () => onPath('qemu-system-x86_64') || Boolean(process.env.TURNKEY_QEMU) });
   }
+  if (process.env.TURNKEY_REQUIRE_BROWSER === '1') {
+    wanted.push({ package: 'chromium', why: 'opens report.html in tests', there: () => Boolean(process.env.TURNKEY_CHROMIUM) || existsSync('/usr/bin/chromium') });
+  }
   return wanted.filter(({ there }) => !there());
 }
 

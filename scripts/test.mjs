@@ -9,7 +9,8 @@
 //   // limit: 300 s                (default: 180 s; four times that in the guest)
 // C tests that are programs of the project run in both lanes; the ctest label `native` or `emulated` restricts one, the label `alone` sets it apart.
 //
-// TURNKEY_REQUIRE_EMULATED=1 makes it a failure that the emulated lane cannot run.
+// TURNKEY_REQUIRE_EMULATED=1 makes it a failure that the emulated lane cannot run; TURNKEY_REQUIRE_BROWSER=1 installs Chromium, and makes it a
+// failure that report.html cannot be opened in it.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
