@@ -46,7 +46,7 @@ function prevented(run: Run): Sentence {
   const through = [...keys.values()].filter((record) => !isGood(record)).map((record) => record.case);
   const rest: Content = through.length === 0
     ? html` Under keys, none of the ${plural(keys.size, 'case')} tried harmed the VM.`
-    : html` They did not save the VM in <b>${through.length}</b> of all ${plural(keys.size, 'case')}: ${someOf(through)}.`;
+    : html` They did not save the VM in <b>${through.length}</b> of all ${plural(keys.size, 'case')}: ${someOf(through)} (<a href="#matrix">which, and why</a>).`;
   if (harmful.length === 0) return { about, text: html`No case of this run harmed an unprotected VM.${rest}` };
   return {
     about,

@@ -227,9 +227,17 @@ export function lineChart(chart: LineChart): Promise<Markup> {
   return draw(spec as unknown as TopLevelSpec, chart.name);
 }
 
+/** An axis with only as many ticks as there is room for, on a logarithmic scale; the first one stays. */
+function spaced(axis: Axis, room: number): Axis {
+  const place = (value: number): number => (Math.log(value) - Math.log(axis.domain[0])) / (Math.log(axis.domain[1]) - Math.log(axis.domain[0])) * room;
+  const ticks: number[] = [];
+  for (const tick of axis.ticks) if (ticks.length === 0 || place(tick) - place(ticks.at(-1) ?? tick) >= 1) ticks.push(tick);
+  return { ...axis, ticks };
+}
+
 /** Dots on rows: one row for each thing, one dot for each mechanism or value. */
 export function dotChart(chart: DotChart): Promise<Markup> {
-  const { x } = chart;
+  const x = spaced(chart.x, chart.width / 42);
   const xField = (field = 'x'): object => ({ field, type: 'quantitative', scale: { type: 'log', base: 10, domain: [...x.domain], nice: false }, axis: vegaAxis(x) });
   const yField = {
     field: 'row', type: 'nominal', sort: null, scale: { paddingInner: 0.5 }, title: null,

@@ -79,8 +79,19 @@ function xParameter(cells: readonly Cost[]): string | undefined {
   });
 }
 
+/** Experiments whose question is how much slower something gets. */
+const RELATIVE: ReadonlySet<string> = new Set(['applications', 'threads', 'model-run', 'revisit']);
+
+/** Ratios around and above 1. */
+function ratioAxis(ratios: readonly number[]): Axis {
+  const low = Math.min(0.95, ...ratios) * 0.98;
+  const high = Math.max(1.5, ...ratios) * 1.05;
+  const ticks = [0.1, 0.5, 1, 1.2, 1.5, 2, 3, 5, 10, 30, 100, 1000, 10_000].filter((tick) => tick >= low && tick <= high);
+  return { title: 'times as long, log', domain: [low, high], ticks, format: (value) => `×${value < 10 ? value : formatCount(value)}` };
+}
+
 /** Lines where something is varied in steps, dots otherwise. */
-async function experimentChart(cells: readonly Cost[], lane: Lane, name: string): Promise<readonly Markup[]> {
+async function experimentChart(cells: readonly Cost[], lane: Lane, name: string, relative: boolean): Promise<readonly Markup[]> {
   const here = cells.filter((cost) => cost.lane === lane && cost.value > 0);
   const unit = here[0]?.unit;
   if (unit === undefined) return [];
@@ -105,6 +116,24 @@ async function experimentChart(cells: readonly Cost[], lane: Lane, name: string)
         const title = variant === '' ? (unit === 'ns' ? 'Time' : 'Executed instructions') : variant;
         return panel(lane, title, await lineChart({ name: `${name}, ${title}, ${lane} lane`, ...CHART, x: axis(here.map((cost) => Number(cost.varied[x]))), y, series }));
       }));
+    }
+  }
+  if (relative) {
+    const base = new Map(here.filter((cost) => cost.mechanism === 'none').map((cost) => [variantOf(cost, ['pages']), cost.value]));
+    const slowed = here.flatMap((cost) => {
+      const none = base.get(variantOf(cost, ['pages']));
+      return none === undefined || cost.mechanism === 'none' ? [] : [{ cost, label: variantOf(cost, ['pages']), ratio: cost.value / none, none }];
+    });
+    if (slowed.length > 0 && base.size <= MOST_ROWS) {
+      return [panel(lane, 'Times the unguarded work', await dotChart({
+        name: `${name}, slowdown, ${lane} lane`, width: 210, x: ratioAxis(slowed.map(({ ratio }) => ratio)), reference: 1,
+        rows: [...base.keys()].map((label) => ({
+          label, dots: slowed.filter((one) => one.label === label).map(({ cost, ratio, none }): Dot => ({
+            look: MECHANISM_LOOKS[cost.mechanism], x: ratio, text: `${ratio.toFixed(ratio < 10 ? 3 : 0)} times as long as unguarded: ${describeCost(cost)}`,
+            ...(cost.interval === null ? {} : { low: cost.interval.low / none, high: cost.interval.high / none }),
+          })),
+        })),
+      }))];
     }
   }
   const rows = new Map<string, Dot[]>();
@@ -155,13 +184,12 @@ export async function experimentSections(run: Run): Promise<readonly Section[]> 
     const known = EXPERIMENTS[experiment];
     const title = known?.title ?? experiment;
     const lanes = LANES.filter((lane) => cells.some((cost) => cost.lane === lane));
-    const panels = (await Promise.all(lanes.map((lane) => experimentChart(cells, lane, title)))).flat();
-    const relative = experiment === 'applications' || experiment === 'threads' || experiment === 'model-run' || experiment === 'revisit';
+    const panels = (await Promise.all(lanes.map((lane) => experimentChart(cells, lane, title, RELATIVE.has(experiment))))).flat();
     return {
       id: `cost-${experiment}`, title,
       body: html`<p>${known?.question ?? ''}</p>
 ${panels.length > 0 && html`<div class="panels">${panels}</div>`}
-<details${panels.length === 0 && html` open`}><summary>The numbers</summary>${lanes.map((lane) => costTable(cells, lane, relative))}</details>
+<details${panels.length === 0 && html` open`}><summary>The numbers</summary>${lanes.map((lane) => costTable(cells, lane, RELATIVE.has(experiment)))}</details>
 ${fits(cells)}`,
     };
   }));
@@ -197,7 +225,7 @@ export async function ladderSection(run: Run): Promise<Section | null> {
       html`<tr><th scope="row">${label}${sizeOf(cost) === undefined ? '' : html` <span class="lead">${formatBytes(sizeOf(cost) ?? 0)}</span>`}</th>${costCell(cost)}</tr>`)}</tbody></table></div></details>`)}`);
   }
   if (panels.length === 0) return null;
-  return { id: 'ladder', title: 'Cost ladder', body: html`<p>From the raw call up, each way of making or guarding one call, over the largest image measured. Every step of the scale is ten times the one before.</p><div class="panels">${panels}</div>` };
+  return { id: 'ladder', title: 'Cost ladder', body: html`<p>From the raw call up, each way of making or guarding one call, over the largest image measured. The scale is logarithmic.</p><div class="panels">${panels}</div>` };
 }
 
 /** An image of this size is drawn, or the one nearest to it, and the largest. */
