@@ -44,7 +44,9 @@ export function excerpt({ stdout, stderr }, most = 60) {
   const wanted = [];
   for (let at = 0; at < lines.length; at++) {
     if (!/^\s*not ok\b/.test(lines[at]) || /#\s*todo/i.test(lines[at])) continue;
-    wanted.push(lines[at]);
+    let from = at; // the C tests say why before they say what
+    while (/^\s*#/.test(lines[from - 1] ?? '')) from--;
+    wanted.push(...lines.slice(from, at + 1));
     if (/^\s*---\s*$/.test(lines[at + 1] ?? '')) {
       for (at++; at < lines.length; at++) {
         wanted.push(lines[at]);
