@@ -21,7 +21,7 @@ arena_pointer:
 	.quad	trap_arena
 
 	.hidden	trap_arena
-	.hidden	trap_slot_offset
+	.hidden	trap_slot_word
 	.hidden	trap_personality
 
 /* ---- CFI: where the caller's registers are --------------------------------------------------------------------
@@ -76,9 +76,10 @@ arena_pointer:
 	ENTRY	\name
 	.cfi_startproc
 	.cfi_personality 0x1b, trap_personality
-	movq	trap_slot_offset@gottpoff(%rip), %r10
+	movq	trap_slot_word@gottpoff(%rip), %r10
 	movq	%fs:(%r10), %r10
-	testq	$SLOT_OFFSET_INVALID, %r10	/* never attached, or overwritten by foreign code */
+	addq	%fs:0, %r10
+	testq	$SLOT_OFFSET_INVALID, %r10	/* never attached, or overwritten by foreign code, with another thread's word too */
 	jnz	trap_gate_slow
 	addq	arena_pointer(%rip), %r10
 	cmpq	$0, T_STATE(%r10)		/* nested, or called by foreign code itself */

@@ -117,7 +117,8 @@ struct trap_arena {
 } __attribute__((aligned(4096)));
 
 extern struct trap_arena trap_arena;
-extern __thread uint64_t trap_slot_offset __attribute__((tls_model("initial-exec")));
+/* The slot's offset in the arena, less the thread pointer: another thread's word is no slot here. */
+extern __thread uint64_t trap_slot_word __attribute__((tls_model("initial-exec")));
 
 static inline struct trap_slot *trap_slot_at(uint64_t offset) { return (struct trap_slot *)((char *)&trap_arena + offset); }
 static inline uint64_t trap_thread_pointer(void) {
@@ -125,6 +126,8 @@ static inline uint64_t trap_thread_pointer(void) {
   __asm__("mov %%fs:0, %0" : "=r"(tp));
   return tp;
 }
+static inline uint64_t trap_slot_offset(void) { return *(volatile uint64_t *)&trap_slot_word + trap_thread_pointer(); }
+static inline void trap_slot_set(const struct trap_slot *slot) { trap_slot_word = (uint64_t)((const char *)slot - (const char *)&trap_arena) - trap_thread_pointer(); }
 /* T_STATE and T_FSP. Compiler barriers on both sides: signal handlers of this thread look at the state. */
 static inline uint64_t trap_state(const struct trap_slot *slot) { return *(const volatile uint64_t *)&slot->frames[0].tail0; }
 static inline void trap_set_state(struct trap_slot *slot, uint64_t state) {

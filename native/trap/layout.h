@@ -8,7 +8,7 @@
 #define SLOT_SIZE 0x2000
 #define SLOT_COUNT 1024
 #define SLOT_OFFSET_INVALID -0x7fe001 /* bits that no valid slot offset has: ~(0x3ff << 13) */
-#define SLOT_OFFSET_NONE 0x6e6f2d736c6f7421 /* thread-local value of a thread that was never attached: no value that a stray write leaves */
+#define SLOT_WORD_NONE 0x6e6f2d736c6f7421 /* thread-local word of a thread that was never attached: no value that a stray write leaves, and no slot */
 
 #define THUNK_COUNT 8192
 #define CALLBACK_COUNT 8192

@@ -179,7 +179,7 @@ struct trap_slot *trap_fast_lost(const struct trap_slot *believed) {
 
 void trap_landed(struct trap_frame *frame) {
   struct trap_slot *slot = (struct trap_slot *)((char *)&trap_arena + (((uint64_t)(uintptr_t)frame - (uint64_t)(uintptr_t)&trap_arena) & ~(uint64_t)(SLOT_SIZE - 1)));
-  trap_slot_offset = (uint64_t)((char *)slot - (char *)&trap_arena);
+  trap_slot_set(slot);
   hooked_leave(slot, frame);
   if (slot->level == 0) slot->frames[0].tail1 &= ~(uint64_t)1;
   slot->recovering = 0;

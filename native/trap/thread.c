@@ -18,7 +18,7 @@
 #endif
 
 struct trap_arena trap_arena __attribute__((visibility("hidden")));
-__thread uint64_t trap_slot_offset __attribute__((tls_model("initial-exec"), visibility("hidden"))) = SLOT_OFFSET_NONE;
+__thread uint64_t trap_slot_word __attribute__((tls_model("initial-exec"), visibility("hidden"))) = SLOT_WORD_NONE;
 
 #define STACK_CACHE 16
 
@@ -29,8 +29,8 @@ static struct { uint64_t base, map_bytes; } stack_cache[STACK_CACHE];
 static unsigned stack_cached;
 
 struct trap_slot *trap_slot_find(void) {
-  uint64_t offset = *(volatile uint64_t *)&trap_slot_offset;
-  if (offset == SLOT_OFFSET_NONE) return NULL;
+  if (*(volatile uint64_t *)&trap_slot_word == SLOT_WORD_NONE) return NULL;
+  uint64_t offset = trap_slot_offset();
   uint64_t tp = trap_thread_pointer();
   if ((offset & (uint64_t)(int64_t)SLOT_OFFSET_INVALID) == 0) {
     struct trap_slot *slot = trap_slot_at(offset);
@@ -41,7 +41,7 @@ struct trap_slot *trap_slot_find(void) {
   for (unsigned i = 1; i < count; i++) {
     struct trap_slot *slot = &trap_arena.slots[i];
     if (atomic_load_explicit(&slot->thread_pointer, memory_order_relaxed) == tp) {
-      trap_slot_offset = (uint64_t)i * SLOT_SIZE;
+      trap_slot_set(slot);
       return slot;
     }
   }
@@ -151,7 +151,7 @@ static void thread_exits(void *value) {
   }
   pthread_mutex_lock(&lock);
   trap_set_state(slot, STATE_UNUSED);
-  trap_slot_offset = SLOT_OFFSET_NONE;
+  trap_slot_word = SLOT_WORD_NONE;
   atomic_store(&slot->thread_pointer, 0);
   atomic_fetch_sub(&trap_arena.shared.threads_live, 1);
   pthread_mutex_unlock(&lock);
@@ -209,7 +209,7 @@ static int attach_masked(struct trap_slot **out, const sigset_t *mask) {
   slot->generation = generation;
   trap_set_state(slot, 0);
   atomic_store(&slot->thread_pointer, trap_thread_pointer());
-  trap_slot_offset = (uint64_t)((char *)slot - (char *)&trap_arena);
+  trap_slot_set(slot);
   if (!taken_over) atomic_fetch_add(&trap_arena.shared.threads_live, 1);
   atomic_fetch_add(&trap_arena.shared.threads_ever, 1);
   *out = slot;
