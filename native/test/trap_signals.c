@@ -421,7 +421,7 @@ CHECK_TEST(policy_cells, "1024 policies at once, the next one is NULL, a release
 /* ---- a second fault ---- */
 
 /* What a callee may do to the trap's own state where no key protects it (mechanism flag). */
-static struct trap_slot *own_slot(void) { return trap_slot_at(trap_slot_offset); }
+static struct trap_slot *own_slot(void) { return trap_slot_at(trap_slot_offset()); }
 static int damage;
 static void damages(void) {
   struct trap_slot *slot = own_slot();
