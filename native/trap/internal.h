@@ -177,7 +177,7 @@ GATE_FAMILY(trap_gate_keys);
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp);
 uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp);
 struct trap_frame *trap_slow_return(uint64_t rsp);
-struct trap_slot *trap_fast_lost(const struct trap_slot *believed);
+struct trap_slot *trap_fast_lost(const struct trap_slot *believed, uint64_t rsp);
 void trap_slow_give(struct trap_frame *frame);
 void trap_landed(struct trap_frame *frame);
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_rsp);

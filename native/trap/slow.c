@@ -170,9 +170,18 @@ void trap_slow_give(struct trap_frame *frame) {
   frame->flags = 0;
 }
 
-struct trap_slot *trap_fast_lost(const struct trap_slot *believed) {
+/* `rsp`: what the callee returned with. */
+struct trap_slot *trap_fast_lost(const struct trap_slot *believed, uint64_t rsp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL) trap_die("a callee did not keep its caller's registers, and the thread's slot cannot be found", SIGABRT);
+  /* The stack pointer is right: the callee has overwritten the first word of the foreign stack, just above its own frame, or not kept rbp. */
+  if (rsp == slot->stack_high - FOREIGN_TOP_BYTES && rsp == slot->frames[0].tail1) {
+    uint64_t *first = (uint64_t *)(uintptr_t)rsp;
+    if (slot != believed || *first != (uint64_t)(uintptr_t)slot) {
+      *first = (uint64_t)(uintptr_t)slot;
+      return slot;
+    }
+  }
   if (slot == believed) mismatch(slot);
   return slot;
 }
@@ -181,7 +190,10 @@ void trap_landed(struct trap_frame *frame) {
   struct trap_slot *slot = (struct trap_slot *)((char *)&trap_arena + (((uint64_t)(uintptr_t)frame - (uint64_t)(uintptr_t)&trap_arena) & ~(uint64_t)(SLOT_SIZE - 1)));
   trap_slot_set(slot);
   hooked_leave(slot, frame);
-  if (slot->level == 0) slot->frames[0].tail1 &= ~(uint64_t)1;
+  if (slot->level == 0) {
+    slot->frames[0].tail1 &= ~(uint64_t)1;
+    *(uint64_t *)(uintptr_t)slot->frames[0].tail1 = (uint64_t)(uintptr_t)slot; /* the callee may have overrun its frame */
+  }
   slot->recovering = 0;
   frame_done(slot, frame);
 }

@@ -123,6 +123,7 @@ static int slot_prepare(struct trap_slot *slot) {
 
 static void slot_reset(struct trap_slot *slot) {
   uint64_t top = slot->stack_high - FOREIGN_TOP_BYTES;
+  *(uint64_t *)(uintptr_t)top = (uint64_t)(uintptr_t)slot; /* the first word of a foreign stack is its slot: the gate looks for it on the way out */
   slot->frames[0].tail1 = top;
   slot->frames[0].flags = 0;
   slot->level = 0;
