@@ -112,12 +112,14 @@ CHECK_TEST(ignored_stay_ignored, "I5: SIG_IGN is honoured for sent signals, not 
 }
 
 static int read_pipe[2];
-static void *interrupts_then_writes(void *argument) {
-  (void)argument;
-  struct timespec nap = {0, 50000000};
-  nanosleep(&nap, NULL);
-  pthread_kill(target, SIGTRAP);
-  nanosleep(&nap, NULL);
+static volatile bool read_returned;
+/* Signals the reader: until read(2) has returned, or, where it is not to, fifty times; then writes what it waits for. */
+static void *interrupts_then_writes(void *until_returned) {
+  struct timespec nap = {0, 1000000};
+  for (int i = 0; until_returned != NULL ? !read_returned : i < 50; i++) {
+    nanosleep(&nap, NULL);
+    pthread_kill(target, SIGTRAP);
+  }
   ssize_t ignored = write(read_pipe[1], "x", 1);
   (void)ignored;
   return NULL;
@@ -129,23 +131,25 @@ static void counts(int signal) {
   counted = counted + 1;
 }
 /* What read(2) answers when SIGTRAP arrives in it, given how SIGTRAP was handled before the trap came. */
-static int read_interrupted(void (*handler)(int), int flags) {
+static int read_interrupted(void (*handler)(int), int flags, bool interrupts) {
   struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
   sigaction(SIGTRAP, &action, NULL);
   trap_init();
   if (pipe(read_pipe) != 0) return 100;
   target = pthread_self();
   pthread_t thread;
-  pthread_create(&thread, NULL, interrupts_then_writes, NULL);
+  pthread_create(&thread, NULL, interrupts_then_writes, interrupts ? read_pipe : NULL);
   char byte;
   ssize_t n = read(read_pipe[0], &byte, 1);
-  return n == 1 ? 1 : errno == EINTR ? 2 : 3;
+  int error = errno;
+  read_returned = true;
+  return n == 1 ? 1 : error == EINTR ? 2 : 3;
 }
 /* Broken once: SA_RESTART not taken over from the handler before. */
 CHECK_TEST(restarts_as_before, "I5: a system call is interrupted by a sent signal only if it was before: SIG_IGN, SA_RESTART and plain handlers") {
-  CHECK_EXITS(1, _exit(read_interrupted(SIG_IGN, 0)));
-  CHECK_EXITS(1, _exit(read_interrupted(counts, SA_RESTART)));
-  CHECK_EXITS(2, _exit(read_interrupted(counts, 0)));
+  CHECK_EXITS(1, _exit(read_interrupted(SIG_IGN, 0, false)));
+  CHECK_EXITS(1, _exit(read_interrupted(counts, SA_RESTART, false)));
+  CHECK_EXITS(2, _exit(read_interrupted(counts, 0, true)));
 }
 
 /* ---- I5: previous handlers ---- */
