@@ -583,8 +583,8 @@ CHECK_TEST(heartbeat_through_callouts, "I12: a heartbeat each millisecond that t
 }
 
 /*
- * Broken once, each: a fresh foreign stack given back by trap_slow_return (while the gate still runs on it); the level lowered before the state in resume; the handler's
- * suspension writing to the frame that it interrupted; the mask not noted anew in trap_signal_enter.
+ * Broken once, each: a fresh foreign stack given back by trap_slow_return (while the gate still runs on it: found in most runs); the handler's suspension writing to the frame that it
+ * interrupted; the mask not noted anew in trap_signal_enter.
  *
  * A storm: ten heartbeats a millisecond, to whichever thread, each with callouts of its own: honest, failing, with a callback, while the threads make callouts with callbacks with
  * callouts that fail, and threads attach and end. What a handler interrupts is any instruction of the gates, landing pads, callbacks, attaching and releasing.
@@ -659,7 +659,7 @@ static void storm(struct way *way) {
    * the bystander's limit. Nothing hangs, but a storm of that takes its time. */
   int others = way->mechanism == WAY_HOOKED ? 0 : 3;
   struct pkeys_bystanders before = pkeys_bystanders();
-  for (unsigned long wave = 0, waves = scaled(20, 6); wave < waves; wave++) {
+  for (unsigned long wave = 0, waves = scaled(60, 16); wave < waves; wave++) {
     pthread_t threads[3];
     for (int i = 0; i < others; i++) REQUIRE(pthread_create(&threads[i], NULL, storm_thread, (void *)rounds) == 0);
     storm_thread((void *)rounds);
