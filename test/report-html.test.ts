@@ -142,5 +142,5 @@ t.test('the picture is a file of its own that knows both schemes', async (t) => 
   t.match(svg, /^<svg xmlns/);
   t.match(svg, /prefers-color-scheme:dark/);
   t.match(svg, /native: measured on this CPU/);
-  t.match(svg, /model, not measured/);
+  t.match(svg, /not measured: published latencies/);
 });

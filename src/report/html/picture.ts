@@ -139,7 +139,7 @@ export async function renderPicture(run: Run): Promise<string | null> {
     x += Number(width) + gap;
     most = Math.max(most, Number(height));
     const inner = panel.svg.text.replace('<svg ', `<svg x="${at}" y="${top + 26}" `).replace(/ (?:tabindex|class|style)="[^"]*"/g, '');
-    const lane = panel.lane === 'model' ? 'model, not measured' : panel.lane === 'native' ? 'native: measured on this CPU' : 'emulated: counted, not time';
+    const lane = panel.lane === 'model' ? 'not measured: published latencies' : panel.lane === 'native' ? 'native: measured on this CPU' : 'emulated: counted, not time';
     return `<text x="${at}" y="${top}" class="panel">${panel.title}</text><text x="${at}" y="${top + 17}" class="note">${lane}</text>${inner}`;
   });
   const width = Math.ceil(x - gap + 20);
