@@ -1,5 +1,5 @@
 /*
- * turnkey-watch: runs one trial under ptrace, lets every signal through, and says how it ended and what its image looked
+ * watch.c: runs one trial under ptrace, lets every signal through, and says how it ended and what its image looked
  * like at that moment, even when it was killed by a fault in any of its threads.
  *
  *   turnkey-watch [--timeout-ms N] [--set-up-ms N] -- COMMAND [ARGUMENT...]
@@ -38,6 +38,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "watch.h"
 
 #define MAX_SPACES 128
 #define CHUNK (1u << 20)
@@ -79,7 +81,8 @@ static void on_alarm(int number) {
 static void fail(const char *what) {
   fprintf(stderr, "turnkey-watch: %s: %s\n", what, strerror(errno));
   if (trial > 0) kill(trial, SIGKILL);
-  exit(125);
+  fflush(stdout);
+  _exit(125);   /* in a forked host, nothing of the host's is to run */
 }
 
 /* Takes in the lines written so far. */
@@ -180,7 +183,7 @@ static void print_report(void) {
   fflush(stdout);
 }
 
-static void start(char **command) {
+pid_t watch_start(void) {
   int go[2];   /* the child waits until it has been seized */
   if (pipe2(channel, O_NONBLOCK) != 0 || pipe2(go, O_CLOEXEC) != 0) fail("pipe");
   fcntl(channel[0], F_SETFD, FD_CLOEXEC);
@@ -197,15 +200,15 @@ static void start(char **command) {
     close(go[1]);
     while (read(go[0], &byte, 1) < 0 && errno == EINTR) {
     }
-    execvp(command[0], command);
-    fprintf(stderr, "turnkey-watch: %s: %s\n", command[0], strerror(errno));
-    _exit(127);
+    close(channel[0]);
+    return 0;
   }
   setpgid(trial, trial);
   close(channel[1]);
   close(go[0]);
   if (ptrace(PTRACE_SEIZE, trial, NULL, PTRACE_O_TRACEEXIT | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) != 0) fail("ptrace");
   close(go[1]);
+  return trial;
 }
 
 static void stopped(pid_t thread, int status) {
@@ -252,27 +255,8 @@ static uint64_t now_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* A number behind an option; -1 if it is none. */
-static long milliseconds(const char *text) {
-  char *end;
-  long value = strtol(text, &end, 10);
-  return *end != 0 || value < 0 ? -1 : value;
-}
-
-int main(int count, char **arguments) {
-  long timeout_ms = 0, set_up_ms = 0;
-  int at = 1;
-  for (; at + 1 < count && strncmp(arguments[at], "--", 3) != 0; at += 2) {
-    if (strcmp(arguments[at], "--timeout-ms") == 0) timeout_ms = milliseconds(arguments[at + 1]);
-    else if (strcmp(arguments[at], "--set-up-ms") == 0) set_up_ms = milliseconds(arguments[at + 1]);
-    else break;
-  }
-  if (at >= count - 1 || strcmp(arguments[at], "--") != 0 || timeout_ms < 0 || set_up_ms < 0) {
-    fprintf(stderr, "usage: turnkey-watch [--timeout-ms N] [--set-up-ms N] -- COMMAND [ARGUMENT...]\n");
-    return 2;
-  }
+void watch_follow(long timeout_ms, long set_up_ms) {
   const uint64_t started = now_ns(), limit = (uint64_t)timeout_ms * 1000000u, set_up = (uint64_t)set_up_ms * 1000000u;
-  start(arguments + at + 1);
   if (timeout_ms > 0) {
     /* Repeated, so that one that comes just before waitpid is not the only one. */
     struct itimerval timer = {{0, 50000}, {timeout_ms / 1000, (timeout_ms % 1000) * 1000}};
@@ -306,5 +290,4 @@ int main(int count, char **arguments) {
   kill(-trial, SIGKILL);   /* what the trial forked */
   read_channel();
   print_report();
-  return 0;
 }

@@ -42,8 +42,13 @@ interface RunFlags {
   readonly image?: string;
   readonly kernel?: string;
   readonly quick?: boolean;
+  readonly full?: boolean;
   readonly seed?: number;
 }
+
+/** Of the whole matrix: mprotect-naive is in it for the cases about threads; pkeys-glibc closes and opens what pkeys does. */
+const MATRIX_MECHANISMS: readonly GuardMechanism[] = GUARD_MECHANISMS.filter((mechanism) => mechanism !== 'pkeys-glibc');
+const MATRIX_REPEAT = 3;
 
 /** A directory's name from the time: 2025-01-31T12-00-00Z. */
 function runName(): string {
@@ -73,8 +78,9 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   }
   const native = probeKeys();
   const options: RunOptions = {
-    lane: flags.lane, mechanisms: flags.mechanism ?? flags.mechanisms ?? GUARD_MECHANISMS, seed: flags.seed ?? randomInt(1 << 30), quick: flags.quick ?? false,
-    repeat: flags.repeat ?? 1, quickCases: flags.quick === true || (family === undefined && chosen === undefined), nativeKeysReason: native.usable ? null : native.reason,
+    lane: flags.lane, mechanisms: flags.mechanism ?? flags.mechanisms ?? (flags.full === true ? MATRIX_MECHANISMS : GUARD_MECHANISMS), seed: flags.seed ?? randomInt(1 << 30), quick: flags.quick ?? false,
+    repeat: flags.repeat ?? (flags.full === true ? MATRIX_REPEAT : 1), ...(flags.full === undefined ? {} : { full: flags.full }),
+    quickCases: flags.quick === true || (flags.full !== true && family === undefined && chosen === undefined), nativeKeysReason: native.usable ? null : native.reason,
     ...(flags.deny === undefined ? {} : { deny: flags.deny }), ...(flags.keys === undefined ? {} : { keys: flags.keys }),
     ...(flags.image === undefined ? {} : { imageFile: resolve(flags.image) }), ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(family === undefined && chosen === undefined ? {} : { only: (one: FamilyName, name: string) => (family ?? one) === one && (chosen ?? name) === name }),
@@ -157,6 +163,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     .option('--repeat <n>', 'trials per cell', parseWhole(1, 1000))
     .option('--image <file>', 'a VM image file to load into old space')
     .option('--kernel <file>', 'the guest\'s kernel')
+    .option('--full', `the whole matrix: all corruption cases, ${MATRIX_REPEAT} trials per cell, ${MATRIX_MECHANISMS.join(', ')}`)
     .option('--quick', 'smaller images in cost rows, fewer samples')
     .option('--seed <n>', 'of all random choices (default: random, and recorded)', parseWhole(0, 2 ** 31 - 1))
     .action(async (what: string | undefined, flags: RunFlags) => { done(await run(what, flags, verbose())); });

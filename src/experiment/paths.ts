@@ -9,6 +9,7 @@ export const PROJECT_ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..
 /** Built files, relative to the root. What runs lies in build/Release, which travels into guests. */
 export const BUILT = {
   watch: 'build/Release/turnkey-watch',
+  warm: 'build/Release/libturnkey_warm.so',
   bench: 'build/Release/turnkey-bench',
   foreign: 'build/Release/libturnkey_foreign.so',
   foreignConstructor: 'build/Release/libturnkey_foreign_ctor.so',

@@ -7,6 +7,8 @@
 import type { AftermathStep, CanaryEvidence, DiffEvidence, FaultEvidence, LastSignal, ProcessEvidence } from './records.js';
 
 export const TRIAL_MARK = '@trial ';
+/** A warm host's line before each of its trials, on both streams: `@job 3`. */
+export const JOB_MARK = '@job ';
 export const WATCH_MARK = '@watch ';
 
 /** First line: the trial is ready to make its callout. */
@@ -87,14 +89,30 @@ function parse(line: string, mark: string): unknown {
   }
 }
 
-/** Reads a trial's standard output. */
-export function parseOutput(stdout: string): TrialOutput {
+/** What one of the trials of a warm host wrote on a stream; '' if the host did not come to it. */
+export function jobOutput(stream: string, job: number): string {
+  const parts = `\n${stream}`.split(`\n${JOB_MARK}`);
+  return parts.slice(1).filter((part) => part.startsWith(`${job}\n`)).map((part) => part.slice(String(job).length + 1)).join('\n');
+}
+
+/** One trial of a warm host, as told to it. */
+export interface WarmJob {
+  readonly name: string;
+  readonly mechanism: string;
+  readonly timeoutMs: number;
+  readonly setUpMs: number;
+  readonly settings: object;
+}
+
+/** Reads a trial's standard output. `job`: which of a warm host's; what others wrote late is left out. */
+export function parseOutput(stdout: string, job?: number): TrialOutput {
   const honest: HonestMessage[] = [];
   const seen: { -readonly [K in keyof TrialOutput]: TrialOutput[K] } = { setUp: null, called: null, finished: null, honest, failed: null, watch: null };
   for (const line of stdout.split('\n')) {
     const report = parse(line, WATCH_MARK);
     if (report !== undefined) seen.watch = report as WatchReport;
-    const message = parse(line, TRIAL_MARK) as TrialMessage | undefined;
+    const message = parse(line, TRIAL_MARK) as (TrialMessage & { readonly job?: number }) | undefined;
+    if (message?.job !== job) continue;
     switch (message?.stage) {
       case 'set up': seen.setUp = message; break;
       case 'called': seen.called = message; break;

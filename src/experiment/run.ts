@@ -24,6 +24,8 @@ export interface RunOptions {
   /** Of the corruption cases only the quick set. */
   readonly quickCases?: boolean;
   readonly repeat: number;
+  /** See PlanOptions. */
+  readonly full?: boolean;
   readonly imageFile?: string;
   readonly kernel?: string;
   readonly only?: PlanOptions['only'];
@@ -80,9 +82,9 @@ export class RunInProgress {
   }
 
   private plan(lane: PlannedLane): Plan {
-    const { mechanisms, seed, repeat, quick, quickCases = false, only, deny, keys } = this.options;
+    const { mechanisms, seed, repeat, quick, quickCases = false, full = false, only, deny, keys } = this.options;
     return makePlan(this.catalogue, {
-      lanes: [lane], mechanisms, seed, repeat, quick, quickCases, imageSizes: quick ? QUICK_SIZES : FULL_SIZES, ...(only === undefined ? {} : { only }),
+      lanes: [lane], mechanisms, seed, repeat, quick, quickCases, full, imageSizes: quick ? QUICK_SIZES : FULL_SIZES, ...(only === undefined ? {} : { only }),
       ...(deny === undefined ? {} : { deny }), ...(keys === undefined ? {} : { keys }),
     });
   }

@@ -6,7 +6,7 @@ import { DEFAULT_TIMEOUT_MS, HONEST_TIMEOUT_MS } from './case.js';
 import type { Executor, ExecResult } from './executor.js';
 import { BUILT, withoutRoot } from './paths.js';
 import type { PlannedCorruption, PlannedCost, PlannedHonest, PlannedTrial } from './plan.js';
-import { parseOutput, processEvidence, type TrialOutput } from './protocol.js';
+import { jobOutput, parseOutput, processEvidence, type TrialOutput, type WarmJob } from './protocol.js';
 import type { CorruptionRecord, CostRecord, Evidence, HonestRecord, RunRecord, SkippedRecord } from './records.js';
 import { median } from './statistics.js';
 import { isUnstable, judge } from './verdict.js';
@@ -30,14 +30,17 @@ const SET_UP_MS = 15_000;
 /** Beyond the trial's own limit, before the tracing runner itself counts as stuck. */
 const GRACE_MS = 10_000;
 
+function settingsOf({ lane, deny, keys, seed, kernel }: PlannedTrial, more: Pick<TrialSettings, 'imageFile' | 'bareGate'>): TrialSettings {
+  return { lane, deny, keys, seed, kernel, ...more };
+}
+
 /** The command of one trial. `names`: of honest work, more than one case may share a process. */
 export function trialCommand(
   trial: PlannedTrial, timeoutMs: number, setUpMs: number, more: Pick<TrialSettings, 'imageFile' | 'bareGate'> = {}, names: readonly string[] = [trial.name],
 ): readonly string[] {
-  const settings: TrialSettings = { lane: trial.lane, deny: trial.deny, keys: trial.keys, seed: trial.seed, kernel: trial.kernel, ...more };
   return [
     BUILT.watch, '--timeout-ms', String(timeoutMs), '--set-up-ms', String(setUpMs), '--',
-    'node', '--expose-gc', BUILT.trial, trial.kind, names.join(','), trial.mechanism, JSON.stringify(settings),
+    'node', '--expose-gc', BUILT.trial, trial.kind, names.join(','), trial.mechanism, JSON.stringify(settingsOf(trial, more)),
   ];
 }
 
@@ -58,9 +61,9 @@ function brokenBy(output: TrialOutput, result: ExecResult): string | undefined {
   return undefined;
 }
 
-/** One trial's record from what its process printed. Pure. */
-export function corruptionRecord(trial: PlannedCorruption, result: ExecResult): CorruptionRecord | SkippedRecord {
-  const output = parseOutput(result.stdout);
+/** One trial's record from what its process printed; `job`: which of a warm host's it was. Pure. */
+export function corruptionRecord(trial: PlannedCorruption, result: ExecResult, job?: number): CorruptionRecord | SkippedRecord {
+  const output = parseOutput(result.stdout, job);
   const broken = brokenBy(output, result);
   if (broken !== undefined) return skip(trial, broken);
   const process = processEvidence(output, withoutRoot(result.stderr));
@@ -163,32 +166,122 @@ export function groupTrials(trials: readonly PlannedTrial[]): readonly (readonly
   return [...groups.values()];
 }
 
-async function runGroup(executor: Executor, group: readonly PlannedTrial[], more: Pick<TrialSettings, 'imageFile' | 'bareGate'>): Promise<readonly RunRecord[]> {
+interface Lane {
+  readonly executor: Executor;
+  /** A trial's time limit here is the native one times this: the executor's, or more where the calibration says so. */
+  readonly slowness: number;
+  readonly more: Pick<TrialSettings, 'imageFile' | 'bareGate'>;
+}
+
+/** A trial's limit in ms: how long it may take once it is set up. */
+function limitOf(trial: PlannedTrial, slowness: number): number {
+  return (trial.experiment.timeoutMs ?? (trial.kind === 'honest' ? HONEST_TIMEOUT_MS : DEFAULT_TIMEOUT_MS)) * slowness;
+}
+
+async function runGroup({ executor, slowness, more }: Lane, group: readonly PlannedTrial[]): Promise<readonly RunRecord[]> {
   const [first] = group;
   if (first === undefined) return [];
-  const limits = group.map((trial) => trial.experiment.timeoutMs ?? (trial.kind === 'honest' ? HONEST_TIMEOUT_MS : DEFAULT_TIMEOUT_MS));
-  const timeoutMs = limits.reduce((sum, limit) => sum + limit, 0) * executor.slowness;
-  const setUpMs = SET_UP_MS * executor.slowness;
+  const timeoutMs = group.reduce((sum, trial) => sum + limitOf(trial, slowness), 0);
+  const setUpMs = SET_UP_MS * slowness;
   const command = trialCommand(first, timeoutMs, setUpMs, more, group.map((trial) => trial.name));
-  const result = await executor.run(command, { timeoutMs: setUpMs + timeoutMs + GRACE_MS * executor.slowness });
+  const result = await executor.run(command, { timeoutMs: setUpMs + timeoutMs + GRACE_MS * slowness });
   return group.map((trial) => (trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result)));
 }
 
-/** Runs trials in one lane. Records of repetitions are joined; honest ones are compared by the caller, over all lanes. */
+/** Where one of several went wrong, each is tried alone: the others are not to blame. */
+async function runFresh(lane: Lane, group: readonly PlannedTrial[]): Promise<readonly RunRecord[]> {
+  const of = await runGroup(lane, group);
+  if (group.length === 1 || of.every((record) => record.kind === 'honest' && record.outcome === 'same')) return of;
+  return (await inParallel(group, 1, (trial) => runGroup(lane, [trial]))).flat();
+}
+
+/** Trials forked from one warm host; undefined for those that it did not come to. */
+async function runWarm({ executor, slowness, more }: Lane, batch: readonly PlannedCorruption[]): Promise<readonly (CorruptionRecord | SkippedRecord | undefined)[]> {
+  const setUpMs = SET_UP_MS * slowness;
+  const jobs = batch.map((trial): WarmJob => ({ name: trial.name, mechanism: trial.mechanism, timeoutMs: limitOf(trial, slowness), setUpMs, settings: settingsOf(trial, more) }));
+  const timeoutMs = jobs.reduce((sum, one) => sum + one.timeoutMs, 0) + setUpMs * 2 + GRACE_MS * slowness;
+  const result = await executor.run(['node', '--expose-gc', '--single-threaded', BUILT.trial, 'warm', JSON.stringify(jobs)], { timeoutMs });
+  return batch.map((trial, job) => {
+    const stdout = jobOutput(result.stdout, job);
+    return stdout === '' ? undefined : corruptionRecord(trial, { ...result, exitCode: 0, signal: null, stdout, stderr: jobOutput(result.stderr, job) }, job);
+  });
+}
+
+/** How long a plain honest trial takes on an unloaded machine, in ms, with room to spare; a slower lane gets more time for each trial. */
+const CALIBRATION_MS = 400;
+/** A run of fewer trials than this is not worth a calibration. */
+const CALIBRATED_FROM = 20;
+
+/** Times a plain honest trial, as many at once as trials will be. The lane's slowness. */
+async function calibrate(executor: Executor, kernel: string): Promise<number> {
+  const settings: TrialSettings = { lane: executor.lane, deny: 'write', keys: 'image', seed: 1, kernel };
+  const command = [BUILT.watch, '--timeout-ms', '120000', '--', 'node', '--expose-gc', BUILT.trial, 'honest', 'qsort', 'flag', JSON.stringify(settings)];
+  const once = async (): Promise<number> => {
+    const start = performance.now();
+    await executor.run(command, { timeoutMs: 130_000 });
+    return performance.now() - start;
+  };
+  await once();   // the first one also reads the files
+  const times = await Promise.all(Array.from({ length: executor.concurrency }, once));
+  return Math.max(executor.slowness, Math.max(...times) / CALIBRATION_MS);
+}
+
+/** Trials of a warm host. */
+const BATCH = 24;
+/** Trials that are expected to hang mostly wait; so many more at a time. */
+const WAITING = 3;
+
+const isUnexpectedHang = (record: RunRecord | undefined): boolean => record?.kind === 'corruption' && record.verdict === 'hung' && !record.expected.verdicts.includes('hung');
+const cellOf = ({ name, mechanism, deny, keys }: PlannedTrial): string => JSON.stringify([name, mechanism, deny, keys]);
+
+/**
+ * Runs trials in one lane. Records of repetitions are joined; honest ones are compared by the caller, over all lanes.
+ *
+ * Each trial has a process of its own. A cell's first repetition is a fresh Node; the others are forked from warm hosts (warm.c), and where one of those disagrees with the first,
+ * a fresh one is made in its place, and for the case from then on: what counts is what a VM does. A `hung` that was not expected is tried once more, alone, before it is believed.
+ */
 export async function runTrials(executor: Executor, trials: readonly PlannedTrial[], options: RunTrialsOptions = {}): Promise<readonly RunRecord[]> {
   const { imageFile, bareGate, onDone } = options;
   const more = { ...(imageFile === undefined ? {} : { imageFile }), ...(bareGate === undefined ? {} : { bareGate }) };
-  const records = (await inParallel(groupTrials(trials), executor.concurrency, async (group) => {
-    let of = await runGroup(executor, group, more);
-    // Where one of several went wrong, each is tried alone: the others are not to blame.
-    if (group.length > 1 && of.some((record) => record.kind !== 'honest' || record.outcome !== 'same')) {
-      of = (await inParallel(group, 1, (trial) => runGroup(executor, [trial], more))).flat();
+  const [some] = trials;
+  const slowness = some !== undefined && trials.length >= CALIBRATED_FROM ? await calibrate(executor, some.kernel) : executor.slowness;
+  const lane: Lane = { executor, slowness, more };
+  const records = new Map<PlannedTrial, RunRecord>();
+  const firsts = new Map<string, Verdict>();
+  const freshOnly = new Set<string>();
+  const settle = (trial: PlannedTrial, record: RunRecord): void => {
+    records.set(trial, record);
+    if (record.kind === 'corruption' && trial.repeat === 0) firsts.set(cellOf(trial), record.verdict);
+    onDone?.(record);
+  };
+  const fresh = async (group: readonly PlannedTrial[]): Promise<void> => {
+    const of = await runFresh(lane, group);
+    group.forEach((trial, at) => { const record = of[at]; if (record !== undefined) settle(trial, record); });
+  };
+  const hangs = (trial: PlannedTrial): boolean => trial.kind === 'corruption' && trial.experiment.expected(trial).verdicts[0] === 'hung';
+  const isWarm = (trial: PlannedTrial): trial is PlannedCorruption => trial.kind === 'corruption' && trial.repeat > 0 && !hangs(trial);
+
+  await inParallel(groupTrials(trials.filter((trial) => !hangs(trial) && !isWarm(trial))), executor.concurrency, fresh);
+  const warm = trials.filter(isWarm);
+  const batches = Array.from({ length: Math.ceil(warm.length / BATCH) }, (_, at) => warm.slice(at * BATCH, (at + 1) * BATCH));
+  await inParallel(batches, executor.concurrency, async (batch) => {
+    const forked = batch.filter((trial) => !freshOnly.has(trial.name));
+    const of = forked.length === 0 ? [] : await runWarm(lane, forked);
+    for (const trial of batch) {
+      const record = of[forked.indexOf(trial)];
+      if (record?.kind === 'corruption' && record.verdict === firsts.get(cellOf(trial))) settle(trial, record);
+      else {
+        if (record !== undefined) freshOnly.add(trial.name);
+        await fresh([trial]);
+      }
     }
-    for (const record of of) onDone?.(record);
-    return of;
-  })).flat();
-  const corruption = joinRepetitions(records.filter((record) => record.kind === 'corruption'));
-  return [...corruption, ...records.filter((record) => record.kind !== 'corruption')];
+  });
+  await inParallel(trials.filter(hangs).map((trial) => [trial]), executor.concurrency * WAITING, fresh);
+  for (const [trial, record] of records) if (isUnexpectedHang(record)) await fresh([trial]);
+
+  const inOrder = trials.flatMap((trial) => records.get(trial) ?? []);
+  const corruption = joinRepetitions(inOrder.filter((record) => record.kind === 'corruption'));
+  return [...corruption, ...inOrder.filter((record) => record.kind !== 'corruption')];
 }
 
 interface BenchLine {

@@ -4,6 +4,8 @@
  *   node --expose-gc trial.js corruption CASE MECHANISM SETTINGS-JSON
  *   node --expose-gc trial.js honest CASE[,CASE...] MECHANISM SETTINGS-JSON
  *
+ *   node --expose-gc --single-threaded trial.js warm JOBS-JSON    (WarmJob[]: corruption trials, each forked from this process; warm.c)
+ *
  * Makes an image, a guard and the case's callouts, then the aftermath, and prints what it saw as lines for protocol.ts. It gives no
  * verdict. The same program in every lane.
  */
@@ -18,7 +20,7 @@ import { isGuardMechanism, type ForeignFunction, type ForeignLibrary, type Hones
 import { loadCorruption, loadHonest } from './catalogue.js';
 import { BUILT, inProject } from './paths.js';
 import { errnoName, lostBytes, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
-import { TRIAL_MARK, type CalledMessage, type TrialMessage } from './protocol.js';
+import { JOB_MARK, TRIAL_MARK, type CalledMessage, type TrialMessage, type WarmJob } from './protocol.js';
 import type { DiffEvidence, FaultEvidence } from './records.js';
 import type { TrialSettings } from './runner.js';
 import { TRIAL_SPACES } from './trial-image.js';
@@ -28,10 +30,17 @@ const FILE_BYTES = 256 * 1024;
 const PAGE = 4096n;
 const MOST_RANGES = 8;
 
+/** Which of a warm host's trials this is. */
+let job: number | undefined;
+
+function writeWhole(descriptor: 1 | 2, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length;) at += writeSync(descriptor, bytes, at);
+}
+
 /** Whole lines only, at once: the process may die in the next instruction. */
 function say(message: TrialMessage): void {
-  const bytes = Buffer.from(`\n${TRIAL_MARK}${JSON.stringify(message)}\n`);
-  for (let at = 0; at < bytes.length;) at += writeSync(1, bytes, at);
+  writeWhole(1, `\n${TRIAL_MARK}${JSON.stringify(job === undefined ? message : { ...message, job })}\n`);
 }
 
 const hex = (value: bigint): string => `0x${BigInt.asUintN(64, value).toString(16)}`;
@@ -290,21 +299,55 @@ async function honest(names: readonly string[], bench: Bench): Promise<void> {
   }
 }
 
-async function main(): Promise<void> {
-  const [family, name = '', mechanism = '', text = '{}'] = process.argv.slice(2);
+async function runTrial(family: string, name: string, mechanism: string, settings: TrialSettings): Promise<void> {
   if (!isGuardMechanism(mechanism)) throw new Error(`there is no mechanism '${mechanism}'`);
-  const bench = new Bench(mechanism, JSON.parse(text) as TrialSettings);
+  const bench = new Bench(mechanism, settings);
   if (family === 'corruption') await corruption(name, bench);
   else if (family === 'honest') await honest(name.split(','), bench);
-  else throw new Error(`there is no family '${family ?? ''}' of trials`);
+  else throw new Error(`there is no family '${family}' of trials`);
 }
 
-try {
-  await main();
-} catch (error) {
-  say({ stage: 'failed', reason: error instanceof Error ? error.message : String(error) });
-  tellWatch('done');
-  process.exit(1);
+/** Runs it to its end; the exit code. */
+async function complete(family: string, name: string, mechanism: string, settings: TrialSettings): Promise<number> {
+  try {
+    await runTrial(family, name, mechanism, settings);
+    return 0;
+  } catch (error) {
+    say({ stage: 'failed', reason: error instanceof Error ? error.message : String(error) });
+    return 1;
+  } finally {
+    tellWatch('done');
+  }
 }
-tellWatch('done');
-process.exit(0);
+
+/** The warm host: what trials do first is done once here, so that its code is there and compiled. Then one fork for each. */
+async function host(jobs: readonly WarmJob[]): Promise<void> {
+  const warm = koffi.load(inProject(BUILT.warm));
+  const fork = warm.func('int turnkey_warm(long timeout_ms, long set_up_ms)') as (timeoutMs: number, setUpMs: number) => number;
+  const leave = warm.func('void turnkey_leave(int code)') as (code: number) => void;
+  for (const name of new Set(jobs.map((one) => one.name))) await loadCorruption(name);
+  const [first] = jobs;
+  if (first !== undefined && isGuardMechanism(first.mechanism)) {
+    const rehearsal = new Bench(first.mechanism, first.settings as TrialSettings);
+    rehearsal.foreign('int foreign_add(int a, int b)')(1, 2);
+    rehearsal.diff();
+    vmModules();
+    rehearsal.guard.close();
+    rehearsal.image.close();
+  }
+  for (const [index, { name, mechanism, timeoutMs, setUpMs, settings }] of jobs.entries()) {
+    for (const descriptor of [1, 2] as const) writeWhole(descriptor, `\n${JOB_MARK}${index}\n`);
+    const which = fork(timeoutMs, setUpMs);
+    if (which < 0) throw new Error(`fork failed: ${errnoName(-which)}`);
+    if (which > 0) continue;
+    job = index;
+    leave(await complete('corruption', name, mechanism, settings as TrialSettings));
+  }
+}
+
+const [family = '', name = '', mechanism = '', text = '{}'] = process.argv.slice(2);
+if (family === 'warm') {
+  await host(JSON.parse(name) as readonly WarmJob[]);
+  process.exit(0);
+}
+process.exit(await complete(family, name, mechanism, JSON.parse(text) as TrialSettings));
