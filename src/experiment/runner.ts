@@ -223,7 +223,7 @@ async function calibrate(executor: Executor, kernel: string): Promise<number> {
   };
   await once();   // the first one also reads the files
   const times = await Promise.all(Array.from({ length: executor.concurrency }, once));
-  return Math.max(executor.slowness, Math.max(...times) / CALIBRATION_MS);
+  return Math.ceil(Math.max(executor.slowness, Math.max(...times) / CALIBRATION_MS));
 }
 
 /** Trials of a warm host. */
