@@ -346,6 +346,29 @@ CHECK_TEST(older_than_the_trap, "I13: a thread older than trap_init and its runt
   pthread_join(thread, NULL);
 }
 
+static void *older_callback;
+static void *born_before_and_calls_back(void *argument) {
+  (void)argument;
+  pthread_barrier_wait(&stage);
+  pthread_barrier_wait(&stage);
+  int (*call)(int, int);
+  memcpy(&call, &older_callback, sizeof call);
+  CHECK_EQ(call(40, 2), 42); /* straight through, though this thread may not even read the table when it comes in */
+  return NULL;
+}
+CHECK_TEST(older_calls_back, "I13: a thread older than the runtime key that calls a callback thunk goes straight through") {
+  pthread_t thread;
+  pthread_barrier_init(&stage, NULL, 2);
+  REQUIRE(pthread_create(&thread, NULL, born_before_and_calls_back, NULL) == 0);
+  pthread_barrier_wait(&stage);
+  struct way way = {.mechanism = pkeys_supported() ? WAY_KEYS : WAY_FLAG, .foreign_stack = true};
+  REQUIRE(way_open(&way));
+  REQUIRE(trap_callback((const void *)(uintptr_t)honest_add, 0, &older_callback) == 0);
+  pthread_barrier_wait(&stage);
+  pthread_join(thread, NULL);
+  CHECK_EQ(trap_callback_release(older_callback), 0);
+}
+
 /* ---- threads of the callee ---- */
 
 static volatile uint32_t child_pkru;

@@ -359,8 +359,10 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
       return;
     }
     /* A VM thread that is older than a key: its rights are opened now. Threads that were never attached are not the VM's, unless this one is just
-     * coming in: a thunk's first instruction reads the table, before the gate could attach it (I13). */
-    bool entering = pc - (uint64_t)(uintptr_t)trap_thunk_code < (uint64_t)THUNK_COUNT * THUNK_CODE_BYTES;
+     * coming in: a thunk reads the table before the gate could attach it, a callback thunk too that goes straight through (I13). The callback gate lies just before
+     * the thunks. */
+    uint64_t first = (uint64_t)(uintptr_t)trap_callback_gate, last = (uint64_t)(uintptr_t)trap_thunk_code + (uint64_t)THUNK_COUNT * THUNK_CODE_BYTES;
+    bool entering = pc - first < last - first;
     if (info->si_code == SEGV_PKUERR && (slot != NULL || entering) && (~trap_arena.shared.keep & pkru_field((int)info->si_pkey)) != 0 &&
         (interrupted_pkru(uc) & ~trap_arena.shared.keep) != 0 && set_interrupted_pkru(uc, interrupted_pkru(uc) & trap_arena.shared.keep)) {
       handling = 0;

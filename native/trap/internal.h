@@ -167,7 +167,7 @@ void trap_die(const char *why, int signal) __attribute__((noreturn));
 void trap_probe_platform(void);
 
 /* gate_*.S */
-extern const char trap_thunk_code[], trap_callback_code[];
+extern const char trap_thunk_code[], trap_callback_code[], trap_callback_gate[];
 extern const char trap_gates_begin[], trap_gates_end[], trap_gate_slow[], trap_gate_dead[], trap_landing[], trap_landing_keys[], trap_handler_entry[];
 #define GATE_FAMILY(name) extern const char name[], name##_float[], name##_args[], name##_args_float[], name##_own[], name##_own_float[], name##_own_args[], name##_own_args_float[]
 GATE_FAMILY(trap_gate_flag);
