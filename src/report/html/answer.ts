@@ -73,7 +73,7 @@ function price(run: Run, cells: readonly Cost[], what: string): Sentence {
     parts.push(key.unit === 'ns' ? html`With keys, ${what} takes <b>${formatNs(key.value)}</b>` : html`With keys, ${what} executes <b>${inWords(key)}</b>${rights}`);
   }
   const model = keyModel(run);
-  if (model !== null) parts.push(html`${parts.length === 0 ? 'This CPU has no keys. Two rights writes take' : '; two writes of the rights register take'} <b>${rangeText(model)}</b> by published latencies (a model: this CPU has no keys)`);
+  if (model !== null) parts.push(html`${parts.length === 0 ? 'Two writes of the rights register take' : '; two writes of the rights register take'} <b>${rangeText(model)}</b> by published latencies (a model: this CPU has no keys)`);
   const range = bySize(cells, 'native', 'mprotect-range').at(-1) ?? (lane === undefined ? undefined : bySize(cells, lane, 'mprotect-range').at(-1));
   if (range !== undefined) parts.push(html`${parts.length === 0 ? 'With mprotect' : '. With mprotect'}, one call each way over ${formatBytes(sizeOf(range) ?? 0)}, it ${range.unit === 'ns' ? 'takes' : 'executes'} <b>${inWords(range)}</b>${range.lane === 'native' && ', measured here'}`);
   return { about, text: parts.length === 0 ? html`This run measured no costs by image size.` : html`${parts}.` };

@@ -10,9 +10,17 @@ import { MECHANISM_LOOKS, VERDICT_LOOKS } from './words.js';
 /** A row of a matrix. */
 interface Row {
   readonly name: string;
+  /** What its mechanisms were varied by, where few cases were tried so: a row of its own then, not a column. */
+  readonly variant: string;
   readonly group: string;
   readonly summary: string;
 }
+
+/** What a record's mechanism was varied by: the rest of its column's name. */
+const variantOf = (record: CorruptionRecord): string => columnOf(record).slice(record.mechanism.length).replace(/^, /, '');
+
+/** A variation that fewer than this share of a lane's cases were tried under gets rows. */
+const FEW = 0.25;
 
 const SIGNS: { readonly [tone in Tone]: string } = { good: '✓', bad: '✗', neutral: '†', missing: '', plain: '' };
 
@@ -86,40 +94,48 @@ ${pairs([
 ${evidence.process.stderr === '' ? '' : html`<p class="lead">Last lines of standard error</p><pre>${evidence.process.stderr}</pre>`}</article>`;
 }
 
-function rowsOf(here: readonly CorruptionRecord[], missing: readonly SkippedRecord[], all: readonly CorruptionRecord[]): readonly Row[] {
+function rowsOf(here: readonly CorruptionRecord[], missing: readonly SkippedRecord[], all: readonly CorruptionRecord[], rare: ReadonlySet<string>): readonly Row[] {
   const known = new Map([...all, ...here].map((record) => [record.case, record]));
-  const names = new Set([...here.map((record) => record.case), ...missing.map(({ name }) => name)]);
-  const rows = [...names].map((name): Row => ({ name, group: known.get(name)?.group ?? 'not tried', summary: known.get(name)?.summary ?? '' }));
+  const keys = new Map<string, readonly [string, string]>();
+  for (const { name } of missing) keys.set(`${name}/`, [name, '']);
+  for (const record of here) {
+    const variant = rare.has(columnOf(record)) ? variantOf(record) : '';
+    keys.set(`${record.case}/${variant}`, [record.case, variant]);
+  }
+  const rows = [...keys.values()].map(([name, variant]): Row => ({ name, variant, group: known.get(name)?.group ?? 'not tried', summary: known.get(name)?.summary ?? '' }));
   const rank = (group: string): number => {
     const at = (CASE_GROUPS as readonly string[]).indexOf(group);
     return at < 0 ? CASE_GROUPS.length : at;
   };
   const surprising = new Set(here.filter((record) => record.surprise || record.unstable).map((record) => record.case));
-  return rows.sort((a, b) => rank(a.group) - rank(b.group) || Number(surprising.has(b.name)) - Number(surprising.has(a.name)) || (a.name < b.name ? -1 : 1));
+  return rows.sort((a, b) => rank(a.group) - rank(b.group) || Number(surprising.has(b.name)) - Number(surprising.has(a.name)) || (a.name < b.name ? -1 : a.name > b.name ? 1 : a.variant < b.variant ? -1 : 1));
 }
 
 function laneMatrix(run: Run, lane: Lane, sourceBase: string, open: boolean): { readonly block: Markup; readonly evidence: readonly Markup[] } {
   const all = corruptionOf(run);
   const here = all.filter((record) => record.lane === lane);
   const missing = skippedOf(run).filter((record) => record.of === 'corruption' && record.lane === lane);
-  const columns = columnsOf(here, missing.map((record) => record.mechanism));
-  const rows = rowsOf(here, missing, all);
+  const cases = new Set([...here.map((record) => record.case), ...missing.map(({ name }) => name)]);
+  const every = columnsOf(here, missing.map((record) => record.mechanism));
+  const rare = new Set(every.filter(({ column, mechanism }) => column !== mechanism && here.filter((record) => columnOf(record) === column).length < FEW * cases.size).map(({ column }) => column));
+  const columns = every.filter(({ column }) => !rare.has(column));
+  const rows = rowsOf(here, missing, all, rare);
   const byCell = new Map(here.map((record) => [`${record.case}/${columnOf(record)}`, record]));
   const skippedBy = new Map(missing.map((record) => [`${record.name}/${record.mechanism}`, record]));
   const cell = (row: Row, column: string, mechanism: Mechanism): Markup => {
-    const record = byCell.get(`${row.name}/${column}`);
-    if (record !== undefined) return html`<td>${badge(record)}</td>`;
-    const skipped = skippedBy.get(`${row.name}/${mechanism}`);
-    return html`<td><span class="badge missing" title="${skipped?.reason ?? 'not in this run'}"><b>${skipped === undefined ? 'not run' : 'skipped'}</b><u aria-hidden="true">–</u></span></td>`;
+    const record = byCell.get(`${row.name}/${row.variant === '' ? column : `${mechanism}, ${row.variant}`}`);
+    if (record !== undefined && (row.variant === '' || column === mechanism)) return html`<td>${badge(record)}</td>`;
+    const skipped = row.variant === '' ? skippedBy.get(`${row.name}/${mechanism}`) : undefined;
+    return html`<td><span class="badge missing" title="${skipped?.reason ?? 'not in this run'}">${skipped === undefined ? html`<span aria-label="not run">–</span>` : html`<b>skipped</b><u aria-hidden="true">–</u>`}</span></td>`;
   };
   const groups = [...new Set(rows.map(({ group }) => group))];
   return {
-    block: html`<details class="lane-block"${open && html` open`}><summary>${laneTitle(run, lane)} <span class="lead">${rows.length} ${rows.length === 1 ? 'case' : 'cases'}, ${here.length === 0 ? 'none tried' : `${formatCount(here.length)} cells tried`}</span></summary>
+    block: html`<details class="lane-block"${open && html` open`}><summary>${laneTitle(run, lane)} <span class="lead">${cases.size} ${cases.size === 1 ? 'case' : 'cases'}, ${here.length === 0 ? 'none tried' : `${formatCount(here.length)} cells tried`}</span></summary>
 <table class="matrix" style="--columns:${columns.length}"><caption class="lead">Verdicts by case and mechanism. Each opens its evidence; arrow keys move between cells.</caption>
 <colgroup><col class="case">${columns.map(() => html`<col class="m">`)}</colgroup>
 <thead><tr><th scope="col">case</th>${columns.map(({ column, mechanism }) => html`<th scope="col" class="m m-${MECHANISM_LOOKS[mechanism].ink}"><span>${column}</span></th>`)}</tr></thead>
 ${groups.map((group) => html`<tbody><tr class="group"><th scope="rowgroup" colspan="${columns.length + 1}">${group}</th></tr>
-${rows.filter((row) => row.group === group).map((row) => html`<tr><th scope="row"${row.summary !== '' && html` title="${row.summary}"`}>${row.name}</th>${columns.map(({ column, mechanism }) => cell(row, column, mechanism))}</tr>`)}</tbody>`)}
+${rows.filter((row) => row.group === group).map((row) => html`<tr><th scope="row"${row.summary !== '' && html` title="${row.summary}"`}>${row.name}${row.variant !== '' && html` <span class="lead">${row.variant}</span>`}</th>${columns.map(({ column, mechanism }) => cell(row, column, mechanism))}</tr>`)}</tbody>`)}
 </table></details>`,
     evidence: here.map((record) => evidencePanel(record, sourceBase)),
   };

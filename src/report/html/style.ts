@@ -93,11 +93,11 @@ caption{text-align:left;color:var(--muted);padding-bottom:.3rem}
 .badge.neutral{background:var(--neutral-bg);color:var(--neutral-ink)}.badge.missing{background:none;color:var(--missing-ink);font-weight:400}
 table.matrix{width:100%;table-layout:fixed}
 table.matrix th,table.matrix td{padding:1px 1px;border-bottom:1px solid var(--grid);vertical-align:middle}
-table.matrix thead th{vertical-align:bottom;padding-bottom:.4rem;font-size:.78rem;overflow-wrap:anywhere;color:var(--m,var(--muted))}
+table.matrix thead th{position:sticky;top:0;z-index:1;background:var(--bg);vertical-align:bottom;padding-bottom:.4rem;font-size:.78rem;overflow-wrap:anywhere;color:var(--m,var(--muted))}
 table.matrix col.case{width:13rem}
 table.matrix tbody th{padding-right:.6rem;font-size:.88rem;overflow-wrap:anywhere}
 table.matrix tr.group th{padding-top:1rem;font-weight:650;color:var(--muted);border-bottom-color:var(--rule);font-size:.86rem}
-table.matrix td .badge{width:100%;height:1.75rem;font-size:.715rem;padding:0 .1rem;gap:.25em}
+table.matrix td .badge{width:100%;height:1.6rem;font-size:.715rem;padding:0 .1rem;gap:.25em}
 table.matrix button.badge{cursor:pointer;font-family:inherit}
 table.matrix button.badge:hover{box-shadow:inset 0 0 0 2px currentColor}
 .badge.surprise{box-shadow:inset 0 0 0 2px currentColor}
@@ -137,8 +137,9 @@ footer{border-top:1px solid var(--rule);margin-top:2.5rem;padding:1.2rem 0 3rem;
  body{font-size:15.5px}
  table.matrix col.case{width:auto}
  table.matrix col.m{width:calc(min(2.05rem,(100vw - 32px - 6.6rem)/var(--columns)))}
- table.matrix thead th.m{height:8.4rem;padding:0}
- table.matrix thead th.m span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap;max-height:8.2rem;margin:0 auto;display:block}
+ table.matrix thead th{position:static}
+ table.matrix thead th.m{height:11rem;padding:0}
+ table.matrix thead th.m span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap;max-height:10.8rem;margin:0 auto;display:block}
  table.matrix .badge b,table.matrix .badge i{display:none}
  table.matrix .badge u{display:inline}
  table.matrix td .badge{padding:0;min-width:0}
