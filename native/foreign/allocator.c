@@ -23,8 +23,11 @@ void foreign_double_free(void) {
 }
 
 void foreign_smash_chunk(void) {
-  char *first = launder(malloc(4088));
-  char *second = launder(malloc(4088));
+  char *first = launder(malloc(4088)), *second = launder(malloc(4088));
+  while (second - first != 4096) {   /* old holes are used up first: not every pair are neighbours */
+    first = second;
+    second = launder(malloc(4088));
+  }
   char *fence = launder(malloc(4088));
   *(volatile size_t *)(first + 4088) = SIZE_MAX / 255 * 0x41;   /* what an overflow of `first` by one word leaves: the size of `second` */
   free(second);
