@@ -35,7 +35,7 @@ const corruptionOf = (run: Run): readonly CorruptionRecord[] => run.records.filt
 t.test('a run here: verdicts with evidence, files named last, records that say what was skipped', (t) => {
   const { code, out, err } = turnkey(['run', 'corruption', '--lane', 'native', '--case', 'wild-write', '--deny', 'write', '--seed', '3', '--out', 'wild']);
   t.equal(code, 0, err);
-  t.same(out.trim().split('\n').slice(-3), ['run.json', 'report.md', 'report.html'].map((name) => join(folder, 'wild', name)));
+  t.same(out.trim().split('\n').slice(-4), ['run.json', 'limits.md', 'report.md', 'report.html'].map((name) => join(folder, 'wild', name)));
   const run = readRun(join(folder, 'wild'));
   t.equal(run.context.seed, 3);
   const verdicts = new Map(corruptionOf(run).map((record) => [record.mechanism, record]));

@@ -14,6 +14,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'allocator',
   summary: 'free of an unaligned address in old space',
+  quick: true,
   expected: (setting) => (closesImage(setting.mechanism) && setting.deny === 'access'
     ? { verdicts: ['prevented'], why: 'free reads the header before the block, which is denied' } : expectTrap(setting)),
   run(trial) {

@@ -10,7 +10,7 @@ import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'control flow',
-  summary: 'ud2',
+  summary: 'an undefined instruction (ud2)',
   expected: expectTrap,
   run(trial) {
     trial.foreign('void foreign_illegal(void)')();

@@ -1,8 +1,30 @@
-/** Mechanism 'none': koffi's own functions behind the guard's surface. No thunk, no guarded decoding; loans still become addresses. */
+/** Mechanism 'none': koffi's own functions behind the guard's surface. No thunk, no guarded loading or decoding; loans still become addresses. */
+import { binding } from './binding.js';
 import type { GuardedFunction, MadeFunction, UntypedFunction } from './function.js';
 import { ffi, prepareKoffi, type ForeignFunction } from './koffi.js';
 import type { Declaration } from './prototype.js';
 import { isLoan, lentAddress } from './vm.js';
+
+const RTLD_DEFAULT = 0n;
+const OPEN = ffi.proto('uintptr_t', ['const char *', 'int']);
+const CLOSE = ffi.proto('int', ['uintptr_t']);
+const MESSAGE = ffi.proto('const char *', []);
+
+/* The loader's own functions, by koffi: constructors and destructors run as they would without Turnkey. */
+function loader(name: string, type: ReturnType<typeof ffi.proto>): (...args: unknown[]) => unknown {
+  return ffi.decode(binding.dlsym(RTLD_DEFAULT, name), type) as (...args: unknown[]) => unknown;
+}
+
+/** dlopen(3) outside any gate: the handle, or the loader's message. */
+export function bareOpen(path: string, flags: number): bigint | string {
+  const handle = BigInt(loader('dlopen', OPEN)(path, flags) as bigint);
+  return handle !== 0n ? handle : String(loader('dlerror', MESSAGE)());
+}
+
+/** dlclose(3) outside any gate: true, or the loader's message. */
+export function bareClose(handle: bigint): true | string {
+  return loader('dlclose', CLOSE)(handle) === 0 ? true : String(loader('dlerror', MESSAGE)());
+}
 
 export interface BareGuard { make(declaration: Declaration, address: bigint): MadeFunction }
 

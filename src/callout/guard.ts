@@ -13,7 +13,7 @@ import { GuardedLibrary, type LoadOptions } from './library.js';
 import { endEpoch } from './modules.js';
 import { declarationOf, parseDeclaration, type Declaration } from './prototype.js';
 import { RECORD_BYTES } from './record.js';
-import { bareGuard, type BareGuard } from './bare.js';
+import { bareClose, bareGuard, bareOpen, type BareGuard } from './bare.js';
 import { stackBytes } from './signature.js';
 import { wholeRecord, type CopiedRecord } from './thread.js';
 import { probe, type Image, type ImageMechanism } from './vm.js';
@@ -48,8 +48,8 @@ export interface GuardOptions {
   /** Compare the image with its snapshot at each fault, where the mechanism did not hold: `error.image` is then 'intact' or 'damaged'. Slow. */
   readonly compare?: boolean;
   /**
-   * For experiments: the gate arms the trap but closes nothing, whatever the mechanism. What a mechanism prevents is only shown by what happens without it. Does
-   * not concern loading.
+   * For experiments: the gate arms the trap but closes nothing, whatever the mechanism, and loading is not guarded. What a mechanism prevents is only shown
+   * by what happens without it.
    */
   readonly bareGate?: boolean;
 }
@@ -87,6 +87,7 @@ export class Guard {
   readonly #reader: GuardedReader;
   readonly #host: CalleeHost;
   readonly #bare: BareGuard | undefined;
+  readonly #loadsGuarded: boolean;
   readonly #calledBy: CalledBy;
   readonly #compare: boolean;
   #response: Response;
@@ -114,6 +115,7 @@ export class Guard {
     const decode: UntypedFunction = (...call) => this.#decode(call, decode as Entry);
     this.decode = this.#bare !== undefined ? ffi.decode as unknown as Decoder
       : withNamedDecoders(decode, this.#reader, (args, entry, read) => this.#reading(args, entry, read));
+    this.#loadsGuarded = this.#bare === undefined && !bareGate;
     this.#host = {
       reader: this.#reader,
       callbackPrototype: type => this.#callbackPrototype(type),
@@ -223,7 +225,7 @@ export class Guard {
   #open(path: string, options: LoadOptions): bigint {
     const flags = (options.lazy === true ? RTLD_LAZY : RTLD_NOW) | (options.global === true ? RTLD_GLOBAL : 0) | (options.deep === true ? RTLD_DEEPBIND : 0);
     const record = new Uint8Array(RECORD_BYTES);
-    const opened = binding.dlopen(path, flags, this.#bare === undefined ? this.#resources.policy : null, record);
+    const opened = this.#loadsGuarded ? binding.dlopen(path, flags, this.#resources.policy, record) : bareOpen(path, flags);
     if (typeof opened === 'bigint') return opened;
     if (opened === undefined) throw this.#fail(wholeRecord(record), { name: 'dlopen', library: path }, [path], this.load as Entry);
     throw new Error(`cannot load library '${path}': ${opened}. Check the name, or give a full path; the loader looks in LD_LIBRARY_PATH and the ldconfig cache`);
@@ -282,7 +284,7 @@ export class Guard {
     if (open.handle === RTLD_DEFAULT) return;
     endEpoch();
     const record = new Uint8Array(RECORD_BYTES);
-    const closed = binding.dlclose(open.handle, this.#bare === undefined ? this.#resources.policy : null, record);
+    const closed = this.#loadsGuarded ? binding.dlclose(open.handle, this.#resources.policy, record) : bareClose(open.handle);
     if (closed === undefined) throw this.#fail(wholeRecord(record), { name: 'dlclose', library: library.path ?? undefined }, [], library.unload as Entry);
     if (closed !== true) throw new Error(`cannot unload library '${library.path ?? 'the program'}': ${closed}`);
   }

@@ -131,11 +131,11 @@ function probe(json: boolean): number {
   return result.usable ? EXIT.done : EXIT.failed;
 }
 
-async function report(directory: string): Promise<number> {
+async function report(directory: string, limits: string | undefined): Promise<number> {
   const document = readRun(directory);
   process.stdout.write(`${renderTerminal(document, terminalOptions())}\n`);
   const { writeReports } = await import('../report/files.js');
-  const paths = await writeReports(directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory), document);
+  const paths = await writeReports(directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory), document, limits);
   process.stdout.write(`${paths.join('\n')}\n`);
   return EXIT.done;
 }
@@ -171,8 +171,9 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     .action((flags: { json?: boolean }) => { done(probe(flags.json ?? false)); });
   program.command('list').description('show the experiments there are').option('--json', 'as JSON')
     .action(async (flags: { json?: boolean }) => { done(await list(flags.json ?? false)); });
-  program.command('report').description('print a run\'s tables and write its report.md, report.html and cost.svg again').argument('<dir>', 'directory of a run, or its run.json')
-    .action(async (directory: string) => { done(await report(directory)); });
+  program.command('report').description('print a run\'s tables and write its report.md, report.html, limits.md and cost.svg again').argument('<dir>', 'directory of a run, or its run.json')
+    .option('--limits <file>', 'where to write what keys do not stop (default: limits.md beside run.json)')
+    .action(async (directory: string, flags: { limits?: string }) => { done(await report(directory, flags.limits)); });
   program.command('compare').description('set two runs side by side and say which differences are real').argument('<a>', 'directory of a run, or its run.json').argument('<b>', 'the run to judge')
     .option('--threshold <percent>', 'least difference of times that counts (default: 5 %)', parsePercent).option('--all', 'show the costs that do not differ too')
     .option('--any', 'exit with 5 on any real difference, not only for the worse').option('--json', 'as JSON')

@@ -12,6 +12,8 @@ import { checkRun } from './schema.js';
 export const RUN_FILE = 'run.json';
 /** The name of a run's report in its directory. */
 export const REPORT_FILE = 'report.md';
+/** Beside it. */
+export const LIMITS_FILE = 'limits.md';
 
 const REASONS: { readonly [code: string]: string } = {
   ENOSPC: 'the disk is full', EDQUOT: 'the disk quota is used up', EACCES: 'permission denied', EPERM: 'permission denied', EROFS: 'the file system is read-only',

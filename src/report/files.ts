@@ -1,27 +1,36 @@
 /** The reports of a run as files beside its run.json. */
-import { join } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
+import { PROJECT_ROOT, inProject } from '../experiment/paths.js';
 import type { Run } from '../experiment/records.js';
-import { REPORT_FILE, writeWhole } from '../experiment/store.js';
+import { LIMITS_FILE, REPORT_FILE, writeWhole } from '../experiment/store.js';
 import { renderHtml } from './html/index.js';
 import { renderPicture } from './html/picture.js';
+import { renderLimits } from './limits.js';
 import { renderMarkdown } from './markdown.js';
+import { corruptionOf } from './model.js';
 
 /** The page, and the main picture as a file of its own. */
 export const HTML_FILE = 'report.html';
 export const PICTURE_FILE = 'cost.svg';
 
+/** limits.md, with links to the cases' sources where it lies in the project. */
+function limitsFor(path: string, run: Run): string {
+  const inside = !relative(PROJECT_ROOT, resolve(path)).startsWith('..');
+  return renderLimits(run, inside ? { sources: relative(dirname(resolve(path)), inProject('experiments/corruption')) } : {});
+}
+
 /**
- * Writes report.md, report.html and, where the run has costs by image size, cost.svg. Returns the paths.
+ * Writes limits.md (where the run has corruption cases; to `limits` if that is given), report.md, report.html and, where the run has costs by image size, cost.svg. Returns the paths.
  * @throws ExperimentError when a file cannot be written
  */
-export async function writeReports(directory: string, run: Run): Promise<readonly string[]> {
+export async function writeReports(directory: string, run: Run, limits?: string): Promise<readonly string[]> {
   const picture = await renderPicture(run);
   const files: readonly (readonly [string, string])[] = [
     [REPORT_FILE, renderMarkdown(run)], [HTML_FILE, await renderHtml(run)], ...(picture === null ? [] : [[PICTURE_FILE, picture] as const]),
   ];
-  return files.map(([name, content]) => {
-    const path = join(directory, name);
-    writeWhole(path, content);
-    return path;
-  });
+  const told = limits !== undefined || corruptionOf(run).length > 0;
+  const limitsPath = limits ?? join(directory, LIMITS_FILE);
+  const texts = [...(told ? [[limitsPath, limitsFor(limitsPath, run)] as const] : []), ...files.map(([name, content]) => [join(directory, name), content] as const)];
+  for (const [path, content] of texts) writeWhole(path, content);
+  return texts.map(([path]) => path);
 }
