@@ -38,7 +38,7 @@ const REMEDIES: readonly { readonly name: string; readonly word: RegExp; readonl
   { name: 'Another process', word: /another process/i, text: 'The only complete one: the callee has an address space, descriptors and an end of its own. It costs a change of process for each call (see the cost rows of `process`).' },
   { name: 'A syscall filter', word: /syscall filter|seccomp/i, text: 'seccomp(2), or syscall user dispatch (prctl(2), PR_SET_SYSCALL_USER_DISPATCH), which a byte in memory turns on for a callout and off after it. Both see numbers and registers, not what pointers point at.' },
   { name: 'Sealing', word: /\bm?seal/i, text: 'mseal(2), Linux 6.10: no munmap, mremap, mprotect or mapping over. On private anonymous memory it stops MADV_DONTNEED only while the key denies writes; it does not concern /proc/self/mem, nor shared memory that can be truncated.' },
-  { name: 'Scanning for WRPKRU', word: /scan/i, text: 'No executable page may hold WRPKRU or XRSTOR outside the gate; pages are searched before they become executable (ERIM). Against faulty code the gate\'s own check after its WRPKRU is enough.' },
+  { name: 'Scanning for WRPKRU', word: /\bscan|search for WRPKRU/i, text: 'No executable page may hold WRPKRU or XRSTOR outside the gate; pages are searched before they become executable (ERIM). Against faulty code the gate\'s own check after its WRPKRU is enough.' },
   { name: 'Denying all access', word: /deny all access/i, text: 'The same key with its access bit set instead of its write bit: same cost; what the callee is to read must be lent.' },
 ];
 
