@@ -254,7 +254,6 @@ t.test('every kind of fault that foreign code can raise becomes an error, and th
     foreign_breakpoint: 'SIGTRAP', foreign_privileged: 'SIGSEGV', foreign_misaligned_sse: 'SIGSEGV', foreign_bus: 'SIGBUS', foreign_fault_with_df: 'SIGSEGV',
     foreign_fault_with_tf: 'SIGTRAP', foreign_fault_with_full_x87: 'SIGSEGV', foreign_fault_with_bad_control_words: 'SIGSEGV', foreign_abort: 'SIGABRT',
   };
-  /* In a process of its own: the test runner has handlers for SIGTRAP and SIGABRT. */
   const result = runChild(`
     const lib = new Guard({ mechanism: 'flag' }).load(FOREIGN_FAULTS);
     const add = lib.func('int foreign_add(int a, int b)');
@@ -272,6 +271,28 @@ t.test('every kind of fault that foreign code can raise becomes an error, and th
   `);
   t.equal(result.status, 0, result.stderr);
   t.strictSame(JSON.parse(result.stdout || '{}'), { seen: kinds, divide: 'FPE_INTDIV', overflow: true, jump: 'execute' });
+});
+
+t.test('listeners for the six signals do not take the trap out, and hear what is not a callout\'s', async t => {
+  const result = runChild(`
+    const lib = new Guard({ mechanism: 'flag' }).load(FOREIGN_FAULTS);
+    const abort = () => { try { lib.func('void foreign_abort()')(); return 'nothing'; } catch (error) { return error.signal; } };
+    const breakpoint = () => { try { lib.func('void foreign_breakpoint()')(); return 'nothing'; } catch (error) { return error.signal; } };
+    let heard = 0;
+    const listener = () => { heard++; };
+    process.on('SIGTRAP', listener);
+    process.on('SIGABRT', listener);
+    const seen = [abort(), breakpoint()];
+    process.kill(process.pid, 'SIGTRAP');
+    for (const started = Date.now(); heard === 0 && Date.now() - started < 10_000;) await new Promise(resolve => setTimeout(resolve, 5));
+    process.removeListener('SIGTRAP', listener);
+    process.removeListener('SIGABRT', listener);
+    seen.push(abort(), breakpoint());
+    console.log(JSON.stringify([...seen, heard]));
+    process.kill(process.pid, 'SIGABRT');
+  `);
+  t.equal(result.stdout, '["SIGABRT","SIGTRAP","SIGABRT","SIGTRAP",1]\n', result.stderr);
+  t.equal(result.signal, 'SIGABRT', 'and without a listener the signal ends the process again');
 });
 
 t.test('loans are passed as their address; a released one is refused', async t => {

@@ -4,17 +4,17 @@
  * Stands for the library that was initialised before the guard was there, or past it: its threads were made with the VM's rights. Such a
  * thread waits, and is let go in a guarded callout, where it stores 8 bytes to 'old'.
  * Varies: mechanism. Records: bytes changed. PKRU belongs to a thread and is taken over from its maker: a denial now does nothing to threads
- * that are already there. Under mprotect the thread is taken for a bystander (see thread-during), or ends the process.
+ * that are already there. Under mprotect the page is closed to it too, and its fault ends the process.
  */
 import { type CorruptionCase } from '../../src/experiment/case.js';
-import { closesImage } from '../../src/experiment/words.js';
+import { closesImage, needsKeys } from '../../src/experiment/words.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'time and threads',
   summary: 'a store during a callout, from a foreign thread that an unguarded callout started earlier',
   quick: true,
-  expected: ({ mechanism }) => (mechanism === 'mprotect-naive'
+  expected: ({ mechanism }) => (closesImage(mechanism) && !needsKeys(mechanism)
     ? { verdicts: ['crashed'], why: 'the page is read-only for every thread, and this one\'s fault is in no callout' }
     : { verdicts: ['damaged'], why: closesImage(mechanism) ? 'this thread has the VM\'s rights' : 'nothing closes the image' }),
   remedy: 'start foreign libraries through the guard only, so that their threads are made without the rights',

@@ -115,6 +115,12 @@ Napi::Value policy_create(const Napi::CallbackInfo &info) {
   return Napi::BigInt::New(info.Env(), reinterpret_cast<uint64_t>(policy));
 }
 
+Napi::Value rearm(const Napi::CallbackInfo &info) {
+  int status = trap_rearm();
+  if (status < 0) fail(info.Env(), "cannot put the trap's signal handlers back: " + describe(status));
+  return info.Env().Undefined();
+}
+
 Napi::Value policy_set(const Napi::CallbackInfo &info) {
   trap_policy *policy = policy_argument(info, 0);
   if (policy != nullptr) trap_policy_set(policy, response_argument(info, 1));
@@ -375,6 +381,7 @@ void trap_binding_init(Napi::Env env, Napi::Object exports) {
   add("faultView", fault_view);
   add("thunkFault", thunk_fault);
   add("depth", depth);
+  add("rearm", rearm);
   add("policyCreate", policy_create);
   add("policySet", policy_set);
   add("policyRelease", policy_release);

@@ -287,6 +287,64 @@ CHECK_TEST(previous_jumps, "I5: a handler before us may leave by siglongjmp; the
   }
 }
 
+/* A handler put over ours, which chains to us as a polite one does. */
+static struct sigaction under;
+static void chains(int signal, siginfo_t *info, void *context) {
+  seen.calls++;
+  if (under.sa_flags & SA_SIGINFO) under.sa_sigaction(signal, info, context);
+}
+static void aborts_itself(void) { abort(); }
+
+/* Broken once, each: `chained` always false (endless recursion, the handler's stack overflows); trap_rearm left out (the callouts kill). */
+CHECK_TEST(rearmed, "I5: handlers put over ours lose their place to trap_rearm, and get what is not ours; one that chains to us does not loop") {
+  install(SIGSEGV, see_and_skip, SA_SIGINFO, 0);
+  REQUIRE(trap_init() == 0);
+  struct sigaction ours, now;
+  sigaction(SIGSEGV, NULL, &ours);
+  struct trap_fault fault;
+  for (int round = 1; round <= 3; round++) {
+    struct sigaction over = {.sa_sigaction = chains, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaction(SIGSEGV, &over, &under);
+    CHECK_EQ(trap_rearm(), 0);
+    sigaction(SIGSEGV, NULL, &now);
+    CHECK(now.sa_sigaction == ours.sa_sigaction);
+    seen.calls = 0;
+    GUARD(writes_null, 0, 0)();
+    CHECK(trap_take_fault(&fault));
+    CHECK_EQ(seen.calls, 0);
+    fault_and_skip(); /* ours, chains, ours again, see_and_skip */
+    CHECK_EQ(seen.calls, 2);
+  }
+  /* One that jumps away leaves nothing behind. */
+  struct sigaction jumping = {.sa_handler = jumps_away};
+  sigaction(SIGSEGV, &jumping, NULL);
+  CHECK_EQ(trap_rearm(), 0);
+  for (volatile int round = 0; round < 3; round++) {
+    if (sigsetjmp(away, 1) == 0) {
+      writes_null();
+      CHECK(false);
+    }
+    if (pkeys_supported()) pkeys_open_thread();
+    GUARD(writes_null, 0, 0)();
+    CHECK(trap_take_fault(&fault));
+  }
+  struct sigaction ignore = {.sa_handler = SIG_IGN};
+  sigaction(SIGABRT, &ignore, NULL);
+  CHECK_EQ(trap_rearm(), 0);
+  raise(SIGABRT);
+  GUARD(aborts_itself, 0, 0)();
+  CHECK(trap_take_fault(&fault) && fault.signal == SIGABRT);
+  CHECK_EQ(GUARD(trap_rearm, 0, 0)(), -EBUSY);
+  /* 64 handlers are kept for good, not more. */
+  int rc = 0;
+  for (int i = 1; rc == 0 && i < 80; i++) {
+    install(SIGFPE, see, SA_SIGINFO, 1 + i % 31);
+    if (i >= 31) install(SIGFPE, see, SA_SIGINFO | SA_NODEFER, 1 + i % 31);
+    rc = trap_rearm();
+  }
+  CHECK_EQ(rc, -ENOSPC);
+}
+
 /* ---- I5: other threads ---- */
 
 static volatile int spin_until, spinning;

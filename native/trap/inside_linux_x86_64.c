@@ -45,6 +45,14 @@ static __thread volatile uint64_t handling __attribute__((tls_model("initial-exe
 /* Set by the unwind barrier; a hint for the record only. */
 __thread volatile uint32_t trap_unwinding __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
+/* What this thread is passing on: a handler that was put over ours and chains to us comes back with the same context, from deeper in the stack. (One that left by siglongjmp leaves
+ * this standing; the next signal's frame then lies at the same depth.) */
+static __thread volatile struct {
+  const void *context;
+  uintptr_t frame;
+  uint32_t link;
+} passing __attribute__((tls_model("initial-exec")));
+
 static const int handled_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
 
 void trap_handler(int signal, siginfo_t *info, void *context) __attribute__((visibility("hidden")));
@@ -278,7 +286,12 @@ static void resend(int signal, const siginfo_t *info) {
 /* I5: as if we were not there. */
 static void pass_on(int signal, siginfo_t *info, ucontext_t *uc, bool keys, uint32_t kernel_pkru) {
   atomic_fetch_add_explicit(&trap_arena.shared.passed_on, 1, memory_order_relaxed);
-  struct sigaction previous = trap_arena.shared.previous[signal];
+  struct trap_shared *shared = &trap_arena.shared;
+  uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+  bool chained = passing.context == uc && frame < passing.frame && passing.link < PREVIOUS_COUNT && shared->previous[passing.link].signal == (uint32_t)signal;
+  uint32_t link = chained ? shared->previous[passing.link].earlier : atomic_load_explicit(&shared->latest[signal], memory_order_acquire);
+  struct sigaction previous = {.sa_handler = SIG_DFL};
+  if (link != 0) previous = shared->previous[link].action;
   handling = 0;
   bool fault = synchronous(signal, info);
   bool ignored = !(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_IGN;
@@ -296,13 +309,22 @@ static void pass_on(int signal, siginfo_t *info, ucontext_t *uc, bool keys, uint
   if (!(previous.sa_flags & SA_NODEFER)) sigaddset(&mask, signal);
   if (previous.sa_flags & (int)SA_RESETHAND) {
     struct sigaction reset = {.sa_handler = SIG_DFL};
-    trap_arena.shared.previous[signal] = reset;
+    shared->previous[link].action = reset;
   }
+  const void *outer_context = passing.context;
+  uintptr_t outer_frame = passing.frame;
+  uint32_t outer_link = passing.link;
+  passing.context = uc;
+  passing.frame = frame;
+  passing.link = link;
   pthread_sigmask(SIG_SETMASK, &mask, &old);
   if (keys) pkeys_wrpkru(kernel_pkru);
   if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(signal, info, uc);
   else previous.sa_handler(signal);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
+  passing.context = outer_context;
+  passing.frame = outer_frame;
+  passing.link = outer_link;
 }
 
 /* ---- the handler -------------------------------------------------------------------------------------------------------------- */
@@ -352,8 +374,8 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
   }
 
   if (!in_callout && ours && signal == SIGSEGV) {
-    /* A VM thread met an image that mprotect has closed for somebody else's callout. */
-    if (info->si_code == SEGV_ACCERR && pkeys_bystander_wait((uintptr_t)info->si_addr, BYSTANDER_LIMIT_NS)) {
+    /* A VM thread met an image that mprotect has closed for somebody else's callout. A thread that never attached is not the VM's (I13): a callee's own, say. */
+    if (slot != NULL && info->si_code == SEGV_ACCERR && pkeys_bystander_wait((uintptr_t)info->si_addr, BYSTANDER_LIMIT_NS)) {
       handling = 0;
       errno = saved_errno;
       return;
@@ -384,22 +406,49 @@ void trap_probe_platform(void) {
   trap_arena.shared.avx = __builtin_cpu_supports("avx") != 0;
 }
 
+static bool is_ours(const struct sigaction *action) {
+  return (action->sa_flags & SA_SIGINFO) && action->sa_sigaction == (void (*)(int, siginfo_t *, void *))(uintptr_t)trap_handler_entry;
+}
+
+static bool same_action(const struct sigaction *a, const struct sigaction *b) {
+  return a->sa_flags == b->sa_flags && (void *)a->sa_sigaction == (void *)b->sa_sigaction && memcmp(&a->sa_mask, &b->sa_mask, 8) == 0;
+}
+
+/* The entry for a handler found in our place: an old one that is back, or a new one. 0 when there is no room. */
+static uint32_t previous_entry(int signal, const struct sigaction *action) {
+  struct trap_shared *shared = &trap_arena.shared;
+  for (uint32_t i = 1; i < PREVIOUS_COUNT; i++) {
+    struct trap_previous *entry = &shared->previous[i];
+    if (entry->signal == (uint32_t)signal && same_action(&entry->action, action)) return i;
+    if (entry->signal != 0) continue;
+    entry->action = *action;
+    entry->earlier = atomic_load_explicit(&shared->latest[signal], memory_order_relaxed);
+    entry->signal = (uint32_t)signal;
+    return i;
+  }
+  return 0;
+}
+
 int trap_handlers_install(void) {
   for (size_t i = 0; i < sizeof handled_signals / sizeof *handled_signals; i++) {
-    struct sigaction action;
+    int signal = handled_signals[i];
+    struct sigaction action, before;
+    if (sigaction(signal, NULL, &before) != 0) return -errno;
+    if (is_ours(&before)) continue;
+    uint32_t link = previous_entry(signal, &before);
+    if (link == 0) return -ENOSPC;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = (void (*)(int, siginfo_t *, void *))(uintptr_t)trap_handler_entry;
     /* SIGINFO: address, code and key. ONSTACK: a stack overflow leaves no stack to run on. NODEFER: a fault in here must reach us, not kill silently. */
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     /* RESTART where a sent signal would not have interrupted a system call before: it was ignored, or its handler said so. */
-    struct sigaction before;
-    if (sigaction(handled_signals[i], NULL, &before) != 0) return -errno;
     if ((before.sa_flags & SA_RESTART) || (!(before.sa_flags & SA_SIGINFO) && before.sa_handler == SIG_IGN)) action.sa_flags |= SA_RESTART;
     /* Everything else waits: a VM's own handler has no business on a thread between a callout and its failure. */
     sigfillset(&action.sa_mask);
     for (size_t j = 0; j < sizeof handled_signals / sizeof *handled_signals; j++)
       if (handled_signals[j] != SIGABRT) sigdelset(&action.sa_mask, handled_signals[j]); /* a blocked fault would kill silently */
-    if (sigaction(handled_signals[i], &action, &trap_arena.shared.previous[handled_signals[i]]) != 0) return -errno;
+    atomic_store_explicit(&trap_arena.shared.latest[signal], link, memory_order_release); /* before it can be asked for */
+    if (sigaction(signal, &action, NULL) != 0) return -errno;
   }
   return 0;
 }

@@ -90,6 +90,14 @@ struct trap_slot {
   };
 };
 
+/* A handler that was there before ours: at set-up, or put over ours since and found by trap_rearm. */
+struct trap_previous {
+  struct sigaction action;
+  uint32_t signal;
+  uint32_t earlier; /* the one before it, by index; 0 none */
+};
+#define PREVIOUS_COUNT 65
+
 struct trap_shared {
   uint32_t keep;
   uint32_t avx;
@@ -100,7 +108,8 @@ struct trap_shared {
   uint64_t foreign_bytes;
   _Atomic uint64_t faults, passed_on, threads_live, threads_ever, thunks_live, callbacks_live, stacks_cached;
   uint64_t watched_low[4], watched_high[4]; /* text of libc and the loader: return addresses into them are kept in fault records */
-  struct sigaction previous[65];
+  struct trap_previous previous[PREVIOUS_COUNT]; /* from 1; appended to, never taken out: a handler on another thread may be reading */
+  _Atomic uint32_t latest[65];                   /* by signal: whom to pass on to, by index; 0 none: the default action */
 };
 
 struct trap_arena {
@@ -162,7 +171,7 @@ void trap_thunks_refresh(const struct pkeys_masks *masks);
 void trap_thunks_init(void);
 
 /* inside_*.c */
-int trap_handlers_install(void);
+int trap_handlers_install(void); /* again: over whatever took their place */
 void trap_die(const char *why, int signal) __attribute__((noreturn));
 void trap_probe_platform(void);
 

@@ -115,6 +115,16 @@ int trap_init(void) {
   return once_result < 0 ? once_result : trap_attach();
 }
 
+int trap_rearm(void) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  int rc = trap_attach_vm();
+  if (rc < 0) return rc;
+  pthread_mutex_lock(&lock);
+  rc = trap_handlers_install();
+  pthread_mutex_unlock(&lock);
+  return rc;
+}
+
 int trap_set_foreign_stack(bool enabled, size_t bytes) {
   if (bytes != 0 && (bytes < 2u << 20 || bytes > (size_t)1 << 32)) return -EINVAL;
   int rc = trap_attach();

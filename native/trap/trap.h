@@ -23,6 +23,10 @@ extern "C" {
 /* Installs the handlers for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT (I5, I6), tags the trap's pages (I11) and attaches this thread.
  * Idempotent, thread-safe. 0 or negative errno. Handlers stay for the life of the process. */
 int trap_init(void);
+/* Puts the handlers back where the program has installed its own over them since (sigaction replaces silently; Node does it for process.on('SIGABRT')). Those
+ * become the handlers that whatever is not ours is passed on to, and may themselves chain to us: then the one before them gets it. Not from a signal handler. 0; -EBUSY inside
+ * a callout; -ENOSPC after 64 different handlers; negative errno. */
+int trap_rearm(void);
 /* Attaches this thread (I13): VM rights, alternate stack, foreign stack; released at thread exit. Cheap if attached already and no key was added since.
  * The gate does it too when a thread first calls a thunk. 0, -ENOMEM, -EAGAIN (no thread slot left; TRAP_MAX_THREADS). */
 int trap_attach(void);

@@ -16,6 +16,7 @@ export interface TrapBinding {
   faultView(): ArrayBuffer;
   thunkFault(code: bigint, record: Uint8Array): boolean;
   depth(): number;
+  rearm(): void;
   policyCreate(response: number): Policy;
   policySet(policy: Policy, response: number): void;
   policyRelease(policy: Policy): void;

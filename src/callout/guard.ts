@@ -14,6 +14,7 @@ import { endEpoch } from './modules.js';
 import { declarationOf, parseDeclaration, type Declaration } from './prototype.js';
 import { RECORD_BYTES } from './record.js';
 import { bareClose, bareGuard, bareOpen, type BareGuard } from './bare.js';
+import { rearm } from './signals.js';
 import { stackBytes } from './signature.js';
 import { wholeRecord, type CopiedRecord } from './thread.js';
 import { probe, type Image, type ImageMechanism } from './vm.js';
@@ -107,6 +108,7 @@ export class Guard {
 
     this.#response = response;
     this.#compare = compare;
+    rearm();
     this.#resources = { thunks: [], policy: binding.policyCreate(RESPONSES[response]) };
     abandoned.register(this, this.#resources, this);
     this.#calledBy = { mechanism: this.#mechanism, image: { protects: PROTECTING.has(this.#mechanism) && !bareGate, compare: () => compareImage(image) } };
