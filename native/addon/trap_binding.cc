@@ -333,6 +333,15 @@ Napi::Value set_foreign_stack(const Napi::CallbackInfo &info) {
   return info.Env().Undefined();
 }
 
+/* model(cycles): measurement only. Callouts that close nothing pay a delay in place of rights writes, and are protected by nothing. The cycles reached. */
+Napi::Value model(const Napi::CallbackInfo &info) {
+  double reached = 0;
+  size_t cycles = size_argument(info, 0, "cycles");
+  int status = trap_model(cycles > UINT32_MAX ? UINT32_MAX : static_cast<unsigned>(cycles), &reached);
+  if (status < 0) fail(info.Env(), "no model of keys with " + std::to_string(cycles) + " cycles: " + describe(status));
+  return Napi::Number::New(info.Env(), reached);
+}
+
 Napi::Value statistics(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   struct trap_statistics now = trap_statistics();
@@ -396,6 +405,7 @@ void trap_binding_init(Napi::Env env, Napi::Object exports) {
   add("dlsym", find_symbol);
   add("modules", modules);
   add("setForeignStack", set_foreign_stack);
+  add("model", model);
   add("statistics", statistics);
   add("hooks", hooks);
 }

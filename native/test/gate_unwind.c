@@ -19,7 +19,7 @@ uint64_t expected[17];
 extern const char stepped_return[];
 extern const char trap_gates_begin[], trap_gates_end[], trap_callback_gate[];
 
-static volatile unsigned steps, in_gate, in_callback_gate, in_thunks, in_callee, bad;
+static volatile unsigned steps, in_gate, in_callback_gate, in_thunks, in_callee, in_delay, bad;
 static volatile uint64_t first_bad, bad_steps[8];
 static volatile bool found;
 static const char *volatile what;
@@ -44,6 +44,7 @@ static void step(int signal, siginfo_t *info, void *context) {
   uint64_t pc = (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
   steps++;
   if (between(pc, trap_gates_begin, trap_gates_end)) in_gate++;
+  else if (between(pc, (const char *)(uintptr_t)trap_model_write, trap_model_chain_end + 8)) in_delay++;
   else if (between(pc, trap_callback_gate, trap_thunk_code)) in_callback_gate++;
   else if (between(pc, trap_thunk_code, trap_callback_code + CALLBACK_COUNT * THUNK_CODE_BYTES)) in_thunks++;
   else if (between(pc, (const void *)callee, (const char *)(uintptr_t)callee + 8)) in_callee++;
@@ -109,7 +110,8 @@ static __attribute__((noinline)) int called_back(void (*function)(void)) {
 }
 static const struct pkeys_space_request space = {.name = "old", .bytes = PKEYS_PAGE, .reserve_bytes = PKEYS_PAGE};
 
-static void walk(enum pkeys_mechanism mechanism, bool foreign_stack) {
+/* `model`: with a delay in place of rights writes, as long as the gate's own code: the delay's steps are walked too. */
+static void walk(enum pkeys_mechanism mechanism, bool foreign_stack, bool model) {
   bool keyed = mechanism == PKEYS_MECHANISM_PKEYS;
   if (keyed && !pkeys_supported()) CHECK_SKIP_OR_FAIL("TURNKEY_REQUIRE_PKEYS", "the CPU or kernel has no protection keys");
   struct pkeys_image *image;
@@ -117,6 +119,10 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack) {
   REQUIRE(pkeys_image_map(&space, 1, PKEYS_KEY_PER_IMAGE, &image, NULL) == 0);
   REQUIRE(pkeys_image_set_mechanism(image, mechanism) == 0);
   REQUIRE(trap_set_foreign_stack(foreign_stack, 0) == 0);
+  if (model) {
+    if (pkeys_supported()) CHECK_SKIP("the CPU has protection keys, the model is refused");
+    REQUIRE(trap_model(30, NULL) == 0);
+  }
   /* In the trap's place: a step in a callout would be the callee's fault to it. */
   struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   sigfillset(&action.sa_mask);
@@ -128,16 +134,17 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack) {
   for (size_t f = 0; f < 2; f++) {
     for (size_t n = 0; n < 3; n++) {
       REQUIRE(trap_thunk((void *)callee, bytes[n], flags[f], NULL, &code) == 0);
-      in_gate = in_thunks = in_callee = 0;
+      in_gate = in_thunks = in_callee = in_delay = 0;
       stepped_call(code, NULL, NULL);
       CHECK(in_gate > 20);
       /* Every step was an instruction: what a guarded call executes over a raw one (docs/gate.md). */
       unsigned instructions = in_gate + in_thunks, limit = (foreign_stack ? keyed ? 53 : 37 : keyed ? 58 : 40) + (f == 1 ? 2 : 0);
-      if (mechanism != PKEYS_MECHANISM_MPROTECT_RANGE) {
+      if (mechanism != PKEYS_MECHANISM_MPROTECT_RANGE && !model) {
         printf("#   %s, %s stack, %zu bytes of stack arguments%s: %u instructions over a raw call\n", pkeys_mechanism_name(mechanism), foreign_stack ? "foreign" : "caller's",
                bytes[n], f == 1 ? ", floating-point environment" : "", instructions);
         if (bytes[n] == 0) CHECK_EQ(instructions, limit);
       }
+      CHECK(model ? in_delay >= 8 : in_delay == 0);
       CHECK(in_thunks >= 2);
       CHECK(in_callee >= 2);
       CHECK_EQ(bad, 0);
@@ -160,10 +167,12 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack) {
   }
 }
 
-CHECK_TEST(flag, "the caller is found at each instruction: flag") { walk(PKEYS_MECHANISM_FLAG, true); }
-CHECK_TEST(flag_own, "the caller is found at each instruction: flag, caller's stack") { walk(PKEYS_MECHANISM_FLAG, false); }
-CHECK_TEST(keys, "the caller is found at each instruction: pkeys") { walk(PKEYS_MECHANISM_PKEYS, true); }
-CHECK_TEST(keys_own, "the caller is found at each instruction: pkeys, caller's stack") { walk(PKEYS_MECHANISM_PKEYS, false); }
-CHECK_TEST(hooked, "the caller is found at each instruction: mprotect-range") { walk(PKEYS_MECHANISM_MPROTECT_RANGE, true); }
+CHECK_TEST(flag, "the caller is found at each instruction: flag") { walk(PKEYS_MECHANISM_FLAG, true, false); }
+CHECK_TEST(flag_own, "the caller is found at each instruction: flag, caller's stack") { walk(PKEYS_MECHANISM_FLAG, false, false); }
+CHECK_TEST(keys, "the caller is found at each instruction: pkeys") { walk(PKEYS_MECHANISM_PKEYS, true, false); }
+CHECK_TEST(keys_own, "the caller is found at each instruction: pkeys, caller's stack") { walk(PKEYS_MECHANISM_PKEYS, false, false); }
+CHECK_TEST(hooked, "the caller is found at each instruction: mprotect-range") { walk(PKEYS_MECHANISM_MPROTECT_RANGE, true, false); }
+CHECK_TEST(model, "the caller is found at each instruction: flag with the model's delay") { walk(PKEYS_MECHANISM_FLAG, true, true); }
+CHECK_TEST(model_own, "the caller is found at each instruction: flag with the model's delay, caller's stack") { walk(PKEYS_MECHANISM_FLAG, false, true); }
 
 CHECK_MAIN()

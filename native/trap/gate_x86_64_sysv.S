@@ -65,8 +65,46 @@ arena_pointer:
 
 	.text
 
+/* ---- keys of the model, for measurement only (trap_model, model.c) ------------------------------------------------
+ * Where the CPU has no protection keys: what a gate with keys does, with RDPKRU's result taken for 0 and a serialising delay in place of WRPKRU. Nothing
+ * is protected by it. The delay is a chain of multiplications, each waiting for the one before (3 cycles), between two LFENCEs; how many of
+ * them is where trap_model_into jumps to. Like RDPKRU and WRPKRU it harms eax, ecx, edx only. */
+	.hidden	trap_model_into
+	.balign 64
+	ENTRY	trap_model_write
+	.cfi_startproc
+	lfence
+	jmp	*trap_model_into(%rip)
+	.globl	trap_model_chain, trap_model_chain_end
+	.hidden	trap_model_chain, trap_model_chain_end
+trap_model_chain:
+	.rept	MODEL_STEPS
+	imull	%eax, %eax
+	.endr
+trap_model_chain_end:
+	lfence
+	ret
+	.cfi_endproc
+	.size	trap_model_write, .-trap_model_write
+
+	.macro	READ_RIGHTS keys			/* also edx = 0 */
+	.if \keys == KEYS_MODEL
+	xorl	%eax, %eax
+	xorl	%edx, %edx
+	.else
+	rdpkru
+	.endif
+	.endm
+	.macro	WRITE_RIGHTS keys
+	.if \keys == KEYS_MODEL
+	call	trap_model_write
+	.else
+	wrpkru
+	.endif
+	.endm
+
 /* ---- the fast gate ---------------------------------------------------------------------------------------------
- * One instance for each of: keys written or not; stack arguments or none; foreign stack or the caller's; floating-point environment saved or not
+ * One instance for each of: keys written or not, or the model's delay in their place; stack arguments or none; foreign stack or the caller's; floating-point environment saved or not
  * (STMXCSR alone costs as much as all the rest: see TRAP_FLOAT in trap.h).
  *
  * rbp holds the slot across the call: a callee keeps it for the gate as for any caller, and one that does not is found out. What each instruction is
@@ -104,7 +142,7 @@ arena_pointer:
 	movq	%rdx, %r13
 	movq	%rax, %r14
 	xorl	%ecx, %ecx
-	rdpkru					/* also edx = 0 */
+	READ_RIGHTS \keys
 	andl	trap_arena+ARENA_SHARED+S_KEEP(%rip), %eax	/* I2: absolute for owned keys, others kept */
 	orl	E_DENY(%r11), %eax
 	.endif
@@ -129,7 +167,7 @@ arena_pointer:
 	.endif
 	movq	%r11, T_STATE(%rbp)		/* I4: armed before rights drop */
 	.if \keys
-	wrpkru
+	WRITE_RIGHTS \keys
 	movq	%r14, %rax
 	movq	%r13, %rdx
 	movq	%r12, %rcx
@@ -170,9 +208,9 @@ arena_pointer:
 	movq	%rax, %r10
 	movq	%rdx, %r11
 	xorl	%ecx, %ecx
-	rdpkru
+	READ_RIGHTS \keys
 	andl	trap_arena+ARENA_SHARED+S_KEEP(%rip), %eax	/* the VM's rights to owned keys are: all */
-	wrpkru
+	WRITE_RIGHTS \keys
 	movq	%r10, %rax
 	movq	%r11, %rdx
 	.endif
@@ -214,6 +252,14 @@ trap_gates_begin:
 	GATE	trap_gate_keys_own_args_float, 1, 1, 1, 1
 	GATE	trap_gate_flag_own_args, 0, 1, 1, 0
 	GATE	trap_gate_flag_own_args_float, 0, 1, 1, 1
+	GATE	trap_gate_model, KEYS_MODEL, 0, 0, 0
+	GATE	trap_gate_model_float, KEYS_MODEL, 0, 0, 1
+	GATE	trap_gate_model_args, KEYS_MODEL, 1, 0, 0
+	GATE	trap_gate_model_args_float, KEYS_MODEL, 1, 0, 1
+	GATE	trap_gate_model_own, KEYS_MODEL, 0, 1, 0
+	GATE	trap_gate_model_own_float, KEYS_MODEL, 0, 1, 1
+	GATE	trap_gate_model_own_args, KEYS_MODEL, 1, 1, 0
+	GATE	trap_gate_model_own_args_float, KEYS_MODEL, 1, 1, 1
 
 /* The callee came back without the gate's rbp, or with another stack pointer. Called on the stack that the callee ran on, results in their registers. */
 	.balign 16

@@ -4,6 +4,7 @@
  *   gate_*.S        on every callout
  *   slow.c          on callouts that the fast gate declines: nested, first on a thread, mechanisms with calls of their own
  *   thread.c thunk.c trap.c load.c copy.c   ordinary VM code
+ *   model.c         measurement only
  */
 #ifndef TURNKEY_TRAP_INTERNAL_H
 #define TURNKEY_TRAP_INTERNAL_H
@@ -103,6 +104,7 @@ struct trap_shared {
   uint32_t avx;
   uint32_t foreign_stack; /* callouts switch stacks */
   uint32_t keys;          /* pkeys_supported() */
+  uint32_t model;         /* measurement only: a delay stands where rights would be written (trap_model) */
   uint32_t pkru_offset;   /* of PKRU in the XSAVE image of a signal frame; 0 unknown */
   int32_t process; /* the process whose callouts these are: a child forked by a callee inherits the state, but is not the VM */
   uint64_t foreign_bytes;
@@ -181,6 +183,11 @@ extern const char trap_gates_begin[], trap_gates_end[], trap_gate_slow[], trap_g
 #define GATE_FAMILY(name) extern const char name[], name##_float[], name##_args[], name##_args_float[], name##_own[], name##_own_float[], name##_own_args[], name##_own_args_float[]
 GATE_FAMILY(trap_gate_flag);
 GATE_FAMILY(trap_gate_keys);
+GATE_FAMILY(trap_gate_model);
+/* The model's delay (model.c, gate_*.S). Harms no register that C expects to keep. */
+extern const char trap_model_chain[], trap_model_chain_end[];
+extern const char *trap_model_into;
+void trap_model_write(void);
 
 /* slow.c, called from gate_*.S */
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp);

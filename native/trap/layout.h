@@ -64,6 +64,12 @@
 
 #define THUNK_CODE_BYTES 16
 
+/* Measurement only (model.c): GATE's `keys` for the model, the steps of its longest delay, bytes and cycles of one. */
+#define KEYS_MODEL 2
+#define MODEL_STEPS 512
+#define MODEL_STEP_BYTES 3
+#define MODEL_STEP_CYCLES 3
+
 /* Room left above the point where a callee starts, so that an overrun of its frame meets spare bytes first, then the guard page. */
 #define FOREIGN_TOP_BYTES 512
 

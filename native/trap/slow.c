@@ -140,6 +140,8 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp) {
   if (deny != 0) {
     frame->flags |= FRAME_KEYED;
     pkeys_wrpkru(rights_foreign(deny));
+  } else if (trap_arena.shared.model && !bare) {
+    trap_model_write();
   }
   return result;
 }
@@ -157,6 +159,7 @@ struct trap_frame *trap_slow_return(uint64_t rsp) {
   struct trap_frame *frame = &slot->frames[slot->level];
   if (trap_state(slot) != (uint64_t)(uintptr_t)frame->entry || rsp != frame->fsp) mismatch(slot);
   if (frame->flags & FRAME_KEYED) rights_open();
+  else if (trap_arena.shared.model && !(frame->entry->flags & TRAP_BARE)) trap_model_write();
   hooked_leave(slot, frame);
   /* We still run on the frame's foreign stack: the gate gives it back when it has left it. */
   if (!(frame->flags & FRAME_OWN_STACK)) frame->flags = 0;
@@ -238,6 +241,8 @@ uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign
   if (trap_arena.shared.keys) {
     pkru = pkeys_rdpkru();
     pkeys_wrpkru(pkru & trap_arena.shared.keep);
+  } else if (trap_arena.shared.model) {
+    trap_model_write();
   }
   if (slot->level + 1 >= NESTING_COUNT) trap_die("callbacks nested too deeply (TRAP_MAX_NESTING)", SIGABRT);
   struct trap_frame *frame = &slot->frames[slot->level];
@@ -265,6 +270,8 @@ void trap_callback_leave(uint64_t foreign_rsp) {
   if (frame->foreign_pkru & ~trap_arena.shared.keep) {
     uint32_t deny = frame->entry->deny;
     pkeys_wrpkru(rights_foreign(deny != 0 ? deny : frame->foreign_pkru & ~trap_arena.shared.keep));
+  } else if (trap_arena.shared.model) {
+    trap_model_write();
   }
 }
 

@@ -26,13 +26,15 @@ static void choose_gate(struct trap_entry *entry, const struct pkeys_masks *mask
   uint32_t deny = bare || !masks->keyed ? 0 : entry->flags & TRAP_LENT ? masks->deny_lent : masks->deny;
   bool args = entry->stack_bytes != 0;
   bool own = !trap_arena.shared.foreign_stack;
-  static const char *const gates[2][8] = {
+  static const char *const gates[3][8] = {
 #define FAMILY(name) {name, name##_float, name##_args, name##_args_float, name##_own, name##_own_float, name##_own_args, name##_own_args_float}
       FAMILY(trap_gate_flag),
       FAMILY(trap_gate_keys),
+      FAMILY(trap_gate_model),
   };
   unsigned variant = (own ? 4u : 0u) | (args ? 2u : 0u) | (entry->flags & TRAP_FLOAT ? 1u : 0u);
-  const char *gate = masks->hooked && !bare ? trap_gate_slow : gates[deny != 0][variant];
+  unsigned family = deny != 0 ? 1 : trap_arena.shared.model && !bare ? 2 : 0;
+  const char *gate = masks->hooked && !bare ? trap_gate_slow : gates[family][variant];
   __atomic_store_n(&entry->deny, deny, __ATOMIC_RELAXED);
   __atomic_store_n(&entry->gate, (const void *)gate, __ATOMIC_RELEASE);
 }

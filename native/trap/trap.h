@@ -150,6 +150,17 @@ struct trap_signal { uint64_t words[4]; };
 void trap_signal_enter(struct trap_signal *saved);
 void trap_signal_leave(const struct trap_signal *saved);
 
+/* ---- a model of keys, for measurement only --------------------------------------------------------------------- */
+
+/*
+ * From now on every callout of this process that closes nothing (mechanism `flag`) pays a serialising delay of about `cycles` wherever the gate would write PKRU: twice for a
+ * callout, twice more for each callback. It PROTECTS NOTHING: it lets real programs feel what such writes would cost on a CPU that has none. Calibrated against a chain
+ * of 32-bit multiplications (3 cycles each); *reached, if not NULL, gets the cycles of the delay chosen, which has a least of its own. `cycles` 0 ends it.
+ * -ENOTSUP where the CPU has keys (there is something real to measure), -ERANGE (more than TRAP_MODEL_MOST_CYCLES), -EBUSY while this thread is in a callout.
+ */
+#define TRAP_MODEL_MOST_CYCLES 1500
+int trap_model(unsigned cycles, double *reached);
+
 /* ---- introspection --------------------------------------------------------------------------------------------- */
 
 bool trap_in_callout(void);           /* this thread, now */

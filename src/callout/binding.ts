@@ -31,6 +31,11 @@ export interface TrapBinding {
   dlsym(handle: bigint, name: string): bigint;
   modules(): LoadedModule[];
   setForeignStack(enabled: boolean, bytes: number): void;
+  /**
+   * Measurement only (trap_model in trap.h): from now on callouts of this process that close nothing pay a serialising delay of about so many cycles wherever rights would be written. It
+   * protects nothing. Returns the cycles reached; 0 ends it. Throws where the CPU has keys.
+   */
+  model(cycles: number): number;
   statistics(): TrapStatistics;
   /** Code addresses for native parts of the VM in other modules (trap.h), and where this thread's fault record is. */
   hooks(): { readonly signalEnter: bigint; readonly signalLeave: bigint; readonly faultRecord: bigint };
