@@ -1,4 +1,5 @@
 /** A small run that holds one record of each kind, for tests. */
+import type { CostExperiment } from '../src/experiment/case.js';
 import type { CorruptionRecord, CostRecord, HonestRecord, Run, SkippedRecord } from '../src/experiment/records.js';
 
 export const exampleCorruption: CorruptionRecord = {
@@ -39,4 +40,10 @@ export const exampleRun: Run = {
     versions: { node: '20.0.0', koffi: '3.3.4' }, imageFile: null,
   },
   records: [exampleCorruption, exampleHonest, exampleCost, exampleSkipped],
+};
+
+/** A cost experiment of two mechanisms that need keys or not, at two sizes. */
+export const exampleFlip: CostExperiment = {
+  kind: 'cost', summary: 'flip', bench: 'flip',
+  rows: () => [1, 2].flatMap((pages) => (['pkeys', 'mprotect-range'] as const).map((mechanism) => ({ mechanism, parameters: { pages } }))),
 };

@@ -6,15 +6,15 @@ import type { ExecResult } from '../src/experiment/executor.js';
 import { deriveSeed, makePlan, type PlannedCorruption, type PlannedHonest } from '../src/experiment/plan.js';
 import { parseOutput } from '../src/experiment/protocol.js';
 import type { CorruptionRecord } from '../src/experiment/records.js';
-import { compareHonest, corruptionRecord, costRecords, groupTrials, honestRecord, inParallel, joinRepetitions, runTrials, trialCommand } from '../src/experiment/runner.js';
-import { exampleCorruption, exampleHonest } from './experiment-example.js';
+import { compareHonest, corruptionRecord, groupTrials, honestRecord, inParallel, joinRepetitions, runTrials, trialCommand } from '../src/experiment/runner.js';
+import { exampleCorruption, exampleFlip, exampleHonest } from './experiment-example.js';
 
 const experiment: CorruptionCase = { kind: 'corruption', group: 'stray writes', summary: 'a store', expected: (setting) => expectStore(setting), run: () => undefined };
 const honest: HonestCase = { kind: 'honest', summary: 'work', libraries: [], run: () => undefined };
 const catalogue: Catalogue = {
   corruption: [{ name: 'store', experiment }, { name: 'odd', experiment: { ...experiment, skip: ({ mechanism }) => (mechanism === 'none' ? 'makes no sense' : undefined) } }],
   honest: [{ name: 'work', experiment: honest }],
-  cost: [{ name: 'flip', experiment: { kind: 'cost', summary: 'flip', mechanisms: ['pkeys', 'mprotect-range'], bench: 'flip' } }],
+  cost: [{ name: 'flip', experiment: exampleFlip }],
 };
 const trial: PlannedCorruption = { kind: 'corruption', name: 'store', lane: 'native', mechanism: 'pkeys', deny: 'write', keys: 'image', seed: 1, repeat: 0, kernel: '6.1', experiment };
 const honestTrial: PlannedHonest = { ...trial, kind: 'honest', name: 'work', experiment: honest };
@@ -86,18 +86,8 @@ t.test('honest bytes are compared over mechanisms and lanes', (t) => {
   t.end();
 });
 
-t.test('cost rows are matched by name, mechanism and size; the rest are rows that say why', (t) => {
-  const line = '{"experiment":"flip","mechanism":"pkeys","imageBytes":65536,"unit":"instructions","repeats":8,"samples":[22,24,23],"counts":{"wrpkru":2,"rdpkru":2,"syscalls":0,"faults":0}}';
-  const no = '{"experiment":"flip","mechanism":"mprotect-range","imageBytes":65536,"skipped":"no memory"}';
-  const rows = ([['pkeys', 65536], ['mprotect-range', 65536], ['pkeys', 131072]] as const).map(([mechanism, imageBytes]) => ({ name: 'flip', lane: 'emulated' as const, mechanism, imageBytes }));
-  t.match(costRecords(rows, new Map([['flip', 'flip']]), result([line, no], { exitCode: null, signal: 'SIGKILL' })), [
-    { kind: 'cost', median: 23, unit: 'instructions', parameters: { imageBytes: 65536, pages: 16 } }, { kind: 'skipped', reason: 'no memory' }, { kind: 'skipped', reason: /SIGKILL/, broken: true },
-  ]);
-  t.end();
-});
-
 t.test('the plan: cells that cannot be had are rows with reasons', (t) => {
-  const options = { mechanisms: ['none', 'pkeys'] as const, seed: 5, repeat: 2, quick: false, imageSizes: [4096, 8192] };
+  const options = { mechanisms: ['none', 'pkeys'] as const, seed: 5, repeat: 2, quickCosts: false, cores: 2 };
   const native = makePlan(catalogue, { ...options, lanes: [{ lane: 'native', keys: false, keysReason: 'no PKU', kernel: '6.1' }] });
   t.same(native.trials.map(({ kind, name, mechanism, repeat }) => [kind, name, mechanism, repeat]),
     [['corruption', 'store', 'none', 0], ['corruption', 'store', 'none', 1], ['honest', 'work', 'none', 0]]);
@@ -106,7 +96,7 @@ t.test('the plan: cells that cannot be had are rows with reasons', (t) => {
     ['honest', 'work', 'pkeys', 'no PKU'], ['cost', 'flip', 'pkeys', 'no PKU'],
   ]);
   const emulated = makePlan(catalogue, { ...options, lanes: [{ lane: 'emulated', keys: true, keysReason: null, kernel: '6.1' }] });
-  t.same(emulated.costs.map(({ mechanism, imageBytes }) => [mechanism, imageBytes]), [['pkeys', 4096], ['pkeys', 8192]]);
+  t.same(emulated.costs.map(({ row }) => [row.mechanism, row.parameters]), [['pkeys', { pages: 1 }], ['pkeys', { pages: 2 }]]);
   t.equal(emulated.trials.find(({ name, mechanism }) => name === 'store' && mechanism === 'pkeys')?.seed, native.trials.find(({ name }) => name === 'store')?.seed,
     'every mechanism and lane meets the same damage');
   t.not(deriveSeed(5, 'a'), deriveSeed(6, 'a'));

@@ -2,7 +2,7 @@
 import type { CorruptionRecord, CostRecord, Run, RunRecord } from '../src/experiment/records.js';
 import { checkRun } from '../src/experiment/schema.js';
 import { CASE_GROUPS, type GuardMechanism, type Verdict } from '../src/experiment/words.js';
-import { randomFrom } from '../src/report/bootstrap.js';
+import { randomFrom } from '../src/experiment/random.js';
 import { exampleCorruption, exampleHonest, exampleRun, exampleSkipped } from './experiment-example.js';
 
 const MECHANISMS: readonly GuardMechanism[] = ['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys-glibc', 'pkeys'];

@@ -6,10 +6,12 @@
  * Varies: mechanism, image size. Records: samples of one pair, in ns (native) or instructions (counted guest).
  */
 import type { CostExperiment } from '../../src/experiment/case.js';
+import { imageSizes } from '../../src/experiment/sizes.js';
 
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'one deny-and-restore pair over the whole image',
-  mechanisms: ['mprotect-page', 'mprotect-range', 'pkeys-glibc', 'pkeys'],
   bench: 'flip',
+  rows: (setting) => imageSizes(setting).flatMap((imageBytes) =>
+    (['mprotect-page', 'mprotect-range', 'pkeys-glibc', 'pkeys'] as const).map((mechanism) => ({ mechanism, parameters: { imageBytes, pages: imageBytes / 4096 } }))),
 };

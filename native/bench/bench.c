@@ -1,10 +1,10 @@
 /*
  * turnkey-bench: the native loops behind the cost experiments.
  *
- *   turnkey-bench [--counted] [--samples N] [--batch-us N] ROW...        ROW: EXPERIMENT:MECHANISM:IMAGE_BYTES, e.g. flip:pkeys:65536
+ *   turnkey-bench [--counted] [--samples N] [--batch-us N] ROW...        ROW: EXPERIMENT:MECHANISM:NAME=VALUE,..., e.g. flip:pkeys:imageBytes=65536; a / between rows is ignored
  *
- * One JSON line per row on standard output: {"experiment","mechanism","imageBytes","unit","repeats","samples":[...],"counts":{...}}, or
- * {"experiment","mechanism","imageBytes","skipped":"why"}. A sample is the cost of one operation, the mean over one batch, the empty
+ * One JSON line per row on standard output: {"row" (its number, from 0),"unit","repeats","samples":[...],"counts":{...}}, or
+ * {"row","skipped":"why"}. A sample is the cost of one operation, the mean over one batch, the empty
  * loop subtracted.
  *
  * Without --counted: ns of CLOCK_MONOTONIC. With --counted, on a machine whose clock advances by one nanosecond for each executed
@@ -55,7 +55,7 @@ static uint64_t empty_cost(uint64_t times) {
   return least;
 }
 
-static void measure(struct bench_row *row, bool counted, unsigned samples, uint64_t batch_ns) {
+static void measure(struct bench_row *row, unsigned number, bool counted, unsigned samples, uint64_t batch_ns) {
   uint64_t times = 1, cost;
   /* Warm-up and sizing at once: batches double until one is long enough. */
   for (;;) {
@@ -65,8 +65,7 @@ static void measure(struct bench_row *row, bool counted, unsigned samples, uint6
   }
   if (counted && times < 4 && cost < 20 * batch_ns) times = 4;
   uint64_t empty = empty_cost(times);
-  printf("{\"experiment\":\"%s\",\"mechanism\":\"%s\",\"imageBytes\":%zu,\"unit\":\"%s\",\"repeats\":%" PRIu64 ",\"samples\":[",
-         row->experiment, row->mechanism, row->image_bytes, counted ? "instructions" : "ns", times);
+  printf("{\"row\":%u,\"unit\":\"%s\",\"repeats\":%" PRIu64 ",\"samples\":[", number, counted ? "instructions" : "ns", times);
   /* Long operations: fewer samples. Counted ones repeat within a few percent, and the sizing batch is one of them. */
   bool first_counts = counted && times == 1 && cost > 20 * batch_ns;
   if (cost > 20 * batch_ns) samples = first_counts ? (cost > 500 * batch_ns ? 0 : 1) : samples / 4 + 2;
@@ -81,7 +80,7 @@ static void measure(struct bench_row *row, bool counted, unsigned samples, uint6
   fflush(stdout);
 }
 
-/* EXPERIMENT:MECHANISM:BYTES, in place. */
+/* EXPERIMENT:MECHANISM:NAME=VALUE,..., in place. */
 static bool parse_row(char *text, struct bench_row *row) {
   char *mechanism = strchr(text, ':');
   char *bytes = mechanism == NULL ? NULL : strchr(mechanism + 1, ':');
@@ -89,8 +88,10 @@ static bool parse_row(char *text, struct bench_row *row) {
   if (bytes == NULL) return false;
   *mechanism++ = 0;
   *bytes++ = 0;
-  *row = (struct bench_row){.experiment = text, .mechanism = mechanism, .image_bytes = strtoull(bytes, &end, 10)};
-  return *end == 0 && row->image_bytes > 0 && row->image_bytes % 4096 == 0;
+  bytes = strstr(bytes, "imageBytes=");
+  if (bytes == NULL) return false;
+  *row = (struct bench_row){.experiment = text, .mechanism = mechanism, .image_bytes = strtoull(bytes + strlen("imageBytes="), &end, 10)};
+  return (*end == 0 || *end == ',') && row->image_bytes > 0 && row->image_bytes % 4096 == 0;
 }
 
 static int usage(void) {
@@ -116,18 +117,19 @@ int main(int count, char **arguments) {
     struct timespec settled = {.tv_sec = SETTLED_S};
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &settled, NULL);
   }
-  for (; at < count; at++) {
+  for (unsigned number = 0; at < count; at++) {
     struct bench_row row;
+    if (strcmp(arguments[at], "/") == 0) continue;
     if (!parse_row(arguments[at], &row)) return usage();
     const char *why = strcmp(row.experiment, "flip") == 0      ? bench_flip(&row)
                       : strcmp(row.experiment, "callout") == 0 ? bench_callout(&row)
                       : strcmp(row.experiment, "fault") == 0   ? bench_fault(&row)
                                                                : "no such experiment";
     if (why != NULL) {
-      printf("{\"experiment\":\"%s\",\"mechanism\":\"%s\",\"imageBytes\":%zu,\"skipped\":\"%s\"}\n", row.experiment, row.mechanism, row.image_bytes, why);
+      printf("{\"row\":%u,\"skipped\":\"%s\"}\n", number++, why);
       continue;
     }
-    measure(&row, counted, (unsigned)samples, batch_us * 1000);
+    measure(&row, number++, counted, (unsigned)samples, batch_us * 1000);
     row.take_down();
   }
   return 0;

@@ -80,7 +80,8 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   const options: RunOptions = {
     lane: flags.lane, mechanisms: flags.mechanism ?? flags.mechanisms ?? (flags.full === true ? MATRIX_MECHANISMS : GUARD_MECHANISMS), seed: flags.seed ?? randomInt(1 << 30), quick: flags.quick ?? false,
     repeat: flags.repeat ?? (flags.full === true ? MATRIX_REPEAT : 1), ...(flags.full === undefined ? {} : { full: flags.full }),
-    quickCases: flags.quick === true || (flags.full !== true && family === undefined && chosen === undefined), nativeKeysReason: native.usable ? null : native.reason,
+    quickCases: flags.quick === true || (flags.full !== true && family === undefined && chosen === undefined),
+    quickCosts: flags.quick === true || (flags.full !== true && family === undefined && chosen === undefined), nativeKeysReason: native.usable ? null : native.reason,
     ...(flags.deny === undefined ? {} : { deny: flags.deny }), ...(flags.keys === undefined ? {} : { keys: flags.keys }),
     ...(flags.image === undefined ? {} : { imageFile: resolve(flags.image) }), ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(family === undefined && chosen === undefined ? {} : { only: (one: FamilyName, name: string) => (family ?? one) === one && (chosen ?? name) === name }),
@@ -164,7 +165,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     .option('--image <file>', 'a VM image file to load into old space')
     .option('--kernel <file>', 'the guest\'s kernel')
     .option('--full', `the whole matrix: all corruption cases, ${MATRIX_REPEAT} trials per cell, ${MATRIX_MECHANISMS.join(', ')}`)
-    .option('--quick', 'smaller images in cost rows, fewer samples')
+    .option('--quick', 'a few cost rows, few samples, the quick set of corruption cases')
     .option('--seed <n>', 'of all random choices (default: random, and recorded)', parseWhole(0, 2 ** 31 - 1))
     .action(async (what: string | undefined, flags: RunFlags) => { done(await run(what, flags, verbose())); });
   program.command('probe').description('say whether protection keys work on this machine, and why not').option('--json', 'as JSON')

@@ -3,7 +3,7 @@
  */
 import { GUARD_MECHANISMS, closesImage, hasTrap, type CaseGroup, type Denial, type GuardMechanism, type KeyMode, type Lane, type Mechanism } from './words.js';
 import type { Image } from '../image/image.js';
-import type { Expectation } from './records.js';
+import type { CostRecord, Expectation } from './records.js';
 
 /** A foreign function made callable. Pointers and 64-bit integers are bigint where a number does not hold them. */
 export type ForeignFunction = (...args: unknown[]) => unknown;
@@ -130,14 +130,86 @@ export interface HonestCase {
   run(trial: HonestTrial): unknown;
 }
 
-/** A cost that turnkey-bench measures: in ns outside, in instructions in the counted guest. */
-export interface CostExperiment {
+/** What a row of a cost experiment varies, and a reader of its record needs to know: names with units (`imageBytes`, `pages`, `way`). */
+export type CostParameters = CostRecord['parameters'];
+
+/** What rows are asked for. */
+export interface CostSetting {
+  /** `native`: times. `emulated`: instructions, in a guest with one processor whose clock counts them. */
+  readonly lane: 'native' | 'emulated';
+  /** A few rows that take seconds, for `npm start`; else all of them. */
+  readonly quick: boolean;
+  /** The lane has protection keys. Rows of mechanisms that need them are asked for all the same: the plan makes one skipped row of them. */
+  readonly keys: boolean;
+  /** Processors of the machine that is timed. */
+  readonly cores: number;
+}
+
+/** One row of a cost experiment: what becomes one cost record, or a skipped one. */
+export interface CostRow {
+  readonly mechanism: Mechanism;
+  readonly parameters: CostParameters;
+  /**
+   * Rows with the same word are measured in the same rounds, in an order drawn anew for each, so that sample k of one can be set beside sample k of another. Where it is missing: the
+   * rows whose parameters are equal, that is, the mechanisms of one variation.
+   */
+  readonly together?: string;
+  /** Why it cannot be had here. */
+  readonly skip?: string;
+  /** The record's lane where it is not the one measured in: `model` for a stand-in delay. */
+  readonly lane?: 'model';
+  /** What turnkey-bench is told instead of the parameters. Names and values without ':', ',' and '='. */
+  readonly options?: CostParameters;
+}
+
+interface CostExperimentBase {
   readonly kind: 'cost';
   readonly summary: string;
-  readonly mechanisms: readonly Mechanism[];
-  /** The experiment's name for turnkey-bench. */
+  /** Its rows, plainest first. Pure: the same setting gives the same rows. */
+  rows(setting: CostSetting): readonly CostRow[];
+}
+
+/**
+ * A cost that turnkey-bench measures: in ns outside, in instructions in the counted guest, by the same binary. A row is given to it as `bench:mechanism:name=value,...`, with true
+ * and false as 1 and 0; what it knows is in native/bench/.
+ */
+export interface BenchExperiment extends CostExperimentBase {
   readonly bench: string;
 }
+
+/** What one call of `measure` is about. */
+export interface CostTrial {
+  readonly row: CostRow;
+  /** From 0; the rows that belong together are measured once in each. */
+  readonly round: number;
+  readonly quick: boolean;
+  readonly seed: number;
+  /** The next number of the trial's own sequence, 0 <= n < below. */
+  random(below: number): number;
+}
+
+/** What `measure` saw: ns of one operation, one entry per batch, what the loop itself costs subtracted; or why it could not be. */
+export type CostMeasurement = {
+  readonly samples: readonly number[];
+  /** Operations in a batch. */
+  readonly repeats?: number;
+  readonly counts?: CostRecord['counts'];
+  readonly warnings?: readonly string[];
+} | { readonly skipped: string };
+
+/**
+ * A cost that JavaScript measures, in the native lane only: the compiler and the collector run on the same processor, so nothing of it is counted. Each row of each round is measured in a
+ * fresh process, rows that belong together in a seeded random order; samples of all rounds are joined in order.
+ */
+export interface MeasuredExperiment extends CostExperimentBase {
+  /** Processes for each row; default 3, and 1 where quick. */
+  readonly rounds?: (setting: CostSetting) => number;
+  /** Time limit of one process in ms; default COST_TRIAL_TIMEOUT_MS. */
+  readonly timeoutMs?: number;
+  measure(trial: CostTrial): CostMeasurement | Promise<CostMeasurement>;
+}
+
+export type CostExperiment = BenchExperiment | MeasuredExperiment;
 
 export type ExperimentModule = CorruptionCase | HonestCase | CostExperiment;
 
@@ -145,6 +217,8 @@ export type ExperimentModule = CorruptionCase | HonestCase | CostExperiment;
 export const DEFAULT_TIMEOUT_MS = 3000;
 /** ms in the native lane: honest work is slow under mprotect-page, and being slow is not its question. */
 export const HONEST_TIMEOUT_MS = 20_000;
+/** ms: of one process that measures a cost row in JavaScript. */
+export const COST_TRIAL_TIMEOUT_MS = 60_000;
 
 /** The expectation of a store by the callee's own instructions to a closed space. */
 export function expectStore(setting: Setting, silent = 'the store lands: nothing closes the image'): Expectation {

@@ -53,6 +53,11 @@ export async function loadHonest(name: string): Promise<HonestCase> {
   return await load('honest', name) as HonestCase;
 }
 
+/** @throws ExperimentError if there is none of that name */
+export async function loadCost(name: string): Promise<CostExperiment> {
+  return await load('cost', name) as CostExperiment;
+}
+
 /** All of them. */
 export async function loadCatalogue(): Promise<Catalogue> {
   const all = async <T extends ExperimentModule>(family: Family): Promise<readonly Named<T>[]> =>

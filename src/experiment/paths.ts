@@ -16,6 +16,7 @@ export const BUILT = {
   foreignDestructor: 'build/Release/libturnkey_foreign_dtor.so',
   foreignThrow: 'build/Release/libturnkey_foreign_throw.so',
   trial: 'dist/src/experiment/trial.js',
+  costTrial: 'dist/src/experiment/cost-trial.js',
   experiments: 'dist/experiments',
 } as const;
 

@@ -1,10 +1,10 @@
 /**
  * What a run will do, decided before anything is run: which trials in which lane, and which cells cannot be had, and why. Pure.
  */
-import type { CorruptionCase, CostExperiment, HonestCase } from './case.js';
+import type { CorruptionCase, CostExperiment, CostParameters, CostRow, CostSetting, HonestCase } from './case.js';
 import type { Catalogue, Named } from './catalogue.js';
 import type { SkippedRecord } from './records.js';
-import { closesImage, needsKeys, type Denial, type GuardMechanism, type KeyMode, type Lane, type Mechanism } from './words.js';
+import { closesImage, GUARD_MECHANISMS, needsKeys, type Denial, type GuardMechanism, type KeyMode, type Lane, type Mechanism } from './words.js';
 
 /** A lane that the run has. */
 export interface PlannedLane {
@@ -35,12 +35,13 @@ export interface PlannedHonest extends PlannedTrialBase {
 }
 export type PlannedTrial = PlannedCorruption | PlannedHonest;
 
-/** One row that turnkey-bench measures. */
+/** One row of a cost experiment, to be measured. */
 export interface PlannedCost {
   readonly name: string;
-  readonly lane: Lane;
-  readonly mechanism: Mechanism;
-  readonly imageBytes: number;
+  /** The lane it is measured in. */
+  readonly lane: 'native' | 'emulated';
+  readonly experiment: CostExperiment;
+  readonly row: CostRow;
 }
 
 export interface Plan {
@@ -54,13 +55,14 @@ export interface PlanOptions {
   readonly mechanisms: readonly GuardMechanism[];
   readonly seed: number;
   readonly repeat: number;
-  readonly quick: boolean;
   /** Of the corruption cases only the quick set, without variants. */
   readonly quickCases?: boolean;
   /** The whole matrix, and no more: mprotect-naive only for the cases about threads, whose hole it shows. */
   readonly full?: boolean;
-  /** Image sizes of the cost experiments, bytes. */
-  readonly imageSizes: readonly number[];
+  /** Of the cost experiments only the quick rows. */
+  readonly quickCosts: boolean;
+  /** Processors of the machine that is timed. */
+  readonly cores: number;
   /** Only this denial, and these keys; where both are missing, the variants of `variantsOf`. */
   readonly deny?: Denial;
   readonly keys?: KeyMode;
@@ -88,6 +90,29 @@ export function variantsOf(experiment: CorruptionCase, mechanism: GuardMechanism
   const closed: Variant = { deny: 'access', keys: 'image' };
   if (experiment.group === 'reads' && closesImage(mechanism)) return [usual, closed];
   return mechanism === 'pkeys' && options.quickCases !== true ? [usual, closed, { deny: 'write', keys: 'space' }] : [usual];
+}
+
+/** Parameters as one word: `pages=16,touched=1`. */
+export function costWord(parameters: CostParameters): string {
+  return Object.entries(parameters).map(([name, value]) => `${name}=${typeof value === 'boolean' ? Number(value) : value}`).join(',');
+}
+
+/** A row's name in messages and skipped records. */
+export function costRowName(experiment: string, row: CostRow): string {
+  const words = Object.entries(row.parameters).map(([name, value]) => `${name} ${String(value)}`).join(', ');
+  return words === '' ? experiment : `${experiment}, ${words}`;
+}
+
+/** The rows that are measured in the same rounds, in the order in which they were planned. */
+export function costGroups(costs: readonly PlannedCost[]): readonly (readonly PlannedCost[])[] {
+  const groups = new Map<string, PlannedCost[]>();
+  for (const cost of costs) {
+    const key = JSON.stringify([cost.name, cost.row.together ?? costWord(cost.row.parameters)]);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [cost]);
+    else group.push(cost);
+  }
+  return [...groups.values()];
 }
 
 /** Makes the plan. */
@@ -125,12 +150,20 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
         else trials.push({ kind: 'honest', name, lane, mechanism, deny, keys: 'image', seed: deriveSeed(options.seed, 'honest'), repeat: 0, kernel, experiment });
       }
     }
+    if (lane !== 'native' && lane !== 'emulated') continue;
     for (const { name, experiment } of wanted<CostExperiment>('cost', catalogue.cost)) {
-      for (const mechanism of experiment.mechanisms) {
-        if (!(options.mechanisms as readonly Mechanism[]).includes(mechanism)) continue;
-        const reason = noKeys(mechanism);
-        if (reason !== undefined) skipped.push({ kind: 'skipped', of: 'cost', name, mechanism, lane, reason });
-        else for (const imageBytes of options.imageSizes) costs.push({ name, lane, mechanism, imageBytes });
+      if (lane === 'emulated' && !('bench' in experiment)) continue;   // nothing from JavaScript is counted
+      const setting: CostSetting = { lane, quick: options.quickCosts, keys: planned.keys, cores: options.cores };
+      const told = new Set<Mechanism>();
+      for (const row of experiment.rows(setting)) {
+        const { mechanism } = row;
+        if ((GUARD_MECHANISMS as readonly Mechanism[]).includes(mechanism) && !(options.mechanisms as readonly Mechanism[]).includes(mechanism)) continue;
+        const without = noKeys(mechanism);
+        if (without !== undefined) {
+          if (!told.has(mechanism)) skipped.push({ kind: 'skipped', of: 'cost', name, mechanism, lane, reason: without });
+          told.add(mechanism);
+        } else if (row.skip !== undefined) skipped.push({ kind: 'skipped', of: 'cost', name: costRowName(name, row), mechanism, lane: row.lane ?? lane, reason: row.skip });
+        else costs.push({ name, lane, experiment, row });
       }
     }
   }

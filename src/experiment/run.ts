@@ -9,9 +9,10 @@ import { EmulatedExecutor } from './emulated.js';
 import { ExperimentError } from './errors.js';
 import { laneHere, NativeExecutor, type Executor } from './executor.js';
 import { inProject, missingFiles } from './paths.js';
-import { makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
+import { runCosts, type RunCostsOptions } from './costs.js';
+import { costRowName, makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
 import { SCHEMA_VERSION, type HonestRecord, type LaneContext, type Run, type RunRecord, type SkippedRecord } from './records.js';
-import { compareHonest, runCosts, runTrials } from './runner.js';
+import { compareHonest, runTrials } from './runner.js';
 import { TRIAL_SPACES } from './trial-image.js';
 import type { GuardMechanism } from './words.js';
 
@@ -23,6 +24,8 @@ export interface RunOptions {
   readonly quick: boolean;
   /** Of the corruption cases only the quick set. */
   readonly quickCases?: boolean;
+  /** Of the cost experiments only the quick rows. */
+  readonly quickCosts?: boolean;
   readonly repeat: number;
   /** See PlanOptions. */
   readonly full?: boolean;
@@ -47,10 +50,8 @@ export interface Stage {
   readonly steps: readonly Step[];
 }
 
-const KIB = 1024;
-const FULL_SIZES: readonly number[] = [64 * KIB, 4096 * KIB, 65536 * KIB];
-const QUICK_SIZES: readonly number[] = [64 * KIB, 4096 * KIB];
-const COST_LIMIT_MS = { native: 120_000, emulated: 600_000 } as const;
+/** Of one experiment. */
+const COST_LIMIT_MS = { native: 240_000, emulated: 600_000 } as const;
 
 /** A run under way: its stages are run in order, then `finish` gives the document. */
 export class RunInProgress {
@@ -58,7 +59,6 @@ export class RunInProgress {
   private readonly records: RunRecord[] = [];
   private readonly contexts: LaneContext[] = [];
   private readonly open = new Set<Executor>();
-  private readonly benchNames: ReadonlyMap<string, string>;
   private readonly imageContext: Run['context']['imageFile'];
 
   /** @throws ExperimentError when the project is not built or the image file cannot be read */
@@ -66,7 +66,6 @@ export class RunInProgress {
     const missing = missingFiles();
     if (missing.length > 0) throw new ExperimentError(`the project is not built: ${missing.join(', ')} missing; run npm run build`);
     this.imageContext = imageFileContext(options.imageFile);
-    this.benchNames = new Map(catalogue.cost.map(({ name, experiment }) => [name, experiment.bench]));
   }
 
   /** The lanes of this run. `auto`: native always, emulated where the CPU has no keys. */
@@ -82,11 +81,17 @@ export class RunInProgress {
   }
 
   private plan(lane: PlannedLane): Plan {
-    const { mechanisms, seed, repeat, quick, quickCases = false, full = false, only, deny, keys } = this.options;
+    const { mechanisms, seed, repeat, quick, quickCases = false, quickCosts = quick, full = false, only, deny, keys } = this.options;
     return makePlan(this.catalogue, {
-      lanes: [lane], mechanisms, seed, repeat, quick, quickCases, full, imageSizes: quick ? QUICK_SIZES : FULL_SIZES, ...(only === undefined ? {} : { only }),
+      lanes: [lane], mechanisms, seed, repeat, quickCases, quickCosts, cores: hostContext().cores, full, ...(only === undefined ? {} : { only }),
       ...(deny === undefined ? {} : { deny }), ...(keys === undefined ? {} : { keys }),
     });
+  }
+
+  private costOptions({ lane, keys }: LaneContext, onRow: (text: string) => void): RunCostsOptions {
+    const here = lane === 'emulated' ? 'emulated' : 'native';
+    const { seed, quick, quickCosts = quick } = this.options;
+    return { setting: { lane: here, keys, quick: quickCosts, cores: hostContext().cores }, seed, timeoutMs: COST_LIMIT_MS[here], onRow };
   }
 
   private trialOptions(total: number, update: (text: string) => void): { readonly imageFile?: string; readonly onDone: (record: RunRecord) => void } {
@@ -115,7 +120,7 @@ export class RunInProgress {
     const noTimes = 'this is an emulated machine, where times mean nothing; counted from outside: turnkey run --lane emulated';
     if (here === 'emulated') {
       this.records.push(...plan.costs.map((row): SkippedRecord => (
-        { kind: 'skipped', of: 'cost', name: `${row.name} at ${row.imageBytes} bytes`, mechanism: row.mechanism, lane: here, reason: noTimes })));
+        { kind: 'skipped', of: 'cost', name: costRowName(row.name, row.row), mechanism: row.row.mechanism, lane: here, reason: noTimes })));
     }
     if (plan.trials.length > 0) {
       stages.push({ title: `${here} lane`, steps: [{ title: `${plan.trials.length} trials`, run: async (update) => {
@@ -124,7 +129,7 @@ export class RunInProgress {
     }
     if (plan.costs.length > 0 && here === 'native') {
       stages.push({ title: 'native lane, timed', steps: [{ title: `${plan.costs.length} cost rows`, run: async (update) => {
-        this.records.push(...await runCosts(executor, plan.costs, this.benchNames, { samples: this.options.quick ? 15 : 30, timeoutMs: COST_LIMIT_MS.native, onRow: update }));
+        this.records.push(...await runCosts(executor, plan.costs, this.costOptions(context, update)));
       } }] });
     }
     return stages;
@@ -155,7 +160,7 @@ export class RunInProgress {
     const reason = `no emulated machine: ${error instanceof Error ? error.message.split('\n')[0] ?? '' : String(error)}`;
     const base = { kind: 'skipped', lane: 'emulated', reason, broken: true } as const;
     if (what === 'trials') this.records.push(...plan.trials.map((trial): SkippedRecord => ({ ...base, of: trial.kind, name: trial.name, mechanism: trial.mechanism })));
-    else this.records.push(...plan.costs.map((row): SkippedRecord => ({ ...base, of: 'cost', name: `${row.name} at ${row.imageBytes} bytes`, mechanism: row.mechanism })));
+    else this.records.push(...plan.costs.map((row): SkippedRecord => ({ ...base, of: 'cost', name: costRowName(row.name, row.row), mechanism: row.row.mechanism })));
   }
 
   private emulatedStage(): Stage {
@@ -195,7 +200,7 @@ export class RunInProgress {
         }
         try {
           if (planned.trials.length === 0) this.contexts.push(executor.context);
-          this.records.push(...await runCosts(executor, planned.costs, this.benchNames, { samples: this.options.quick ? 3 : 5, timeoutMs: COST_LIMIT_MS.emulated, onRow: update }));
+          this.records.push(...await runCosts(executor, planned.costs, this.costOptions(executor.context, update)));
         } finally {
           await this.shut(executor);
         }

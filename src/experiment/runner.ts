@@ -1,14 +1,12 @@
 /**
- * Runs a plan: each trial in a fresh process under the tracing runner, cost rows by turnkey-bench, and makes records of what came
- * back. Nothing here judges; verdict.ts does.
+ * Runs a plan: each trial in a fresh process under the tracing runner, and makes records of what came back. Nothing here judges; verdict.ts does.
  */
 import { DEFAULT_TIMEOUT_MS, HONEST_TIMEOUT_MS } from './case.js';
 import type { Executor, ExecResult } from './executor.js';
 import { BUILT, withoutRoot } from './paths.js';
-import type { PlannedCorruption, PlannedCost, PlannedHonest, PlannedTrial } from './plan.js';
+import type { PlannedCorruption, PlannedHonest, PlannedTrial } from './plan.js';
 import { jobOutput, parseOutput, processEvidence, type TrialOutput, type WarmJob } from './protocol.js';
-import type { CorruptionRecord, CostRecord, Evidence, HonestRecord, RunRecord, SkippedRecord } from './records.js';
-import { median } from './statistics.js';
+import type { CorruptionRecord, Evidence, HonestRecord, RunRecord, SkippedRecord } from './records.js';
 import { isUnstable, judge } from './verdict.js';
 import type { Verdict } from './words.js';
 
@@ -282,70 +280,4 @@ export async function runTrials(executor: Executor, trials: readonly PlannedTria
   const inOrder = trials.flatMap((trial) => records.get(trial) ?? []);
   const corruption = joinRepetitions(inOrder.filter((record) => record.kind === 'corruption'));
   return [...corruption, ...inOrder.filter((record) => record.kind !== 'corruption')];
-}
-
-interface BenchLine {
-  readonly experiment: string;
-  readonly mechanism: string;
-  readonly imageBytes: number;
-  readonly unit?: 'ns' | 'instructions';
-  readonly samples?: readonly number[];
-  readonly repeats?: number;
-  readonly counts?: CostRecord['counts'];
-  readonly skipped?: string;
-}
-
-function benchLines(stdout: string): readonly BenchLine[] {
-  return stdout.split('\n').flatMap((line) => {
-    try {
-      return line.startsWith('{') ? [JSON.parse(line) as BenchLine] : [];
-    } catch {
-      return [];
-    }
-  });
-}
-
-/** Records of cost rows from what turnkey-bench printed; rows that it did not print are skipped ones that say why. Pure. */
-export function costRecords(rows: readonly PlannedCost[], benchNames: ReadonlyMap<string, string>, result: ExecResult): readonly RunRecord[] {
-  const lines = benchLines(result.stdout);
-  return rows.map((row): RunRecord => {
-    const { name, mechanism, lane, imageBytes } = row;
-    const line = lines.find((one) => one.experiment === benchNames.get(name) && one.mechanism === mechanism && one.imageBytes === imageBytes);
-    const base = { kind: 'skipped', of: 'cost', name: `${name} at ${imageBytes} bytes`, mechanism, lane } as const;
-    if (line?.skipped !== undefined) return { ...base, reason: line.skipped };
-    if (line?.samples === undefined || line.unit === undefined || line.samples.length === 0) {
-      const why = result.lost ?? (result.timedOut ? 'past its time limit' : result.signal ?? `exit code ${result.exitCode ?? 'unknown'}`);
-      return { ...base, reason: `turnkey-bench gave no such row (${why}) ${result.stderr.trim().split('\n').pop() ?? ''}`.trim(), broken: true };
-    }
-    return {
-      kind: 'cost', experiment: name, mechanism, lane, parameters: { imageBytes, pages: imageBytes / 4096, repeats: line.repeats ?? 1 }, unit: line.unit,
-      samples: line.samples, median: median(line.samples), ...(line.counts === undefined ? {} : { counts: line.counts }),
-    };
-  });
-}
-
-export interface RunCostsOptions {
-  readonly samples: number;
-  readonly timeoutMs: number;
-  readonly onRow?: (text: string) => void;
-}
-
-/** Measures cost rows in one lane: in one process, so that a guest starts one program only. */
-export async function runCosts(
-  executor: Executor, rows: readonly PlannedCost[], benchNames: ReadonlyMap<string, string>, options: RunCostsOptions,
-): Promise<readonly RunRecord[]> {
-  if (rows.length === 0) return [];
-  let printed = 0;
-  const argv = [
-    BUILT.bench, ...(executor.lane === 'emulated' ? ['--counted'] : []), '--samples', String(options.samples),
-    ...rows.map((row) => `${benchNames.get(row.name) ?? row.name}:${row.mechanism}:${row.imageBytes}`),
-  ];
-  const result = await executor.run(argv, {
-    timeoutMs: options.timeoutMs,
-    onStdout: (text) => {
-      printed += text.split('\n').length - 1;
-      options.onRow?.(`${printed} of ${rows.length}`);
-    },
-  });
-  return costRecords(rows, benchNames, result);
 }

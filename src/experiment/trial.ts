@@ -21,6 +21,7 @@ import { loadCorruption, loadHonest } from './catalogue.js';
 import { BUILT, inProject } from './paths.js';
 import { errnoName, lostBytes, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
 import { JOB_MARK, TRIAL_MARK, type CalledMessage, type TrialMessage, type WarmJob } from './protocol.js';
+import { randomBelow } from './random.js';
 import type { DiffEvidence, FaultEvidence } from './records.js';
 import type { TrialSettings } from './runner.js';
 import { TRIAL_SPACES } from './trial-image.js';
@@ -44,17 +45,6 @@ function say(message: TrialMessage): void {
 }
 
 const hex = (value: bigint): string => `0x${BigInt.asUintN(64, value).toString(16)}`;
-
-/** mulberry32: a small generator with 32 bits of state, so that a seed in a record is enough to repeat it. */
-function generator(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}
 
 /** A trial's image, guard and all that a case is given. */
 class Bench implements HonestTrial {
@@ -86,7 +76,7 @@ class Bench implements HonestTrial {
     this.keys = settings.keys as KeyMode;
     this.kernel = settings.kernel;
     this.seed = settings.seed;
-    this.random = generator(settings.seed);
+    this.random = randomBelow(settings.seed);
     const { imageFile } = settings;
     const fileBytes = imageFile === undefined ? 0 : statSync(imageFile).size;
     this.image = Image.map({
@@ -118,7 +108,7 @@ class Bench implements HonestTrial {
   begin(): void {
     this.bytesPut.length = 0;
     this.callouts = 0;
-    this.random = generator(this.seed);
+    this.random = randomBelow(this.seed);
   }
 
   space(name: string): TrialSpace {

@@ -3,22 +3,12 @@
  * its run. Percentile method (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
  */
 import { quantileSorted } from 'simple-statistics';
+import { randomFrom } from '../experiment/random.js';
 
 /** 95 % unless said otherwise. */
 export interface Interval {
   readonly low: number;
   readonly high: number;
-}
-
-/** Numbers in [0, 1) from a seed: mulberry32. */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function middle(sorted: Float64Array): number {

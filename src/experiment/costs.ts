@@ -1,0 +1,168 @@
+/**
+ * Measures the rows of cost experiments in one lane and makes records of what came back: turnkey-bench for what is written in C, fresh
+ * processes of cost-trial.ts for what is written in JavaScript. Nothing of ours may run beside it in the native lane.
+ */
+import { COST_TRIAL_TIMEOUT_MS, type BenchExperiment, type CostMeasurement, type CostSetting, type MeasuredExperiment } from './case.js';
+import type { Executor, ExecResult } from './executor.js';
+import { BUILT, withoutRoot } from './paths.js';
+import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from './plan.js';
+import { randomBelow, shuffled } from './random.js';
+import type { CostRecord, RunRecord, SkippedRecord } from './records.js';
+import { median } from './statistics.js';
+
+/** Before a line of cost-trial.ts that holds a CostMeasurement as JSON. */
+export const COST_MARK = '@cost ';
+
+/** What cost-trial.ts is told, as the JSON of its last argument. */
+export interface CostTrialSettings {
+  readonly row: PlannedCost['row'];
+  readonly round: number;
+  readonly quick: boolean;
+  readonly seed: number;
+}
+
+export interface RunCostsOptions {
+  readonly setting: CostSetting;
+  readonly seed: number;
+  /** Of one call of turnkey-bench. */
+  readonly timeoutMs: number;
+  readonly onRow?: (text: string) => void;
+}
+
+interface BenchLine {
+  /** Index among the rows asked for. */
+  readonly row: number;
+  readonly unit?: 'ns' | 'instructions';
+  readonly samples?: readonly number[];
+  readonly repeats?: number;
+  readonly counts?: CostRecord['counts'];
+  readonly skipped?: string;
+}
+
+function benchLines(stdout: string): readonly BenchLine[] {
+  return stdout.split('\n').flatMap((line) => {
+    try {
+      return line.startsWith('{"row"') ? [JSON.parse(line) as BenchLine] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+function skippedRow({ name, row, lane }: PlannedCost): Omit<SkippedRecord, 'reason'> {
+  return { kind: 'skipped', of: 'cost', name: costRowName(name, row), mechanism: row.mechanism, lane: row.lane ?? lane };
+}
+
+function recordOf(cost: PlannedCost, unit: CostRecord['unit'], samples: readonly number[], more: { readonly repeats?: number | undefined; readonly counts?: CostRecord['counts'] | undefined; readonly warnings?: readonly string[] | undefined }): CostRecord {
+  const { counts, warnings, repeats } = more;
+  return {
+    kind: 'cost', experiment: cost.name, mechanism: cost.row.mechanism, lane: cost.row.lane ?? cost.lane, parameters: { ...cost.row.parameters, ...(repeats === undefined ? {} : { repeats }) },
+    unit, samples, median: median(samples), ...(counts === undefined ? {} : { counts }), ...(warnings === undefined || warnings.length === 0 ? {} : { warnings }),
+  };
+}
+
+function endOf(result: ExecResult): string {
+  return result.lost ?? (result.timedOut ? 'past its time limit' : result.signal ?? `exit code ${result.exitCode ?? 'unknown'}`);
+}
+
+/** Records from what turnkey-bench printed of these rows; rows that it did not print are skipped ones that say why. Pure. */
+export function benchRecords(costs: readonly PlannedCost[], result: ExecResult): readonly RunRecord[] {
+  const lines = new Map(benchLines(result.stdout).map((line) => [line.row, line]));
+  return costs.map((cost, at): RunRecord => {
+    const line = lines.get(at);
+    if (line?.skipped !== undefined) return { ...skippedRow(cost), reason: line.skipped };
+    if (line?.samples === undefined || line.unit === undefined || line.samples.length === 0) {
+      return { ...skippedRow(cost), reason: `turnkey-bench gave no such row (${endOf(result)}) ${result.stderr.trim().split('\n').pop() ?? ''}`.trim(), broken: true };
+    }
+    return recordOf(cost, line.unit, line.samples, line);
+  });
+}
+
+/** A planned row as turnkey-bench reads it. */
+export function benchArgument({ experiment, row }: PlannedCost): string {
+  if (!('bench' in experiment)) throw new TypeError('not a row of turnkey-bench');
+  return `${experiment.bench}:${row.mechanism}:${costWord(row.options ?? row.parameters)}`;
+}
+
+/** The command line of turnkey-bench for these rows: groups that are interleaved stand between slashes. */
+export function benchCommand(groups: readonly (readonly PlannedCost[])[], lane: 'native' | 'emulated', options: Pick<RunCostsOptions, 'seed' | 'setting'>): readonly string[] {
+  const samples = lane === 'emulated' ? (options.setting.quick ? 3 : 5) : options.setting.quick ? 15 : 30;
+  return [
+    BUILT.bench, ...(lane === 'emulated' ? ['--counted'] : []), '--samples', String(samples),
+    ...groups.flatMap((group, at) => [...(at === 0 ? [] : ['/']), ...group.map(benchArgument)]),
+  ];
+}
+
+function measurementIn(stdout: string): CostMeasurement | undefined {
+  const line = stdout.split('\n').filter((one) => one.startsWith(COST_MARK)).pop();
+  if (line === undefined) return undefined;
+  try {
+    return JSON.parse(line.slice(COST_MARK.length)) as CostMeasurement;
+  } catch {
+    return undefined;
+  }
+}
+
+/** One record of what the processes of one row saw, in the order of rounds. A row of which one round failed is no row. Pure. */
+export function measuredRecord(cost: PlannedCost, results: readonly ExecResult[]): RunRecord {
+  const seen: Exclude<CostMeasurement, { readonly skipped: string }>[] = [];
+  for (const result of results) {
+    const measurement = measurementIn(result.stdout);
+    if (measurement === undefined || ('samples' in measurement && measurement.samples.length === 0)) {
+      return { ...skippedRow(cost), reason: withoutRoot(`nothing was measured (${endOf(result)}) ${result.stderr.trim().split('\n').pop() ?? ''}`.trim()), broken: true };
+    }
+    if ('skipped' in measurement) return { ...skippedRow(cost), reason: measurement.skipped };
+    seen.push(measurement);
+  }
+  const [first] = seen;
+  return recordOf(cost, 'ns', seen.flatMap(({ samples }) => samples), {
+    repeats: first?.repeats, counts: first?.counts, warnings: [...new Set(seen.flatMap(({ warnings }) => warnings ?? []))],
+  });
+}
+
+async function runBench(executor: Executor, costs: readonly PlannedCost[], options: RunCostsOptions, onRow: (done: number) => void): Promise<readonly RunRecord[]> {
+  const groups = costGroups(costs);
+  let printed = '';
+  const result = await executor.run(benchCommand(groups, executor.lane === 'emulated' ? 'emulated' : 'native', options), {
+    timeoutMs: options.timeoutMs,
+    onStdout: (text) => {
+      printed += text;
+      onRow(benchLines(printed).length);
+    },
+  });
+  return benchRecords(groups.flat(), result);
+}
+
+async function runMeasured(executor: Executor, experiment: MeasuredExperiment, costs: readonly PlannedCost[], options: RunCostsOptions, onRow: (done: number) => void): Promise<readonly RunRecord[]> {
+  const { setting } = options;
+  const rounds = experiment.rounds?.(setting) ?? (setting.quick ? 1 : 3);
+  let done = 0;
+  const records: RunRecord[] = [];
+  for (const group of costGroups(costs)) {
+    const results = new Map<PlannedCost, ExecResult[]>(group.map((cost) => [cost, []]));
+    for (let round = 0; round < rounds; round++) {
+      const seed = deriveSeed(options.seed, JSON.stringify([group[0]?.name, group[0]?.row.together ?? group[0]?.row.parameters, round]));
+      for (const cost of shuffled(group, randomBelow(seed))) {
+        const settings: CostTrialSettings = { row: cost.row, round, quick: setting.quick, seed };
+        results.get(cost)?.push(await executor.run(['node', '--expose-gc', BUILT.costTrial, cost.name, JSON.stringify(settings)], { timeoutMs: experiment.timeoutMs ?? COST_TRIAL_TIMEOUT_MS }));
+        if (round === rounds - 1) onRow(++done);
+      }
+    }
+    for (const cost of group) records.push(measuredRecord(cost, results.get(cost) ?? []));
+  }
+  return records;
+}
+
+/** Measures planned rows in one lane, experiment by experiment. */
+export async function runCosts(executor: Executor, costs: readonly PlannedCost[], options: RunCostsOptions): Promise<readonly RunRecord[]> {
+  const records: RunRecord[] = [];
+  for (const name of new Set(costs.map((cost) => cost.name))) {
+    const rows = costs.filter((cost) => cost.name === name);
+    const experiment = rows[0]?.experiment as BenchExperiment | MeasuredExperiment;
+    const before = records.length;
+    const onRow = (done: number): void => { options.onRow?.(`${name}: ${before + done} of ${costs.length}`); };
+    onRow(0);
+    records.push(...'bench' in experiment ? await runBench(executor, rows, options, onRow) : await runMeasured(executor, experiment, rows, options, onRow));
+  }
+  return records;
+}
