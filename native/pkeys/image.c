@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "internal.h"
-#include "sys_linux_x86_64.h"
+#include "sys_linux.h"
 
 #define READ_WRITE (PROT_READ | PROT_WRITE)
 

@@ -202,9 +202,13 @@ int mechanism_reconcile_locked(void);
 /* Waits until the region at `address` is open, at most limit_ns, then opens it. As pkeys_bystander_wait, for a thread that has not faulted yet. */
 bool mechanism_await_open(uintptr_t address, uint64_t limit_ns);
 
-/* ---- probe_linux_x86_64.c ------------------------------------------------------------------------------------- */
+/* ---- pkru_<machine>.c, beside pkeys_rdpkru and pkeys_wrpkru ---------------------------------------------------- */
 
-bool cpu_has_ospke(void);
+bool cpu_has_keys(void);             /* the CPU says that it has them */
+bool cpu_has_ospke(void);            /* and the kernel has switched them on */
+extern const int cpu_keys;           /* how many the architecture and kernel know, key 0 included */
+extern const char cpu_lacks_keys[];  /* one sentence for the user: the first is not so */
+extern const char kernel_lacks_keys[]; /* the second is not so */
 
 /* ---- smaps_linux.c -------------------------------------------------------------------------------------------- */
 

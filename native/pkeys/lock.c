@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "internal.h"
-#include "sys_linux_x86_64.h"
+#include "sys_linux.h"
 
 /* An address that is this thread's alone, without a TLS variable of our own. */
 static uintptr_t self(void) { return (uintptr_t)&errno; }

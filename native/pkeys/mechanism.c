@@ -26,7 +26,7 @@
 #include <time.h>
 
 #include "internal.h"
-#include "sys_linux_x86_64.h"
+#include "sys_linux.h"
 
 #ifndef __GLIBC__
 #error "pkeys-glibc needs the C library's pkey_set"

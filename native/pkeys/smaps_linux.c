@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "internal.h"
-#include "sys_linux_x86_64.h"
+#include "sys_linux.h"
 
 struct mapping {
   uintptr_t first, last;

@@ -17,7 +17,7 @@ static const int kept[] = {RBX, RBP, 12, 13, 14, 15};
 uint64_t expected[17] __attribute__((visibility("hidden")));
 uint64_t expected[17];
 extern const char stepped_return[];
-extern const char trap_gates_begin[], trap_gates_end[], trap_callback_gate[];
+extern const char trap_gates_begin[], trap_gates_end[], trap_callback_gate[], trap_model_chain_end[];
 
 static volatile unsigned steps, in_gate, in_callback_gate, in_thunks, in_callee, in_delay, bad;
 static volatile uint64_t first_bad, bad_steps[8];

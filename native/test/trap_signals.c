@@ -492,9 +492,9 @@ static void damages(void) {
     case 0: entry->policy = (struct trap_policy *)(uintptr_t)0x4141414141414141; break; /* read by the handler */
     case 1: entry->record = (struct trap_fault *)(uintptr_t)0x1000; break;              /* written by the handler */
     case 2: slot->level = 0x7fffffff; break;
-    case 3: slot->frames[0].rsp = 0x1000; break; /* landed on */
-    case 4: slot->frames[0].rsp = 0x4141000; break;
-    case 5: slot->mxcsr = 0xffffffff; break;                 /* LDMXCSR raises #GP */
+    case 3: slot->frames[0].sp = 0x1000; break; /* landed on */
+    case 4: slot->frames[0].sp = 0x4141000; break;
+    case 5: slot->fp.mxcsr = 0xffffffff; break;                 /* LDMXCSR raises #GP */
   }
   *(volatile int *)(zero + 16) = 1;
 }

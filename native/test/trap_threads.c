@@ -71,7 +71,7 @@ static void spoil(struct way *way) {
       REQUIRE(pthread_create(&thread, NULL, parks_in_callout, other == 2 ? park : NULL) == 0);
       while (!parked) sched_yield();
     }
-    uint64_t parked_rsp = other ? trap_slot_at(parked_offset)->frames[0].rsp : 0;
+    uint64_t parked_rsp = other ? trap_slot_at(parked_offset)->frames[0].sp : 0;
     uint64_t words[] = {0, 1, 2, 0x2000, 0x4000, 0x7fe000, 0x800000, 0xffffffffffffffff, 0x4141414141414141, 0x7fe001, own, 0x6000, other ? parked_offset : 0x8000, other ? parked_word : 0xa000, /* as the word counts, less the thread pointer: */
                         0 - trap_thread_pointer(), SLOT_SIZE * 5 - trap_thread_pointer(), SLOT_SIZE * 1024ul - trap_thread_pointer()};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
@@ -83,7 +83,7 @@ static void spoil(struct way *way) {
       long third = returns_args(1, 2, 3, 4, 5, 6, 7, 8);
       int fourth = add((int)third, 1);
       CHECK(first == 42 && second == 50 && third == 8721 && fourth == 8722);
-      if (other) CHECK_EQ(trap_slot_at(parked_offset)->frames[0].rsp, parked_rsp); /* not through another thread's slot */
+      if (other) CHECK_EQ(trap_slot_at(parked_offset)->frames[0].sp, parked_rsp); /* not through another thread's slot */
       CHECK(!trap_take_fault(&fault));
       CHECK_EQ(returns(41), 42);
       CHECK(!trap_take_fault(&fault));
@@ -264,7 +264,7 @@ static void step_through(struct way *way) {
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   steps = denied_steps = unmarked_steps = marked_open_steps = 0;
   stepped_deny = pkeys_masks().deny;
-  stepped_offset = trap_arena.shared.pkru_offset;
+  stepped_offset = trap_arena.shared.machine.pkru_offset;
   sigaction(SIGTRAP, &action, &before);
   __asm__ volatile("pushfq\n orl $0x100, (%%rsp)\n popfq" ::: "memory", "cc");
   int sum = add(40, 2);

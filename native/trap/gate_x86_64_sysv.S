@@ -27,7 +27,7 @@ arena_pointer:
 /* ---- CFI: where the caller's registers are --------------------------------------------------------------------
  * In the frame that r10 points to. */
 	.macro	CFI_FRAME_R10
-	.cfi_escape 0x0f, 5, 0x7a, F_RSP, 0x06, 0x23, 8
+	.cfi_escape 0x0f, 5, 0x7a, F_SP, 0x06, 0x23, 8
 	.cfi_escape 0x10, 3, 2, 0x7a, F_RBX
 	.cfi_escape 0x10, 6, 2, 0x7a, F_RBP
 	.cfi_escape 0x10, 12, 2, 0x7a, F_R12
@@ -37,7 +37,7 @@ arena_pointer:
 	.endm
 /* In the frame that rbx points to. */
 	.macro	CFI_FRAME_RBX
-	.cfi_escape 0x0f, 5, 0x73, F_RSP, 0x06, 0x23, 8
+	.cfi_escape 0x0f, 5, 0x73, F_SP, 0x06, 0x23, 8
 	.cfi_escape 0x10, 3, 2, 0x73, F_RBX
 	.cfi_escape 0x10, 6, 2, 0x73, F_RBP
 	.cfi_escape 0x10, 12, 2, 0x73, F_R12
@@ -47,7 +47,7 @@ arena_pointer:
 	.endm
 /* In the frame that rbp points to. */
 	.macro	CFI_FRAME_RBP
-	.cfi_escape 0x0f, 5, 0x76, F_RSP, 0x06, 0x23, 8
+	.cfi_escape 0x0f, 5, 0x76, F_SP, 0x06, 0x23, 8
 	.cfi_escape 0x10, 3, 2, 0x76, F_RBX
 	.cfi_escape 0x10, 6, 2, 0x76, F_RBP
 	.cfi_escape 0x10, 12, 2, 0x76, F_R12
@@ -126,7 +126,7 @@ trap_model_chain_end:
 	.cfi_remember_state
 	movq	%r10, %rbp
 	.cfi_escape 0x10, 6, 2, 0x76, F_RBP
-	movq	%rsp, F_RSP(%rbp)
+	movq	%rsp, F_SP(%rbp)
 	movq	%rbx, F_RBX(%rbp)
 	movq	%r12, F_R12(%rbp)
 	movq	%r13, F_R13(%rbp)
@@ -197,7 +197,7 @@ trap_model_chain_end:
 	testq	$1, T_FSP(%rbp)
 	.elseif \own
 	leaq	8(%rsp), %r10
-	cmpq	%r10, F_RSP(%rbp)
+	cmpq	%r10, F_SP(%rbp)
 	jne	4f
 	testq	$1, T_FSP(%rbp)
 	.else
@@ -220,7 +220,7 @@ trap_model_chain_end:
 	movq	F_R13(%rbp), %r13
 	movq	F_R14(%rbp), %r14
 	movq	F_R15(%rbp), %r15
-	movq	F_RSP(%rbp), %rsp
+	movq	F_SP(%rbp), %rsp
 	movq	F_RBP(%rbp), %rbp
 	.cfi_restore_state
 	ret
@@ -347,7 +347,7 @@ gate_lost:
 	movq	%rax, %r10
 	leaq	8(%rbp), %rcx
 	movq	(%rbp), %rdx
-	movq	%rcx, F_RSP(%r10)
+	movq	%rcx, F_SP(%r10)
 	movq	%rbx, F_RBX(%r10)
 	movq	%rdx, F_RBP(%r10)
 	movq	%r12, F_R12(%r10)
@@ -401,7 +401,7 @@ gate_lost:
 	movq	F_R13(%r10), %r13
 	movq	F_R14(%r10), %r14
 	movq	F_R15(%r10), %r15
-	movq	F_RSP(%r10), %rsp
+	movq	F_SP(%r10), %rsp
 	.cfi_restore rbx
 	.cfi_restore rbp
 	.cfi_restore r12

@@ -1,10 +1,10 @@
 /*
  * internal.h: what the trap's own files share. Where code runs:
- *   inside_*.c      inside a signal handler: only async-signal-safe calls, no locks, no allocation, nothing on key-denied memory before rights are open
+ *   inside_*.c context_*.c   inside a signal handler: only async-signal-safe calls, no locks, no allocation, nothing on key-denied memory before rights are open
  *   gate_*.S        on every callout
  *   slow.c          on callouts that the fast gate declines: nested, first on a thread, mechanisms with calls of their own
  *   thread.c thunk.c trap.c load.c copy.c   ordinary VM code
- *   model.c         measurement only
+ *   model*.c        measurement only
  */
 #ifndef TURNKEY_TRAP_INTERNAL_H
 #define TURNKEY_TRAP_INTERNAL_H
@@ -15,6 +15,7 @@
 
 #include "../pkeys/pkeys.h"
 #include "layout.h"
+#include "machine.h"
 #include "trap.h"
 
 struct trap_entry { /* a thunk */
@@ -27,7 +28,7 @@ struct trap_entry { /* a thunk */
   struct trap_fault *record; /* private thunks only */
   uint32_t references;
   uint32_t next; /* hash chain or free list, by index + 1 */
-  uint64_t unused;
+  uint64_t machine_deny; /* `deny` as this machine's gate wants it (trap_machine_deny) */
 };
 #define ENTRY_PRIVATE 0x10000u
 
@@ -45,13 +46,12 @@ struct trap_policy {
 };
 
 struct trap_frame {
-  uint64_t rsp; /* the VM's stack pointer on entry: points at the return address into the caller */
-  uint64_t rbx, rbp, r12, r13, r14, r15;
-  uint32_t mxcsr;
-  uint16_t fcw, pad;
+  uint64_t sp; /* the VM's stack pointer on entry */
+  struct trap_saved saved;
+  struct trap_float fp;
   struct trap_entry *entry; /* suspended and slow frames; of a running fast one, T_STATE tells */
   uint64_t fsp;          /* stack pointer at the call, before it pushes: what a paired return comes back with. Not in fast frames without stack arguments */
-  uint64_t callback_rsp; /* foreign stack pointer of the callback that suspended this callout */
+  uint64_t callback_sp; /* foreign stack pointer of the callback that suspended this callout */
   uint32_t flags;        /* FRAME_* */
   uint32_t foreign_pkru; /* PKRU of the suspended callout */
   uint64_t stack_low, stack_high; /* the foreign stack this callout runs on; slow frames only (else the slot's own) */
@@ -72,15 +72,14 @@ struct trap_slot {
     struct {
       struct trap_frame frames[NESTING_COUNT];
       struct trap_fault fault;
-      _Atomic uint64_t thread_pointer; /* %fs:0 of the owner; 0 while free */
+      _Atomic uint64_t thread_pointer; /* of the owner; 0 while free */
       uint32_t level;                  /* suspended callouts */
       uint32_t signal_level;           /* the level that a VM's signal handler runs at, 0 for none: its callouts take a fresh foreign stack */
       uint32_t generation;             /* of the masks, when this thread last opened its rights */
       uint32_t recovering;             /* from the handler's decision to the landing pad's end */
       uint32_t fault_count;
       int32_t thread_id; /* kernel tid */
-      uint32_t mxcsr; /* floating-point environment when the thread attached or noted it */
-      uint16_t fcw, pad;
+      struct trap_float fp; /* floating-point environment when the thread attached or noted it */
       uint64_t stack_base, stack_low, stack_high; /* own foreign stack: mapping, lowest usable byte, top */
       uint64_t stack_map_bytes;
       uint64_t alternate_base, alternate_bytes;   /* own alternate stack: [base, base+bytes) usable */
@@ -101,11 +100,10 @@ struct trap_previous {
 
 struct trap_shared {
   uint32_t keep;
-  uint32_t avx;
+  struct trap_machine machine;
   uint32_t foreign_stack; /* callouts switch stacks */
   uint32_t keys;          /* pkeys_supported() */
   uint32_t model;         /* measurement only: a delay stands where rights would be written (trap_model) */
-  uint32_t pkru_offset;   /* of PKRU in the XSAVE image of a signal frame; 0 unknown */
   int32_t process; /* the process whose callouts these are: a child forked by a callee inherits the state, but is not the VM */
   uint64_t foreign_bytes;
   _Atomic uint64_t faults, passed_on, threads_live, threads_ever, thunks_live, callbacks_live, stacks_cached;
@@ -132,11 +130,6 @@ extern struct trap_arena trap_arena;
 extern __thread uint64_t trap_slot_word __attribute__((tls_model("initial-exec")));
 
 static inline struct trap_slot *trap_slot_at(uint64_t offset) { return (struct trap_slot *)((char *)&trap_arena + offset); }
-static inline uint64_t trap_thread_pointer(void) {
-  uint64_t tp;
-  __asm__("mov %%fs:0, %0" : "=r"(tp));
-  return tp;
-}
 static inline uint64_t trap_slot_offset(void) { return *(volatile uint64_t *)&trap_slot_word + trap_thread_pointer(); }
 static inline void trap_slot_set(const struct trap_slot *slot) { trap_slot_word = (uint64_t)((const char *)slot - (const char *)&trap_arena) - trap_thread_pointer(); }
 /* T_STATE and T_FSP. Compiler barriers on both sides: signal handlers of this thread look at the state. */
@@ -183,21 +176,23 @@ extern const char trap_gates_begin[], trap_gates_end[], trap_gate_slow[], trap_g
 #define GATE_FAMILY(name) extern const char name[], name##_float[], name##_args[], name##_args_float[], name##_own[], name##_own_float[], name##_own_args[], name##_own_args_float[]
 GATE_FAMILY(trap_gate_flag);
 GATE_FAMILY(trap_gate_keys);
-GATE_FAMILY(trap_gate_model);
-/* The model's delay (model.c, gate_*.S). Harms no register that C expects to keep. */
-extern const char trap_model_chain[], trap_model_chain_end[];
-extern const char *trap_model_into;
+/* One of each, in choose_gate's order. */
+#define GATE_VARIANTS 8
+#define GATE_LIST(name) {name, name##_float, name##_args, name##_args_float, name##_own, name##_own_float, name##_own_args, name##_own_args_float}
+
+/* model.c, or model_none.c where the machine has none. The delay harms no register that C expects to keep. */
+extern const char *const trap_model_gates[GATE_VARIANTS];
 void trap_model_write(void);
 
 /* slow.c, called from gate_*.S */
-struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp);
-uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp);
-struct trap_frame *trap_slow_return(uint64_t rsp);
-struct trap_slot *trap_fast_lost(const struct trap_slot *believed, uint64_t rsp);
+struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp);
+uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp);
+struct trap_frame *trap_slow_return(uint64_t sp);
+struct trap_slot *trap_fast_lost(const struct trap_slot *believed, uint64_t sp);
 void trap_slow_give(struct trap_frame *frame);
 void trap_landed(struct trap_frame *frame);
-uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_rsp);
-void trap_callback_leave(uint64_t foreign_rsp);
+uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_sp);
+void trap_callback_leave(uint64_t foreign_sp);
 void trap_dead_thunk(void) __attribute__((noreturn));
 
 #endif

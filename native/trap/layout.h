@@ -4,10 +4,16 @@
 #ifndef TURNKEY_TRAP_LAYOUT_H
 #define TURNKEY_TRAP_LAYOUT_H
 
+/* The machine's own: SLOT_SIZE, struct trap_frame (F_*, T_*), what the landing pad reads (S_*), THUNK_CODE_BYTES, CALLBACK_SAVE_BYTES. */
+#if defined(__x86_64__)
+#include "layout_x86_64.h"
+#else
+#error "no gate for this machine yet: docs/architecture.md, 'Adding an ABI'"
+#endif
+
 /* The arena: one page-aligned object in .bss, tagged with the runtime key (I11). Slot 0 is never used. */
-#define SLOT_SIZE 0x2000
 #define SLOT_COUNT 1024
-#define SLOT_OFFSET_INVALID -0x7fe001 /* bits that no valid slot offset has: ~(0x3ff << 13) */
+#define SLOT_OFFSET_INVALID (~((SLOT_COUNT - 1) * SLOT_SIZE)) /* bits that no valid slot offset has */
 #define SLOT_WORD_NONE 0x6e6f2d736c6f7421 /* thread-local word of a thread that was never attached: no value that a stray write leaves, and no slot */
 
 #define THUNK_COUNT 8192
@@ -16,31 +22,14 @@
 #define RECORD_COUNT 1024
 #define NESTING_COUNT 48
 
-#define ARENA_THUNKS 0x800000
-#define ARENA_CALLBACKS 0x880000
-#define ARENA_POLICIES 0x8c0000
-#define ARENA_RECORDS 0x8d0000
-#define ARENA_SHARED 0x9d0000
-#define ARENA_SIZE 0x9d4000
+#define ARENA_THUNKS (SLOT_COUNT * SLOT_SIZE)
+#define ARENA_CALLBACKS (ARENA_THUNKS + THUNK_COUNT * ENTRY_SIZE)
+#define ARENA_POLICIES (ARENA_CALLBACKS + CALLBACK_COUNT * CALLBACK_SIZE)
+#define ARENA_RECORDS (ARENA_POLICIES + 0x10000)
+#define ARENA_SHARED (ARENA_RECORDS + 0x100000)
+#define ARENA_SIZE (ARENA_SHARED + 0x4000)
 
-/* struct trap_frame, 128 bytes; all offsets below 128 so that they are one byte in the gate's CFI. */
-#define FRAME_SIZE 128
-#define F_RSP 0
-#define F_RBX 8
-#define F_RBP 16
-#define F_R12 24
-#define F_R13 32
-#define F_R14 40
-#define F_R15 48
-#define F_MXCSR 56
-#define F_FCW 60
-#define F_ENTRY 64
-#define F_FSP 72
-#define F_FLAGS 88
-#define FRAME_OWN_STACK 4 /* a flag: a foreign stack taken for this frame alone */
-/* The two words of a slot that the fast gate needs lie in the tail of its first frame. */
-#define T_STATE 112
-#define T_FSP 120
+#define FRAME_OWN_STACK 4 /* a flag of struct trap_frame: a foreign stack taken for this frame alone */
 
 /* T_STATE: 0 idle; a thunk entry's address: in a callout through it; else one of these. */
 #define STATE_VM 1     /* inside a callback, or a VM signal handler, of a suspended callout */
@@ -60,15 +49,6 @@
 
 /* struct trap_shared. */
 #define S_KEEP 0
-#define S_AVX 4
-
-#define THUNK_CODE_BYTES 16
-
-/* Measurement only (model.c): GATE's `keys` for the model, the steps of its longest delay, bytes and cycles of one. */
-#define KEYS_MODEL 2
-#define MODEL_STEPS 512
-#define MODEL_STEP_BYTES 3
-#define MODEL_STEP_CYCLES 3
 
 /* Room left above the point where a callee starts, so that an overrun of its frame meets spare bytes first, then the guard page. */
 #define FOREIGN_TOP_BYTES 512

@@ -11,6 +11,12 @@
 #define BATCH 20000
 #define TRIES 15
 
+/* gate_*.S */
+GATE_FAMILY(trap_gate_model);
+extern const char trap_model_chain[], trap_model_chain_end[];
+extern const char *trap_model_into;
+const char *const trap_model_gates[GATE_VARIANTS] = GATE_LIST(trap_gate_model);
+
 /* In pages of the program's own: the gate reads it, and what does not protect need not be protected. */
 const char *trap_model_into = trap_model_chain_end;
 

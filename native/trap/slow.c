@@ -20,15 +20,15 @@ static void rights_open(void) { pkeys_wrpkru(pkeys_rdpkru() & trap_arena.shared.
  */
 #define NEAR_ABOVE 4096u
 #define NEAR_BELOW (64u << 10)
-static bool on_vm_stack(const struct trap_frame *frame, uint64_t rsp) {
+static bool on_vm_stack(const struct trap_frame *frame, uint64_t sp) {
   bool callers = !trap_arena.shared.foreign_stack || (frame->flags & FRAME_CALLER_STACK);
-  return rsp < frame->rsp + NEAR_ABOVE && rsp >= frame->rsp - (callers ? 0 : NEAR_BELOW);
+  return sp < frame->sp + NEAR_ABOVE && sp >= frame->sp - (callers ? 0 : NEAR_BELOW);
 }
 
-struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_rsp) {
+struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot != NULL && trap_state_is_callout(trap_state(slot))) {
-    if (on_vm_stack(&slot->frames[slot->level], caller_rsp))
+    if (on_vm_stack(&slot->frames[slot->level], caller_sp))
       trap_die("a callout was left by a longjmp over the gate: the thread calls again from where it was; the process cannot go on", SIGABRT);
     return NULL;
   }
@@ -98,7 +98,7 @@ static void hooked_leave(struct trap_slot *slot, struct trap_frame *frame) {
   errno = saved;
 }
 
-uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp) {
+uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp) {
   struct trap_slot *slot = trap_slot_find();
   struct trap_entry *entry = frame->entry;
   struct pkeys_masks masks = pkeys_masks();
@@ -106,10 +106,10 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp) {
   bool lent = (entry->flags & TRAP_LENT) != 0;
   uint32_t deny = bare || !masks.keyed ? 0 : lent ? masks.deny_lent : masks.deny;
   uint64_t top;
-  frame->callback_rsp = 0;
+  frame->callback_sp = 0;
   frame->stack_low = frame->stack_high = 0;
   if (!trap_arena.shared.foreign_stack) {
-    top = current_rsp;
+    top = current_sp;
     frame->flags |= FRAME_CALLER_STACK;
   } else if (slot->level == 0) {
     top = slot->frames[0].tail1;
@@ -117,9 +117,9 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_rsp) {
     frame->stack_high = slot->stack_high;
   } else {
     const struct trap_frame *outer = frame - 1;
-    uint64_t low = outer->stack_low, rsp = outer->callback_rsp;
-    if (slot->level != slot->signal_level && !(outer->flags & FRAME_ELSEWHERE) && rsp > low + NESTED_ROOM + entry->stack_bytes && rsp <= outer->stack_high) {
-      top = (rsp - 256) & ~(uint64_t)15; /* below the callback thunk's save area and red zone */
+    uint64_t low = outer->stack_low, sp = outer->callback_sp;
+    if (slot->level != slot->signal_level && !(outer->flags & FRAME_ELSEWHERE) && sp > low + NESTED_ROOM + entry->stack_bytes && sp <= outer->stack_high) {
+      top = (sp - 256) & ~(uint64_t)15; /* below the callback thunk's save area and red zone */
       frame->stack_low = low;
       frame->stack_high = outer->stack_high;
     } else {
@@ -153,11 +153,11 @@ static void mismatch(const struct trap_slot *slot) {
   trap_die("a callout returned with another stack pointer than it was called with (wrong calling convention, or a longjmp over the gate); the process cannot go on", SIGABRT);
 }
 
-struct trap_frame *trap_slow_return(uint64_t rsp) {
+struct trap_frame *trap_slow_return(uint64_t sp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL) trap_die("a callout returned on a thread whose state is lost", SIGABRT);
   struct trap_frame *frame = &slot->frames[slot->level];
-  if (trap_state(slot) != (uint64_t)(uintptr_t)frame->entry || rsp != frame->fsp) mismatch(slot);
+  if (trap_state(slot) != (uint64_t)(uintptr_t)frame->entry || sp != frame->fsp) mismatch(slot);
   if (frame->flags & FRAME_KEYED) rights_open();
   else if (trap_arena.shared.model && !(frame->entry->flags & TRAP_BARE)) trap_model_write();
   hooked_leave(slot, frame);
@@ -173,13 +173,13 @@ void trap_slow_give(struct trap_frame *frame) {
   frame->flags = 0;
 }
 
-/* `rsp`: what the callee returned with. */
-struct trap_slot *trap_fast_lost(const struct trap_slot *believed, uint64_t rsp) {
+/* `sp`: what the callee returned with. */
+struct trap_slot *trap_fast_lost(const struct trap_slot *believed, uint64_t sp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL) trap_die("a callee did not keep its caller's registers, and the thread's slot cannot be found", SIGABRT);
-  /* The stack pointer is right: the callee has overwritten the first word of the foreign stack, just above its own frame, or not kept rbp. */
-  if (rsp == slot->stack_high - FOREIGN_TOP_BYTES && rsp == slot->frames[0].tail1) {
-    uint64_t *first = (uint64_t *)(uintptr_t)rsp;
+  /* The stack pointer is right: the callee has overwritten the first word of the foreign stack, just above its own frame, or not kept the register that holds the slot. */
+  if (sp == slot->stack_high - FOREIGN_TOP_BYTES && sp == slot->frames[0].tail1) {
+    uint64_t *first = (uint64_t *)(uintptr_t)sp;
     if (slot != believed || *first != (uint64_t)(uintptr_t)slot) {
       *first = (uint64_t)(uintptr_t)slot;
       return slot;
@@ -212,14 +212,14 @@ static void deeper(struct trap_slot *slot) {
 }
 
 /* Suspends the innermost callout: the thread is VM code now. */
-static void suspend(struct trap_slot *slot, uint64_t foreign_rsp, uint32_t pkru) {
+static void suspend(struct trap_slot *slot, uint64_t foreign_sp, uint32_t pkru) {
   struct trap_frame *frame = &slot->frames[slot->level];
   if (slot->level == 0 && !(frame->flags & FRAME_OWN_STACK)) {
     frame->stack_low = slot->stack_low;
     frame->stack_high = slot->stack_high;
   }
-  bool own = foreign_rsp > frame->stack_low && foreign_rsp <= frame->stack_high;
-  frame->callback_rsp = foreign_rsp;
+  bool own = foreign_sp > frame->stack_low && foreign_sp <= frame->stack_high;
+  frame->callback_sp = foreign_sp;
   frame->flags = own ? frame->flags & ~FRAME_ELSEWHERE : frame->flags | FRAME_ELSEWHERE;
   frame->foreign_pkru = pkru;
   deeper(slot);
@@ -233,7 +233,7 @@ static struct trap_frame *resume(struct trap_slot *slot, uint64_t state) {
   return &slot->frames[slot->level];
 }
 
-uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_rsp) {
+uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_sp) {
   (void)entry;
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL || !trap_state_is_callout(trap_state(slot))) return 0;
@@ -250,15 +250,15 @@ uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign
   uint32_t flags = frame->flags;
   hooked_leave(slot, frame);
   if (flags & FRAME_HOOKED) frame->flags |= FRAME_SUSPENDED_HOOK;
-  suspend(slot, foreign_rsp, pkru);
-  if (!trap_arena.shared.foreign_stack || (flags & FRAME_CALLER_STACK)) return foreign_rsp - 216; /* the callback thunk's own stack pointer */
-  return (frame->rsp - 128) & ~(uint64_t)15;
+  suspend(slot, foreign_sp, pkru);
+  if (!trap_arena.shared.foreign_stack || (flags & FRAME_CALLER_STACK)) return foreign_sp - CALLBACK_SAVE_BYTES; /* the callback thunk's own stack pointer */
+  return (frame->sp - 128) & ~(uint64_t)15;
 }
 
-void trap_callback_leave(uint64_t foreign_rsp) {
+void trap_callback_leave(uint64_t foreign_sp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL || slot->level == 0) trap_die("a callback returned on a thread that has none in progress", SIGABRT);
-  if (trap_state(slot) != STATE_VM || slot->frames[slot->level - 1].callback_rsp != foreign_rsp)
+  if (trap_state(slot) != STATE_VM || slot->frames[slot->level - 1].callback_sp != foreign_sp)
     trap_die("a callback returned while callouts or callbacks inside it had not: a longjmp or coroutine switch went over the gate; the process cannot go on", SIGABRT);
   struct trap_frame *frame = resume(slot, (uint64_t)(uintptr_t)slot->frames[slot->level - 1].entry);
   if (frame->flags & FRAME_SUSPENDED_HOOK) {

@@ -159,10 +159,6 @@ static void thread_exits(void *value) {
   pthread_sigmask(SIG_SETMASK, &before_exit, NULL);
 }
 
-static void note_float(struct trap_slot *slot) {
-  __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(slot->mxcsr), "=m"(slot->fcw));
-}
-
 /* A free slot, or one of a thread that ended without releasing it (it was attached again after its destructors) and whose thread pointer is ours now. */
 static struct trap_slot *slot_take(bool *taken_over) {
   uint64_t tp = trap_thread_pointer();
@@ -205,7 +201,7 @@ static int attach_masked(struct trap_slot **out, const sigset_t *mask) {
   }
   slot_reset(slot);
   slot->mask = *mask;
-  note_float(slot);
+  trap_float_read(&slot->fp);
   slot->thread_id = (int32_t)syscall(SYS_gettid);
   slot->generation = generation;
   trap_set_state(slot, 0);
@@ -258,7 +254,7 @@ void trap_note_thread(void) {
   struct trap_slot *slot = trap_slot_attached();
   if (slot == NULL) return;
   pthread_sigmask(SIG_SETMASK, NULL, &slot->mask);
-  note_float(slot);
+  trap_float_read(&slot->fp);
 }
 
 int trap_threads_init(void) {

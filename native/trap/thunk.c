@@ -26,16 +26,12 @@ static void choose_gate(struct trap_entry *entry, const struct pkeys_masks *mask
   uint32_t deny = bare || !masks->keyed ? 0 : entry->flags & TRAP_LENT ? masks->deny_lent : masks->deny;
   bool args = entry->stack_bytes != 0;
   bool own = !trap_arena.shared.foreign_stack;
-  static const char *const gates[3][8] = {
-#define FAMILY(name) {name, name##_float, name##_args, name##_args_float, name##_own, name##_own_float, name##_own_args, name##_own_args_float}
-      FAMILY(trap_gate_flag),
-      FAMILY(trap_gate_keys),
-      FAMILY(trap_gate_model),
-  };
+  static const char *const flag[GATE_VARIANTS] = GATE_LIST(trap_gate_flag), *const keys[GATE_VARIANTS] = GATE_LIST(trap_gate_keys);
   unsigned variant = (own ? 4u : 0u) | (args ? 2u : 0u) | (entry->flags & TRAP_FLOAT ? 1u : 0u);
-  unsigned family = deny != 0 ? 1 : trap_arena.shared.model && !bare ? 2 : 0;
-  const char *gate = masks->hooked && !bare ? trap_gate_slow : gates[family][variant];
+  const char *const *gates = deny != 0 ? keys : trap_arena.shared.model && !bare ? trap_model_gates : flag;
+  const char *gate = masks->hooked && !bare ? trap_gate_slow : gates[variant];
   __atomic_store_n(&entry->deny, deny, __ATOMIC_RELAXED);
+  __atomic_store_n(&entry->machine_deny, trap_machine_deny(deny), __ATOMIC_RELAXED);
   __atomic_store_n(&entry->gate, (const void *)gate, __ATOMIC_RELEASE);
 }
 
@@ -44,6 +40,7 @@ static bool is_thunk(const struct trap_entry *entry) { return entry->references 
 void trap_thunks_refresh(const struct pkeys_masks *masks) {
   pthread_mutex_lock(&lock);
   trap_arena.shared.keep = masks->keep;
+  trap_machine_keep(&trap_arena.shared.machine, masks->keep);
   for (uint32_t i = 0; i < THUNK_COUNT; i++)
     if (is_thunk(&trap_arena.thunks[i])) choose_gate(&trap_arena.thunks[i], masks);
   pthread_mutex_unlock(&lock);

@@ -11,15 +11,9 @@
 
 /* What assembly and JavaScript read at fixed offsets. */
 #define AT(type, field, offset) _Static_assert(offsetof(type, field) == (offset), #type "." #field)
-AT(struct trap_frame, rsp, F_RSP);
-AT(struct trap_frame, rbx, F_RBX);
-AT(struct trap_frame, rbp, F_RBP);
-AT(struct trap_frame, r12, F_R12);
-AT(struct trap_frame, r13, F_R13);
-AT(struct trap_frame, r14, F_R14);
-AT(struct trap_frame, r15, F_R15);
-AT(struct trap_frame, mxcsr, F_MXCSR);
-AT(struct trap_frame, fcw, F_FCW);
+AT(struct trap_frame, sp, F_SP);
+AT(struct trap_frame, entry, F_ENTRY);
+AT(struct trap_frame, fsp, F_FSP);
 AT(struct trap_frame, flags, F_FLAGS);
 AT(struct trap_frame, tail0, T_STATE);
 AT(struct trap_frame, tail1, T_FSP);
@@ -34,7 +28,7 @@ AT(struct trap_callback_entry, target, C_TARGET);
 AT(struct trap_callback_entry, stack_bytes, C_STACK);
 _Static_assert(sizeof(struct trap_callback_entry) == CALLBACK_SIZE, "callback entry");
 AT(struct trap_shared, keep, S_KEEP);
-AT(struct trap_shared, avx, S_AVX);
+TRAP_MACHINE_OFFSETS;
 AT(struct trap_arena, thunks, ARENA_THUNKS);
 AT(struct trap_arena, callbacks, ARENA_CALLBACKS);
 AT(struct trap_arena, policies, ARENA_POLICIES);
@@ -93,6 +87,7 @@ static void initialise(void) {
   }
   struct trap_shared *shared = &trap_arena.shared;
   shared->keep = pkeys_masks().keep;
+  trap_machine_keep(&shared->machine, shared->keep);
   shared->process = getpid();
   shared->foreign_stack = 1;
   shared->foreign_bytes = 8u << 20;

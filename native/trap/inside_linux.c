@@ -1,28 +1,22 @@
 /*
- * inside_linux_x86_64.c: the code that runs inside a signal.
+ * inside_linux.c: the code that runs inside a signal.
  *
  * Rules for changing this file: only async-signal-safe calls; no locks, no allocation, no printf; rights are opened before anything behind a key is touched; nothing
  * may be assumed of the interrupted code. Every branch says why. A second entry on the same thread is a fault in this file or in what it trusts: message, end.
  *
- * sigaction(2), signal(7), pkeys(7) "handlers start with the default PKRU"; arch/x86 signal frame: SDM vol. 1, 13 (XSAVE area), uapi/asm/sigcontext.h.
+ * What it asks of the signal frame itself is each machine's own: context.h.
+ *
+ * sigaction(2), signal(7), pkeys(7) "handlers start with the default PKRU".
  */
 #define _GNU_SOURCE
-#include <cpuid.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "context.h"
 
-#ifndef SEGV_PKUERR
-#define SEGV_PKUERR 4
-#endif
-#ifndef SEGV_ACCERR
-#define SEGV_ACCERR 2
-#endif
 #ifndef BUS_MCEERR_AO
 #define BUS_MCEERR_AO 5
 #endif
@@ -30,13 +24,6 @@
 #define TRAP_PERF 6
 #endif
 
-#define FLAG_TF 0x100u
-#define FLAG_DF 0x400u
-#define FLAG_NT 0x4000u
-#define FLAG_AC 0x40000u
-#define TRAPNO_PAGE_FAULT 14
-#define ERROR_WRITE 2u
-#define ERROR_FETCH 16u
 #define BYSTANDER_LIMIT_NS 200000000u
 
 /* Thread-local, on key 0: usable before the arena is. Magic, so that a callee that zeroes or fills it changes nothing. */
@@ -105,44 +92,7 @@ static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) {
 
 void trap_die(const char *why, int signal) { die_at(why, signal, 0, 0); }
 
-/* ---- the signal frame ---------------------------------------------------------------------------------------------- */
-
-/* PKRU in the XSAVE image of the frame; NULL when the frame has none (then the interrupted value was 0 or keys are off). */
-static uint32_t *frame_pkru(ucontext_t *uc, bool *present) {
-  *present = false;
-  uint32_t offset = trap_arena.shared.pkru_offset;
-  char *area = (char *)uc->uc_mcontext.fpregs;
-  if (offset == 0 || area == NULL) return NULL;
-  uint32_t magic, size;
-  uint64_t features;
-  memcpy(&magic, area + 464, sizeof magic); /* struct _fpx_sw_bytes at 464: magic1, extended_size, xfeatures */
-  memcpy(&size, area + 468, sizeof size);
-  memcpy(&features, area + 472, sizeof features);
-  if (magic != 0x46505853u || !(features & 1u << 9) || size < offset + 4) return NULL;
-  uint64_t xstate_bv;
-  memcpy(&xstate_bv, area + 512, sizeof xstate_bv);
-  *present = (xstate_bv >> 9 & 1) != 0;
-  return (uint32_t *)(area + offset);
-}
-
-static uint32_t interrupted_pkru(ucontext_t *uc) {
-  bool present;
-  uint32_t *pkru = frame_pkru(uc, &present);
-  return pkru != NULL && present ? *pkru : 0;
-}
-
-static bool set_interrupted_pkru(ucontext_t *uc, uint32_t value) {
-  bool present;
-  uint32_t *pkru = frame_pkru(uc, &present);
-  if (pkru == NULL) return false;
-  *pkru = value;
-  uint64_t xstate_bv;
-  char *area = (char *)uc->uc_mcontext.fpregs;
-  memcpy(&xstate_bv, area + 512, sizeof xstate_bv);
-  xstate_bv |= 1u << 9;
-  memcpy(area + 512, &xstate_bv, sizeof xstate_bv);
-  return true;
-}
+/* ---- whose fault ------------------------------------------------------------------------------------------------------ */
 
 /* I5: raised by the kernel for this thread's own instruction. SI_USER, SI_TKILL, SI_QUEUE and the like are not positive; a memory error found
  * elsewhere and a perf event are not the instruction's. */
@@ -155,15 +105,10 @@ static bool synchronous(int signal, const siginfo_t *info) {
 }
 
 /* I5's exception: this thread sent SIGABRT to itself, and is just behind the system call that did. Another thread's pthread_kill looks the same in siginfo
- * but not in the registers: after SYSCALL rcx is the pc, rdi rsi rdx are tgkill's arguments (or rdi rsi tkill's), rax its result 0. */
+ * but not in the registers. */
 static bool self_abort(int signal, const siginfo_t *info, const ucontext_t *uc) {
   if (signal != SIGABRT || info->si_code != SI_TKILL || info->si_pid != getpid()) return false;
-  const greg_t *r = uc->uc_mcontext.gregs;
-  if (r[REG_RAX] != 0 || r[REG_RCX] != r[REG_RIP]) return false;
-  pid_t tid = (pid_t)syscall(SYS_gettid);
-  bool tgkill = r[REG_RDI] == getpid() && r[REG_RSI] == tid && r[REG_RDX] == SIGABRT;
-  bool tkill = r[REG_RDI] == tid && r[REG_RSI] == SIGABRT;
-  return tgkill || tkill;
+  return context_aborts(uc, getpid(), (pid_t)syscall(SYS_gettid));
 }
 
 static bool policy_takes(const struct trap_entry *entry) {
@@ -174,9 +119,6 @@ static bool policy_takes(const struct trap_entry *entry) {
 
 /* ---- the record ------------------------------------------------------------------------------------------------------ */
 
-static const int register_order[] = {REG_RAX, REG_RBX, REG_RCX, REG_RDX, REG_RSI, REG_RDI, REG_RBP, REG_RSP, REG_R8,
-                                     REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP, REG_EFL};
-
 static bool watched(uint64_t value) {
   const struct trap_shared *shared = &trap_arena.shared;
   for (int i = 0; i < 4; i++)
@@ -185,7 +127,6 @@ static bool watched(uint64_t value) {
 }
 
 static void fill(struct trap_fault *fault, struct trap_slot *slot, struct trap_frame *frame, int signal, const siginfo_t *info, ucontext_t *uc) {
-  const greg_t *r = uc->uc_mcontext.gregs;
   struct trap_entry *entry = frame->entry;
   uint32_t pending = fault->pending;
   memset(fault, 0, offsetof(struct trap_fault, stack));
@@ -193,16 +134,14 @@ static void fill(struct trap_fault *fault, struct trap_slot *slot, struct trap_f
   fault->phase = entry->flags & TRAP_PHASE_LOAD ? TRAP_IN_LOAD : entry->flags & TRAP_PHASE_DECODE ? TRAP_IN_DECODE : TRAP_IN_CALL;
   fault->signal = signal;
   fault->code = info->si_code;
-  fault->pc = (uint64_t)r[REG_RIP];
+  fault->pc = context_pc(uc);
   fault->pkey = -1;
   fault->thread_id = slot->thread_id;
   fault->depth = slot->level + 1;
   fault->function = (uint64_t)(uintptr_t)entry->target;
   fault->thunk = (uint64_t)(uintptr_t)(trap_thunk_code + (entry - trap_arena.thunks) * THUNK_CODE_BYTES);
-  fault->error_code = (uint64_t)r[REG_ERR];
-  fault->trap_number = (uint64_t)r[REG_TRAPNO];
-  for (size_t i = 0; i < sizeof register_order / sizeof *register_order; i++) fault->registers[i] = (uint64_t)r[register_order[i]];
-  fault->pkru = interrupted_pkru(uc);
+  context_describe(fault, uc);
+  fault->pkru = context_rights(uc);
   if (signal == SIGABRT) {
     fault->flags |= TRAP_FAULT_ABORT;
     if (trap_unwinding) fault->flags |= TRAP_FAULT_UNWIND;
@@ -210,8 +149,7 @@ static void fill(struct trap_fault *fault, struct trap_slot *slot, struct trap_f
     fault->address = (uint64_t)(uintptr_t)info->si_addr;
   }
   trap_unwinding = 0;
-  if ((signal == SIGSEGV || signal == SIGBUS) && r[REG_TRAPNO] == TRAPNO_PAGE_FAULT)
-    fault->access = r[REG_ERR] & ERROR_FETCH ? TRAP_ACCESS_EXECUTE : r[REG_ERR] & ERROR_WRITE ? TRAP_ACCESS_WRITE : TRAP_ACCESS_READ;
+  fault->access = context_access(signal, info, uc);
   if (signal == SIGSEGV && info->si_code == SEGV_PKUERR) fault->pkey = (int32_t)info->si_pkey;
   struct pkeys_space space;
   if (fault->address != 0 && (signal == SIGSEGV || signal == SIGBUS) && pkeys_find_space(fault->address, &space)) {
@@ -230,9 +168,9 @@ static void fill(struct trap_fault *fault, struct trap_slot *slot, struct trap_f
   }
   fault->foreign_sp_top = high;
   if (high != 0 && fault->address < low && fault->address >= low - STACK_GUARD_LOW) fault->flags |= TRAP_FAULT_STACK_OVERFLOW;
-  uint64_t rsp = (uint64_t)r[REG_RSP];
-  if (rsp >= low && rsp < high) {
-    const uint64_t *word = (const uint64_t *)(uintptr_t)(rsp & ~(uint64_t)7), *end = (const uint64_t *)(uintptr_t)high;
+  uint64_t sp = context_sp(uc);
+  if (sp >= low && sp < high) {
+    const uint64_t *word = (const uint64_t *)(uintptr_t)(sp & ~(uint64_t)7), *end = (const uint64_t *)(uintptr_t)high;
     if (end - word > 1024) end = word + 1024;
     uint32_t n = 0;
     for (; word < end && n < sizeof fault->stack / sizeof *fault->stack; word++)
@@ -250,28 +188,10 @@ static void recover(struct trap_slot *slot, int signal, const siginfo_t *info, u
   struct trap_frame *frame = &slot->frames[slot->level];
   frame->entry = (struct trap_entry *)(uintptr_t)trap_state(slot);
   slot->recovering = 1;
-  if (!(frame->flags & FRAME_SLOW) && !(frame->entry->flags & TRAP_FLOAT)) {
-    frame->mxcsr = slot->mxcsr;
-    frame->fcw = slot->fcw;
-  }
+  if (!(frame->flags & FRAME_SLOW) && !(frame->entry->flags & TRAP_FLOAT)) frame->fp = slot->fp;
   fill(frame->entry->record != NULL ? frame->entry->record : &slot->fault, slot, frame, signal, info, uc);
   atomic_fetch_add_explicit(&trap_arena.shared.faults, 1, memory_order_relaxed);
-
-  greg_t *r = uc->uc_mcontext.gregs;
-  uint32_t pkru = interrupted_pkru(uc) & trap_arena.shared.keep;
-  r[REG_RBX] = (greg_t)frame->rbx;
-  r[REG_RBP] = (greg_t)frame->rbp;
-  r[REG_R12] = (greg_t)frame->r12;
-  r[REG_R13] = (greg_t)frame->r13;
-  r[REG_R14] = (greg_t)frame->r14;
-  r[REG_R15] = (greg_t)frame->r15;
-  r[REG_RSP] = (greg_t)frame->rsp;
-  r[REG_RDI] = (greg_t)(uintptr_t)frame;
-  r[REG_RAX] = (greg_t)pkru;
-  r[REG_RCX] = 0;
-  r[REG_RDX] = 0;
-  r[REG_RIP] = (greg_t)(uintptr_t)(trap_arena.shared.keys ? trap_landing_keys : trap_landing);
-  r[REG_EFL] &= ~(greg_t)(FLAG_DF | FLAG_TF | FLAG_AC | FLAG_NT); /* I7 */
+  context_land(uc, frame, context_rights(uc) & trap_arena.shared.keep);
   memcpy(&uc->uc_sigmask, &slot->mask, 8); /* I12. The kernel's set is 8 bytes, glibc's longer than the frame's field */
 }
 
@@ -338,8 +258,7 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
     kernel_pkru = pkeys_rdpkru();
     pkeys_wrpkru(0);
   }
-  uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
-  uint64_t rsp = (uint64_t)uc->uc_mcontext.gregs[REG_RSP];
+  uint64_t pc = context_pc(uc), sp = context_sp(uc);
   if (handling == HANDLING_MAGIC) die_at("a fault inside the fault handler", signal, pc, (uint64_t)(uintptr_t)info->si_addr);
   handling = HANDLING_MAGIC;
 
@@ -353,8 +272,8 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
   /* The gate's way out reads the trap's pages. A callee that left a signal handler of its own by siglongjmp comes back with the PKRU that the kernel sets for handlers, without
    * the right to. It has done nothing wrong: the gate's instruction is let through, and sets absolute rights a few instructions on. */
   bool in_gate = pc - (uint64_t)(uintptr_t)trap_gates_begin < (uint64_t)(trap_gates_end - trap_gates_begin);
-  if (in_callout && in_gate && ours && signal == SIGSEGV && info->si_code == SEGV_PKUERR && !(uc->uc_mcontext.gregs[REG_ERR] & (ERROR_WRITE | ERROR_FETCH)) &&
-      (~trap_arena.shared.keep & pkru_field((int)info->si_pkey)) != 0 && set_interrupted_pkru(uc, interrupted_pkru(uc) & trap_arena.shared.keep)) {
+  if (in_callout && in_gate && ours && signal == SIGSEGV && info->si_code == SEGV_PKUERR && context_access(signal, info, uc) == TRAP_ACCESS_READ &&
+      (~trap_arena.shared.keep & pkru_field((int)info->si_pkey)) != 0 && context_set_rights(uc, context_rights(uc) & trap_arena.shared.keep)) {
     handling = 0;
     errno = saved_errno;
     return;
@@ -362,7 +281,7 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
 
   if (in_callout && (ours || self_abort(signal, info, uc))) {
     /* I12: a VM's handler that interrupted the callout and runs on the alternate stack is not the callee. */
-    bool on_alternate = rsp - slot->alternate_base < slot->alternate_bytes || rsp - (uint64_t)(uintptr_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
+    bool on_alternate = sp - slot->alternate_base < slot->alternate_bytes || sp - (uint64_t)(uintptr_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
     /* A child that the callee forked is in this state too, but must not come back as a second VM. */
     bool forked = getpid() != trap_arena.shared.process;
     if (!on_alternate && !forked && policy_takes((struct trap_entry *)(uintptr_t)trap_state(slot))) {
@@ -386,7 +305,7 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
     uint64_t first = (uint64_t)(uintptr_t)trap_callback_gate, last = (uint64_t)(uintptr_t)trap_thunk_code + (uint64_t)THUNK_COUNT * THUNK_CODE_BYTES;
     bool entering = pc - first < last - first;
     if (info->si_code == SEGV_PKUERR && (slot != NULL || entering) && (~trap_arena.shared.keep & pkru_field((int)info->si_pkey)) != 0 &&
-        (interrupted_pkru(uc) & ~trap_arena.shared.keep) != 0 && set_interrupted_pkru(uc, interrupted_pkru(uc) & trap_arena.shared.keep)) {
+        (context_rights(uc) & ~trap_arena.shared.keep) != 0 && context_set_rights(uc, context_rights(uc) & trap_arena.shared.keep)) {
       handling = 0;
       errno = saved_errno;
       return;
@@ -400,10 +319,8 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
 /* ---- set-up (not inside a signal) ------------------------------------------------------------------------------------------------ */
 
 void trap_probe_platform(void) {
-  unsigned a, b, c, d;
   trap_arena.shared.keys = pkeys_supported();
-  if (trap_arena.shared.keys && __get_cpuid_count(0xd, 9, &a, &b, &c, &d) && a >= 4) trap_arena.shared.pkru_offset = b;
-  trap_arena.shared.avx = __builtin_cpu_supports("avx") != 0;
+  context_probe(&trap_arena.shared.machine);
 }
 
 static bool is_ours(const struct sigaction *action) {

@@ -1,16 +1,16 @@
 /*
- * sys_linux_x86_64.h: the system calls this layer makes, without errno.
+ * sys_linux.h: the system calls this layer makes, without errno.
  *
  * Raw, because the gate calls the mechanisms between a foreign function's return and its caller, where errno belongs to
  * the foreign function, and because a signal handler calls some of them. Each returns a result or a negative errno.
  *
- * syscalls(2), syscall(2) (register conventions); arch/x86/entry/syscalls/syscall_64.tbl.
+ * syscalls(2).
  */
 #ifndef TURNKEY_PKEYS_SYS_H
 #define TURNKEY_PKEYS_SYS_H
 
-#if !defined(__linux__) || !defined(__x86_64__)
-#error "this file is for Linux on x86-64; another platform brings a file of its own"
+#ifndef __linux__
+#error "this file is for Linux; another system brings a file of its own"
 #endif
 
 #include <linux/futex.h>
@@ -20,17 +20,13 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-static inline long sys_call(long number, long a, long b, long c, long d, long e, long f) {
-  long result;
-  register long r10 __asm__("r10") = d;
-  register long r8 __asm__("r8") = e;
-  register long r9 __asm__("r9") = f;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  return result;
-}
+#if defined(__x86_64__)
+#include "syscall_x86_64.h"
+#elif defined(__aarch64__)
+#include "syscall_aarch64.h"
+#else
+#error "no system call for this machine yet: docs/architecture.md, 'Adding an ABI'"
+#endif
 
 static inline int sys_mprotect(uintptr_t address, size_t bytes, int access) {
   return (int)sys_call(SYS_mprotect, (long)address, (long)bytes, access, 0, 0, 0);

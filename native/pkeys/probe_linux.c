@@ -1,27 +1,16 @@
 /*
- * probe_linux_x86_64.c: what this machine can do with keys, found out by doing it.
+ * probe_linux.c: what this machine can do with keys, found out by doing it.
  *
- * CPUID leaf 7 (SDM vol. 2): ECX bit 3 says that the CPU has PKU, bit 4 that the kernel has switched it on. Neither says that a key is left
- * or that tagging works, so the probe takes keys, tags a page, has the kernel refuse a write into it, and undoes all of it.
+ * What the CPU says of itself (pkru_<machine>.c) tells neither that a key is left nor that tagging works, so the probe takes keys, tags a page, has the
+ * kernel refuse a write into it, and undoes all of it.
  */
-#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
-#include "sys_linux_x86_64.h"
-
-#define CPUID_7_ECX_PKU (1u << 3)
-#define CPUID_7_ECX_OSPKE (1u << 4)
-
-static unsigned cpuid_7_ecx(void) {
-  unsigned eax, ebx, ecx, edx;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) ? ecx : 0;
-}
-
-bool cpu_has_ospke(void) { return (cpuid_7_ecx() & CPUID_7_ECX_OSPKE) != 0; }
+#include "sys_linux.h"
 
 /* read(2) into `page` through a pipe: 0 or a negative errno. The kernel honours PKRU in its copies, and answers instead of signalling. */
 static int kernel_writes(uintptr_t page) {
@@ -73,9 +62,8 @@ static void try_key(struct pkeys_probe *out, int key) {
 
 void pkeys_probe(struct pkeys_probe *out) {
   memset(out, 0, sizeof *out);
-  unsigned ecx = cpuid_7_ecx();
-  out->cpu_pku = (ecx & CPUID_7_ECX_PKU) != 0;
-  out->cpu_ospke = (ecx & CPUID_7_ECX_OSPKE) != 0;
+  out->cpu_pku = cpu_has_keys();
+  out->cpu_ospke = cpu_has_ospke();
   uint32_t saved = out->cpu_ospke ? pkeys_rdpkru() : 0;
 
   int keys[PKEYS_KEYS];
@@ -93,13 +81,11 @@ void pkeys_probe(struct pkeys_probe *out) {
   out->alloc_errno = out->alloc_works ? 0 : -error;
 
   if (!out->cpu_pku)
-    snprintf(out->reason, sizeof out->reason, "the CPU shows no PKU (CPUID.7.0:ECX bit 3 is 0)");
+    snprintf(out->reason, sizeof out->reason, "%s", cpu_lacks_keys);
   else if (!out->cpu_ospke)
-    snprintf(out->reason, sizeof out->reason,
-             "the CPU has PKU, but the kernel has not switched it on (CPUID.7.0:ECX bit 4, OSPKE, is 0): "
-             "started with 'nopku', or built without CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS");
+    snprintf(out->reason, sizeof out->reason, "%s", kernel_lacks_keys);
   else if (!out->alloc_works && error == -ENOSPC)
-    snprintf(out->reason, sizeof out->reason, "no protection key is left: all 15 are taken in this process (pkey_alloc: ENOSPC)");
+    snprintf(out->reason, sizeof out->reason, "no protection key is left: all %d are taken in this process (pkey_alloc: ENOSPC)", cpu_keys - 1);
   else if (!out->alloc_works)
     snprintf(out->reason, sizeof out->reason, "the kernel gives no protection key (pkey_alloc: errno %d)", out->alloc_errno);
   else

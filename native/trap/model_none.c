@@ -1,0 +1,15 @@
+/*
+ * model_none.c: in place of model.c on machines whose gate has no model of keys.
+ */
+#include <errno.h>
+
+#include "internal.h"
+
+const char *const trap_model_gates[GATE_VARIANTS];
+void trap_model_write(void) {}
+
+int trap_model(unsigned cycles, double *reached) {
+  (void)cycles;
+  (void)reached;
+  return -ENOTSUP;
+}
