@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "internal.h"
-#include "sys_linux.h"
+#include "sys.h"
 
 #define READ_WRITE (PROT_READ | PROT_WRITE)
 

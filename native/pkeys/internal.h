@@ -210,6 +210,11 @@ extern const int cpu_keys;           /* how many the architecture and kernel kno
 extern const char cpu_lacks_keys[];  /* one sentence for the user: the first is not so */
 extern const char kernel_lacks_keys[]; /* the second is not so */
 
+/* ---- pkru_x86_64.c -------------------------------------------------------------------------------------------- */
+
+/* pkey_set(3) of the C library, for pkeys-glibc. [handler] */
+void library_pkey_set(int key, unsigned rights);
+
 /* ---- smaps_linux.c -------------------------------------------------------------------------------------------- */
 
 struct smaps_expectation {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "internal.h"
-#include "sys_linux.h"
+#include "sys.h"
 
 /* How long a copy waits for an image that a counted mechanism has closed for other threads' callouts. */
 #define COPY_LIMIT_NS 1000000000u

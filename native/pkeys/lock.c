@@ -4,18 +4,13 @@
  * Not a pthread mutex: the owner has to be known in the same instant in which the lock is taken, so that a signal handler that interrupted
  * the owner can tell (lock_mine), and nothing may touch errno.
  */
-#include <errno.h>
-
 #include "internal.h"
-#include "sys_linux.h"
+#include "sys.h"
 
-/* An address that is this thread's alone, without a TLS variable of our own. */
-static uintptr_t self(void) { return (uintptr_t)&errno; }
-
-bool lock_mine(const struct lock *lock) { return atomic_load_explicit(&lock->owner, memory_order_relaxed) == self(); }
+bool lock_mine(const struct lock *lock) { return atomic_load_explicit(&lock->owner, memory_order_relaxed) == sys_thread(); }
 
 void lock_take(struct lock *lock) {
-  uintptr_t me = self();
+  uintptr_t me = sys_thread();
   if (lock_mine(lock)) {
     lock->nested++;
     return;
@@ -28,7 +23,7 @@ void lock_take(struct lock *lock) {
       uint32_t sequence = atomic_load(&lock->sequence);
       nobody = 0;
       if (atomic_compare_exchange_strong(&lock->owner, &nobody, me)) break;
-      sys_futex_wait(&lock->sequence, sequence, NULL);
+      sys_futex_wait(&lock->sequence, sequence, UINT64_MAX);
     }
     atomic_fetch_sub(&lock->waiters, 1);
   }

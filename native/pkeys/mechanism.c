@@ -21,16 +21,10 @@
  * interrupted) can only delay it by that limit. In the other direction nobody waits for a bystander except registry_quiesce, and that only
  * while it is between two counter operations with one mprotect between them.
  */
-#define _GNU_SOURCE   /* pkey_set */
 #include <errno.h>
-#include <time.h>
 
 #include "internal.h"
-#include "sys_linux.h"
-
-#ifndef __GLIBC__
-#error "pkeys-glibc needs the C library's pkey_set"
-#endif
+#include "sys.h"
 
 static int closed_access(const struct region *region) {
   return region->kind == REGION_LOAN || region->deny == PKEYS_NO_ACCESS ? PROT_NONE : PROT_READ;
@@ -178,7 +172,7 @@ static void glibc_set(const struct mask_record *record, bool close, bool lent) {
   for (int key = 1; key < PKEYS_KEYS; key++) {
     if (!(record->glibc_fields & pkru_field(key))) continue;
     bool open = !close || (lent && (record->loan_field & pkru_field(key)));
-    pkey_set(key, open ? PKEYS_OPEN : (unsigned)pkru_rights(record->glibc_rights, key));
+    library_pkey_set(key, open ? PKEYS_OPEN : (unsigned)pkru_rights(record->glibc_rights, key));
   }
 }
 
@@ -235,19 +229,13 @@ int pkeys_leave_foreign_as(unsigned caller, bool lent) { return caller < NO_NUMB
 
 /* ---- bystanders -------------------------------------------------------------------------------------------------- */
 
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /*
  * Whether this thread faulted at this address before with the closing in this same state, more often than a mechanism explains. While the word stands
  * still, an open region stays open, so the same fault once more has another cause (an instruction fetch, pages that
  * somebody else protected): retrying it would never end.
  */
 static bool seen_too_often(uintptr_t address, uint32_t word) {
-  uintptr_t thread = (uintptr_t)&errno;
+  uintptr_t thread = sys_thread();
   struct bystander_memory *slot = &registry.bystanders[(thread >> 12 ^ thread >> 20) % BYSTANDER_SLOTS];
   if (atomic_load(&slot->thread) == thread && atomic_load(&slot->address) == address && atomic_load(&slot->word) == word)
     return atomic_fetch_add(&slot->repeats, 1) >= 3;
@@ -270,13 +258,11 @@ static struct closing *closing_of(uintptr_t address, struct region *region) {
 
 /* While `closing` shows the odd `word`. */
 static bool await_change(struct closing *closing, uint32_t word, uintptr_t address, uint64_t limit_ns) {
-  uint64_t start = now_ns(), waited = 0;
+  uint64_t start = sys_now_ns(), waited = 0;
   atomic_fetch_add(&closing->waiters, 1);
   while (atomic_load(&closing->word) == word && waited < limit_ns) {
-    uint64_t left = limit_ns - waited;
-    struct timespec timeout = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
-    sys_futex_wait(&closing->word, word, &timeout);
-    waited = now_ns() - start;
+    sys_futex_wait(&closing->word, word, limit_ns - waited);
+    waited = sys_now_ns() - start;
   }
   atomic_fetch_sub(&closing->waiters, 1);
   atomic_fetch_add(&registry.bystander_waited_ns, waited);

@@ -33,6 +33,11 @@ uint32_t pkeys_rdpkru(void) {
   return pkru;
 }
 
+#ifndef __GLIBC__
+#error "pkeys-glibc needs the C library's pkey_set"
+#endif
+void library_pkey_set(int key, unsigned rights) { pkey_set(key, rights); }
+
 /* The "memory" clobber keeps the compiler from moving loads and stores of the image across the change of rights; the processor
  * itself orders them (SDM: WRPKRU is not executed speculatively, and later accesses wait for it). I1: key 0 stays open. */
 __attribute__((noinline, noclone)) void pkeys_wrpkru(uint32_t pkru) {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "internal.h"
-#include "sys_linux.h"
+#include "sys.h"
 
 /* read(2) into `page` through a pipe: 0 or a negative errno. The kernel honours PKRU in its copies, and answers instead of signalling. */
 static int kernel_writes(uintptr_t page) {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "internal.h"
-#include "sys_linux.h"
+#include "sys.h"
 
 struct registry registry = {
     .masks = {.copy = {{.masks = {.keep = ~0u}}, {.masks = {.keep = ~0u}}}},

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "internal.h"
-#include "sys_linux.h"
+#include "sys.h"
 
 struct mapping {
   uintptr_t first, last;

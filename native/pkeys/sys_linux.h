@@ -6,13 +6,14 @@
  *
  * syscalls(2).
  */
-#ifndef TURNKEY_PKEYS_SYS_H
-#define TURNKEY_PKEYS_SYS_H
+#ifndef TURNKEY_PKEYS_SYS_LINUX_H
+#define TURNKEY_PKEYS_SYS_LINUX_H
 
 #ifndef __linux__
 #error "this file is for Linux; another system brings a file of its own"
 #endif
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,12 +49,21 @@ static inline uintptr_t sys_reserve(uintptr_t fixed, size_t bytes, int *error) {
 static inline int sys_munmap(uintptr_t address, size_t bytes) {
   return (int)sys_call(SYS_munmap, (long)address, (long)bytes, 0, 0, 0, 0);
 }
-static inline int sys_futex_wait(const void *word, uint32_t expected, const struct timespec *timeout) {
-  return (int)sys_call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, expected, (long)timeout, 0, 0);
+/* limit_ns UINT64_MAX: none. */
+static inline int sys_futex_wait(const void *word, uint32_t expected, uint64_t limit_ns) {
+  struct timespec timeout = {.tv_sec = (time_t)(limit_ns / 1000000000u), .tv_nsec = (long)(limit_ns % 1000000000u)};
+  return (int)sys_call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, expected, limit_ns == UINT64_MAX ? 0 : (long)&timeout, 0, 0);
 }
 static inline int sys_futex_wake(const void *word, int count) {
   return (int)sys_call(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, count, 0, 0, 0);
 }
 static inline void sys_yield(void) { (void)sys_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0); }
+/* clock_gettime(2), monotonic; async-signal-safe. */
+static inline uint64_t sys_now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+static inline uintptr_t sys_thread(void) { return (uintptr_t)&errno; }
 
 #endif

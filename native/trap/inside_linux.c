@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -192,7 +193,7 @@ static void recover(struct trap_slot *slot, int signal, const siginfo_t *info, u
   fill(frame->entry->record != NULL ? frame->entry->record : &slot->fault, slot, frame, signal, info, uc);
   atomic_fetch_add_explicit(&trap_arena.shared.faults, 1, memory_order_relaxed);
   context_land(uc, frame, context_rights(uc) & trap_arena.shared.keep);
-  memcpy(&uc->uc_sigmask, &slot->mask, 8); /* I12. The kernel's set is 8 bytes, glibc's longer than the frame's field */
+  memcpy(&uc->uc_sigmask, &slot->platform.mask, 8); /* I12. The kernel's set is 8 bytes, glibc's longer than the frame's field */
 }
 
 /* ---- passing on ------------------------------------------------------------------------------------------------------------ */
@@ -208,10 +209,10 @@ static void pass_on(int signal, siginfo_t *info, ucontext_t *uc, bool keys, uint
   atomic_fetch_add_explicit(&trap_arena.shared.passed_on, 1, memory_order_relaxed);
   struct trap_shared *shared = &trap_arena.shared;
   uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-  bool chained = passing.context == uc && frame < passing.frame && passing.link < PREVIOUS_COUNT && shared->previous[passing.link].signal == (uint32_t)signal;
-  uint32_t link = chained ? shared->previous[passing.link].earlier : atomic_load_explicit(&shared->latest[signal], memory_order_acquire);
+  bool chained = passing.context == uc && frame < passing.frame && passing.link < PREVIOUS_COUNT && shared->before.previous[passing.link].signal == (uint32_t)signal;
+  uint32_t link = chained ? shared->before.previous[passing.link].earlier : atomic_load_explicit(&shared->before.latest[signal], memory_order_acquire);
   struct sigaction previous = {.sa_handler = SIG_DFL};
-  if (link != 0) previous = shared->previous[link].action;
+  if (link != 0) previous = shared->before.previous[link].action;
   handling = 0;
   bool fault = synchronous(signal, info);
   bool ignored = !(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_IGN;
@@ -229,7 +230,7 @@ static void pass_on(int signal, siginfo_t *info, ucontext_t *uc, bool keys, uint
   if (!(previous.sa_flags & SA_NODEFER)) sigaddset(&mask, signal);
   if (previous.sa_flags & (int)SA_RESETHAND) {
     struct sigaction reset = {.sa_handler = SIG_DFL};
-    shared->previous[link].action = reset;
+    shared->before.previous[link].action = reset;
   }
   const void *outer_context = passing.context;
   uintptr_t outer_frame = passing.frame;
@@ -335,11 +336,11 @@ static bool same_action(const struct sigaction *a, const struct sigaction *b) {
 static uint32_t previous_entry(int signal, const struct sigaction *action) {
   struct trap_shared *shared = &trap_arena.shared;
   for (uint32_t i = 1; i < PREVIOUS_COUNT; i++) {
-    struct trap_previous *entry = &shared->previous[i];
+    struct trap_previous *entry = &shared->before.previous[i];
     if (entry->signal == (uint32_t)signal && same_action(&entry->action, action)) return i;
     if (entry->signal != 0) continue;
     entry->action = *action;
-    entry->earlier = atomic_load_explicit(&shared->latest[signal], memory_order_relaxed);
+    entry->earlier = atomic_load_explicit(&shared->before.latest[signal], memory_order_relaxed);
     entry->signal = (uint32_t)signal;
     return i;
   }
@@ -364,7 +365,7 @@ int trap_handlers_install(void) {
     sigfillset(&action.sa_mask);
     for (size_t j = 0; j < sizeof handled_signals / sizeof *handled_signals; j++)
       if (handled_signals[j] != SIGABRT) sigdelset(&action.sa_mask, handled_signals[j]); /* a blocked fault would kill silently */
-    atomic_store_explicit(&trap_arena.shared.latest[signal], link, memory_order_release); /* before it can be asked for */
+    atomic_store_explicit(&trap_arena.shared.before.latest[signal], link, memory_order_release); /* before it can be asked for */
     if (sigaction(signal, &action, NULL) != 0) return -errno;
   }
   return 0;

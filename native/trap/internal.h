@@ -5,17 +5,18 @@
  *   slow.c          on callouts that the fast gate declines: nested, first on a thread, mechanisms with calls of their own
  *   thread.c thunk.c trap.c load.c copy.c   ordinary VM code
  *   model*.c        measurement only
+ *   platform_*.h platform_*.c   what the system gives, behind platform.h
  */
 #ifndef TURNKEY_TRAP_INTERNAL_H
 #define TURNKEY_TRAP_INTERNAL_H
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 
 #include "../pkeys/pkeys.h"
 #include "layout.h"
 #include "machine.h"
+#include "platform.h"
 #include "trap.h"
 
 struct trap_entry { /* a thunk */
@@ -83,20 +84,11 @@ struct trap_slot {
       uint64_t stack_base, stack_low, stack_high; /* own foreign stack: mapping, lowest usable byte, top */
       uint64_t stack_map_bytes;
       uint64_t alternate_base, alternate_bytes;   /* own alternate stack: [base, base+bytes) usable */
-      sigset_t mask;                   /* the thread's signal mask when it attached */
-      stack_t previous_alternate;
+      struct trap_thread_state platform;
     };
     char size[SLOT_SIZE];
   };
 };
-
-/* A handler that was there before ours: at set-up, or put over ours since and found by trap_rearm. */
-struct trap_previous {
-  struct sigaction action;
-  uint32_t signal;
-  uint32_t earlier; /* the one before it, by index; 0 none */
-};
-#define PREVIOUS_COUNT 65
 
 struct trap_shared {
   uint32_t keep;
@@ -108,8 +100,7 @@ struct trap_shared {
   uint64_t foreign_bytes;
   _Atomic uint64_t faults, passed_on, threads_live, threads_ever, thunks_live, callbacks_live, stacks_cached;
   uint64_t watched_low[4], watched_high[4]; /* text of libc and the loader: return addresses into them are kept in fault records */
-  struct trap_previous previous[PREVIOUS_COUNT]; /* from 1; appended to, never taken out: a handler on another thread may be reading */
-  _Atomic uint32_t latest[65];                   /* by signal: whom to pass on to, by index; 0 none: the default action */
+  struct trap_handlers_before before;
 };
 
 struct trap_arena {
@@ -126,12 +117,10 @@ struct trap_arena {
 } __attribute__((aligned(4096)));
 
 extern struct trap_arena trap_arena;
-/* The slot's offset in the arena, less the thread pointer: another thread's word is no slot here. */
-extern __thread uint64_t trap_slot_word __attribute__((tls_model("initial-exec")));
-
 static inline struct trap_slot *trap_slot_at(uint64_t offset) { return (struct trap_slot *)((char *)&trap_arena + offset); }
-static inline uint64_t trap_slot_offset(void) { return *(volatile uint64_t *)&trap_slot_word + trap_thread_pointer(); }
-static inline void trap_slot_set(const struct trap_slot *slot) { trap_slot_word = (uint64_t)((const char *)slot - (const char *)&trap_arena) - trap_thread_pointer(); }
+/* The thread-local word is the slot's offset in the arena, less the thread pointer: another thread's word is no slot here. */
+static inline uint64_t trap_slot_offset(void) { return trap_word() + trap_thread_pointer(); }
+static inline void trap_slot_set(const struct trap_slot *slot) { trap_set_word((uint64_t)((const char *)slot - (const char *)&trap_arena) - trap_thread_pointer()); }
 /* T_STATE and T_FSP. Compiler barriers on both sides: signal handlers of this thread look at the state. */
 static inline uint64_t trap_state(const struct trap_slot *slot) { return *(const volatile uint64_t *)&slot->frames[0].tail0; }
 static inline void trap_set_state(struct trap_slot *slot, uint64_t state) {

@@ -2,7 +2,6 @@
  * load.c: dlopen and dlclose are callouts too: they run constructors and destructors (phase 'load'). Ordinary VM code.
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +10,7 @@
 
 static void explain(char *message, size_t bytes, const char *fallback) {
   if (message == NULL || bytes == 0) return;
-  const char *text = dlerror();
-  snprintf(message, bytes, "%s", text != NULL ? text : fallback);
+  if (!trap_loader_message(message, bytes)) snprintf(message, bytes, "%s", fallback);
 }
 
 /* Whether the call since `before` was read failed; a fault that nobody took earlier stays what it is. */
@@ -29,7 +27,7 @@ void *trap_dlopen(const char *name, int flags, trap_policy *policy, struct trap_
   void *code;
   if (fault != NULL) fault->pending = 0;
   if (message != NULL && message_bytes > 0) message[0] = '\0';
-  int rc = trap_thunk((const void *)(uintptr_t)dlopen, 0, TRAP_PHASE_LOAD | TRAP_CAN_FAIL, policy, &code);
+  int rc = trap_thunk(trap_loader_open, 0, TRAP_PHASE_LOAD | TRAP_CAN_FAIL, policy, &code);
   if (rc < 0) {
     if (message != NULL) snprintf(message, message_bytes, "no thunk for dlopen: %s", strerror(-rc));
     return NULL;
@@ -47,7 +45,7 @@ int trap_dlclose(void *handle, trap_policy *policy, struct trap_fault *fault, ch
   void *code;
   if (fault != NULL) fault->pending = 0;
   if (message != NULL && message_bytes > 0) message[0] = '\0';
-  int rc = trap_thunk((const void *)(uintptr_t)dlclose, 0, TRAP_PHASE_LOAD | TRAP_CAN_FAIL, policy, &code);
+  int rc = trap_thunk(trap_loader_close, 0, TRAP_PHASE_LOAD | TRAP_CAN_FAIL, policy, &code);
   if (rc < 0) return rc;
   int (*guarded)(void *);
   memcpy(&guarded, &code, sizeof code);

@@ -309,8 +309,8 @@ void trap_signal_enter(struct trap_signal *saved) {
     }
   }
   /* A callout of the handler's own that fails must not open the mask under which the handler runs. */
-  memcpy(&saved->words[3], &slot->mask, 8);
-  pthread_sigmask(SIG_SETMASK, NULL, &slot->mask);
+  saved->words[3] = trap_mask_word(slot);
+  trap_mask_note(slot);
   deeper(slot);
   slot->signal_level = slot->level;
 }
@@ -324,7 +324,7 @@ void trap_signal_leave(const struct trap_signal *saved) {
     struct trap_frame *frame = resume(slot, saved->words[0]);
     slot->signal_level = (uint32_t)(saved->words[2] >> SIGNAL_LEVEL_SHIFT) & SIGNAL_LEVEL_MASK;
     slot->recovering = (saved->words[2] & SIGNAL_RECOVERING) != 0;
-    memcpy(&slot->mask, &saved->words[3], 8);
+    trap_mask_put(slot, saved->words[3]);
     if (saved->words[2] & SIGNAL_HOOKED && hooked_enter(slot, frame) < 0)
       trap_die("the image could not be closed again after a signal handler (mprotect failed)", SIGABRT);
   }

@@ -1,35 +1,23 @@
 /*
  * thread.c: threads and their slots, foreign stacks and alternate stacks (I13). Ordinary VM code, except trap_slot_find, which handlers and gates call too.
- *
- * sigaltstack(2), pthread_key_create(3), mmap(2), getauxval(3) AT_MINSIGSTKSZ.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
-#include <sys/auxv.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "internal.h"
 
-#ifndef AT_MINSIGSTKSZ
-#define AT_MINSIGSTKSZ 51
-#endif
-
-struct trap_arena trap_arena __attribute__((visibility("hidden")));
-__thread uint64_t trap_slot_word __attribute__((tls_model("initial-exec"), visibility("hidden"))) = SLOT_WORD_NONE;
+struct trap_arena trap_arena TRAP_HIDDEN;
 
 #define STACK_CACHE 16
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_key_t exit_key;
 static unsigned high_water = 1; /* slots ever used; read without the lock by trap_slot_find */
 static struct { uint64_t base, map_bytes; } stack_cache[STACK_CACHE];
 static unsigned stack_cached;
 
 struct trap_slot *trap_slot_find(void) {
-  if (*(volatile uint64_t *)&trap_slot_word == SLOT_WORD_NONE) return NULL;
+  if (TRAP_WORD_TELLS && trap_word() == SLOT_WORD_NONE) return NULL;
   uint64_t offset = trap_slot_offset();
   uint64_t tp = trap_thread_pointer();
   if ((offset & (uint64_t)(int64_t)SLOT_OFFSET_INVALID) == 0) {
@@ -63,13 +51,8 @@ int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t
   }
   if (cache) pthread_mutex_unlock(&lock);
   if (*base == 0) {
-    void *map = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (map == MAP_FAILED) return -ENOMEM;
-    if (mprotect((char *)map + STACK_GUARD_LOW, usable, PROT_READ | PROT_WRITE) != 0) {
-      munmap(map, total);
-      return -ENOMEM;
-    }
-    *base = (uint64_t)(uintptr_t)map;
+    int rc = trap_stack_map(usable, base);
+    if (rc < 0) return rc;
   }
   *map_bytes = total;
   *low = *base + STACK_GUARD_LOW;
@@ -88,14 +71,14 @@ void trap_stack_give(uint64_t base, uint64_t map_bytes) {
     atomic_store_explicit(&trap_arena.shared.stacks_cached, stack_cached, memory_order_relaxed);
     pthread_mutex_unlock(&lock);
   }
-  if (!kept) munmap((void *)(uintptr_t)base, map_bytes);
+  if (!kept) trap_stack_unmap(base, map_bytes);
 }
 
 /* A slot keeps its stacks when its thread ends, for the next one. */
 static int slot_prepare(struct trap_slot *slot) {
   uint64_t wanted = STACK_GUARD_LOW + trap_arena.shared.foreign_bytes + STACK_GUARD_HIGH;
   if (slot->stack_base != 0 && slot->stack_map_bytes != wanted) {
-    munmap((void *)(uintptr_t)slot->stack_base, slot->stack_map_bytes);
+    trap_stack_unmap(slot->stack_base, slot->stack_map_bytes);
     slot->stack_base = 0;
   }
   if (slot->stack_base == 0) {
@@ -104,19 +87,6 @@ static int slot_prepare(struct trap_slot *slot) {
       slot->stack_base = 0;
       return rc;
     }
-  }
-  if (slot->alternate_base == 0) {
-    uint64_t bytes = getauxval(AT_MINSIGSTKSZ);
-    if (bytes < 2048) bytes = 2048; /* kernels before 5.14 give no value */
-    bytes = (bytes + (64u << 10) + PKEYS_PAGE - 1) & ~(uint64_t)(PKEYS_PAGE - 1);
-    char *map = mmap(NULL, bytes + PKEYS_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (map == MAP_FAILED) return -ENOMEM;
-    if (mprotect(map, PKEYS_PAGE, PROT_NONE) != 0) {
-      munmap(map, bytes + PKEYS_PAGE);
-      return -ENOMEM;
-    }
-    slot->alternate_base = (uint64_t)(uintptr_t)map + PKEYS_PAGE;
-    slot->alternate_bytes = bytes;
   }
   return 0;
 }
@@ -132,31 +102,18 @@ static void slot_reset(struct trap_slot *slot) {
   slot->fault.pending = 0;
 }
 
-/* Attaching and releasing are not interrupted: a handler that makes callouts would find half a slot, or the lock held by its own thread. */
-static void signals_wait(sigset_t *before) {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, before);
-}
-
-static void thread_exits(void *value) {
-  struct trap_slot *slot = value;
+static void thread_exits(struct trap_slot *slot) {
   if (trap_slot_find() != slot) return;
-  sigset_t before_exit;
-  signals_wait(&before_exit);
-  stack_t current;
-  if (sigaltstack(NULL, &current) == 0 && (uint64_t)(uintptr_t)current.ss_sp == slot->alternate_base) {
-    stack_t before = slot->previous_alternate;
-    if (before.ss_flags & SS_DISABLE) before = (stack_t){.ss_flags = SS_DISABLE, .ss_size = MINSIGSTKSZ};
-    sigaltstack(&before, NULL);
-  }
+  struct trap_masked before;
+  trap_signals_hold(&before);
+  trap_thread_end(slot);
   pthread_mutex_lock(&lock);
   trap_set_state(slot, STATE_UNUSED);
-  trap_slot_word = SLOT_WORD_NONE;
+  trap_set_word(SLOT_WORD_NONE);
   atomic_store(&slot->thread_pointer, 0);
   atomic_fetch_sub(&trap_arena.shared.threads_live, 1);
   pthread_mutex_unlock(&lock);
-  pthread_sigmask(SIG_SETMASK, &before_exit, NULL);
+  trap_signals_release(&before);
 }
 
 /* A free slot, or one of a thread that ended without releasing it (it was attached again after its destructors) and whose thread pointer is ours now. */
@@ -179,7 +136,7 @@ static struct trap_slot *slot_take(bool *taken_over) {
   return index == 0 ? NULL : &trap_arena.slots[index];
 }
 
-static int attach_masked(struct trap_slot **out, const sigset_t *mask) {
+static int attach_masked(struct trap_slot **out, const struct trap_masked *before) {
   /* Read before the rights are opened: a key that comes in between is opened next time. */
   uint32_t generation = pkeys_masks().generation;
   pkeys_open_thread();
@@ -189,20 +146,16 @@ static int attach_masked(struct trap_slot **out, const sigset_t *mask) {
   int rc;
   trap_set_state(slot, STATE_UNUSED);
   rc = slot_prepare(slot);
-  if (rc == 0) {
-    stack_t alternate = {.ss_sp = (void *)(uintptr_t)slot->alternate_base, .ss_size = slot->alternate_bytes};
-    if (sigaltstack(&alternate, &slot->previous_alternate) != 0) rc = -errno;
-  }
-  if (rc == 0) rc = -pthread_setspecific(exit_key, slot);
+  if (rc == 0) rc = trap_thread_begin(slot);
   if (rc < 0) {
     if (taken_over) atomic_fetch_sub(&trap_arena.shared.threads_live, 1);
     atomic_store(&slot->thread_pointer, 0);
     return rc;
   }
   slot_reset(slot);
-  slot->mask = *mask;
+  trap_mask_note_held(slot, before);
   trap_float_read(&slot->fp);
-  slot->thread_id = (int32_t)syscall(SYS_gettid);
+  slot->thread_id = trap_thread_number();
   slot->generation = generation;
   trap_set_state(slot, 0);
   atomic_store(&slot->thread_pointer, trap_thread_pointer());
@@ -214,10 +167,10 @@ static int attach_masked(struct trap_slot **out, const sigset_t *mask) {
 }
 
 static int attach_new(struct trap_slot **out) {
-  sigset_t before;
-  signals_wait(&before);
+  struct trap_masked before;
+  trap_signals_hold(&before);
   int rc = attach_masked(out, &before);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  trap_signals_release(&before);
   return rc;
 }
 
@@ -253,12 +206,12 @@ int trap_attach_vm(void) {
 void trap_note_thread(void) {
   struct trap_slot *slot = trap_slot_attached();
   if (slot == NULL) return;
-  pthread_sigmask(SIG_SETMASK, NULL, &slot->mask);
+  trap_mask_note(slot);
   trap_float_read(&slot->fp);
 }
 
 int trap_threads_init(void) {
   for (unsigned i = 0; i < SLOT_COUNT; i++) trap_set_state(&trap_arena.slots[i], STATE_UNUSED);
-  return -pthread_key_create(&exit_key, thread_exits);
+  return trap_platform_init(thread_exits);
 }
 

@@ -3,9 +3,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <link.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "internal.h"
 
@@ -54,30 +52,6 @@ static int initialised; /* on key 0: threads without rights ask for it */
 
 bool trap_initialised(void) { return __atomic_load_n(&initialised, __ATOMIC_ACQUIRE) != 0; }
 
-/* Text of libc and of the loader: where their return addresses lie on a failed callout's stack, their locks may be held. */
-static int note_module(struct dl_phdr_info *info, size_t size, void *data) {
-  (void)size;
-  int *count = data;
-  const char *name = info->dlpi_name;
-  if (strstr(name, "/libc.so") == NULL && strstr(name, "/ld-linux") == NULL && strstr(name, "/libc-") == NULL) return 0;
-  for (int i = 0; i < info->dlpi_phnum && *count < 4; i++) {
-    const ElfW(Phdr) *header = &info->dlpi_phdr[i];
-    if (header->p_type != PT_LOAD || !(header->p_flags & PF_X)) continue;
-    trap_arena.shared.watched_low[*count] = info->dlpi_addr + header->p_vaddr;
-    trap_arena.shared.watched_high[*count] = info->dlpi_addr + header->p_vaddr + header->p_memsz;
-    ++*count;
-  }
-  return 0;
-}
-
-/* A VM that forks goes on in the child; a callee that forks leaves a child that is nobody's VM. */
-static void forked(void) {
-  struct trap_slot *slot = trap_slot_find();
-  if (slot == NULL || trap_in_callout()) return;
-  trap_arena.shared.process = getpid();
-  slot->thread_id = (int32_t)trap_arena.shared.process; /* the only thread of the child */
-}
-
 static void initialise(void) {
   int rc = pkeys_init();
   if (rc == 0) rc = pkeys_protect_runtime(&trap_arena, sizeof trap_arena);
@@ -88,15 +62,13 @@ static void initialise(void) {
   struct trap_shared *shared = &trap_arena.shared;
   shared->keep = pkeys_masks().keep;
   trap_machine_keep(&shared->machine, shared->keep);
-  shared->process = getpid();
+  shared->process = trap_process_number();
   shared->foreign_stack = 1;
   shared->foreign_bytes = 8u << 20;
   trap_probe_platform();
   trap_thunks_init();
-  int count = 0;
-  dl_iterate_phdr(note_module, &count);
+  trap_modules_note();
   rc = trap_threads_init();
-  if (rc == 0) rc = -pthread_atfork(NULL, NULL, forked);
   if (rc == 0) rc = trap_handlers_install();
   if (rc == 0) {
     __atomic_store_n(&initialised, 1, __ATOMIC_RELEASE);
