@@ -47,19 +47,6 @@ void trap_handler(int signal, siginfo_t *info, void *context) __attribute__((vis
 
 /* ---- dying ------------------------------------------------------------------------------------------------------ */
 
-static size_t put_text(char *to, size_t at, size_t limit, const char *text) {
-  while (*text != '\0' && at < limit) to[at++] = *text++;
-  return at;
-}
-
-static size_t put_hex(char *to, size_t at, size_t limit, uint64_t value) {
-  at = put_text(to, at, limit, "0x");
-  int digits = 1;
-  while (digits < 16 && value >> (4 * digits) != 0) digits++;
-  while (digits-- > 0 && at < limit) to[at++] = "0123456789abcdef"[value >> (4 * digits) & 15];
-  return at;
-}
-
 static void die_by_default(int signal) __attribute__((noreturn));
 static void die_by_default(int signal) {
   struct sigaction action = {.sa_handler = SIG_DFL};
@@ -75,17 +62,7 @@ static void die_by_default(int signal) {
 static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) __attribute__((noreturn));
 static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) {
   char text[512];
-  size_t at = put_text(text, 0, sizeof text, "turnkey: fatal: ");
-  at = put_text(text, at, sizeof text - 80, why);
-  at = put_text(text, at, sizeof text, " (signal ");
-  at = put_hex(text, at, sizeof text, (uint64_t)signal);
-  if (pc != 0) {
-    at = put_text(text, at, sizeof text, ", pc ");
-    at = put_hex(text, at, sizeof text, pc);
-    at = put_text(text, at, sizeof text, ", address ");
-    at = put_hex(text, at, sizeof text, address);
-  }
-  at = put_text(text, at, sizeof text, ")\n");
+  size_t at = trap_last_words(text, sizeof text, why, "signal", (uint64_t)signal, pc, address);
   ssize_t ignored = write(STDERR_FILENO, text, at);
   (void)ignored;
   die_by_default(signal);
@@ -112,35 +89,12 @@ static bool self_abort(int signal, const siginfo_t *info, const ucontext_t *uc) 
   return context_aborts(uc, getpid(), (pid_t)syscall(SYS_gettid));
 }
 
-static bool policy_takes(const struct trap_entry *entry) {
-  if (entry->policy == NULL) return true;
-  uint32_t response = __atomic_load_n(&entry->policy->response, __ATOMIC_ACQUIRE);
-  return response == TRAP_ALWAYS || (response == TRAP_DECLARED && (entry->flags & TRAP_CAN_FAIL));
-}
-
 /* ---- the record ------------------------------------------------------------------------------------------------------ */
 
-static bool watched(uint64_t value) {
-  const struct trap_shared *shared = &trap_arena.shared;
-  for (int i = 0; i < 4; i++)
-    if (value - shared->watched_low[i] < shared->watched_high[i] - shared->watched_low[i]) return true;
-  return false;
-}
-
-static void fill(struct trap_fault *fault, struct trap_slot *slot, struct trap_frame *frame, int signal, const siginfo_t *info, ucontext_t *uc) {
-  struct trap_entry *entry = frame->entry;
-  uint32_t pending = fault->pending;
-  memset(fault, 0, offsetof(struct trap_fault, stack));
-  fault->pending = pending; /* set last */
-  fault->phase = entry->flags & TRAP_PHASE_LOAD ? TRAP_IN_LOAD : entry->flags & TRAP_PHASE_DECODE ? TRAP_IN_DECODE : TRAP_IN_CALL;
+static void fill(struct trap_fault *fault, int signal, const siginfo_t *info, ucontext_t *uc) {
   fault->signal = signal;
   fault->code = info->si_code;
   fault->pc = context_pc(uc);
-  fault->pkey = -1;
-  fault->thread_id = slot->thread_id;
-  fault->depth = slot->level + 1;
-  fault->function = (uint64_t)(uintptr_t)entry->target;
-  fault->thunk = (uint64_t)(uintptr_t)(trap_thunk_code + (entry - trap_arena.thunks) * THUNK_CODE_BYTES);
   context_describe(fault, uc);
   fault->pkru = context_rights(uc);
   if (signal == SIGABRT) {
@@ -152,47 +106,15 @@ static void fill(struct trap_fault *fault, struct trap_slot *slot, struct trap_f
   trap_unwinding = 0;
   fault->access = context_access(signal, info, uc);
   if (signal == SIGSEGV && info->si_code == SEGV_PKUERR) fault->pkey = (int32_t)info->si_pkey;
-  struct pkeys_space space;
-  if (fault->address != 0 && (signal == SIGSEGV || signal == SIGBUS) && pkeys_find_space(fault->address, &space)) {
-    fault->space_found = 1;
-    fault->space_image_id = space.image_id;
-    fault->space_offset = fault->address - space.address;
-    memcpy(fault->space_name, space.name, sizeof fault->space_name);
-  }
-  /* Held: what the gate took away was still away when the fault came. */
-  if (frame->flags & FRAME_HOOKED) fault->mechanism_held = 1;
-  if (entry->deny != 0) fault->mechanism_held = (fault->pkru & entry->deny) == entry->deny;
-  uint64_t low = frame->stack_low, high = frame->stack_high;
-  if (slot->level == 0 && trap_arena.shared.foreign_stack) {
-    low = slot->stack_low;
-    high = slot->stack_high;
-  }
-  fault->foreign_sp_top = high;
-  if (high != 0 && fault->address < low && fault->address >= low - STACK_GUARD_LOW) fault->flags |= TRAP_FAULT_STACK_OVERFLOW;
-  uint64_t sp = context_sp(uc);
-  if (sp >= low && sp < high) {
-    const uint64_t *word = (const uint64_t *)(uintptr_t)(sp & ~(uint64_t)7), *end = (const uint64_t *)(uintptr_t)high;
-    if (end - word > 1024) end = word + 1024;
-    uint32_t n = 0;
-    for (; word < end && n < sizeof fault->stack / sizeof *fault->stack; word++)
-      if (watched(*word)) fault->stack[n++] = *word;
-    fault->stack_words = n;
-  }
-  atomic_signal_fence(memory_order_seq_cst);
-  if (++slot->fault_count == 0) slot->fault_count = 1;
-  fault->pending = slot->fault_count;
 }
 
 /* ---- recovering ---------------------------------------------------------------------------------------------------------- */
 
 static void recover(struct trap_slot *slot, int signal, const siginfo_t *info, ucontext_t *uc) {
-  struct trap_frame *frame = &slot->frames[slot->level];
-  frame->entry = (struct trap_entry *)(uintptr_t)trap_state(slot);
-  slot->recovering = 1;
-  if (!(frame->flags & FRAME_SLOW) && !(frame->entry->flags & TRAP_FLOAT)) frame->fp = slot->fp;
-  fill(frame->entry->record != NULL ? frame->entry->record : &slot->fault, slot, frame, signal, info, uc);
-  atomic_fetch_add_explicit(&trap_arena.shared.faults, 1, memory_order_relaxed);
-  context_land(uc, frame, context_rights(uc) & trap_arena.shared.keep);
+  struct trap_fault *fault = trap_record_begin(slot);
+  fill(fault, signal, info, uc);
+  trap_record_end(slot, fault, context_sp(uc), signal == SIGSEGV || signal == SIGBUS);
+  context_land(uc, &slot->frames[slot->level], context_rights(uc) & trap_arena.shared.keep);
   memcpy(&uc->uc_sigmask, &slot->platform.mask, 8); /* I12. The kernel's set is 8 bytes, glibc's longer than the frame's field */
 }
 
@@ -285,7 +207,7 @@ void trap_handler(int signal, siginfo_t *info, void *context) {
     bool on_alternate = sp - slot->alternate_base < slot->alternate_bytes || sp - (uint64_t)(uintptr_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
     /* A child that the callee forked is in this state too, but must not come back as a second VM. */
     bool forked = getpid() != trap_arena.shared.process;
-    if (!on_alternate && !forked && policy_takes((struct trap_entry *)(uintptr_t)trap_state(slot))) {
+    if (!on_alternate && !forked && trap_policy_takes((struct trap_entry *)(uintptr_t)trap_state(slot))) {
       recover(slot, signal, info, uc);
       handling = 0;
       errno = saved_errno;

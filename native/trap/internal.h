@@ -1,6 +1,6 @@
 /*
  * internal.h: what the trap's own files share. Where code runs:
- *   inside_*.c context_*.c   inside a signal handler: only async-signal-safe calls, no locks, no allocation, nothing on key-denied memory before rights are open
+ *   inside_*.c context_*.c record.c   inside a signal handler: only async-signal-safe calls, no locks, no allocation, nothing on key-denied memory before rights are open
  *   gate_*.S        on every callout
  *   slow.c          on callouts that the fast gate declines: nested, first on a thread, mechanisms with calls of their own
  *   thread.c thunk.c trap.c load.c copy.c   ordinary VM code
@@ -158,6 +158,15 @@ void trap_thunks_init(void);
 int trap_handlers_install(void); /* again: over whatever took their place */
 void trap_die(const char *why, int signal) __attribute__((noreturn));
 void trap_probe_platform(void);
+
+/* record.c, called from inside_*.c */
+/* "turnkey: fatal: WHY (WHAT NUMBER, pc …, address …)" and a newline; its length. */
+size_t trap_last_words(char *text, size_t limit, const char *why, const char *what, uint64_t number, uint64_t pc, uint64_t address);
+bool trap_policy_takes(const struct trap_entry *entry);
+/* The record of this thread's callout, whose recovery begins; what every system fills in is filled in. The rest lies between begin and end. */
+struct trap_fault *trap_record_begin(struct trap_slot *slot);
+/* sp: of the interrupted code. memory: fault->address is one. */
+void trap_record_end(struct trap_slot *slot, struct trap_fault *fault, uint64_t sp, bool memory);
 
 /* gate_*.S */
 extern const char trap_thunk_code[], trap_callback_code[], trap_callback_gate[];
