@@ -148,6 +148,38 @@ CHECK_TEST(ruined, "a callee that breaks the ABI does not break the VM: callee-s
   });
 }
 
+static bool backwards(void) {
+  uint64_t flags;
+  __asm__ volatile("pushfq\n popq %0" : "=r"(flags) : : "memory");
+  return (flags & 0x400) != 0;
+}
+static bool callback_ran_backwards;
+static void looks_at_direction(void) { callback_ran_backwards = backwards(); }
+static void turns_direction(void (*callback)(void)) {
+  __asm__ volatile("std" : : : "memory");
+  if (callback != NULL) {
+    callback();
+    __asm__ volatile("std" : : : "memory");
+  }
+}
+CHECK_TEST(direction, "a callee that calls back or returns with the direction flag set does not turn the VM's string instructions round") {
+  EACH_GATE({
+    void (*turns)(void (*)(void)) = (void (*)(void (*)(void)))(uintptr_t)thunk_of((void *)turns_direction, bytes, thunk_flags);
+    turns(NULL);
+    bool turned = backwards();
+    __asm__ volatile("cld" : : : "memory");
+    CHECK(!turned);
+    void *callback = NULL;
+    REQUIRE(trap_callback((void *)looks_at_direction, bytes, &callback) == 0);
+    callback_ran_backwards = true;
+    turns((void (*)(void))(uintptr_t)callback);
+    turned = backwards();
+    __asm__ volatile("cld" : : : "memory");
+    CHECK(!turned);
+    CHECK(!callback_ran_backwards);
+  });
+}
+
 CHECK_TEST(environment, "a callee's own change of the floating-point environment stands, as in a raw call") {
   EACH_GATE({
     struct registers r;

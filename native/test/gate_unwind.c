@@ -138,7 +138,7 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack, bool model)
       stepped_call(code, NULL, NULL);
       CHECK(in_gate > 20);
       /* Every step was an instruction: what a guarded call executes over a raw one (docs/gate.md). */
-      unsigned instructions = in_gate + in_thunks, limit = (foreign_stack ? keyed ? 53 : 37 : keyed ? 58 : 40) + (f == 1 ? 2 : 0);
+      unsigned instructions = in_gate + in_thunks, limit = (foreign_stack ? keyed ? 54 : 38 : keyed ? 59 : 41) + (f == 1 ? 2 : 0);
       if (mechanism != PKEYS_MECHANISM_MPROTECT_RANGE && !model) {
         printf("#   %s, %s stack, %zu bytes of stack arguments%s: %u instructions over a raw call\n", pkeys_mechanism_name(mechanism), foreign_stack ? "foreign" : "caller's",
                bytes[n], f == 1 ? ", floating-point environment" : "", instructions);

@@ -173,7 +173,7 @@ trap_model_chain_end:
 	movq	%r12, %rcx
 	.endif
 	call	*E_TARGET(%r11)
-
+	cld					/* the ABI's, which a callee that breaks it may have turned: string instructions of the VM would run backwards */
 2:
 	.if \keys & !(\args | \own)		/* two instructions fewer; without keys those below are faster all the same */
 	cmpq	%rbp, (%rsp)			/* the first word of a foreign stack is its slot; else the callee did not keep rbp, or overwrote that word */
@@ -338,6 +338,7 @@ gate_lost:
 	movq	%rsp, %rbp
 	.cfi_def_cfa_register rbp
 	subq	$SAVE_BYTES, %rsp
+	cld					/* foreign code may be calling */
 	SAVE_ARGUMENTS
 	movq	%r11, %rdi
 	leaq	8(%rbp), %rsi
@@ -380,6 +381,7 @@ gate_lost:
 	CFI_FRAME_RBP
 	LOAD_ARGUMENTS %r12
 	call	*E_TARGET(%r11)
+	cld
 	subq	$48, %rsp
 	movq	%rax, (%rsp)
 	movq	%rdx, 8(%rsp)
@@ -527,6 +529,7 @@ trap_gates_end:
 	movq	%rsp, %rbp
 	.cfi_def_cfa_register rbp
 	subq	$SAVE_BYTES, %rsp
+	cld					/* the VM's code must not run with a callee's direction */
 	SAVE_ARGUMENTS
 	movq	%r11, %rdi
 	leaq	8(%rbp), %rsi
