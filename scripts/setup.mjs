@@ -97,6 +97,7 @@ function missingPackages(emulated) {
     { package: 'libc6-dev', why: 'C headers', there: () => existsSync('/usr/include/stdio.h') },
     { package: 'make', why: 'make', there: () => onPath('make') },
     { package: 'cmake', why: 'CMake', there: () => onPath('cmake') },
+    { package: 'pkg-config', why: 'pkg-config, by which a test finds the installed libraries', there: () => onPath('pkg-config') },
     { package: 'zlib1g', why: 'libz.so.1, called in experiments', there: () => libraryKnown('libz.so.1') },
     { package: 'libsqlite3-0', why: 'libsqlite3.so.0, called in experiments', there: () => libraryKnown('libsqlite3.so.0') },
     { package: 'libpng16-16', why: 'libpng16.so.16, called in experiments', there: () => libraryKnown('libpng16.so.16') },
@@ -322,7 +323,9 @@ function unlessBuilt(stamp, wanted, what, build) {
   writeFileSync(path, wanted);
 }
 
-const NATIVE_SOURCES = ['CMakeLists.txt', 'native', 'package-lock.json'];
+const NATIVE_SOURCES = ['CMakeLists.txt', 'cmake', 'native', 'package-lock.json'];
+/** Built with the C layers' tests, against an installed copy of them. */
+const CONSUMER_SOURCES = ['examples', 'test/consumer'];
 
 /** Builds the addon, the libraries and the guest's programs where their sources have changed. */
 export function buildNative() {
@@ -344,7 +347,7 @@ export function buildTypeScript() {
 /** Builds the C layers and their tests without Node, by plain CMake. Returns the build folder. */
 export function buildNativeTests() {
   const folder = join(root, 'build-c');
-  unlessBuilt('build-c/.turnkey-stamp', digest(NATIVE_SOURCES), 'the C layers and their tests (CMake)', () => {
+  unlessBuilt('build-c/.turnkey-stamp', digest([...NATIVE_SOURCES, ...CONSUMER_SOURCES]), 'the C layers and their tests (CMake)', () => {
     runQuietly('cmake', ['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release']);
     runQuietly('cmake', ['--build', folder, '-j', '2']);
   });

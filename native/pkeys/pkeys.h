@@ -22,9 +22,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include <turnkey/export.h>
+
+TURNKEY_API_BEGIN
 
 #define PKEYS_PAGE 4096u
 #define PKEYS_KEYS 16          /* architectural: PKRU holds two bits for each of 16 keys (SDM vol. 3A, 4.6.2) */
@@ -55,6 +55,9 @@ static inline uint32_t pkru_combine(uint32_t pkru, uint32_t owned, uint32_t righ
 static inline enum pkeys_rights pkru_rights(uint32_t pkru, int key) {
   return (enum pkeys_rights)((pkru >> (2 * key)) & 3u);
 }
+
+/* The version of the library that runs, as TURNKEY_VERSION of turnkey/version.h. Async-signal-safe. */
+const char *pkeys_version(void);
 
 /* ---- the machine --------------------------------------------------------------------------------------------- */
 
@@ -237,7 +240,5 @@ bool pkeys_bystander_wait(uintptr_t address, uint64_t limit_ns);
 struct pkeys_bystanders { uint64_t faults, waited_ns, windows; };
 struct pkeys_bystanders pkeys_bystanders(void);
 
-#ifdef __cplusplus
-}
-#endif
+TURNKEY_API_END
 #endif

@@ -5,7 +5,26 @@
  * every open image away, calls the function on a foreign stack, and puts all back. If the function faults, the thunk returns 0 to its caller and a fault
  * record is there to be read. C11 and one .S file per ABI; no Node. Uses native/pkeys.
  *
- * Kernel pages: sigaction(2), sigaltstack(2), signal(7), pkeys(7).
+ * Return values: 0 or a non-negative result, else a negative errno. No function prints, and none touches errno (the macros of call.h that answer a pointer
+ * do). A program that goes on where nobody can (a longjmp over the gate, a released thunk called, TRAP_MAX_NESTING exceeded, a thread that calls a thunk and
+ * cannot be attached) ends by SIGABRT with a message on standard error.
+ *
+ * Where each function may be called:
+ *   VM code, callbacks     everything. A callback thunk makes its target VM code.
+ *   foreign code           thunks, which call straight through, trap_in_callout and trap_depth. What makes, changes or releases something answers -EBUSY (NULL)
+ *                          inside a callout and changes nothing.
+ *   signal handlers        trap_signal_enter first and trap_signal_leave last; between them thunks and callbacks that exist already, trap_take_fault,
+ *                          trap_thread_fault, trap_thunk_fault, trap_in_callout and trap_depth, on a thread that is attached. Nothing that makes or releases: it takes a lock that the
+ *                          interrupted code may hold.
+ * Threads: any. A thunk serves every thread; a fault record belongs to the thread that called, or to the private thunk. A thread is attached by its first call and
+ * released when it ends (pthread_key_create(3)).
+ *
+ * fork: the child of VM code has the trap, on its one thread. A child forked inside a callout is not the VM: its faults are passed on.
+ *
+ * Before and after: sigaction(2) handlers that were there get whatever is not a callee's fault (I5); handlers installed later replace these silently (trap_rearm).
+ *
+ * Kernel pages: sigaction(2), sigaltstack(2), signal(7), getauxval(3) (AT_MINSIGSTKSZ), pkeys(7), arch/x86/xstate.rst (the XSAVE image in a signal frame, where
+ * PKRU lies). ABI: System V AMD64 psABI 3.2 (calling), Itanium C++ ABI 1.6 (unwinding).
  */
 #ifndef TURNKEY_TRAP_H
 #define TURNKEY_TRAP_H
@@ -14,9 +33,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include <turnkey/export.h>
+
+TURNKEY_API_BEGIN
 
 /* ---- set-up -------------------------------------------------------------------------------------------------- */
 
@@ -168,7 +187,5 @@ unsigned trap_depth(void);            /* callouts this thread is inside of, susp
 struct trap_statistics { uint64_t faults, passed_on, threads_live, threads_ever, thunks_live, callbacks_live, stacks_cached; };
 struct trap_statistics trap_statistics(void);
 
-#ifdef __cplusplus
-}
-#endif
+TURNKEY_API_END
 #endif
