@@ -338,9 +338,10 @@ export function buildNative() {
 
 /** Builds the TypeScript parts where they have changed. What was compiled before goes: no test outlives its source. */
 export function buildTypeScript() {
-  unlessBuilt('dist/.turnkey-stamp', digest(['tsconfig.json', 'package-lock.json', 'src', 'experiments', 'test']), 'the TypeScript parts', () => {
+  unlessBuilt('dist/.turnkey-stamp', digest(['tsconfig.json', 'package-lock.json', 'src', 'experiments', 'test', 'scripts/bundle.mjs']), 'the TypeScript parts', () => {
     rmSync(join(root, 'dist'), { recursive: true, force: true });
     runQuietly(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json']);
+    runQuietly(process.execPath, [join(root, 'scripts', 'bundle.mjs')]);
   });
 }
 

@@ -5,7 +5,8 @@
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { findRoot } from './root.js';
 
 /** A failure as the addon reports it: a negative errno. Operations that succeed without a result answer 0. */
 export type Errno = number;
@@ -103,19 +104,16 @@ export interface NativeImageBinding {
   releaseLoan(id: number, memory: ArrayBuffer): Errno;
 }
 
-const BUILT = ['../../build/Release/turnkey.node', '../build/Release/turnkey.node'];   // seen from dist/src and from src
-
 /**
  * The addon, as built by cmake-js.
  * @throws Error with code 'ERR_ADDON_MISSING' where it is not built; whatever the loader says where it does not load.
  */
 export function loadAddon(): unknown {
-  const path = BUILT.map((relative) => fileURLToPath(new URL(relative, import.meta.url))).find((candidate) => existsSync(candidate));
-  if (path === undefined) {
-    const tried = fileURLToPath(new URL(BUILT[0] ?? '', import.meta.url));
-    throw Object.assign(new Error(`The Turnkey addon is not built: there is no ${tried}. Run "npm run build:native".`), { code: 'ERR_ADDON_MISSING' });
+  const path = join(findRoot() ?? '', 'build', 'Release', 'turnkey.node');
+  if (!existsSync(path)) {
+    throw Object.assign(new Error(`The Turnkey addon is not built: there is no ${path}. Run "npm run build:native".`), { code: 'ERR_ADDON_MISSING' });
   }
-  return createRequire(import.meta.url)(path);
+  return createRequire(path)(path);
 }
 
 export const native = loadAddon() as NativeImageBinding;

@@ -104,7 +104,7 @@ t.test('the plan: cells that cannot be had are rows with reasons', (t) => {
 });
 
 t.test('the command of a trial', (t) => {
-  t.same(trialCommand(trial, 3000, 9000).slice(0, 11), ['build/Release/turnkey-watch', '--timeout-ms', '3000', '--set-up-ms', '9000', '--', 'node', '--expose-gc', 'dist/src/experiment/trial.js', 'corruption', 'store']);
+  t.same(trialCommand(trial, 3000, 9000).slice(0, 11), ['build/Release/turnkey-watch', '--timeout-ms', '3000', '--set-up-ms', '9000', '--', 'node', '--expose-gc', 'dist/trial/launch.cjs', 'corruption', 'store']);
   t.end();
 });
 

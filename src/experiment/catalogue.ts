@@ -3,7 +3,6 @@
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { CorruptionCase, CostExperiment, ExperimentModule, HonestCase } from './case.js';
 import { ExperimentError } from './errors.js';
 import { BUILT, inProject } from './paths.js';
@@ -32,11 +31,18 @@ export function namesIn(family: Family): readonly string[] {
     .filter((file) => file.endsWith('.js')).map((file) => file.slice(0, -3)).sort();
 }
 
+/** Spelled out so that a bundler finds the files, and the bundle of a trial holds them (scripts/bundle.mjs). */
+const importOf: Readonly<Record<Family, (name: string) => Promise<unknown>>> = {
+  corruption: (name) => import(`../../experiments/corruption/${name}.js`),
+  honest: (name) => import(`../../experiments/honest/${name}.js`),
+  cost: (name) => import(`../../experiments/cost/${name}.js`),
+};
+
 async function load(family: Family, name: string): Promise<ExperimentModule> {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(name) || !namesIn(family).includes(name)) {
     throw new ExperimentError(`there is no ${family} experiment '${name}'; turnkey list shows those there are`);
   }
-  const module = await import(pathToFileURL(join(inProject(BUILT.experiments), family, `${name}.js`)).href) as { experiment?: unknown };
+  const module = await importOf[family](name) as { experiment?: unknown };
   if (!isExperiment(module.experiment, family)) {
     throw new ExperimentError(`experiments/${family}/${name}.ts does not export an \`experiment\` of kind '${family}'`);
   }

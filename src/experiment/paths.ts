@@ -1,10 +1,10 @@
 /** Where the parts of the built project lie, relative to its root: the same in every lane. */
 import { existsSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { findRoot } from '../root.js';
 
-/** The project's root: three levels above dist/src/experiment. */
-export const PROJECT_ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
+/** The project's root. */
+export const PROJECT_ROOT = findRoot() ?? process.cwd();
 
 /** Built files, relative to the root. What runs lies in build/Release, which travels into guests. */
 export const BUILT = {
@@ -15,8 +15,9 @@ export const BUILT = {
   foreignConstructor: 'build/Release/libturnkey_foreign_ctor.so',
   foreignDestructor: 'build/Release/libturnkey_foreign_dtor.so',
   foreignThrow: 'build/Release/libturnkey_foreign_throw.so',
-  trial: 'dist/src/experiment/trial.js',
+  trial: 'dist/trial/launch.cjs',
   costTrial: 'dist/src/experiment/cost-trial.js',
+  vmThread: 'dist/src/experiment/vm-thread.js',
   experiments: 'dist/experiments',
 } as const;
 

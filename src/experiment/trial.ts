@@ -9,7 +9,6 @@
  * Makes an image, a guard and the case's callouts, then the aftermath, and prints what it saw as lines for protocol.ts. It gives no
  * verdict. The same program in every lane.
  */
-import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import koffi from 'koffi';
 import { CalloutError, Guard, type GuardedLibrary } from '../callout/index.js';
@@ -276,6 +275,7 @@ async function corruption(name: string, bench: Bench): Promise<void> {
 }
 
 async function honest(names: readonly string[], bench: Bench): Promise<void> {
+  const { createHash } = await import('node:crypto');   // not for all: it costs a trial's start a tenth in the emulated lane
   bench.announce();
   for (const name of names) {
     const experiment = await loadHonest(name);
@@ -335,9 +335,13 @@ async function host(jobs: readonly WarmJob[]): Promise<void> {
   }
 }
 
-const [family = '', name = '', mechanism = '', text = '{}'] = process.argv.slice(2);
-if (family === 'warm') {
+async function main([family = '', name = '', mechanism = '', text = '{}']: readonly string[]): Promise<number> {
+  if (family !== 'warm') return complete(family, name, mechanism, JSON.parse(text) as TrialSettings);
   await host(JSON.parse(name) as readonly WarmJob[]);
-  process.exit(0);
+  return 0;
 }
-process.exit(await complete(family, name, mechanism, JSON.parse(text) as TrialSettings));
+
+main(process.argv.slice(2)).then((code) => process.exit(code), (error: unknown) => {
+  writeWhole(2, `${error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
+  process.exit(1);
+});

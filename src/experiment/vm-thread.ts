@@ -3,8 +3,8 @@
  * a given time after it was told. For cases in which another thread is in a callout meanwhile.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { fileURLToPath } from 'node:url';
 import { Image } from '../image/image.js';
+import { BUILT, inProject } from './paths.js';
 
 interface Task {
   readonly imageId: number;
@@ -31,7 +31,7 @@ export interface VmThread {
 /** Starts one and waits until it is ready. */
 export async function startVmThread(imageId: number, space: string, offset: number, value: bigint): Promise<VmThread> {
   const turn = new Int32Array(new SharedArrayBuffer(8));
-  const worker = new Worker(fileURLToPath(import.meta.url), { workerData: { imageId, space, offset, value, turn } satisfies Task });
+  const worker = new Worker(inProject(BUILT.vmThread), { workerData: { imageId, space, offset, value, turn } satisfies Task });
   const wrote = new Promise<Wrote>((resolve, reject) => {
     worker.on('error', reject);
     worker.on('message', (message: Wrote | 'ready') => { if (message !== 'ready') resolve(message); });

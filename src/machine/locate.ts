@@ -3,20 +3,16 @@
 
 import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { delimiter, join } from 'node:path';
 
+import { findRoot } from '../root.js';
 import { MachineError } from './errors.js';
 
-/** The folder that holds package.json, above dist/src/machine/. */
+/** The project's folder: it has the same path in a guest. */
 export function projectRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) {
-    const parent = dirname(folder);
-    if (parent === folder) throw new MachineError('ERR_MACHINE_NOT_BUILT', 'no package.json above this module');
-    folder = parent;
-  }
-  return folder;
+  const root = findRoot();
+  if (root === undefined) throw new MachineError('ERR_MACHINE_NOT_BUILT', 'no package.json above this module');
+  return root;
 }
 
 /** TURNKEY_CACHE, or `turnkey` under XDG_CACHE_HOME or ~/.cache. */
