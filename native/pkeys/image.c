@@ -229,7 +229,7 @@ static int retag_loans(int key) {
 static bool any_loans(void) { return count_regions(REGION_LOAN) > 0; }
 
 static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
-  if (!pkeys_supported()) return -EOPNOTSUPP;
+  if (!pkeys_supported() || (mechanism == PKEYS_MECHANISM_PKEYS_GLIBC && !library_has_keys())) return -EOPNOTSUPP;
   if (registry.runtime_key == 0) return -ENOSPC;   /* none was left at pkeys_init: the trap's own pages would lie open */
 
   size_t wanted = image->mode == PKEYS_KEY_PER_SPACE ? image->space_count : 1;

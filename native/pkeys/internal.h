@@ -214,6 +214,7 @@ extern const char kernel_lacks_keys[]; /* the second is not so */
 
 /* pkey_set(3) of the C library, for pkeys-glibc. [handler] */
 void library_pkey_set(int key, unsigned rights);
+bool library_has_keys(void); /* whether it works; asked only where the CPU has keys */
 
 /* ---- smaps_linux.c -------------------------------------------------------------------------------------------- */
 

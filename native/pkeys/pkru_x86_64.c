@@ -36,6 +36,7 @@ uint32_t pkeys_rdpkru(void) {
 #ifndef __GLIBC__
 #error "pkeys-glibc needs the C library's pkey_set"
 #endif
+bool library_has_keys(void) { return true; }
 void library_pkey_set(int key, unsigned rights) { pkey_set(key, rights); }
 
 /* The "memory" clobber keeps the compiler from moving loads and stores of the image across the change of rights; the processor

@@ -7,6 +7,8 @@
 /* The machine's own: SLOT_SIZE, struct trap_frame (F_*, T_*), what the landing pad reads (S_*), THUNK_CODE_BYTES, CALLBACK_SAVE_BYTES. */
 #if defined(__x86_64__)
 #include "layout_x86_64.h"
+#elif defined(__aarch64__)
+#include "layout_aarch64.h"
 #else
 #error "no gate for this machine yet: docs/architecture.md, 'Adding an ABI'"
 #endif
@@ -41,6 +43,7 @@
 #define E_TARGET 8
 #define E_STACK 16
 #define E_DENY 24
+#define E_MACHINE_DENY 56
 
 /* struct trap_callback_entry, 32 bytes. */
 #define CALLBACK_SIZE 32

@@ -16,6 +16,8 @@
 
 #if defined(__x86_64__)
 #include "machine_x86_64.h"
+#elif defined(__aarch64__)
+#include "machine_aarch64.h"
 #endif
 
 #endif

@@ -21,6 +21,7 @@ AT(struct trap_entry, gate, E_GATE);
 AT(struct trap_entry, target, E_TARGET);
 AT(struct trap_entry, stack_bytes, E_STACK);
 AT(struct trap_entry, deny, E_DENY);
+AT(struct trap_entry, machine_deny, E_MACHINE_DENY);
 _Static_assert(sizeof(struct trap_entry) == ENTRY_SIZE, "entry");
 AT(struct trap_callback_entry, target, C_TARGET);
 AT(struct trap_callback_entry, stack_bytes, C_STACK);

@@ -125,16 +125,17 @@ struct trap_fault {
   uint32_t space_image_id;   /* 68 */
   uint64_t space_offset;     /* 72 */
   char space_name[32];       /* 80 */
-  uint64_t error_code;       /* 112: page-fault error code (REG_ERR), valid with trap_number 14 */
-  uint64_t trap_number;      /* 120: REG_TRAPNO */
-  uint64_t registers[24];    /* 128: rax rbx rcx rdx rsi rdi rbp rsp r8..r15 rip rflags; the rest 0 */
+  uint64_t error_code;       /* 112: page-fault error code (REG_ERR), valid with trap_number 14. ARM64: ESR, 0 where the kernel gives none */
+  uint64_t trap_number;      /* 120: REG_TRAPNO. ARM64: the exception class of ESR */
+  uint64_t registers[24];    /* 128: rax rbx rcx rdx rsi rdi rbp rsp r8..r15 rip rflags; the rest 0. ARM64: x0..x18 x29 x30 sp pc pstate */
   uint32_t pkru;             /* 320: interrupted PKRU if known, else 0 */
   uint32_t flags;            /* 324: TRAP_FAULT_* */
   uint64_t foreign_sp_top;   /* 328: top of the foreign stack used (for scanning return addresses), 0 if none */
   uint32_t stack_words;      /* 336: entries used in stack[] */
   uint32_t mechanism_held;   /* 340: 1 if the rights were still denied when the fault came (nothing in the callee had opened them) */
   uint64_t stack[64];        /* 344: values found on the foreign stack that point into executable mappings, innermost first */
-  uint64_t reserved[21];     /* to 1024 bytes */
+  uint64_t more_registers[10]; /* 856: ARM64: x19..x28 */
+  uint64_t reserved[11];     /* to 1024 bytes */
 };
 #define TRAP_FAULT_STACK_OVERFLOW 1u   /* address in the guard below the foreign stack */
 #define TRAP_FAULT_ABORT 2u            /* SIGABRT this thread raised itself */
