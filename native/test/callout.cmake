@@ -1,3 +1,6 @@
+if(CMAKE_CROSSCOMPILING)
+  return()
+endif()
 # Libraries that the tests of guarded koffi calls call (test/callout*.test.ts), where the addon is: handwritten shapes, and random signatures, with a description
 # of them for koffi.
 add_library(turnkey_callout_foreign SHARED callout_foreign.c)

@@ -1,13 +1,13 @@
-# I3: WRPKRU occurs nowhere but in the functions named. Disassembles a library and compares the functions that hold it with the list.
+# I3: WRPKRU (on ARM64 the write of POR_EL0) occurs nowhere but in the functions named. Disassembles a library and compares the functions that hold it with the list.
 #   cmake -DOBJDUMP=... -DLIBRARY=... -DFUNCTIONS=a;b -P only_wrpkru.cmake
 execute_process(COMMAND ${OBJDUMP} -d --no-show-raw-insn ${LIBRARY} OUTPUT_VARIABLE text RESULT_VARIABLE status)
 if(NOT status EQUAL 0 OR text STREQUAL "")
   message(FATAL_ERROR "${OBJDUMP} cannot disassemble ${LIBRARY}")
 endif()
-string(REGEX MATCHALL "<[A-Za-z0-9_.@]+>:|wrpkru" marks "${text}")
+string(REGEX MATCHALL "<[A-Za-z0-9_.@]+>:|wrpkru|msr[ \t]+s3_3_c10_c2_4" marks "${text}")
 set(found "")
 foreach(mark IN LISTS marks)
-  if(mark STREQUAL "wrpkru")
+  if(NOT mark MATCHES "^<")
     list(APPEND found ${function})
   else()
     string(REGEX REPLACE "<(.*)>:" "\\1" function "${mark}")

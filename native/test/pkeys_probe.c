@@ -1,12 +1,27 @@
 /* Probing by doing. */
-#include <cpuid.h>
 #include <fcntl.h>
 
 #include "pkeys_test.h"
 
-CHECK_TEST(consistent, "the probe agrees with CPUID, says a reason exactly when something is missing, and leaves nothing behind") {
+#if defined(__x86_64__)
+#include <cpuid.h>
+/* What the CPU says itself: it has keys, and the kernel uses them. */
+static void cpu_says(bool *has, bool *used) {
   unsigned eax, ebx, ecx = 0, edx;
   __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
+  *has = (ecx & 8) != 0;
+  *used = (ecx & 16) != 0;
+}
+#define WITHOUT_KEYS "the CPU shows no PKU (CPUID.7.0:ECX bit 3 is 0)"
+#else
+#include <sys/auxv.h>
+static void cpu_says(bool *has, bool *used) { *has = *used = (getauxval(26 /* AT_HWCAP2 */) >> 63 & 1) != 0; }
+#define WITHOUT_KEYS "no permission overlay (HWCAP2_POE is not set): it takes a CPU with FEAT_S1POE and Linux 6.12 or later with CONFIG_ARM64_POE"
+#endif
+
+CHECK_TEST(consistent, "the probe agrees with what the CPU says itself, says a reason exactly when something is missing, and leaves nothing behind") {
+  bool has, used;
+  cpu_says(&has, &used);
   struct pkeys_probe first, second;
   uint32_t pkru = pkeys_supported() ? pkeys_rdpkru() : 0;
   int fd = open("/dev/null", O_RDONLY);
@@ -17,9 +32,9 @@ CHECK_TEST(consistent, "the probe agrees with CPUID, says a reason exactly when 
   CHECK_EQ(next, fd);
   close(next);
   printf("#   usable %d, free %d, alloc_errno %d, tag_errno %d, reason \"%s\"\n", first.usable, first.keys_free, first.alloc_errno, first.tag_errno, first.reason);
-  CHECK_EQ(first.cpu_pku, (ecx & 8) != 0);
-  CHECK_EQ(first.cpu_ospke, (ecx & 16) != 0);
-  CHECK_EQ(pkeys_supported(), (ecx & 16) != 0);
+  CHECK_EQ(first.cpu_pku, has);
+  CHECK_EQ(first.cpu_ospke, used);
+  CHECK_EQ(pkeys_supported(), used);
   CHECK_EQ(first.usable, first.reason[0] == 0);
   CHECK_EQ(first.usable, first.cpu_pku && first.cpu_ospke && first.alloc_works && first.tag_works && first.deny_works);
   CHECK_EQ(first.keys_free, second.keys_free);
@@ -30,7 +45,7 @@ CHECK_TEST(consistent, "the probe agrees with CPUID, says a reason exactly when 
     CHECK_EQ(first.keys_free, 0);
     CHECK(first.alloc_errno != 0);
   }
-  if (!first.cpu_pku) CHECK_STR(first.reason, "the CPU shows no PKU (CPUID.7.0:ECX bit 3 is 0)");
+  if (!first.cpu_pku) CHECK_STR(first.reason, WITHOUT_KEYS);
 }
 
 CHECK_TEST(works, "where keys work the probe says so") {

@@ -7,9 +7,11 @@ find_program(TURNKEY_NODE node)
 if(NOT TARGET turnkey_trap OR DEFINED CMAKE_JS_INC)
   return()
 endif()
-turnkey_test(gate_unwind SOURCES gate_unwind.c LIBRARIES turnkey_trap turnkey_pkeys)
-turnkey_test(gate_registers SOURCES gate_registers.c LIBRARIES turnkey_trap turnkey_pkeys)
-target_compile_options(gate_registers PRIVATE -O1 -Wno-psabi)
+if(TURNKEY_MACHINE STREQUAL "x86_64")
+  turnkey_test(gate_unwind SOURCES gate_unwind.c LIBRARIES turnkey_trap turnkey_pkeys)
+  turnkey_test(gate_registers SOURCES gate_registers.c LIBRARIES turnkey_trap turnkey_pkeys)
+  target_compile_options(gate_registers PRIVATE -O1 -Wno-psabi)
+endif()
 if(NOT TURNKEY_NODE)
   message(WARNING "node was not found: the test of random signatures is left out")
   return()
@@ -35,7 +37,7 @@ target_compile_options(signatures PRIVATE -O0 -g0 -Wno-psabi)
 turnkey_test(signature_test SOURCES signature_test.c $<TARGET_OBJECTS:signatures> LIBRARIES turnkey_trap turnkey_pkeys)
 
 # The tests above, tested: with the gate broken in one place at a time they must fail. Needs the compiler, so it runs where it was built.
-if(NOT TURNKEY_STATIC_TESTS)
+if(NOT TURNKEY_STATIC_TESTS AND TURNKEY_MACHINE STREQUAL "x86_64")
   set(libraries $<TARGET_FILE:turnkey_trap>,$<TARGET_FILE:turnkey_pkeys>)
   add_test(NAME gate_mutants COMMAND ${TURNKEY_NODE} ${CMAKE_CURRENT_SOURCE_DIR}/gate_mutants.mjs
     --gate ${PROJECT_SOURCE_DIR}/native/trap/gate_x86_64_sysv.S --include ${PROJECT_SOURCE_DIR}/native/trap

@@ -1,11 +1,10 @@
 /*
  * trap_common.h: what the trap's tests share: the ways a callout can go through the gate (mechanism, stack, floating point), images under them,
- * and the register probe of trap_probe_x86_64.S.
+ * and the register probe of trap_probe_*.S.
  */
 #ifndef TURNKEY_TEST_TRAP_COMMON_H
 #define TURNKEY_TEST_TRAP_COMMON_H
 
-#include <cpuid.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sched.h>
@@ -14,23 +13,12 @@
 #include "../pkeys/pkeys.h"
 #include "../trap/trap.h"
 #include "check.h"
+#include "trap_machine.h"
 
 #define PAGE 4096u
 #define IMAGE_PAGES 16u
 
-/* Whether this is QEMU's software CPU: CPUID 0x40000000 names the hypervisor. */
-__attribute__((unused)) static bool emulated_cpu(void) {
-  unsigned a, b, c, d;
-  __cpuid(1, a, b, c, d);
-  if (!(c >> 31)) return false;
-  char name[13] = "";
-  __cpuid(0x40000000, a, b, c, d);
-  memcpy(name, &b, 4);
-  memcpy(name + 4, &c, 4);
-  memcpy(name + 8, &d, 4);
-  return strcmp(name, "TCGTCGTCGTCG") == 0;
-}
-/* There everything takes some twenty times as long: loops are shorter. TRAP_TEST_SCALE overrides (percent). */
+/* Under an emulator (emulated_cpu, trap_machine_*.h) everything takes some twenty times as long: loops are shorter. TRAP_TEST_SCALE overrides (percent). */
 __attribute__((unused)) static unsigned long scaled(unsigned long count, unsigned long emulated) {
   const char *percent = getenv("TRAP_TEST_SCALE");
   if (percent && atol(percent) > 0) return count * (unsigned long)atol(percent) / 100 + 1;
@@ -171,27 +159,9 @@ __attribute__((unused)) static void check_death(const char *file, int line, cons
     check_failed(file, line, "child died as expected, but wrote (%d times 'turnkey: fatal') \"%.300s\", expected \"%s\": %s", fatal, died->text, message, what);
 }
 
-/* ---- the register probe ---- */
+/* ---- the register probe: struct probe is each machine's own (trap_machine_*.h) ---- */
 
-#define PROBE_STACK_WORDS 16
-struct probe {             /* offsets in trap_probe_x86_64.S */
-  uint64_t integer[6];     /* 0: rdi rsi rdx rcx r8 r9 */
-  uint64_t rax;            /* 48: al, and the rest of rax too */
-  uint64_t copied;         /* 56: stack words that the callee copies */
-  uint64_t vector[8][2];   /* 64 */
-  uint64_t stack[PROBE_STACK_WORDS]; /* 192 */
-  uint64_t result_rax, result_rdx;   /* 320 */
-  uint64_t result_xmm[2][2];         /* 336 */
-  uint64_t saved[6];       /* 368: rbx rbp r12..r15 after the call */
-  uint64_t stack_moved;    /* 416: rsp after minus rsp before */
-  uint32_t mxcsr;          /* 424 */
-  uint16_t fcw, x87_tag;   /* 428: control word; 430: tag word (0xffff: the x87 stack is empty) */
-  uint64_t flags;          /* 432 */
-  uint64_t alignment;      /* 440: callee only: rsp & 15 at its first instruction (8 by the ABI) */
-};
-_Static_assert(__builtin_offsetof(struct probe, result_rax) == 320 && __builtin_offsetof(struct probe, flags) == 432, "trap_probe_x86_64.S");
-
-/* What probe_call puts into rbx, rbp, r12..r15. */
+/* What probe_call puts into the registers that a function must keep. */
 #define PROBE_SAVED(i) (0x5a5a000000000000u + 0x1111u * (uint64_t)((i) + 1))
 /* Calls `code` with the registers and stack of *in; what comes back is in in's results. Not reentrant. */
 void probe_call(void *code, struct probe *in);

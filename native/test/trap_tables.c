@@ -326,7 +326,7 @@ CHECK_TEST(copies_are_callouts, "copies run with rights down: the image cannot b
  * Searches the executable sections of this very program, byte by byte: also what starts in the middle of an instruction could be jumped to.
  * Broken once: a second WRPKRU in slow.c.
  */
-CHECK_TEST(wrpkru_places, "I3: WRPKRU occurs in the gates, the keyed landing pad and pkeys_wrpkru, nowhere else in the program; XRSTOR nowhere") {
+CHECK_TEST(wrpkru_places, "I3: rights are written (WRPKRU; POR_EL0) in the gates, the keyed landing pad and pkeys_wrpkru, nowhere else in the program; XRSTOR nowhere") {
   int fd = open("/proc/self/exe", O_RDONLY);
   struct stat status;
   REQUIRE(fd >= 0 && fstat(fd, &status) == 0);
@@ -350,11 +350,9 @@ CHECK_TEST(wrpkru_places, "I3: WRPKRU occurs in the gates, the keyed landing pad
   for (int i = 0; i < header->e_shnum; i++) {
     if (!(sections[i].sh_flags & SHF_EXECINSTR) || sections[i].sh_type != SHT_PROGBITS) continue;
     const unsigned char *text = file + sections[i].sh_offset;
-    for (size_t at = 0; at + 3 <= sections[i].sh_size; at++) {
-      if (text[at] != 0x0f) continue;
-      unsigned char modrm = text[at + 2];
-      if (text[at + 1] == 0xae && (modrm >> 3 & 7) == 5 && modrm >> 6 != 3) xrstor++;
-      if (text[at + 1] != 0x01 || modrm != 0xef) continue;
+    for (size_t at = 0; at + 4 <= sections[i].sh_size; at++) {
+      if (restores_rights(text + at)) xrstor++;
+      if (!writes_rights(text + at)) continue;
       found++;
       uint64_t address = sections[i].sh_addr + at;
       const Elf64_Sym *nearest = NULL; /* the last function that begins at or before it */
@@ -366,7 +364,7 @@ CHECK_TEST(wrpkru_places, "I3: WRPKRU occurs in the gates, the keyed landing pad
       else if (strcmp(name, "pkeys_wrpkru") == 0) function++;
       else if (!(is_static && (strcmp(name, "pkey_set") == 0 || strcmp(name, "__pkey_set") == 0))) {
         elsewhere++;
-        printf("#   WRPKRU at 0x%" PRIx64 " in %s\n", address, name);
+        printf("#   a write of rights at 0x%" PRIx64 " in %s\n", address, name);
       }
     }
   }

@@ -110,10 +110,10 @@ static void spoil(struct way *way) {
 /* Broken once: the thread pointer left out of the word (the next callout goes through the other thread's slot and stack). */
 CHECK_TEST(spoiled_word, "I11: a callee that overwrites the thread-local word (0, garbage, another thread's slot) harms nobody: it is mended") { each_way(spoil); }
 
-int returns_with_rbp(uint64_t rbp, int value) __attribute__((visibility("hidden")));
-__asm__(".text\n.globl returns_with_rbp\n.hidden returns_with_rbp\n.type returns_with_rbp, @function\nreturns_with_rbp:\n movq %rdi, %rbp\n leal 1(%rsi), %eax\n ret\n");
-static void spoil_rbp(struct way *way) {
-  __typeof__(&returns_with_rbp) returns = GUARD(returns_with_rbp, 0, way->flags), returns_args = GUARD(returns_with_rbp, 48, way->flags);
+int returns_with_slot(uint64_t slot, int value) __attribute__((visibility("hidden")));
+RETURNS_WITH_SLOT("returns_with_slot")
+static void spoil_slot(struct way *way) {
+  __typeof__(&returns_with_slot) returns = GUARD(returns_with_slot, 0, way->flags), returns_args = GUARD(returns_with_slot, 48, way->flags);
   void *park = guarded(CODE(parks), 0, 0);
   for (int other = 0; other < 3; other++) {
     pthread_t thread;
@@ -140,7 +140,7 @@ static void spoil_rbp(struct way *way) {
   trap_thunk_release(park);
 }
 /* Broken once, each: the gate's call of gate_lost; its comparison of the stack pointers. */
-CHECK_TEST(spoiled_rbp, "a callee that returns with another rbp (where the gate keeps its slot): garbage, a slot of nobody's, another thread's") { each_way(spoil_rbp); }
+CHECK_TEST(spoiled_slot, "a callee that returns with another value in the register where the gate keeps its slot: garbage, a slot of nobody's, another thread's") { each_way(spoil_slot); }
 
 /* ---- I11: the trap's pages ---- */
 
@@ -232,55 +232,6 @@ CHECK_TEST(absolute_rights, "I1, I2: a callee has exactly the foreign rights to 
       *(volatile int *)way.space = 1;
       way_close(&way);
     }
-}
-
-/* I4, at every instruction of a callout: where rights are denied, the thread is marked as in a callout. */
-static volatile unsigned long steps, denied_steps, unmarked_steps, marked_open_steps;
-static uint32_t stepped_deny, stepped_offset;
-static void step(int signal, siginfo_t *info, void *context) {
-  (void)signal;
-  (void)info;
-  ucontext_t *uc = context;
-  pkeys_wrpkru(0);
-  char *area = (char *)uc->uc_mcontext.fpregs;
-  uint64_t present;
-  memcpy(&present, area + 512, 8);
-  uint32_t pkru = 0;
-  if (present >> 9 & 1) memcpy(&pkru, area + stepped_offset, 4);
-  bool denied = (pkru & stepped_deny) != 0;
-  bool marked = trap_state_is_callout(trap_state(trap_slot_at(trap_slot_offset())));
-  steps++;
-  denied_steps += denied;
-  unmarked_steps += denied && !marked;
-  marked_open_steps += marked && !denied;
-}
-static void step_through(struct way *way) {
-  if (way->mechanism != WAY_KEYS) return;
-  __typeof__(&honest_add) add = GUARD(honest_add, 0, way->flags);
-  add(1, 2);
-  struct sigaction action, before;
-  memset(&action, 0, sizeof action);
-  action.sa_sigaction = step;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  steps = denied_steps = unmarked_steps = marked_open_steps = 0;
-  stepped_deny = pkeys_masks().deny;
-  stepped_offset = trap_arena.shared.machine.pkru_offset;
-  sigaction(SIGTRAP, &action, &before);
-  __asm__ volatile("pushfq\n orl $0x100, (%%rsp)\n popfq" ::: "memory", "cc");
-  int sum = add(40, 2);
-  __asm__ volatile("pushfq\n andl $~0x100, (%%rsp)\n popfq" ::: "memory", "cc");
-  sigaction(SIGTRAP, &before, NULL);
-  CHECK_EQ(sum, 42);
-  CHECK(steps > 30);
-  CHECK(denied_steps > 3);
-  CHECK_EQ(unmarked_steps, 0);
-  CHECK(marked_open_steps > 0); /* marked first, denied then */
-  trap_thunk_release((void *)(uintptr_t)add);
-}
-/* Broken once: T_STATE set behind WRPKRU; T_STATE cleared before the second WRPKRU. */
-CHECK_TEST(armed_before_denied, "I4: at every instruction of a callout at which rights are down, the thread is marked as in a callout") {
-  NEED_KEYS();
-  each_way(step_through);
 }
 
 /* ---- older threads ---- */

@@ -33,4 +33,7 @@ void context_land(ucontext_t *uc, struct trap_frame *frame, uint32_t rights);
 /* What this CPU has that the trap must know (not inside a signal). */
 void context_probe(struct trap_machine *machine);
 
+/* ARM64: what a load or store of this encoding does, for frames that do not tell. */
+enum trap_access context_decode(uint32_t instruction);
+
 #endif

@@ -99,7 +99,10 @@ enum trap_access context_decode(uint32_t i) {
     if (other && (i & 0x400u)) return TRAP_ACCESS_READ;                                                    /* ldraa, ldrab */
     return (vector ? load : (i >> 22 & 3) != 0) ? TRAP_ACCESS_READ : TRAP_ACCESS_WRITE;
   }
-  return TRAP_ACCESS_UNKNOWN; /* SVE, memory copies and tags, and what does not touch memory */
+  unsigned sve = i >> 25;
+  if (sve == 0x42 || sve == 0x52 || sve == 0x62) return TRAP_ACCESS_READ;
+  if (sve == 0x72) return TRAP_ACCESS_WRITE;
+  return TRAP_ACCESS_UNKNOWN; /* SME, memory copies and tags, and what does not touch memory */
 }
 
 enum trap_access context_access(int signal, const siginfo_t *info, const ucontext_t *uc) {
