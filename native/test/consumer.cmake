@@ -38,6 +38,7 @@ foreach(kind static shared)
   turnkey_consumer(test/consumer ${kind} calls from-cpp)
 endforeach()
 turnkey_consumer(examples/guard-a-call static guard-a-call)
+turnkey_consumer(examples/tiny-vm static tiny-vm-tests)
 add_test(NAME installed_dlopen COMMAND ${consumer}/consumer-static/opens ${installed}/${CMAKE_INSTALL_LIBDIR}/libturnkey_trap.so)
 
 # The same through pkg-config.
