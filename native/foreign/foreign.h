@@ -133,9 +133,11 @@ FOREIGN_API void foreign_nothing(void);
 FOREIGN_API int foreign_add(int a, int b);
 FOREIGN_API double foreign_sum_mixed(int8_t a, uint16_t b, int32_t c, int64_t d, float e, double f, uint64_t g, int32_t h,
                                      double i, int64_t j, float k, uint8_t l);
+FOREIGN_API double foreign_sum_eight(int8_t a, uint16_t b, int32_t c, int64_t d, float e, double f, uint32_t g, int32_t h);
 FOREIGN_API double foreign_sum_variadic(int count, ...);           /* count doubles */
 FOREIGN_API double foreign_sum_ten_doubles(double a, double b, double c, double d, double e, double f, double g, double h, double i, double j);
 FOREIGN_API uint64_t foreign_checksum(const uint8_t *bytes, uint64_t count); /* FNV-1a, 64 bits */
+FOREIGN_API uint64_t foreign_length(const char *text);             /* strlen(3) */
 FOREIGN_API void foreign_fill(uint8_t *bytes, uint64_t count, uint8_t value);
 FOREIGN_API const char *foreign_greeting(void);                    /* "hello from abroad" */
 FOREIGN_API const char *foreign_string_at(uint64_t address);       /* the number as a pointer: wild string results */

@@ -14,6 +14,10 @@ double foreign_sum_mixed(int8_t a, uint16_t b, int32_t c, int64_t d, float e, do
   return (double)a + b + c + (double)d + (double)e + f + (double)g + h + i + (double)j + (double)k + l;
 }
 
+double foreign_sum_eight(int8_t a, uint16_t b, int32_t c, int64_t d, float e, double f, uint32_t g, int32_t h) {
+  return (double)a + b + c + (double)d + (double)e + f + g + h;
+}
+
 double foreign_sum_variadic(int count, ...) {
   va_list list;
   double sum = 0;
@@ -33,6 +37,7 @@ uint64_t foreign_checksum(const uint8_t *bytes, uint64_t count) {
   return hash;
 }
 
+uint64_t foreign_length(const char *text) { return strlen(text); }
 void foreign_fill(uint8_t *bytes, uint64_t count, uint8_t value) { memset(bytes, value, count); }
 
 const char *foreign_greeting(void) { return "hello from abroad"; }

@@ -195,6 +195,8 @@ export type CostMeasurement = {
   readonly repeats?: number;
   readonly counts?: CostRecord['counts'];
   readonly warnings?: readonly string[];
+  /** What only measuring told and a reader needs to know: goes to the record's parameters. Of the first round. */
+  readonly found?: CostParameters;
 } | { readonly skipped: string };
 
 /**

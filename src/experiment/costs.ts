@@ -2,7 +2,7 @@
  * Measures the rows of cost experiments in one lane and makes records of what came back: turnkey-bench for what is written in C, fresh
  * processes of cost-trial.ts for what is written in JavaScript. Nothing of ours may run beside it in the native lane.
  */
-import { COST_TRIAL_TIMEOUT_MS, type BenchExperiment, type CostMeasurement, type CostSetting, type MeasuredExperiment } from './case.js';
+import { COST_TRIAL_TIMEOUT_MS, type BenchExperiment, type CostMeasurement, type CostParameters, type CostSetting, type MeasuredExperiment } from './case.js';
 import type { Executor, ExecResult } from './executor.js';
 import { BUILT, withoutRoot } from './paths.js';
 import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from './plan.js';
@@ -53,10 +53,10 @@ function skippedRow({ name, row, lane }: PlannedCost): Omit<SkippedRecord, 'reas
   return { kind: 'skipped', of: 'cost', name: costRowName(name, row), mechanism: row.mechanism, lane: row.lane ?? lane };
 }
 
-function recordOf(cost: PlannedCost, unit: CostRecord['unit'], samples: readonly number[], more: { readonly repeats?: number | undefined; readonly counts?: CostRecord['counts'] | undefined; readonly warnings?: readonly string[] | undefined }): CostRecord {
-  const { counts, warnings, repeats } = more;
+function recordOf(cost: PlannedCost, unit: CostRecord['unit'], samples: readonly number[], more: { readonly repeats?: number | undefined; readonly counts?: CostRecord['counts'] | undefined; readonly warnings?: readonly string[] | undefined; readonly found?: CostParameters | undefined }): CostRecord {
+  const { counts, warnings, repeats, found } = more;
   return {
-    kind: 'cost', experiment: cost.name, mechanism: cost.row.mechanism, lane: cost.row.lane ?? cost.lane, parameters: { ...cost.row.parameters, ...(repeats === undefined ? {} : { repeats }) },
+    kind: 'cost', experiment: cost.name, mechanism: cost.row.mechanism, lane: cost.row.lane ?? cost.lane, parameters: { ...cost.row.parameters, ...found, ...(repeats === undefined ? {} : { repeats }) },
     unit, samples, median: median(samples), ...(counts === undefined ? {} : { counts }), ...(warnings === undefined || warnings.length === 0 ? {} : { warnings }),
   };
 }
@@ -116,7 +116,7 @@ export function measuredRecord(cost: PlannedCost, results: readonly ExecResult[]
   }
   const [first] = seen;
   return recordOf(cost, 'ns', seen.flatMap(({ samples }) => samples), {
-    repeats: first?.repeats, counts: first?.counts, warnings: [...new Set(seen.flatMap(({ warnings }) => warnings ?? []))],
+    repeats: first?.repeats, counts: first?.counts, found: first?.found, warnings: [...new Set(seen.flatMap(({ warnings }) => warnings ?? []))],
   });
 }
 

@@ -1,0 +1,46 @@
+/**
+ * What would real work feel of two rights writes per callout, on a CPU that has none?
+ *
+ * The applications once more, with a calibrated serialising delay in place of each PKRU write (docs/gate.md, "A model of keys"): a model, which protects nothing and is never set in one series with
+ * measured keys. Beside it, in the same rounds, the same work unguarded and under the trap alone. Only where the CPU has no keys.
+ * Varies: application, cycles of the delay. Records: ns of one unit, lane `model`; the cycles that the calibration reached.
+ */
+import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
+import { APPLICATIONS, applicationNamed, timeUnits } from '../../src/experiment/applications.js';
+import { openImage } from '../../src/experiment/cost-guard.js';
+
+const IMAGE_BYTES = 64 << 10;
+const ROUNDS = 4;
+const QUICK_UNITS = 6;
+const CYCLES = [20, 60, 260] as const;
+const QUICK = 'zlib, 4 KiB chunks';
+
+export const experiment: CostExperiment = {
+  kind: 'cost',
+  summary: 'the applications with a delay in place of each rights write: a model of keys',
+  rounds: ({ quick }) => (quick ? 1 : ROUNDS),
+  timeoutMs: 120_000,
+  rows: ({ quick, keys }) => (keys ? [] : APPLICATIONS.filter(({ name }) => !quick || name === QUICK).flatMap(({ name }): readonly CostRow[] => {
+    const common = { application: name };
+    return [
+      ...(['none', 'flag'] as const).map((mechanism) => ({ mechanism, together: name, parameters: common })),
+      ...CYCLES.map((cycles) => ({ mechanism: 'pkeys-model' as const, lane: 'model' as const, together: name, parameters: { ...common, cycles } })),
+    ];
+  })),
+  measure({ row, round, quick }) {
+    const application = applicationNamed(String(row.parameters['application']));
+    const { guard, reachedCycles } = openImage(row, IMAGE_BYTES);
+    try {
+      guard.load(application.library);
+    } catch (error) {
+      return { skipped: error instanceof Error ? error.message : String(error) };
+    }
+    const count = quick ? QUICK_UNITS : application.units / ROUNDS;
+    const { samples, crossings, warm } = timeUnits(application, guard, round * count, count);
+    return {
+      samples, counts: { wrpkru: 0, rdpkru: 0, syscalls: 0, faults: 0, ...crossings },
+      ...(warm ? {} : { warnings: ['the warm-up had not settled; leave the machine alone and run again'] }),
+      ...(row.mechanism === 'pkeys-model' ? { found: { reachedCycles: Math.round(reachedCycles * 10) / 10 } } : {}),
+    };
+  },
+};
