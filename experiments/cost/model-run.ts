@@ -30,13 +30,10 @@ export const experiment: CostExperiment = {
   measure({ row, round, quick }) {
     const application = applicationNamed(String(row.parameters['application']));
     const { guard, reachedCycles } = openImage(row, IMAGE_BYTES);
-    try {
-      guard.load(application.library);
-    } catch (error) {
-      return { skipped: error instanceof Error ? error.message : String(error) };
-    }
     const count = quick ? QUICK_UNITS : application.units / ROUNDS;
-    const { samples, crossings, warm } = timeUnits(application, guard, round * count, count);
+    const timed = timeUnits(application, guard, round * count, count);
+    if ('skipped' in timed) return timed;
+    const { samples, crossings, warm } = timed;
     return {
       samples, counts: { wrpkru: 0, rdpkru: 0, syscalls: 0, faults: 0, ...crossings },
       ...(warm ? {} : { warnings: ['the warm-up had not settled; leave the machine alone and run again'] }),

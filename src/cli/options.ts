@@ -26,6 +26,8 @@ export function parseKeys(text: string): KeyMode {
 /** A comma-separated list of mechanisms, in the order of reports, each once. */
 export function parseMechanisms(text: string): readonly GuardMechanism[] {
   const names = text.split(',').map((name) => name.trim()).filter((name) => name !== '');
+  const stand = names.find((name) => name === 'pkeys-model' || name === 'process');
+  if (stand !== undefined) throw new InvalidArgumentError(`'${stand}' protects nothing: it has cost rows of its own (turnkey run cost), and no trial is made under it.`);
   const wrong = names.filter((name) => !isGuardMechanism(name));
   if (wrong.length > 0) throw new InvalidArgumentError(`There is no mechanism '${wrong.join('\', \'')}'; there are ${GUARD_MECHANISMS.join(', ')}.`);
   if (names.length === 0) throw new InvalidArgumentError(`Name at least one of ${GUARD_MECHANISMS.join(', ')}.`);

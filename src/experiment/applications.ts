@@ -31,6 +31,8 @@ export interface Application {
   /** What one unit is. */
   readonly unit: string;
   readonly library: string;
+  /** It prefers its own symbols to those that node exports: node has a zlib of its own, which libz.so.1 would call half of the time. */
+  readonly deep?: boolean;
   /** Units in all. */
   readonly units: number;
   /** Sets it up to do units from `first` on. */
@@ -59,9 +61,8 @@ const ZLIB_UNIT = 256 * KIB;
 
 function compression(chunkBytes: number): Application {
   return {
-    name: `zlib, ${chunkBytes / KIB} KiB chunks`, unit: '256 KiB of text compressed by deflate, level 6', library: 'libz.so.1', units: 64,
+    name: `zlib, ${chunkBytes / KIB} KiB chunks`, unit: '256 KiB of text compressed by deflate, level 6', library: 'libz.so.1', deep: true, units: 64,
     start(guard, first) {
-      // Node exports a zlib of its own, which libz.so.1 would call half of the time.
       const zlib = guard.load('libz.so.1', { deep: true });
       const version = zlib.func('const char *zlibVersion()')();
       const init = zlib.func('int deflateInit_(uintptr_t stream, int level, const char *version, int bytes)') as Call;
@@ -130,7 +131,7 @@ function openDatabase(guard: Guard): Database {
 }
 
 const insert: Application = {
-  name: 'sqlite3, insert', unit: `${ROWS} rows inserted by a prepared statement in one transaction`, library: 'libsqlite3.so.0', units: 64,
+  name: 'sqlite3, insert', unit: `${ROWS} rows inserted by a prepared statement in one transaction`, library: 'libsqlite3.so.0', units: 32,
   start(guard) {
     const { handle, library, exec } = openDatabase(guard);
     exec('create table t (id integer primary key, name text)');
@@ -166,7 +167,7 @@ const insert: Application = {
 };
 
 const select: Application = {
-  name: 'sqlite3, select', unit: `${ROWS} rows selected, each handed to a JavaScript callback that reads two texts`, library: 'libsqlite3.so.0', units: 64,
+  name: 'sqlite3, select', unit: `${ROWS} rows selected, each handed to a JavaScript callback that reads two texts`, library: 'libsqlite3.so.0', units: 32,
   start(guard) {
     const { handle, library, exec } = openDatabase(guard);
     exec('create table t (id integer primary key, name text)');
@@ -195,10 +196,10 @@ const select: Application = {
   },
 };
 
-const ELEMENTS = 64;
+const ELEMENTS = 32;
 
 const sort: Application = {
-  name: 'qsort', unit: `${ELEMENTS} integers sorted, compared by a JavaScript callback`, library: 'libc.so.6', units: 64,
+  name: 'qsort', unit: `${ELEMENTS} integers sorted, compared by a JavaScript callback`, library: 'libc.so.6', units: 32,
   start(guard) {
     const qsort = guard.load('libc.so.6').func(`void qsort(uintptr_t base, size_t count, size_t bytes, ${COMPARE} *compare)`) as Call;
     const memory = Buffer.alloc(ELEMENTS * 4);
@@ -251,7 +252,7 @@ function picture(): { readonly file: Buffer; readonly pixels: Buffer } {
 }
 
 const decode: Application = {
-  name: 'png decode', unit: `a picture of ${PICTURE.width} by ${PICTURE.height} pixels decoded row by row`, library: 'libpng16.so.16', units: 64,
+  name: 'png decode', unit: `a picture of ${PICTURE.width} by ${PICTURE.height} pixels decoded row by row`, library: 'libpng16.so.16', units: 32,
   start(guard) {
     const png = guard.load('libpng16.so.16');
     const libc = guard.load('libc.so.6');
@@ -311,8 +312,13 @@ export interface Timed {
 
 const MOST_WARM_UP_MS = 1500;
 
-/** Times units `first` to `first + count - 1`, after a warm-up by a run of its own over the first of them. */
-export function timeUnits(application: Application, guard: Guard, first: number, count: number): Timed {
+/** Times units `first` to `first + count - 1`, after a warm-up by a run of its own over the first of them; `skipped` where the library is missing. */
+export function timeUnits(application: Application, guard: Guard, first: number, count: number): Timed | { readonly skipped: string } {
+  try {
+    guard.load(application.library, { deep: application.deep ?? false });
+  } catch (error) {
+    return { skipped: error instanceof Error ? error.message : String(error) };
+  }
   let again: Work | undefined;
   const warm = warmUp(() => {
     again ??= application.start(guard, first);
