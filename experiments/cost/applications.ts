@@ -33,9 +33,9 @@ export const experiment: CostExperiment = {
     if ('skipped' in timed) return timed;
     const { samples, crossings, warm } = timed;
     return {
-      samples, counts: { wrpkru: 0, rdpkru: 0, syscalls: 0, faults: 0, ...crossings },
+      samples,
       ...(warm ? {} : { warnings: ['the warm-up had not settled; leave the machine alone and run again'] }),
-      found: { unit: application.unit, ...(application.library === 'libz.so.1' ? { file: `sha256 ${textFile().sha256}` } : {}) },
+      found: { ...crossings, unit: application.unit, ...(application.library === 'libz.so.1' ? { file: `sha256 ${textFile().sha256}` } : {}) },
     };
   },
 };

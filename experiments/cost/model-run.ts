@@ -35,9 +35,9 @@ export const experiment: CostExperiment = {
     if ('skipped' in timed) return timed;
     const { samples, crossings, warm } = timed;
     return {
-      samples, counts: { wrpkru: 0, rdpkru: 0, syscalls: 0, faults: 0, ...crossings },
+      samples,
       ...(warm ? {} : { warnings: ['the warm-up had not settled; leave the machine alone and run again'] }),
-      ...(row.mechanism === 'pkeys-model' ? { found: { reachedCycles: Math.round(reachedCycles * 10) / 10 } } : {}),
+      found: { ...crossings, unit: application.unit, ...(row.mechanism === 'pkeys-model' ? { reachedCycles: Math.round(reachedCycles * 10) / 10 } : {}) },
     };
   },
 };

@@ -197,17 +197,6 @@ export interface HonestRecord {
   readonly detail: string;
 }
 
-/** Events in one operation. */
-export interface CostCounts {
-  readonly wrpkru: number;
-  readonly rdpkru: number;
-  readonly syscalls: number;
-  readonly faults: number;
-  /** Of whole programs: guarded calls made, and calls back into the VM. */
-  readonly callouts?: number;
-  readonly callbacks?: number;
-}
-
 /** One measured cost. Native lane: unit ns. Emulated lane: unit instructions. Never one for the other. */
 export interface CostRecord {
   readonly kind: 'cost';
@@ -220,7 +209,7 @@ export interface CostRecord {
   readonly samples: readonly number[];
   readonly median: number;
   /** Events in one operation, where known from the code path. */
-  readonly counts?: CostCounts;
+  readonly counts?: { readonly wrpkru: number; readonly rdpkru: number; readonly syscalls: number; readonly faults: number };
   readonly warnings?: readonly string[];
 }
 

@@ -78,7 +78,7 @@ const cost: Schema = {
   ...shape({
     kind: { const: 'cost' }, experiment: text, mechanism, lane, parameters: map({ type: ['number', 'string', 'boolean'] }),
     unit: oneOf(['ns', 'instructions']), samples: { ...list(number), minItems: 1 }, median: number,
-    'counts?': shape({ wrpkru: natural, rdpkru: natural, syscalls: natural, faults: natural, 'callouts?': natural, 'callbacks?': natural }), 'warnings?': list(text),
+    'counts?': shape({ wrpkru: natural, rdpkru: natural, syscalls: natural, faults: natural }), 'warnings?': list(text),
   }),
   if: { type: 'object', properties: { lane: { const: 'emulated' } } },
   then: { type: 'object', properties: { unit: { const: 'instructions' } } },

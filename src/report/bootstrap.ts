@@ -44,3 +44,9 @@ export function bootstrapRatio(a: readonly number[], b: readonly number[], resam
   const above = resampledMedians(b, resamples, randomFrom(2));
   return percentile(above.map((value, at) => value / (below[at] ?? Number.NaN)), level);
 }
+
+/** The ratio of b to a by rounds: the median of the ratios of samples taken in the same round, and its interval. As many samples on either side. */
+export function pairedRatio(a: readonly number[], b: readonly number[], resamples = 500, level = 0.95): { readonly ratio: number; readonly interval: Interval } {
+  const ratios = b.map((value, at) => value / (a[at] ?? Number.NaN));
+  return { ratio: middle(Float64Array.from(ratios).sort()), interval: percentile(resampledMedians(ratios, resamples, randomFrom(ratios.length)), level) };
+}

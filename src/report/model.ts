@@ -3,7 +3,7 @@
  */
 import type { CorruptionRecord, CostRecord, HonestRecord, Run, SkippedRecord } from '../experiment/records.js';
 import { CASE_GROUPS, LANES, MECHANISMS, VERDICTS, type Lane, type Mechanism, type Verdict } from '../experiment/words.js';
-import { formatBytes, formatCount, formatNs } from './format.js';
+import { formatBytes, formatCount } from './format.js';
 
 /** What a cell is: renderers colour by it, the text says the same without colour. */
 export type Tone = 'good' | 'bad' | 'neutral' | 'missing' | 'plain';
@@ -137,36 +137,6 @@ export function figureOf(record: CostRecord): number {
   return record.unit === 'instructions' ? Math.min(...record.samples) : record.median;
 }
 
-/** A cost with its unit. Never a time where instructions were counted. */
-export function costText(record: CostRecord): string {
-  const figure = figureOf(record);
-  return record.unit === 'ns' ? formatNs(figure) : `${formatCount(figure)} instr.`;
-}
-
-/** Costs: experiments and mechanisms by image size, lanes in columns of their own. */
-export function costTable(run: Run): Table {
-  const all = costsOf(run);
-  const skipped = skippedOf(run).filter((record) => record.of === 'cost');
-  const lanes = lanesOf([...all, ...skipped]);
-  const sizes = [...new Set(all.map((record) => Number(record.parameters['imageBytes'])))].sort((a, b) => a - b);
-  const experiments = [...new Set(all.map((record) => record.experiment))].sort();
-  const rows = experiments.flatMap((experiment) => mechanismsOf(all.filter((record) => record.experiment === experiment)).map((mechanism) => [
-    plain(experiment), plain(mechanism),
-    ...lanes.flatMap((lane) => sizes.map((size): Cell => {
-      const record = all.find((one) => one.experiment === experiment && one.mechanism === mechanism && one.lane === lane && one.parameters['imageBytes'] === size);
-      return record === undefined ? { text: 'skipped', tone: 'missing' } : plain(costText(record));
-    })),
-  ]));
-  const notes = [
-    ...(lanes.includes('native') ? ['native: median time of one operation on this CPU'] : []),
-    ...(lanes.includes('emulated') ? ['emulated: executed instructions of one operation, counted, user and kernel; not a time (a WRPKRU counts as 1 and costs tens of cycles)'] : []),
-  ];
-  return {
-    title: 'Cost of one operation', head: ['experiment', 'mechanism', ...lanes.flatMap((lane) => sizes.map((size) => `${lane} ${formatBytes(size)}`))],
-    rows, notes, numericFrom: 2,
-  };
-}
-
 /** A row that was not as expected. */
 export interface Surprise {
   readonly title: string;
@@ -223,35 +193,4 @@ export function environment(run: Run): Table {
     ]),
   ];
   return { title: 'Environment', head: ['what', 'value'], rows: rows.map(([name, value]) => [plain(name), plain(value)]), notes: [] };
-}
-
-/** The answer in a few sentences, from this run's own records. */
-export function summary(run: Run): readonly string[] {
-  const sentences: string[] = [];
-  const all = corruptionOf(run);
-  const stores = all.filter((record) => record.group === 'stray writes');
-  for (const mechanism of ['flag', 'pkeys'] as const) {
-    for (const lane of lanesOf(stores)) {
-      const here = stores.filter((record) => record.mechanism === mechanism && record.lane === lane);
-      if (here.length === 0) continue;
-      const prevented = here.filter((record) => record.verdict === 'prevented').length;
-      const damaged = here.filter((record) => record.verdict === 'damaged').length;
-      sentences.push(`Under \`${mechanism}\` (${lane} lane), of ${here.length} stray writes into the image ${prevented} ${prevented === 1 ? 'was' : 'were'} prevented and ${damaged} damaged it.`);
-    }
-  }
-  const flips = costsOf(run).filter((record) => record.experiment === 'flip');
-  for (const lane of lanesOf(flips)) {
-    const of = (mechanism: Mechanism): readonly CostRecord[] =>
-      flips.filter((record) => record.lane === lane && record.mechanism === mechanism)
-        .sort((a, b) => Number(a.parameters['imageBytes']) - Number(b.parameters['imageBytes']));
-    const parts = (['pkeys', 'mprotect-range', 'mprotect-page'] as const).flatMap((mechanism) => {
-      const rows = of(mechanism);
-      const first = rows[0];
-      const last = rows.at(-1);
-      if (first === undefined || last === undefined || first === last) return [];
-      return [`\`${mechanism}\` ${costText(first)} at ${formatBytes(Number(first.parameters['imageBytes']))} and ${costText(last)} at ${formatBytes(Number(last.parameters['imageBytes']))}`];
-    });
-    if (parts.length > 0) sentences.push(`One deny-and-restore pair (${lane} lane) costs: ${parts.join('; ')}.`);
-  }
-  return sentences;
 }

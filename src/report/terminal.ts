@@ -1,7 +1,8 @@
 /** The tables in a terminal, with or without colour: the words say the same either way. A pure function of a run. */
 import Table3 from 'cli-table3';
 import type { Run } from '../experiment/records.js';
-import { costTable, honestTable, matrices, skippedTable, surprises, type Cell, type Table, type Tone } from './model.js';
+import { costTables } from './cost-tables.js';
+import { honestTable, matrices, skippedTable, surprises, type Cell, type Table, type Tone } from './model.js';
 
 const CODES: { readonly [tone in Tone]: readonly [number, number] | undefined } = {
   good: [32, 39], bad: [31, 39], neutral: [33, 39], missing: [90, 39], plain: undefined,
@@ -40,6 +41,9 @@ function draw(table: Table, options: TerminalOptions): string {
   return [table.title, drawn.toString(), ...table.notes.map((note) => `  ${note}`), ''].join('\n');
 }
 
+/** Of one experiment. */
+const MOST_COST_ROWS = 12;
+
 /** The report for a terminal. */
 export function renderTerminal(run: Run, options: TerminalOptions): string {
   const found = surprises(run);
@@ -47,7 +51,7 @@ export function renderTerminal(run: Run, options: TerminalOptions): string {
   if (found.length > 0) {
     parts.push(`Surprises (${found.length})`, ...found.map(({ title, lines }) => [`  ! ${title}`, ...lines.map((line) => `      ${line}`)].join('\n')), '');
   }
-  for (const table of [...matrices(run), honestTable(run), costTable(run)]) parts.push(draw(table, options));
+  for (const table of [...matrices(run), honestTable(run), ...costTables(run, MOST_COST_ROWS)]) parts.push(draw(table, options));
   const skipped = skippedTable(run);
   parts.push(draw({ ...skipped, rows: skipped.rows.map((row) => row.map((cell, at) => ({ ...cell, text: wrap(cell.text, at < 3 ? 18 : Math.max(24, Math.floor((options.width - 50) / 2))) }))) }, options));
   return parts.filter((part) => part !== '').join('\n');

@@ -264,3 +264,54 @@ export function dotChart(chart: DotChart): Promise<Markup> {
   };
   return draw(spec as unknown as TopLevelSpec, chart.name);
 }
+
+export interface BarChart {
+  readonly name: string;
+  readonly width: number;
+  readonly rows: readonly { readonly label: string; readonly segments: readonly Segment[] }[];
+  readonly title: string;
+  readonly format: (value: number) => string;
+}
+
+/** A part of a bar. */
+export interface Segment {
+  readonly ink: string;
+  readonly value: number;
+  readonly text: string;
+}
+
+/** At most five round ticks from zero. */
+export function linearTicks(most: number): readonly number[] {
+  const raw = most / 4;
+  const power = 10 ** Math.floor(Math.log10(Math.max(raw, 1e-9)));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= raw) ?? power;
+  return Array.from({ length: Math.floor(most / step + 1e-9) + 1 }, (_, at) => at * step);
+}
+
+/** Bars of stacked parts on a linear axis. */
+export function barChart(chart: BarChart): Promise<Markup> {
+  const most = Math.max(...chart.rows.map(({ segments }) => segments.reduce((sum, { value }) => sum + value, 0)), 1e-9);
+  const x: Axis = { title: chart.title, domain: [0, most * 1.02], ticks: linearTicks(most), format: chart.format };
+  const bars = chart.rows.flatMap(({ segments }, row) => {
+    let from = 0;
+    return segments.map(({ ink, value, text }) => {
+      const bar = { row, x: from, x2: from + value, text, colour: `var(--m-${ink})` };
+      from += value;
+      return bar;
+    });
+  }).filter((bar) => bar.x2 > bar.x);
+  const spec = {
+    $schema: 'https://vega.github.io/schema/vega-lite/v6.json', width: chart.width, height: { step: 26 }, config: CONFIG, padding: 2,
+    data: { values: bars },
+    mark: { type: 'bar', stroke: 'var(--bg)', strokeWidth: 1 },
+    encoding: {
+      x: { field: 'x', type: 'quantitative', scale: { domain: [...x.domain], nice: false }, axis: vegaAxis(x) }, x2: { field: 'x2' },
+      y: {
+        field: 'row', type: 'nominal', sort: null, scale: { paddingInner: 0.35 }, title: null,
+        axis: { ticks: false, domain: false, labelColor: 'var(--ink)', labelPadding: 8, labelExpr: `${JSON.stringify(chart.rows.map(({ label }) => label))}[datum.value]` },
+      },
+      color: { field: 'colour', type: 'nominal', scale: null }, description: { field: 'text' },
+    },
+  };
+  return draw(spec as unknown as TopLevelSpec, chart.name);
+}

@@ -1,13 +1,14 @@
 /** The cost sections: for each experiment a chart for each lane, and a table that says the same; the ladder; the break-even. */
-import { linearRegression, linearRegressionLine, rSquared } from 'simple-statistics';
 import { formatBytes, formatCount, formatNs } from '../format.js';
 import type { Run } from '../../experiment/records.js';
 import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../experiment/words.js';
-import { dotChart, lineChart, logAxis, type Axis, type Dot, type Series } from './charts.js';
-import { costs, describeCost, keyModel, plainest, protectingExperiment, sizeOf, valueOf, variantOf, type Cost } from './figures.js';
+import { experimentsOf } from '../cost-tables.js';
+import { addedPerCallout, applicationRates, faultTimelines, fitsOf, koffiKeys, ladders, rateAt, type ApplicationRate } from '../derived.js';
+import { barChart, dotChart, lineChart, logAxis, type Axis, type Dot, type Series } from './charts.js';
+import { costs, describeCost, gridOf, keyModel, nameText, plainValue, ratioOf, sizeOf, timesText, valueOf, variantOf, type Cost, type KeyModel } from './figures.js';
 import { html, type Content, type Markup } from './markup.js';
 import { formatInstructions, formatTickNs, modelText, seriesBySize, sizeAxis } from './picture.js';
-import { EXPERIMENT_ORDER, EXPERIMENTS, LANE_MEANINGS, MECHANISM_LOOKS } from './words.js';
+import { EXPERIMENTS, LANE_MEANINGS, MECHANISM_LOOKS, WRPKRU_CYCLES } from './words.js';
 
 const CHART = { width: 212, height: 205 } as const;
 /** More rows than this are left to the table. */
@@ -31,42 +32,34 @@ function unitAxis(cells: readonly { readonly value: number }[], unit: Cost['unit
 
 const mechanismHead = (mechanism: Mechanism): Markup => html`<th scope="col" class="n m-${MECHANISM_LOOKS[mechanism].ink}" style="color:var(--m)">${mechanism}</th>`;
 
-/** One cost in a table's cell: the value, its interval and events on hover and for screen readers. */
-function costCell(cost: Cost | undefined, beside: Content = ''): Markup {
-  return cost === undefined ? html`<td class="n missing">–</td>` : html`<td class="n" title="${describeCost(cost)}">${valueOf(cost, cost.value)}${beside}</td>`;
+/** One cost in a table's cell: the value, how many times the unguarded one; interval and events on hover and for screen readers. */
+function costCell(cost: Cost | undefined, all: readonly Cost[]): Markup {
+  if (cost === undefined) return html`<td class="n missing">–</td>`;
+  const ratio = ratioOf(cost, all);
+  return html`<td class="n" title="${describeCost(cost)}">${valueOf(cost, cost.value)}${ratio !== null && html` <span class="lead">${timesText(ratio.ratio)}</span>`}</td>`;
 }
 
-/** All cells of an experiment in one lane: variations by mechanisms. `relative` adds the ratio to `none` of the same variation. */
-function costTable(cells: readonly Cost[], lane: Lane, relative: boolean): Markup {
-  const here = cells.filter((cost) => cost.lane === lane);
-  const mechanisms = MECHANISMS.filter((mechanism) => here.some((cost) => cost.mechanism === mechanism));
-  const names = [...new Set(here.flatMap((cost) => Object.keys(cost.varied)))];
-  const order = (a: Cost, b: Cost): number => {
-    for (const name of names) {
-      const [one, other] = [a.varied[name], b.varied[name]];
-      if (one === other) continue;
-      return typeof one === 'number' && typeof other === 'number' ? one - other : String(one) < String(other) ? -1 : 1;
-    }
-    return 0;
-  };
-  const rows = new Map<string, Cost[]>();
-  for (const cost of [...here].sort(order)) {
-    const key = JSON.stringify(names.map((name) => cost.varied[name] ?? null));
-    rows.set(key, [...rows.get(key) ?? [], cost]);
-  }
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Table, ${lane} lane"><table><caption>${lane} lane: ${LANE_MEANINGS[lane] ?? ''}</caption>
-<thead><tr>${names.map((name) => html`<th scope="col">${name.replace(/Bytes$/, '').replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`)}</th>`)}${mechanisms.map(mechanismHead)}</tr></thead>
-<tbody>${[...rows.values()].map((row) => {
-    const base = row.find((cost) => cost.mechanism === 'none');
-    return html`<tr>${names.map((name) => {
-      const value = row[0]?.varied[name];
-      return html`<td>${value === undefined ? '' : typeof value === 'boolean' ? (value ? 'yes' : 'no') : typeof value === 'number' ? (name.endsWith('Bytes') ? formatBytes(value) : formatCount(value)) : value}</td>`;
-    })}${mechanisms.map((mechanism) => {
-      const cost = row.find((one) => one.mechanism === mechanism);
-      const ratio = relative && cost !== undefined && base !== undefined && cost !== base ? cost.value / base.value : undefined;
-      return costCell(cost, ratio !== undefined && html` <span class="lead">×${ratio >= 10 ? formatCount(ratio) : ratio.toFixed(2)}</span>`);
-    })}</tr>`;
-  })}</tbody></table></div>`;
+/** All cells of an experiment in one lane: variations by mechanisms. */
+function costTable(cells: readonly Cost[], lane: Lane, all: readonly Cost[]): Markup {
+  const { names, mechanisms, rows } = gridOf(cells, lane);
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Table, ${lane} lane"><table><caption>${lane} lane: ${LANE_MEANINGS[lane] ?? ''}${cells.some((cost) => cost.lane === lane && ratioOf(cost, all) !== null) && '. × is how many times the unguarded row.'}</caption>
+<thead><tr>${names.map((name) => html`<th scope="col">${nameText(name)}</th>`)}${mechanisms.map(mechanismHead)}</tr></thead>
+<tbody>${rows.map(({ values, cells: row }) => html`<tr>${values.map((value, at) => html`<td>${plainValue(names[at] ?? '', value)}</td>`)}${row.map((cost) => costCell(cost, all))}</tr>`)}</tbody></table></div>`;
+}
+
+/** Outliers of one row named here; the rest are in the raw data. */
+const MOST_OUTLIERS = 4;
+
+/** Median, interval, deviation, outliers and paired ratio of each timed row. */
+function statisticsTable(cells: readonly Cost[], all: readonly Cost[]): Markup | null {
+  const timed = cells.filter(({ unit, interval }) => unit === 'ns' && interval !== null);
+  if (timed.length === 0) return null;
+  return html`<details><summary>Intervals, deviations, outliers and paired ratios</summary><div class="scroll" tabindex="0" role="region" aria-label="Statistics"><table class="small"><thead><tr><th scope="col">mechanism</th><th scope="col">variation</th><th scope="col" class="n">median</th><th scope="col" class="n">95 % interval</th><th scope="col" class="n">MAD</th><th scope="col" class="n">samples</th><th scope="col" class="n">× unguarded, 95 %</th><th scope="col">outliers (number: value)</th></tr></thead>
+<tbody>${timed.map((cost) => {
+    const ratio = ratioOf(cost, all);
+    const outliers = cost.spread?.outliers ?? [];
+    return html`<tr><th scope="row">${cost.mechanism}</th><td>${variantOf(cost, [])}</td><td class="n">${valueOf(cost, cost.value)}</td><td class="n">${valueOf(cost, cost.interval?.low ?? 0)} to ${valueOf(cost, cost.interval?.high ?? 0)}</td><td class="n">${valueOf(cost, cost.spread?.mad ?? 0)}</td><td class="n">${cost.samples.length}</td><td class="n">${ratio !== null && `${timesText(ratio.ratio)}, ${timesText(ratio.interval.low)} to ${timesText(ratio.interval.high)}${ratio.paired ? '' : ' (not paired)'}`}</td><td>${outliers.slice(0, MOST_OUTLIERS).map(({ sample, value }) => `${sample}: ${valueOf(cost, value)}`).join(', ')}${outliers.length > MOST_OUTLIERS && ` and ${outliers.length - MOST_OUTLIERS} more`}</td></tr>`;
+  })}</tbody></table></div></details>`;
 }
 
 /** Parameters that make an x axis, best first: the first with more than one value in the cells. */
@@ -82,6 +75,14 @@ function xParameter(cells: readonly Cost[]): string | undefined {
 /** Experiments whose question is how much slower something gets. */
 const RELATIVE: ReadonlySet<string> = new Set(['applications', 'threads', 'model-run', 'revisit']);
 
+/** One series for each length of the model's delay. */
+const CYCLE_SHAPES = [{ shape: 'circle', sign: '●' }, { shape: 'square', sign: '■' }, { shape: 'triangle-up', sign: '▲' }] as const;
+
+/** A row of a chart of dots: what is varied besides the image's size and the model's cycles. */
+function rowLabel(cost: Cost): string {
+  return variantOf(cost, ['imageBytes', 'pages', 'cycles']);
+}
+
 /** Ratios around and above 1. */
 function ratioAxis(ratios: readonly number[]): Axis {
   const low = Math.min(0.95, ...ratios) * 0.98;
@@ -91,7 +92,7 @@ function ratioAxis(ratios: readonly number[]): Axis {
 }
 
 /** Lines where something is varied in steps, dots otherwise. */
-async function experimentChart(cells: readonly Cost[], lane: Lane, name: string, relative: boolean): Promise<readonly Markup[]> {
+async function experimentChart(cells: readonly Cost[], lane: Lane, name: string, relative: boolean, all: readonly Cost[]): Promise<readonly Markup[]> {
   const here = cells.filter((cost) => cost.lane === lane && cost.value > 0);
   const unit = here[0]?.unit;
   if (unit === undefined) return [];
@@ -119,18 +120,21 @@ async function experimentChart(cells: readonly Cost[], lane: Lane, name: string,
     }
   }
   if (relative) {
-    const base = new Map(here.filter((cost) => cost.mechanism === 'none').map((cost) => [variantOf(cost, ['pages']), cost.value]));
     const slowed = here.flatMap((cost) => {
-      const none = base.get(variantOf(cost, ['pages']));
-      return none === undefined || cost.mechanism === 'none' ? [] : [{ cost, label: variantOf(cost, ['pages']), ratio: cost.value / none, none }];
+      const ratio = ratioOf(cost, all);
+      return ratio === null || cost.mechanism === 'none' ? [] : [{ cost, label: rowLabel(cost), ratio }];
     });
-    if (slowed.length > 0 && base.size <= MOST_ROWS) {
-      return [panel(lane, 'Times the unguarded work', await dotChart({
-        name: `${name}, slowdown, ${lane} lane`, width: 210, x: ratioAxis(slowed.map(({ ratio }) => ratio)), reference: 1,
-        rows: [...base.keys()].map((label) => ({
-          label, dots: slowed.filter((one) => one.label === label).map(({ cost, ratio, none }): Dot => ({
-            look: MECHANISM_LOOKS[cost.mechanism], x: ratio, text: `${ratio.toFixed(ratio < 10 ? 3 : 0)} times as long as unguarded: ${describeCost(cost)}`,
-            ...(cost.interval === null ? {} : { low: cost.interval.low / none, high: cost.interval.high / none }),
+    const labels = [...new Set(slowed.map(({ label }) => label))];
+    if (slowed.length > 0 && labels.length <= MOST_ROWS) {
+      const byCycles = [...new Set(slowed.map(({ cost }) => cost.varied['cycles']))].filter((cycles) => typeof cycles === 'number').sort((a, b) => a - b);
+      const shape = (cost: Cost): string => CYCLE_SHAPES[byCycles.indexOf(Number(cost.varied['cycles'])) % CYCLE_SHAPES.length]?.shape ?? MECHANISM_LOOKS[cost.mechanism].shape;
+      const told = byCycles.map((cycles, at) => `${CYCLE_SHAPES[at % CYCLE_SHAPES.length]?.sign ?? ''} ${cycles} cycles`).join(', ');
+      return [panel(lane, `Times as long as unguarded${told === '' ? '' : `: ${told}`}`, await dotChart({
+        name: `${name}, slowdown, ${lane} lane`, width: 250, x: ratioAxis(slowed.map(({ ratio }) => ratio.ratio)), reference: 1,
+        rows: labels.map((label) => ({
+          label, dots: slowed.filter((one) => one.label === label).map(({ cost, ratio }): Dot => ({
+            look: { ...MECHANISM_LOOKS[cost.mechanism], shape: shape(cost) }, x: ratio.ratio, low: ratio.interval.low, high: ratio.interval.high,
+            text: `${timesText(ratio.ratio)} (95 % ${timesText(ratio.interval.low)} to ${timesText(ratio.interval.high)}${ratio.paired ? ', by pairs' : ''}) the unguarded time: ${describeCost(cost)}`,
           })),
         })),
       }))];
@@ -154,78 +158,123 @@ export function mechanismKey(mechanisms: readonly Mechanism[]): Markup {
     html`<li class="m-${MECHANISM_LOOKS[mechanism].ink}"><b>${mechanism}</b> ${MECHANISM_LOOKS[mechanism].meaning}</li>`)}</ul>`;
 }
 
-/** A straight line through costs by pages: what a page adds, and what there is without any. */
+/** Straight lines through costs by pages. */
 function fits(cells: readonly Cost[]): Markup | null {
-  const groups = new Map<string, Cost[]>();
-  for (const cost of cells) {
-    if (sizeOf(cost) === undefined) continue;
-    const key = JSON.stringify([cost.lane, cost.mechanism, variantOf(cost)]);
-    groups.set(key, [...groups.get(key) ?? [], cost]);
+  const found = fitsOf(cells);
+  if (found.length === 0) return null;
+  const slope = ({ unit }: Cost, perPage: number): string => (unit === 'ns' ? (Math.abs(perPage) < 0.005 ? '0 ns' : formatNs(perPage))
+    : Math.abs(perPage) < 0.0005 ? '0 instr.' : Math.abs(perPage) < 10 ? `${perPage.toFixed(3)} instr.` : valueOf({ unit }, perPage));
+  return html`<details><summary>Straight lines through it</summary><p class="lead">Least squares over 4 KiB pages. A slope of zero is what “keys are flat” means.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Fits"><table><thead><tr><th scope="col">lane</th><th scope="col">mechanism</th><th scope="col">variation</th><th scope="col" class="n">intercept</th><th scope="col" class="n">per page</th><th scope="col" class="n">r²</th></tr></thead><tbody>${found.map(({ first, variant, intercept, perPage, rSquared }) =>
+    html`<tr><td>${first.lane}</td><th scope="row">${first.mechanism}</th><td>${variant}</td><td class="n">${valueOf(first, intercept)}</td><td class="n">${slope(first, perPage)}</td><td class="n">${rSquared === undefined ? 'constant' : rSquared.toFixed(4)}</td></tr>`)}</tbody></table></div></details>`;
+}
+
+/** Parts of a failed callout by colour, in the order of time. */
+const PART_INKS = ['part-gate', 'part-kernel', 'part-handler', 'part-javascript'] as const;
+
+/** Where a failed callout's time goes: one bar for each mechanism and occurrence, times and counts apart. */
+async function faultTimeline(run: Run): Promise<Markup | null> {
+  const all = faultTimelines(run);
+  if (all.length === 0) return null;
+  const names = [...new Set(all.flatMap(({ parts }) => parts.map(({ name }) => name)))];
+  const lanes = LANES.filter((lane) => all.some((one) => one.lane === lane));
+  const panels = await Promise.all(lanes.map(async (lane) => {
+    const here = all.filter((one) => one.lane === lane);
+    const unit = here[0]?.unit ?? 'ns';
+    return panel(lane, unit === 'ns' ? 'Time of one failed callout' : 'Instructions of one failed callout', await barChart({
+      name: `Parts of a failed callout, ${lane} lane`, width: 250, title: unit === 'ns' ? 'time' : 'instructions', format: unit === 'ns' ? formatTickNs : formatInstructions,
+      rows: here.map(({ mechanism, occurrence, parts }) => ({
+        label: `${mechanism}${occurrence === 'first' ? ', first' : ''}`,
+        segments: parts.map(({ name, value }) => ({ ink: PART_INKS[names.indexOf(name)] ?? 'part-gate', value, text: `${mechanism}, ${occurrence === 'first' ? 'the first fault of its process' : 'a later fault'}, ${name}: ${valueOf({ unit }, value)}, ${lane} lane` })),
+      })),
+    }));
+  }));
+  return html`<h3>From the bad store to the caught error</h3><p class="lead">Parts are differences of rows measured in the same rounds. <code>first</code> is the first fault of its process.</p>
+<ul class="key" aria-label="Parts">${names.map((name, at) => html`<li class="m-${PART_INKS[at] ?? 'part-gate'}"><b>■</b> ${name}</li>`)}</ul><div class="panels">${panels}</div>`;
+}
+
+const perSecond = (rate: number): string => (rate === 0 ? '–' : formatCount(rate));
+
+/** Crossings a second, and what each mechanism does to the work; beside it, apart, what published latencies say of keys. */
+function ratesTable(rates: readonly ApplicationRate[], model: KeyModel | null): Markup | null {
+  if (rates.length === 0) return null;
+  const mechanisms = MECHANISMS.filter((mechanism) => rates.some(({ slowdowns }) => slowdowns.some(({ cost }) => cost.mechanism === mechanism)));
+  const share = ({ callouts, callbacks, baseline }: ApplicationRate, ns: number): string => `${((callouts + callbacks) * ns / baseline.value * 100).toPrecision(2)} %`;
+  return html`<h3>Callouts a second, and what they cost the work</h3><div class="scroll" tabindex="0" role="region" aria-label="Callouts a second by application"><table><thead><tr><th scope="col">application</th><th scope="col">one unit of it</th><th scope="col" class="n">unguarded</th><th scope="col" class="n">callouts a second</th><th scope="col" class="n">callbacks a second</th>${mechanisms.map(mechanismHead)}${model !== null && html`<th scope="col" class="n m-model" style="color:var(--m)">keys add, model</th>`}</tr></thead>
+<tbody>${rates.map((rate) => html`<tr><th scope="row">${rate.application}</th><td>${rate.unit}</td><td class="n">${formatNs(rate.baseline.value)}</td><td class="n">${perSecond(rate.calloutsPerSecond)}</td><td class="n">${perSecond(rate.callbacksPerSecond)}</td>${mechanisms.map((mechanism) => {
+    const found = rate.slowdowns.find(({ cost }) => cost.mechanism === mechanism);
+    return found === undefined ? html`<td class="n missing">–</td>` : html`<td class="n" title="${describeCost(found.cost)}">${found.ratio === null ? '' : timesText(found.ratio.ratio)}</td>`;
+  })}${model !== null && html`<td class="n m-model" style="color:var(--m)">${share(rate, model.leastNs)} to ${share(rate, model.mostNs)}</td>`}</tr>`)}</tbody></table></div>
+${model !== null && html`<p class="lead">“keys add, model”: two rights writes for each callout and each callback at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles, over the unguarded time. Computed, not measured.</p>`}`;
+}
+
+/** What can be said of keys from JavaScript where the CPU has none. */
+function koffiNote(run: Run): Markup | null {
+  const known = koffiKeys(run);
+  const [first] = known;
+  if (first === undefined) return null;
+  const { moreInstructions, model } = first;
+  return html`<h3>Under keys</h3><p>Nothing from JavaScript is counted: the compiler and the collector run on the same processor. So the cost of a callout from JavaScript under keys is given in two parts that are not added up: what was <b>measured</b> under <code>flag</code>, and the
+${formatCount(moreInstructions)} instructions, two of them rights writes, that keys were <b>counted</b> to add to a callout in C${model !== null && html`; by published latencies the two writes take ${formatNs(model.leastNs)} to ${formatNs(model.mostNs)} (a model)`}.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Callouts from JavaScript under keys"><table><thead><tr><th scope="col">call</th><th scope="col" class="n">flag, measured</th><th scope="col" class="n">keys add, counted</th>${model !== null && html`<th scope="col" class="n m-model" style="color:var(--m)">keys add, model</th>`}</tr></thead><tbody>${known.map(({ signature, flag }) =>
+    html`<tr><th scope="row">${signature}</th><td class="n" title="${describeCost(flag)}">${formatNs(flag.value)}</td><td class="n">${formatCount(moreInstructions)} instr.</td>${model !== null && html`<td class="n m-model" style="color:var(--m)">${formatNs(model.leastNs)} to ${formatNs(model.mostNs)}</td>`}</tr>`)}</tbody></table></div>`;
+}
+
+/** What an experiment's section has besides its chart and its numbers. */
+async function more(experiment: string, run: Run): Promise<Content> {
+  switch (experiment) {
+    case 'fault': return faultTimeline(run);
+    case 'applications': return ratesTable(applicationRates(run, experiment), keyModel(run));
+    case 'model-run': return html`<p class="lead">A model: nothing was protected in these runs. The delay stands where the gate would write rights, and was calibrated in each process${calibrated(run)}. It is never set in one series with measured keys.</p>`;
+    case 'callout-koffi': return koffiNote(run);
+    default: return null;
   }
-  const rows = [...groups.values()].filter((group) => new Set(group.map(sizeOf)).size >= 4).map((group) => {
-    const points = group.map((cost): [number, number] => [(sizeOf(cost) ?? 0) / 4096, cost.value]);
-    const { m, b } = linearRegression(points);
-    const constant = new Set(points.map(([, y]) => y)).size === 1;
-    const first = group[0] as Cost;
-    return html`<tr><td>${first.lane}</td><th scope="row">${first.mechanism}</th><td>${variantOf(first)}</td><td class="n">${valueOf(first, b)}</td><td class="n">${first.unit === 'ns' ? (Math.abs(m) < 0.005 ? '0 ns' : formatNs(m)) : Math.abs(m) < 0.0005 ? '0 instr.' : Math.abs(m) < 10 ? `${m.toFixed(3)} instr.` : valueOf(first, m)}</td><td class="n">${constant ? 'constant' : rSquared(points, linearRegressionLine({ m, b })).toFixed(4)}</td></tr>`;
-  });
-  if (rows.length === 0) return null;
-  return html`<h3>Straight lines through it</h3><p class="lead">Least squares over 4 KiB pages. A slope of zero is what “keys are flat” means.</p>
-<div class="scroll" tabindex="0" role="region" aria-label="Fits"><table><thead><tr><th scope="col">lane</th><th scope="col">mechanism</th><th scope="col">variation</th><th scope="col" class="n">intercept</th><th scope="col" class="n">per page</th><th scope="col" class="n">r²</th></tr></thead><tbody>${rows}</tbody></table></div>`;
+}
+
+/** What the calibration of the model's delay reached. */
+function calibrated(run: Run): string {
+  const reached = new Map<number, number>();
+  for (const { experiment, varied, found } of costs(run)) if (experiment === 'model-run' && typeof varied['cycles'] === 'number' && typeof found['reachedCycles'] === 'number') reached.set(varied['cycles'], found['reachedCycles']);
+  return reached.size === 0 ? '' : `: ${[...reached].sort(([a], [b]) => a - b).map(([asked, cycles]) => `${asked} cycles asked, ${cycles.toFixed(0)} reached`).join('; ')}`;
 }
 
 /** One section for each cost experiment that the run has. */
 export async function experimentSections(run: Run): Promise<readonly Section[]> {
   const all = costs(run);
-  const present = [...new Set(all.map((cost) => cost.experiment))];
-  const ordered = [...EXPERIMENT_ORDER.filter((name) => present.includes(name)), ...present.filter((name) => !EXPERIMENT_ORDER.includes(name))];
-  return Promise.all(ordered.map(async (experiment): Promise<Section> => {
+  return Promise.all(experimentsOf(run).map(async (experiment): Promise<Section> => {
     const cells = all.filter((cost) => cost.experiment === experiment);
     const known = EXPERIMENTS[experiment];
     const title = known?.title ?? experiment;
     const lanes = LANES.filter((lane) => cells.some((cost) => cost.lane === lane));
-    const panels = (await Promise.all(lanes.map((lane) => experimentChart(cells, lane, title, RELATIVE.has(experiment))))).flat();
+    const panels = (await Promise.all(lanes.map((lane) => experimentChart(experiment === 'fault' ? cells.filter(({ varied }) => varied['part'] === undefined || (varied['part'] === 'whole' && varied['occurrence'] === undefined)) : cells, lane, title, RELATIVE.has(experiment), all)))).flat();
     return {
       id: `cost-${experiment}`, title,
       body: html`<p>${known?.question ?? ''}</p>
 ${panels.length > 0 && html`<div class="panels">${panels}</div>`}
-<details${panels.length === 0 && html` open`}><summary>The numbers</summary>${lanes.map((lane) => costTable(cells, lane, RELATIVE.has(experiment)))}</details>
+${await more(experiment, run)}
+<details${panels.length === 0 && html` open`}><summary>The numbers</summary>${lanes.map((lane) => costTable(cells, lane, all))}</details>
+${statisticsTable(cells, all)}
 ${fits(cells)}`,
     };
   }));
 }
 
-/** From a raw call to another process: one rung for each way, the largest image. */
+/** From a raw call to another process: one rung for each way, over the largest image. */
 export async function ladderSection(run: Run): Promise<Section | null> {
+  const found = ladders(run);
+  if (found.length === 0) return null;
   const all = costs(run);
-  const ways = new Set(['gate', 'alternatives']);
-  const of = (experiment: string): readonly Cost[] => all.filter((cost) => cost.experiment === experiment && cost.value > 0);
-  const words = (cost: Cost): string => JSON.stringify(Object.entries(cost.varied).filter(([, value]) => typeof value === 'string'));
-  const rungs = ['gate', 'callout', 'fault', 'alternatives', 'flip'].flatMap((experiment) => (ways.has(experiment)
-    ? [...new Set(of(experiment).map(words))].flatMap((variant) => plainest(of(experiment).filter((cost) => words(cost) === variant))) : plainest(of(experiment))));
-  const panels: Markup[] = [];
-  for (const lane of ['native', 'emulated'] as const) {
-    const largest = new Map<string, Cost>();
-    for (const cost of rungs.filter((one) => one.lane === lane)) {
-      const way = ['way', 'call', 'variant', 'signature', 'name'].map((name) => cost.varied[name]).find((value) => typeof value === 'string');
-      const verb = cost.experiment === 'flip' ? 'close and open' : cost.experiment === 'fault' ? 'failed callout' : cost.experiment === 'alternatives' ? '' : cost.experiment;
-      const label = [verb, way ?? '', cost.mechanism === 'process' && way !== undefined ? '' : cost.mechanism].filter((part) => part !== '').join(', ');
-      const known = largest.get(label);
-      if (known === undefined || (sizeOf(cost) ?? 0) > (sizeOf(known) ?? 0)) largest.set(label, cost);
-    }
-    const list = [...largest].sort(([, a], [, b]) => a.value - b.value).slice(0, MOST_ROWS);
-    const unit = list[0]?.[1].unit;
-    if (unit === undefined || list.length < 2) continue;
+  const panels = await Promise.all(found.map(async ({ lane, rungs }) => {
+    const unit = rungs[0]?.cost.unit ?? 'ns';
     const name = `Cost ladder, ${lane} lane`;
     const chart = await dotChart({
-      name, width: 210, x: unitAxis(list.map(([, cost]) => cost), unit),
-      rows: list.map(([label, cost]) => ({ label, dots: [{ look: MECHANISM_LOOKS[cost.mechanism], x: cost.value, text: `${label}: ${describeCost(cost)}`, ...(cost.interval === null ? {} : { low: cost.interval.low, high: cost.interval.high }) }] })),
+      name, width: 210, x: unitAxis(rungs.map(({ cost }) => cost), unit),
+      rows: rungs.map(({ label, cost }) => ({ label, dots: [{ look: MECHANISM_LOOKS[cost.mechanism], x: cost.value, text: `${label}: ${describeCost(cost)}`, ...(cost.interval === null ? {} : { low: cost.interval.low, high: cost.interval.high }) }] })),
     });
-    panels.push(html`${panel(lane, unit === 'ns' ? 'Time' : 'Executed instructions', html`${chart}<details><summary>The numbers</summary><div class="scroll" tabindex="0" role="region" aria-label="${name}"><table><tbody>${list.map(([label, cost]) =>
-      html`<tr><th scope="row">${label}${sizeOf(cost) === undefined ? '' : html` <span class="lead">${formatBytes(sizeOf(cost) ?? 0)}</span>`}</th>${costCell(cost)}</tr>`)}</tbody></table></div></details>`)}`);
-  }
-  if (panels.length === 0) return null;
-  return { id: 'ladder', title: 'Cost ladder', body: html`<p>From the raw call up, each way of making or guarding one call, over the largest image measured. The scale is logarithmic.</p><div class="panels">${panels}</div>` };
+    return panel(lane, unit === 'ns' ? 'Time' : 'Executed instructions', html`${chart}<details><summary>The numbers</summary><div class="scroll" tabindex="0" role="region" aria-label="${name}"><table><tbody>${rungs.map(({ label, cost }) =>
+      html`<tr><th scope="row">${label}${sizeOf(cost) === undefined ? '' : html` <span class="lead">${formatBytes(sizeOf(cost) ?? 0)}</span>`}</th>${costCell(cost, all)}</tr>`)}</tbody></table></div></details>`);
+  }));
+  return { id: 'ladder', title: 'Cost ladder', body: html`<p>From a raw call to a callee in another process: each way of making or guarding one call, over the largest image measured. The scale is logarithmic.</p><div class="panels">${panels}</div>` };
 }
 
 /** An image of this size is drawn, or the one nearest to it, and the largest. */
@@ -236,11 +285,7 @@ const RATES = { least: 10, most: 1e7 } as const;
 
 /** Callouts a second against overhead: the cost per callout times the rate. Native times only, and the model apart. */
 export async function breakEvenSection(run: Run): Promise<Section | null> {
-  const all = costs(run);
-  const experiment = protectingExperiment(all);
-  const cells = plainest(all.filter((cost) => cost.experiment === experiment && cost.lane === 'native' && sizeOf(cost) !== undefined));
-  const base = (size: number): number => cells.find((cost) => cost.mechanism === 'none' && sizeOf(cost) === size)?.value ?? 0;
-  const added = cells.filter((cost) => cost.mechanism !== 'none').map((cost) => ({ cost, size: sizeOf(cost) ?? 0, ns: cost.value - base(sizeOf(cost) ?? 0) })).filter(({ ns }) => ns > 0);
+  const added = addedPerCallout(run).map(({ cost, sizeBytes, ns }) => ({ cost, size: sizeBytes, ns }));
   const sizes = [...new Set(added.map(({ size }) => size))].sort((a, b) => a - b);
   if (sizes.length === 0) return null;
   const usual = [...sizes].sort((a, b) => Math.abs(Math.log(a / USUAL_BYTES)) - Math.abs(Math.log(b / USUAL_BYTES)))[0];
@@ -255,7 +300,7 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
   };
   const rules = [{ y: 1, label: '1 %' }];
   const model = keyModel(run);
-  const rateFor = (ns: number): string => (1e7 / ns >= 10 ? formatCount(1e7 / ns) : (1e7 / ns).toPrecision(2));
+  const rateFor = (ns: number): string => (rateAt(ns) >= 10 ? formatCount(rateAt(ns)) : rateAt(ns).toPrecision(2));
   const affordable: Markup[] = [];
   if (sizes.length > 1) {
     const rates = added.map(({ ns }) => 1e7 / ns);

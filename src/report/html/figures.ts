@@ -1,5 +1,6 @@
 /** Numbers for charts: which cost records belong together, and what each says. Pure functions of a run. */
-import { bootstrapMedian, type Interval } from '../bootstrap.js';
+import { bootstrapMedian, bootstrapRatio, pairedRatio, type Interval } from '../bootstrap.js';
+import { spreadOf, type Spread } from '../spread.js';
 import { formatBytes, formatCount, formatNs } from '../format.js';
 import { costsOf, figureOf } from '../model.js';
 import type { CostRecord, Run } from '../../experiment/records.js';
@@ -10,7 +11,7 @@ import { ASSUMED_GHZ, WRPKRU_CYCLES } from './words.js';
 type Value = number | string | boolean;
 
 /** Parameters that say how something was measured, or repeat another one; two records that differ only in them are of one cell. */
-const MEASURING: ReadonlySet<string> = new Set(['repeats', 'round', 'trial', 'process', 'order', 'cpu', 'seed']);
+const MEASURING: ReadonlySet<string> = new Set(['repeats', 'round', 'trial', 'process', 'order', 'cpu', 'seed', 'callouts', 'callbacks', 'unit', 'file', 'reachedCycles']);
 
 /** What a record varies, without how it was measured. `pages` is left out where `imageBytes` says the same. */
 export function variation(record: CostRecord): { readonly [name: string]: Value } {
@@ -18,6 +19,9 @@ export function variation(record: CostRecord): { readonly [name: string]: Value 
   const same = typeof imageBytes === 'number' && typeof pages === 'number' && imageBytes === pages * 4096;
   return Object.fromEntries(Object.entries(record.parameters).filter(([name]) => !MEASURING.has(name) && !(same && name === 'pages')).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
+
+/** Fewer give no interval. */
+const LEAST_SAMPLES = 5;
 
 /** One cell of a cost table: all records of the same experiment, mechanism, lane and variation, their samples joined. */
 export interface Cost {
@@ -33,6 +37,19 @@ export interface Cost {
   readonly interval: Interval | null;
   readonly counts: CostRecord['counts'];
   readonly warnings: readonly string[];
+  /** Of times; null for counts. */
+  readonly spread: Spread | null;
+  /** What measuring found: parameters that do not make another cell of it. */
+  readonly found: { readonly [name: string]: Value };
+}
+
+/** A time set beside the time of the same thing unguarded. */
+export interface Ratio {
+  readonly ratio: number;
+  readonly interval: Interval;
+  /** Sample by sample of the same rounds; else as two sets. */
+  readonly paired: boolean;
+  readonly baseline: Cost;
 }
 
 /** The key of a cell. */
@@ -65,13 +82,53 @@ function joinCosts(run: Run): readonly Cost[] {
     const value = first.unit === 'instructions' ? Math.min(...group.map(figureOf)) : group.length === 1 ? first.median : median(samples);
     return [{
       experiment: first.experiment, mechanism: first.mechanism, lane: first.lane, unit: first.unit, varied: variation(first), samples, value,
-      interval: first.unit === 'ns' && samples.length >= 5 ? bootstrapMedian(samples) : null,
+      interval: first.unit === 'ns' && samples.length >= LEAST_SAMPLES ? bootstrapMedian(samples) : null,
       counts: first.counts, warnings: [...new Set(group.flatMap((record) => record.warnings ?? []))],
+      spread: first.unit === 'ns' ? spreadOf(samples) : null,
+      found: Object.fromEntries(Object.entries(first.parameters).filter(([name]) => MEASURING.has(name))),
     }];
   });
   const size = (cost: Cost): number => sizeOf(cost) ?? 0;
   return cells.sort((a, b) => (a.experiment < b.experiment ? -1 : a.experiment > b.experiment ? 1 : 0)
     || LANES.indexOf(a.lane) - LANES.indexOf(b.lane) || MECHANISMS.indexOf(a.mechanism) - MECHANISMS.indexOf(b.mechanism) || size(a) - size(b));
+}
+
+/** In these a baseline may differ from what is set beside it. */
+const FREE: ReadonlySet<string> = new Set(['imageBytes', 'pages', 'way', 'by', 'processors', 'foreignStack', 'floats', 'cycles']);
+
+/** Of an unguarded row: the thing itself, not another way of doing it. */
+function isPlain({ varied: { way, by } }: Cost): boolean {
+  return (way === undefined || way === 'raw call' || way === 'call') && (by === undefined || by === 'koffi');
+}
+
+/** The unguarded row that a time is set beside; undefined where there is none, and for that row itself. */
+export function baselineOf(cost: Cost, all: readonly Cost[]): Cost | undefined {
+  if (cost.unit !== 'ns' || (cost.mechanism === 'none' && isPlain(cost))) return undefined;
+  const fits = all.filter((one) => one.experiment === cost.experiment && one.mechanism === 'none' && one.lane === 'native' && isPlain(one)
+    && Object.entries(one.varied).every(([name, value]) => FREE.has(name) || cost.varied[name] === value));
+  return fits.find((one) => sizeOf(one) === sizeOf(cost)) ?? fits[0];
+}
+
+const ratios = new WeakMap<Cost, Ratio | null>();
+
+/** A time over its baseline; null where there is none, or too few samples for an interval. */
+export function ratioOf(cost: Cost, all: readonly Cost[]): Ratio | null {
+  const known = ratios.get(cost);
+  if (known !== undefined) return known;
+  const baseline = baselineOf(cost, all);
+  let found: Ratio | null = null;
+  if (baseline !== undefined && baseline.value > 0 && cost.samples.length >= LEAST_SAMPLES && baseline.samples.length >= LEAST_SAMPLES) {
+    const paired = baseline.samples.length === cost.samples.length && baseline.samples.every((sample) => sample > 0);
+    found = paired ? { ...pairedRatio(baseline.samples, cost.samples), paired, baseline }
+      : { ratio: cost.value / baseline.value, interval: bootstrapRatio(baseline.samples, cost.samples, 500), paired, baseline };
+  }
+  ratios.set(cost, found);
+  return found;
+}
+
+/** A ratio as `×1.02`. */
+export function timesText(ratio: number): string {
+  return `×${ratio >= 10 ? formatCount(ratio) : ratio.toFixed(ratio < 1.995 ? 3 : 2)}`;
 }
 
 /** The image size of a cell, in bytes; undefined where it does not vary with it. */
@@ -90,7 +147,7 @@ export function valueText(name: string, value: Value): string {
   const words = name.replace(/Bytes$/, '').replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`);
   if (typeof value === 'boolean') return value ? words : `not ${words}`;
   if (typeof value === 'number') return `${words} ${name.endsWith('Bytes') ? formatBytes(value) : formatCount(value)}`;
-  return /^(signature|application|way|call|part|variant|function|what|scenario|kind|name)$/.test(name) ? value : `${words} ${value}`;
+  return /^(signature|application|way|by|call|part|variant|function|what|work|access|scenario|kind|name)$/.test(name) ? value : `${words} ${value}`;
 }
 
 /** Unlike what one would expect first: untouched or huge pages, many spaces. The plainest variant stands for the experiment. */
@@ -118,6 +175,52 @@ export function protectingExperiment(cells: readonly Cost[]): string | undefined
   return usable.sort((a, b) => sizes(b) - sizes(a))[0];
 }
 
+/** All cells of an experiment in one lane: variations by mechanisms. */
+export interface Grid {
+  /** Names of what is varied. */
+  readonly names: readonly string[];
+  readonly mechanisms: readonly Mechanism[];
+  readonly rows: readonly { readonly values: readonly (Value | undefined)[]; readonly cells: readonly (Cost | undefined)[] }[];
+}
+
+/** Makes it; rows in the order of their values. */
+export function gridOf(cells: readonly Cost[], lane: Lane): Grid {
+  const here = cells.filter((cost) => cost.lane === lane);
+  const mechanisms = MECHANISMS.filter((mechanism) => here.some((cost) => cost.mechanism === mechanism));
+  const names = [...new Set(here.flatMap((cost) => Object.keys(cost.varied)))];
+  const order = (a: Cost, b: Cost): number => {
+    for (const name of names) {
+      const [one, other] = [a.varied[name], b.varied[name]];
+      if (one === other) continue;
+      return typeof one === 'number' && typeof other === 'number' ? one - other : String(one) < String(other) ? -1 : 1;
+    }
+    return 0;
+  };
+  const rows = new Map<string, Cost[]>();
+  for (const cost of [...here].sort(order)) {
+    const key = JSON.stringify(names.map((name) => cost.varied[name] ?? null));
+    const row = rows.get(key);
+    if (row === undefined) rows.set(key, [cost]);
+    else row.push(cost);
+  }
+  return {
+    names, mechanisms,
+    rows: [...rows.values()].map((row) => ({ values: names.map((name) => row[0]?.varied[name]), cells: mechanisms.map((mechanism) => row.find((one) => one.mechanism === mechanism)) })),
+  };
+}
+
+/** A varied value alone, under its name in a table's head. */
+export function plainValue(name: string, value: Value | undefined): string {
+  if (value === undefined) return '';
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  return typeof value === 'number' ? (name.endsWith('Bytes') ? formatBytes(value) : formatCount(value)) : value;
+}
+
+/** A parameter's name in words. */
+export function nameText(name: string): string {
+  return name.replace(/Bytes$/, '').replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
 /** A cost with its unit. Never a time where instructions were counted. */
 export function valueOf(cost: Pick<Cost, 'unit'>, value: number): string {
   return cost.unit === 'ns' ? formatNs(value) : `${formatCount(value)} instr.`;
@@ -126,10 +229,15 @@ export function valueOf(cost: Pick<Cost, 'unit'>, value: number): string {
 /** A cell in a sentence: mechanism, variation, value, interval, samples, lane and events. For hover, focus and screen readers. */
 export function describeCost(cost: Cost): string {
   const varied = Object.entries(cost.varied).map(([name, value]) => (name === 'imageBytes' ? `image ${formatBytes(Number(value))}` : valueText(name, value))).join(', ');
-  const interval = cost.interval === null ? '' : ` (95 % interval ${valueOf(cost, cost.interval.low)} to ${valueOf(cost, cost.interval.high)}, ${cost.samples.length} samples)`;
+  const interval = cost.interval === null ? '' : ` (95 % interval ${valueOf(cost, cost.interval.low)} to ${valueOf(cost, cost.interval.high)}${cost.spread === null ? '' : `, MAD ${valueOf(cost, cost.spread.mad)}`}, ${cost.samples.length} samples${outlierCount(cost)})`;
   const counts = cost.counts === undefined ? '' : `; ${cost.counts.wrpkru} WRPKRU, ${cost.counts.syscalls} system calls, ${cost.counts.faults} faults`;
   const value = cost.unit === 'ns' ? formatNs(cost.value) : `${formatCount(cost.value)} instructions`;
   return `${cost.mechanism}${varied === '' ? '' : `, ${varied}`}: ${value}${interval}, ${cost.lane} lane${counts}`;
+}
+
+function outlierCount({ spread }: Cost): string {
+  const count = spread?.outliers.length ?? 0;
+  return count === 0 ? '' : `, ${count} ${count === 1 ? 'outlier' : 'outliers'}`;
 }
 
 /** What a pair of rights writes would cost on a CPU with keys, by published latencies: a model. */

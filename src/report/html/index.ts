@@ -3,16 +3,18 @@
  * A pure function of a run.
  */
 import { createHash } from 'node:crypto';
-import { columnOf, corruptionOf, costsOf, environment, honestTable, skippedTable, surprises, type Table } from '../model.js';
+import { columnOf, corruptionOf, environment, honestTable, skippedTable, surprises, type Table } from '../model.js';
 import type { Run } from '../../experiment/records.js';
 import { MECHANISMS, type Mechanism } from '../../experiment/words.js';
 import { formatBytes, formatCount } from '../format.js';
 import { answer } from './answer.js';
 import { breakEvenSection, experimentSections, ladderSection, mechanismKey, type Section } from './costs.js';
-import { describeCost, keyModel, sizeOf, valueOf, type Cost } from './figures.js';
+import { methodFacts } from '../method.js';
+import { warningsOf } from '../warnings.js';
+import { describeCost, sizeOf, valueOf, type Cost } from './figures.js';
 import { html, trusted, type Content, type Markup } from './markup.js';
 import { cellId, matrixSection, packed, spacesSection } from './matrix.js';
-import { mainPicture, modelText, type Picture } from './picture.js';
+import { mainPicture, type Picture } from './picture.js';
 import { SCRIPT } from './script.js';
 import { STYLE } from './style.js';
 
@@ -72,14 +74,11 @@ function honestSection(run: Run): Section | null {
 }
 
 function warningsSection(run: Run): Section | null {
-  const groups = new Map<string, string[]>();
-  for (const record of costsOf(run)) {
-    for (const warning of record.warnings ?? []) groups.set(warning, [...groups.get(warning) ?? [], `${record.experiment}, ${record.mechanism}, ${record.lane}`]);
-  }
-  if (groups.size === 0) return null;
+  const found = warningsOf(run);
+  if (found.length === 0) return null;
   return {
     id: 'warnings', title: 'Warnings',
-    body: html`<ul class="notes">${[...groups].map(([warning, rows]) => html`<li>${warning} <span class="lead">(${formatCount(rows.length)} ${rows.length === 1 ? 'row' : 'rows'}: ${[...new Set(rows)].slice(0, 6).join('; ')}${new Set(rows).size > 6 && '; …'})</span></li>`)}</ul>`,
+    body: html`<p>What makes a figure less than it could be, and what to do about it.</p><ul class="notes">${found.map(({ text, remedy, rows, of }) => html`<li>${text}${remedy !== '' && html`: <b>${remedy}</b>`} <span class="lead">(${rows === 0 ? of.join('; ') : `${formatCount(rows)} ${rows === 1 ? 'row' : 'rows'}: ${of.slice(0, 6).join('; ')}${of.length > 6 ? '; …' : ''}`})</span></li>`)}</ul>`,
   };
 }
 
@@ -89,20 +88,7 @@ function skippedSection(run: Run): Section | null {
 }
 
 function methodSection(run: Run): Section {
-  const { context } = run;
-  const model = keyModel(run);
-  const native = costsOf(run).filter((record) => record.lane === 'native');
-  const samples = native.reduce((sum, record) => sum + record.samples.length, 0);
-  const facts: [string, Content][] = [
-    ['Verdicts', 'Each trial runs in a fresh process, watched by another one that reads the image at its death. A verdict is given after the aftermath: allocation, stdio, dlopen, garbage collection, a check of all objects and an honest callout, on this thread and another.'],
-    ['Prevented', 'counts only with the right si_code and key, an address inside the space, an instruction outside the VM\'s own modules, an image equal to its snapshot, and an aftermath that works.'],
-    ['Native lane', html`times of this CPU, by native loops; ${formatCount(native.length)} rows, ${formatCount(samples)} samples kept. A figure is the median; bars and brackets are 95 % bootstrap intervals of it.`],
-    ['Emulated lane', 'a Linux kernel under an emulated CPU with protection keys. What is prevented there is the architecture\'s word. Costs are executed instructions, user and kernel, counted by the guest\'s clock; a figure is the least of its repetitions. A rights write counts as one and costs tens of cycles: no count is a time.'],
-    ...(model === null ? [] : [['Model', html`${modelText(model)}. Published range: ERIM (Vahldiek-Oberwagner et al., USENIX Security 2019); most are under 100 cycles.${model.assumed && ' The frequency is an assumption: the CPU\'s name does not tell it.'} Drawn dashed and apart; nothing of it was measured.`] as [string, Content]]),
-    ['Fault model', 'faulty foreign code, not hostile code: no store by the callee\'s own instructions changes a keyed page while the rights are down. Code that writes the rights register itself, and the kernel on its behalf, can get round it; the matrix has cases for that.'],
-    ['Seed', `${context.seed}: the same seed gives every case the same damage under every mechanism`],
-  ];
-  return { id: 'method', title: 'Method', body: html`<dl class="facts">${facts.map(([name, text]) => html`<dt>${name}</dt><dd>${text}</dd>`)}</dl>` };
+  return { id: 'method', title: 'Method', body: html`<dl class="facts">${methodFacts(run).map(({ name, text }) => html`<dt>${name}</dt><dd>${text}</dd>`)}</dl>` };
 }
 
 function environmentSection(run: Run): Section {
@@ -137,7 +123,7 @@ export async function renderHtml(run: Run, options: HtmlOptions = {}): Promise<s
     matrix === null ? null : { id: 'matrix', title: 'Which corruptions are stopped', body: matrix },
     honestSection(run), ladder, breakEven, ...experiments,
     spaces === null ? null : { id: 'spaces', title: 'The image and its keys', body: spaces },
-    methodSection(run), warningsSection(run), skippedSection(run), environmentSection(run), dataSection(run),
+    environmentSection(run), methodSection(run), warningsSection(run), skippedSection(run), dataSection(run),
   ].filter((section) => section !== null);
   const title = 'What do protection keys prevent around foreign calls, and what do they cost?';
   const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${createHash('sha256').update(SCRIPT).digest('base64')}'; img-src data:; base-uri 'none'; form-action 'none'`;

@@ -47,3 +47,10 @@ export function trusted(text: string): Markup {
 export function slug(...words: readonly string[]): string {
   return words.join('--').toLowerCase().replace(/[^a-z0-9-]+/g, '-');
 }
+
+const CHARACTERS: { readonly [entity: string]: string } = Object.fromEntries(Object.entries(ENTITIES).map(([character, entity]) => [entity, character]));
+
+/** What a piece of markup says, without its tags. */
+export function textOf(content: Content): string {
+  return render(content).replace(/<[^>]*>/g, '').replace(/&(?:amp|lt|gt|quot|#39);/g, (entity) => CHARACTERS[entity] ?? entity).replace(/\s+/g, ' ').trim();
+}

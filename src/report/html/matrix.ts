@@ -185,19 +185,36 @@ ${blocks.map(({ block }) => block)}
 <script type="application/octet-stream" id="evidence-data">${packed(blocks.flatMap(({ evidence }) => evidence.map(({ text }) => text)).join('\n'))}</script>`;
 }
 
-/** A map of the image: its spaces, their keys as faults showed them, and how many stores each saw stopped or land. */
-export function spacesSection(run: Run): Markup | null {
+/** A space of the image, and what a run saw of it. */
+export interface SpaceSeen {
+  readonly name: string;
+  readonly bytes: number | undefined;
+  /** Key numbers that the kernel reported with faults in it, under a mechanism with keys. */
+  readonly keys: readonly number[];
+  readonly stopped: number;
+  readonly landed: number;
+}
+
+/** The image's spaces: their keys as faults showed them, and how many stores each saw stopped or land. */
+export function spacesSeen(run: Run): readonly SpaceSeen[] {
   const all = corruptionOf(run);
   const names = [...new Set([...(run.context.spaces ?? []).map(({ name }) => name), ...all.flatMap((record) => record.evidence.fault?.space ?? []), ...all.flatMap((record) => record.evidence.diff?.ranges.map(({ space }) => space) ?? [])])];
-  if (names.length === 0) return null;
-  const cards = names.map((name) => {
+  return names.map((name): SpaceSeen => {
     const faults = all.filter((record) => record.evidence.fault?.space === name);
-    const keys = [...new Set(faults.filter((record) => record.mechanism.startsWith('pkeys')).map((record) => record.evidence.fault?.spaceKey).filter((key) => key != null))].sort();
-    const stopped = faults.filter((record) => record.verdict === 'prevented').length;
-    const landed = all.filter((record) => record.verdict === 'damaged' && record.evidence.diff?.ranges.some(({ space }) => space === name) === true).length;
-    const size = run.context.spaces?.find((space) => space.name === name)?.bytes;
-    return html`<li><b>${name}</b>${size !== undefined && html`${formatBytes(size)} `}<span class="keyno m-pkeys" style="color:var(--m)">${keys.length === 0 ? 'key not seen in a fault' : `key ${keys.join(' or ')}`}</span><br>stores stopped ${stopped}, landed ${landed}</li>`;
+    const keys = faults.filter((record) => record.mechanism.startsWith('pkeys')).flatMap((record) => record.evidence.fault?.spaceKey ?? []);
+    return {
+      name, bytes: run.context.spaces?.find((space) => space.name === name)?.bytes, keys: [...new Set(keys)].sort((a, b) => a - b),
+      stopped: faults.filter((record) => record.verdict === 'prevented').length,
+      landed: all.filter((record) => record.verdict === 'damaged' && record.evidence.diff?.ranges.some(({ space }) => space === name) === true).length,
+    };
   });
+}
+
+/** A map of the image. Null where no trial had one. */
+export function spacesSection(run: Run): Markup | null {
+  const spaces = corruptionOf(run).length === 0 ? [] : spacesSeen(run);
+  if (spaces.length === 0) return null;
   return html`<p>Under <code>pkeys</code>, each of these pages carries a key whose write right is taken away while foreign code runs. Key numbers are as the kernel reported them with faults; they may differ between runs.</p>
-<ul class="spaces">${cards}<li class="open"><b>everything else</b>malloc's heap, the host's objects, globals, thread-local storage, other stacks<br><span class="keyno">key 0: never denied, not protected</span></li></ul>`;
+<ul class="spaces">${spaces.map(({ name, bytes, keys, stopped, landed }) =>
+    html`<li><b>${name}</b>${bytes !== undefined && html`${formatBytes(bytes)} `}<span class="keyno m-pkeys" style="color:var(--m)">${keys.length === 0 ? 'key not seen in a fault' : `key ${keys.join(' or ')}`}</span><br>stores stopped ${stopped}, landed ${landed}</li>`)}<li class="open"><b>everything else</b>malloc's heap, the host's objects, globals, thread-local storage, other stacks<br><span class="keyno">key 0: never denied, not protected</span></li></ul>`;
 }

@@ -76,15 +76,27 @@ export function modelText(model: KeyModel): string {
   return `two WRPKRU at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles each, ${model.assumed ? 'assuming ' : ''}${model.ghz} GHz: ${rangeText(model)}`;
 }
 
-/** Makes the picture's panels. */
-export async function mainPicture(run: Run): Promise<Picture> {
+/** What the picture draws: one experiment's cells by size. */
+function drawn(run: Run): { readonly experiment: string | undefined; readonly cells: readonly Cost[] } {
   const all = costs(run);
   const experiment = protectingExperiment(all);
-  const cells = plainest(all.filter((cost) => cost.experiment === experiment && sizeOf(cost) !== undefined));
+  return { experiment, cells: plainest(all.filter((cost) => cost.experiment === experiment && sizeOf(cost) !== undefined)) };
+}
+
+/** Whether a run has costs at more than one image size. */
+export function hasPicture(run: Run): boolean {
+  return new Set(drawn(run).cells.map(sizeOf)).size > 1;
+}
+
+export const PICTURE_TITLE = 'Cost of protecting the image for one callout, by image size';
+
+/** Makes the picture's panels. */
+export async function mainPicture(run: Run): Promise<Picture> {
+  const { experiment, cells } = drawn(run);
   const what = experiment === 'flip' ? 'one pair of closing and opening the whole image' : 'one guarded callout of an empty C function: close the image, call, open it';
-  const title = 'Cost of protecting the image for one callout, by image size';
+  const title = PICTURE_TITLE;
   const sizes = cells.map((cost) => sizeOf(cost) ?? 0);
-  if (new Set(sizes).size < 2) return { title, what, panels: [] };
+  if (!hasPicture(run)) return { title, what, panels: [] };
   const x = sizeAxis(sizes);
   const panels: Panel[] = [];
   const native = cells.filter((cost) => cost.lane === 'native');

@@ -53,7 +53,8 @@ export const LANE_MEANINGS: { readonly [lane: string]: string } = {
 export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: string; readonly question: string } } = {
   flip: { title: 'Closing and opening the image', question: 'What does it cost to take the write right away from the whole image and to give it back?' },
   gate: { title: 'The call gate', question: 'What do the parts of the gate cost, without any language binding?' },
-  callout: { title: 'One callout', question: 'What does one guarded callout cost from end to end?' },
+  callout: { title: 'One callout in C', question: 'What does one guarded callout of an empty function cost, without a language binding?' },
+  'callout-koffi': { title: 'One callout from JavaScript', question: 'What does one guarded callout cost through koffi, from JavaScript and back, beside koffi itself and functions written for N-API by hand?' },
   fault: { title: 'A fault, from the store to the error', question: 'What does a callout cost that faults and is recovered?' },
   revisit: { title: 'Coming back to the image', question: 'What does the VM pay when it touches its image again after a callout?' },
   threads: { title: 'Other threads', question: 'What do other threads of the VM lose while one makes callouts?' },
@@ -64,7 +65,7 @@ export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: str
 };
 
 /** The order of the experiments in a report. */
-export const EXPERIMENT_ORDER: readonly string[] = ['flip', 'gate', 'callout', 'fault', 'revisit', 'threads', 'alternatives', 'applications', 'break-even', 'model-run'];
+export const EXPERIMENT_ORDER: readonly string[] = ['revisit', 'threads', 'applications', 'model-run', 'fault', 'fault-javascript', 'callout-koffi', 'callout', 'gate', 'flip', 'alternatives', 'break-even'];
 
 /**
  * Cycles of one WRPKRU, as published: 11 to 260, mostly under 100 (Vahldiek-Oberwagner et al., ERIM, USENIX Security 2019, on Skylake-SP).
