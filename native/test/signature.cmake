@@ -27,7 +27,7 @@ endforeach()
 add_custom_command(
   OUTPUT ${sources} ${generated}/signature_types.h
   COMMAND ${TURNKEY_NODE} ${CMAKE_CURRENT_SOURCE_DIR}/signature_generate.mjs
-    --count ${TURNKEY_SIGNATURES} --seed ${TURNKEY_SIGNATURE_SEED} --parts ${parts} --out ${generated}
+    --count ${TURNKEY_SIGNATURES} --seed ${TURNKEY_SIGNATURE_SEED} --parts ${parts} --out ${generated} --machine ${TURNKEY_MACHINE}
   DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/signature_generate.mjs
   VERBATIM)
 add_library(signatures OBJECT ${sources})

@@ -12,6 +12,11 @@
 typedef void *pointer;
 typedef float vector_float __attribute__((vector_size(16)));
 typedef int vector_int __attribute__((vector_size(16)));
+#ifdef __aarch64__
+typedef _Float128 float128;
+#else
+typedef __float128 float128;
+#endif
 
 struct signature {
   void *callee;
@@ -40,7 +45,7 @@ void signature_got(void);
   X(b, _Bool) X(c, char) X(sc, signed char) X(uc, unsigned char) X(s, short) X(us, unsigned short)               \
   X(i, int) X(ui, unsigned) X(l, long) X(ul, unsigned long) X(ll, long long) X(p, pointer)                       \
   X(q, __int128) X(uq, unsigned __int128) X(f, float) X(d, double) X(ld, long double) X(cf, float _Complex)      \
-  X(cd, double _Complex) X(cld, long double _Complex) X(f128, __float128) X(vf, vector_float) X(vi, vector_int)
+  X(cd, double _Complex) X(cld, long double _Complex) X(f128, float128) X(vf, vector_float) X(vi, vector_int)
 #define SIGNATURE_DECLARE(id, type) \
   void fill_##id(type *to);         \
   void mix_##id(const type *from);

@@ -1,19 +1,19 @@
-// Writes C with random System V x86-64 signatures: for each a callee, a caller and the bytes of stack arguments that it takes.
+// Writes C with random signatures, and knows how the System V x86-64 ABI and AAPCS64 pass them: for each a callee, a caller and the bytes of stack arguments that it takes.
 //
-//   node signature_generate.mjs --count 2000 --seed 1 --parts 4 --out DIR
+//   node signature_generate.mjs --count 2000 --seed 1 --parts 4 --out DIR [--machine x86_64|aarch64]
 //
 // Writes DIR/signature_types.h, DIR/signature_types.c and DIR/signature_part_<n>.c; what they mean is said in signature.h. No dependencies, same output
-// for the same arguments. Layout and classes follow the psABI, 3.2.3 ("Parameter Passing"); the compiler checks every size and alignment by
+// for the same arguments. Layout and classes follow the psABI, 3.2.3 ("Parameter Passing"), and AAPCS64, 6.8; the compiler checks every size and alignment by
 // _Static_assert, and a stack size that is too small makes a guarded call differ from the raw one.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const options = { count: 2000, seed: 1, parts: 4, types: 320, out: '.' };
+const options = { count: 2000, seed: 1, parts: 4, types: 320, out: '.', machine: 'x86_64' };
 for (let i = 2; i < process.argv.length; i += 2) {
   const name = process.argv[i].replace(/^--/, '');
   if (!(name in options) || process.argv[i + 1] === undefined) throw new Error(`unknown option ${process.argv[i]}`);
-  options[name] = name === 'out' ? process.argv[i + 1] : Number(process.argv[i + 1]);
+  options[name] = name === 'out' || name === 'machine' ? process.argv[i + 1] : Number(process.argv[i + 1]);
 }
 
 /** mulberry32 (Ettinger, 2017). */
@@ -32,15 +32,19 @@ const pick = (list) => list[below(list.length)];
 const up = (n, to) => Math.ceil(n / to) * to;
 
 // ---- types ---------------------------------------------------------------------------------------------------------
-// { c, id, size, align, parts }: parts are the scalars inside as [offset, class, bytes, natural alignment], bit-fields as class 'BITS'.
+// { c, id, size, align, natural, parts }: parts are the scalars inside as [offset, class, bytes, natural alignment, base], bit-fields as class 'BITS'. natural: the alignment
+// without an attribute of the type's own.
 
 const I = 'INTEGER', S = 'SSE', U = 'SSEUP', X = 'X87', XU = 'X87UP', M = 'MEMORY';
 
+/** What a scalar, or a half of a complex one, is to AAPCS64's homogeneous aggregates: single, double, quadruple precision, or a short vector. */
+const bases = { f: 'S', cf: 'S', d: 'D', cd: 'D', ld: 'Q', cld: 'Q', f128: 'Q', vf: 'V', vi: 'V' };
 function scalar(id, c, size, align, cls) {
-  const parts = cls === 'COMPLEX' ? [[0, S, size / 2, align], [size / 2, S, size / 2, align]]
-    : cls === 'COMPLEX_X87' ? [[0, X, 16, 16], [16, X, 16, 16]]
-    : [[0, cls, size, align]];
-  return { id, c, size, align, parts, scalar: true };
+  const base = bases[id];
+  const parts = cls === 'COMPLEX' ? [[0, S, size / 2, align, base], [size / 2, S, size / 2, align, base]]
+    : cls === 'COMPLEX_X87' ? [[0, X, 16, 16, base], [16, X, 16, 16, base]]
+    : [[0, cls, size, align, base]];
+  return { id, c, size, align, natural: align, parts, scalar: true };
 }
 const scalars = [
   scalar('b', '_Bool', 1, 1, I), scalar('c', 'char', 1, 1, I), scalar('sc', 'signed char', 1, 1, I), scalar('uc', 'unsigned char', 1, 1, I),
@@ -49,7 +53,7 @@ const scalars = [
   scalar('q', '__int128', 16, 16, I), scalar('uq', 'unsigned __int128', 16, 16, I),
   scalar('f', 'float', 4, 4, S), scalar('d', 'double', 8, 8, S), scalar('ld', 'long double', 16, 16, X),
   scalar('cf', 'float _Complex', 8, 4, 'COMPLEX'), scalar('cd', 'double _Complex', 16, 8, 'COMPLEX'), scalar('cld', 'long double _Complex', 32, 16, 'COMPLEX_X87'),
-  scalar('f128', '__float128', 16, 16, 'VECTOR'), scalar('vf', 'vector_float', 16, 16, 'VECTOR'), scalar('vi', 'vector_int', 16, 16, 'VECTOR'),
+  scalar('f128', 'float128', 16, 16, 'VECTOR'), scalar('vf', 'vector_float', 16, 16, 'VECTOR'), scalar('vi', 'vector_int', 16, 16, 'VECTOR'),
 ];
 const byId = Object.fromEntries(scalars.map((t) => [t.id, t]));
 const bitBases = ['i', 'ui', 'us', 'uc', 'ul', 'l', 'b'].map((id) => byId[id]);
@@ -138,8 +142,9 @@ function makeAggregate(index) {
     align = Math.max(align, natural);
     size = Math.max(size, Math.ceil(bit / 8));
   }
+  const natural = align;
   align = Math.max(align, aligned);
-  return { id, c: id, size: up(size, align), align, parts, members, union, packed, aligned, active: union ? below(members.length) : -1 };
+  return { id, c: id, size: up(size, align), align, natural, parts, members, union, packed, aligned, active: union ? below(members.length) : -1 };
 }
 
 while (aggregates.length < options.types) {
@@ -181,8 +186,41 @@ function randomType() {
   return chance(0.6) ? pick(scalars) : pick(aggregates);
 }
 
+/** The registers that a homogeneous aggregate (or a floating-point scalar, or a vector) takes, 1 to 4; 0 for any other type. AAPCS64, 5.9.5. */
+function homogeneous(type) {
+  const base = type.parts[0]?.[4], unit = type.parts[0]?.[2], count = type.size / unit;
+  if (base === undefined || count > 4 || type.parts.some((part) => part[4] !== base)) return 0;
+  return new Set(type.parts.map(([offset]) => offset)).size === count ? count : 0; // no padding; a union's members lie over each other
+}
+
+/** Bytes of stack arguments: AAPCS64, 6.8.2, stage C. Larger composites are passed by the address of a copy, results that do not fit by an address in x8. */
+function stackBytesAapcs64(parameters) {
+  let integers = 0, vectors = 0, stack = 0;
+  for (const type of parameters) {
+    const v = homogeneous(type), byAddress = v === 0 && type.size > 16;
+    const size = byAddress ? 8 : up(type.size, 8), align = byAddress ? 8 : type.natural;
+    if (v > 0) {
+      if (vectors + v <= 8) {
+        vectors += v;
+        continue;
+      }
+      vectors = 8;
+    } else {
+      if (align === 16 && size === 16) integers = up(integers, 2);
+      if (integers + size / 8 <= 8) {
+        integers += size / 8;
+        continue;
+      }
+      integers = 8;
+    }
+    stack = up(stack, Math.max(8, Math.min(16, align))) + size;
+  }
+  return stack;
+}
+
 /** Bytes of stack arguments: psABI 3.2.3, "Passing". */
 function stackBytes(result, parameters) {
+  if (options.machine === 'aarch64') return stackBytesAapcs64(parameters);
   let integers = 6, vectors = 8, stack = 0;
   if (result && resultInMemory(result)) integers--;
   for (const type of parameters) {

@@ -5,6 +5,8 @@
  *
  * TURNKEY_SEED changes the values, TURNKEY_SIGNATURE_ROUNDS how many sets of them are tried (1).
  */
+#include <float.h>
+
 #include "signature.h"
 
 #include "../pkeys/pkeys.h"
@@ -49,9 +51,10 @@ static void fill_bytes(void *to, size_t bytes) {
   void mix_##id(const type *from) { mix_bytes(from, sizeof *from); }
 PLAIN(c, char) PLAIN(sc, signed char) PLAIN(uc, unsigned char) PLAIN(s, short) PLAIN(us, unsigned short) PLAIN(i, int) PLAIN(ui, unsigned)
 PLAIN(l, long) PLAIN(ul, unsigned long) PLAIN(ll, long long) PLAIN(p, pointer) PLAIN(q, __int128) PLAIN(uq, unsigned __int128) PLAIN(f, float)
-PLAIN(d, double) PLAIN(cf, float _Complex) PLAIN(cd, double _Complex) PLAIN(f128, __float128) PLAIN(vf, vector_float) PLAIN(vi, vector_int)
+PLAIN(d, double) PLAIN(cf, float _Complex) PLAIN(cd, double _Complex) PLAIN(f128, float128) PLAIN(vf, vector_float) PLAIN(vi, vector_int)
 void fill_b(_Bool *to) { *to = next_value() & 1; }
 void mix_b(const _Bool *from) { mix_bytes(from, 1); }
+#if LDBL_MANT_DIG == 64
 /* Ten bytes count; every number, infinity and NaN, but none of the encodings that no instruction makes. */
 void fill_ld(long double *to) {
   unsigned char raw[16] = {0};
@@ -61,6 +64,9 @@ void fill_ld(long double *to) {
   memcpy(to, raw, sizeof raw);
 }
 void mix_ld(const long double *from) { mix_bytes(from, 10); }
+#else
+PLAIN(ld, long double)
+#endif
 void fill_cld(long double _Complex *to) {
   long double half[2];
   fill_ld(&half[0]);
