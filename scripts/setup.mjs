@@ -113,6 +113,36 @@ function missingPackages(emulated) {
   return wanted.filter(({ there }) => !there());
 }
 
+/**
+ * Lanes in which the C layers run cross-compiled, for another machine or system: what each needs, the toolchain file under cmake/, the folder it is built in,
+ * what CMake is told besides, and the variable that makes it a failure that the lane cannot run.
+ */
+export const CROSS_LANES = {
+  'qemu-user': {
+    what: 'ARM64 Linux',
+    script: 'test:arm64',
+    folder: 'build-arm64',
+    toolchain: 'toolchain-aarch64-linux-gnu.cmake',
+    options: ['-DTURNKEY_SIGNATURES=2000'],
+    required: 'TURNKEY_REQUIRE_ARM64',
+    packages: [
+      { package: 'gcc-aarch64-linux-gnu', why: 'a C compiler for ARM64', there: () => onPath('aarch64-linux-gnu-gcc') },
+      { package: 'g++-aarch64-linux-gnu', why: 'a C++ compiler for ARM64', there: () => onPath('aarch64-linux-gnu-g++') },
+      { package: 'libc6-dev-arm64-cross', why: 'C headers and library for ARM64', there: () => existsSync('/usr/aarch64-linux-gnu/include/stdio.h') },
+      { package: 'qemu-user', why: 'runs ARM64 programs', there: () => onPath('qemu-aarch64') },
+    ],
+  },
+};
+const BUILD_PACKAGES = [
+  { package: 'make', why: 'make', there: () => onPath('make') },
+  { package: 'cmake', why: 'CMake', there: () => onPath('cmake') },
+];
+
+/** The Debian packages that a lane of CROSS_LANES lacks here. */
+export function missingForLane(lane) {
+  return [...BUILD_PACKAGES, ...CROSS_LANES[lane].packages].filter(({ there }) => !there());
+}
+
 /** Kernel packages that lead to a bootable image, best first. */
 const KERNEL_PACKAGES = ['linux-image-cloud-amd64', 'linux-image-amd64', 'linux-image-virtual', 'linux-image-generic'];
 
@@ -258,14 +288,15 @@ function fetchBusybox() {
 /**
  * Makes sure of everything that is needed to build and run; says what it will install before it does.
  * Throws SetupError with the one command to run where this user may not install, or with what is missing under TURNKEY_NO_INSTALL=1.
+ * With `lane` (of CROSS_LANES): of what that lane alone needs.
  */
-export function ensurePrerequisites({ emulated = emulatedWanted() } = {}) {
+export function ensurePrerequisites({ lane, emulated = lane === undefined && emulatedWanted() } = {}) {
   const [major = 0] = process.versions.node.split('.').map(Number);
   if (process.platform !== 'linux' || process.arch !== 'x64') throw new SetupError(`this runs on Linux on x86-64 only, not on ${process.platform} on ${process.arch}`);
   if (major < 20) throw new SetupError(`Node ${process.versions.node} is too old: 20 or later is needed`);
 
-  const packages = missingPackages(emulated);
-  const npmMissing = !npmPackagesThere();
+  const packages = lane === undefined ? missingPackages(emulated) : missingForLane(lane);
+  const npmMissing = lane === undefined && !npmPackagesThere();
   const kernelMissing = emulated && !kernelThere();
   const busyboxMissing = emulated && !busyboxThere();
   const plan = [
@@ -350,6 +381,17 @@ export function buildNativeTests() {
   const folder = join(root, 'build-c');
   unlessBuilt('build-c/.turnkey-stamp', digest([...NATIVE_SOURCES, ...CONSUMER_SOURCES]), 'the C layers and their tests (CMake)', () => {
     runQuietly('cmake', ['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release']);
+    runQuietly('cmake', ['--build', folder, '-j', '2']);
+  });
+  return folder;
+}
+
+/** Cross-compiles the C layers and their tests for a lane of CROSS_LANES. Returns the build folder. */
+export function buildCross(lane) {
+  const { what, folder: name, toolchain, options } = CROSS_LANES[lane];
+  const folder = join(root, name);
+  unlessBuilt(join(name, '.turnkey-stamp'), digest(NATIVE_SOURCES, options.join()), `the C layers and their tests for ${what} (CMake)`, () => {
+    runQuietly('cmake', ['-S', '.', '-B', folder, `-DCMAKE_TOOLCHAIN_FILE=${join(root, 'cmake', toolchain)}`, '-DCMAKE_BUILD_TYPE=Release', ...options]);
     runQuietly('cmake', ['--build', folder, '-j', '2']);
   });
   return folder;

@@ -1,7 +1,10 @@
 // `npm test`: sets up what is missing, builds, and runs every test in every lane that applies: the C layers' tests and the
-// compiled test/*.test.ts, here and in one emulated guest. The last line counts: N passed, N failed[, N skipped].
+// compiled test/*.test.ts, here and in one emulated guest; and the C layers' tests cross-compiled, where the tools for that are there already. The last line counts:
+// N passed, N failed[, N skipped].
 //
-// npm test -- [--lane native|emulated] [WORD…]   only tests whose name contains one of the words
+// npm test -- [--lane native|emulated|qemu-user] [WORD…]   only tests whose name contains one of the words
+//
+// A cross-compiled lane that is asked for (npm run test:arm64) sets up what it needs.
 //
 // A test file says in comment lines where and how it runs:
 //   // lanes: native, emulated     (default: native)
@@ -10,20 +13,21 @@
 // C tests that are programs of the project run in both lanes; the ctest label `native` or `emulated` restricts one, the label `alone` sets it apart.
 //
 // TURNKEY_REQUIRE_EMULATED=1 makes it a failure that the emulated lane cannot run; TURNKEY_REQUIRE_BROWSER=1 installs Chromium, and makes it a
-// failure that report.html cannot be opened in it.
+// failure that report.html cannot be opened in it. TURNKEY_REQUIRE_ARM64=1 sets that lane up in any run, and makes it a failure that it cannot run.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { buildNative, buildNativeTests, buildTypeScript, emulatedWanted, ensurePrerequisites, fail, hostHasKeys, root } from './setup.mjs';
+import { buildCross, buildNative, buildNativeTests, buildTypeScript, CROSS_LANES, emulatedWanted, ensurePrerequisites, fail, hostHasKeys, missingForLane, root } from './setup.mjs';
 import { excerpt, judge } from './tap.mjs';
 
 const DEFAULT_LIMIT_S = 180;
 /** The guest is this much slower, as far as time limits go. */
 const GUEST_SLOWNESS = 4;
 const NATIVE_AT_ONCE = 2;
+const LANES = ['native', 'emulated', ...Object.keys(CROSS_LANES)];
 
 const totals = { passed: 0, failed: 0, skipped: 0 };
 const skips = new Map();
@@ -32,7 +36,7 @@ const failed = [];
 function options() {
   try {
     const { values, positionals } = parseArgs({ allowPositionals: true, options: { lane: { type: 'string' } } });
-    if (values.lane !== undefined && !['native', 'emulated'].includes(values.lane)) throw new Error(`--lane ${values.lane}: expected native or emulated`);
+    if (values.lane !== undefined && !LANES.includes(values.lane)) throw new Error(`--lane ${values.lane}: expected one of ${LANES.join(', ')}`);
     return { lane: values.lane, words: positionals };
   } catch (error) {
     process.stderr.write(`npm test: ${error.message}\n`);
@@ -81,9 +85,9 @@ function tapTests() {
   });
 }
 
-function runHere({ command: [program, ...args], cwd, env, limitS }) {
+function runHere({ command: [program, ...args], cwd, env, limitS }, lane = 'native') {
   return new Promise((resolve) => {
-    const child = spawn(program === 'node' ? process.execPath : program, args, { cwd, env: { ...process.env, TURNKEY_LANE: 'native', TAP_TIMEOUT: String(limitS), ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn(program === 'node' ? process.execPath : program, args, { cwd, env: { ...process.env, TURNKEY_LANE: lane, TAP_TIMEOUT: String(limitS), ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const out = [];
     const err = [];
     let timedOut = false;
@@ -141,23 +145,41 @@ function record(lane, test, result, ms) {
     skips.set(key, [...(skips.get(key) ?? []), `${test.name}: ${name}`]);
   }
   const counts = `${verdict.passed} passed${verdict.failed > 0 ? `, ${verdict.failed} FAILED` : ''}${verdict.skipped.length > 0 ? `, ${verdict.skipped.length} skipped` : ''}`;
-  process.stdout.write(`${lane.padEnd(8)}  ${verdict.failed > 0 ? 'FAIL' : 'ok  '}  ${test.name.padEnd(32)} ${counts} (${(ms / 1000).toFixed(1)} s)\n`);
+  process.stdout.write(`${lane.padEnd(9)} ${verdict.failed > 0 ? 'FAIL' : 'ok  '}  ${test.name.padEnd(32)} ${counts} (${(ms / 1000).toFixed(1)} s)\n`);
   if (verdict.failed === 0) return;
   failed.push(...verdict.failures.map((failure) => `${lane}: ${test.name}: ${failure}`));
   for (const line of excerpt(result)) process.stdout.write(`          | ${line}\n`);
 }
 
-/** The emulated lane could not run: said loudly, and a failure where it is required. */
-function emulatedMissing(reason) {
-  const required = process.env.TURNKEY_REQUIRE_EMULATED === '1';
-  process.stdout.write(`\n*** the emulated lane did not run: ${reason.replaceAll('\n', '\n*** ')}\n*** ${required ? 'TURNKEY_REQUIRE_EMULATED=1: that is a failure' : 'nothing that needs protection keys was tested'}\n\n`);
+/** A lane could not run: said loudly, and a failure where its variable requires it. */
+function laneMissing(lane, reason, variable, loss) {
+  const required = process.env[variable] === '1';
+  process.stdout.write(`\n*** the ${lane} lane did not run: ${reason.replaceAll('\n', '\n*** ')}\n*** ${required ? `${variable}=1: that is a failure` : loss}\n\n`);
   if (required) {
     totals.failed++;
-    failed.push('emulated: the lane did not run');
+    failed.push(`${lane}: the lane did not run`);
   } else {
     totals.skipped++;
-    skips.set('emulated: the lane did not run', [reason.split('\n')[0]]);
+    skips.set(`${lane}: the lane did not run`, [reason.split('\n')[0]]);
   }
+}
+const emulatedMissing = (reason) => laneMissing('emulated', reason, 'TURNKEY_REQUIRE_EMULATED', 'nothing that needs protection keys was tested');
+
+/** The C layers for another machine. `asked`: by name, so what is missing is installed. */
+async function crossLane(lane, asked, chosen) {
+  const { what, script, required } = CROSS_LANES[lane];
+  if (!asked && process.env[required] !== '1') {
+    const missing = missingForLane(lane);
+    if (missing.length > 0) {
+      laneMissing(lane, `${missing.map(({ package: name }) => name).join(', ')} ${missing.length === 1 ? 'is' : 'are'} not installed (npm run ${script} would)`, required, `nothing was tested for ${what}`);
+      return 1;
+    }
+  } else {
+    ensurePrerequisites({ lane });
+  }
+  const tests = nativeTests(buildCross(lane)).filter(chosen);
+  await runAll(lane, tests, NATIVE_AT_ONCE, (test) => runHere(test, lane));
+  return tests.length;
 }
 
 async function emulatedLane(cTests, files) {
@@ -196,10 +218,19 @@ function closing(startedMs) {
 async function main() {
   const startedMs = Date.now();
   const { lane, words } = options();
+  const chosen = ({ name }) => words.length === 0 || words.some((word) => name.includes(word));
+  if (lane !== undefined && lane in CROSS_LANES) {
+    const count = await crossLane(lane, true, chosen);
+    if (count === 0) {
+      process.stdout.write(`no test's name contains ${words.join(' or ')}\n0 passed, 1 failed\n`);
+      return 1;
+    }
+    closing(startedMs);
+    return totals.failed > 0 ? 1 : 0;
+  }
   ensurePrerequisites();
   buildNative();
   buildTypeScript();
-  const chosen = ({ name }) => words.length === 0 || words.some((word) => name.includes(word));
   const cTests = nativeTests(buildNativeTests()).filter(chosen);
   const files = tapTests().filter(chosen);
   if (cTests.length + files.length === 0) {
@@ -216,6 +247,7 @@ async function main() {
       else if (!hostHasKeys() || process.env.TURNKEY_REQUIRE_EMULATED === '1') emulatedMissing('TURNKEY_NO_EMULATED is set');
     }
   }
+  if (lane === undefined) for (const cross of Object.keys(CROSS_LANES)) await crossLane(cross, false, chosen);
   closing(startedMs);
   return totals.failed > 0 ? 1 : 0;
 }

@@ -1,5 +1,5 @@
 # Projects that use an installed copy of Turnkey: test/consumer and the examples, built as a user would build them. The programs are tests in both lanes.
-if(NOT TARGET turnkey_trap OR NOT TURNKEY_SHARED OR TURNKEY_STATIC_TESTS)
+if(NOT TARGET turnkey_trap OR NOT TURNKEY_SHARED OR TURNKEY_STATIC_TESTS OR CMAKE_CROSSCOMPILING)
   return()
 endif()
 find_program(PKG_CONFIG pkg-config)

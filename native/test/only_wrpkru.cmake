@@ -4,7 +4,7 @@ execute_process(COMMAND ${OBJDUMP} -d --no-show-raw-insn ${LIBRARY} OUTPUT_VARIA
 if(NOT status EQUAL 0 OR text STREQUAL "")
   message(FATAL_ERROR "${OBJDUMP} cannot disassemble ${LIBRARY}")
 endif()
-string(REGEX MATCHALL "<[A-Za-z0-9_.@]+>:|wrpkru|msr[ \t]+s3_3_c10_c2_4" marks "${text}")
+string(REGEX MATCHALL "<[A-Za-z0-9_.@]+>:|[ \t]wrpkru|msr[ \t]+s3_3_c10_c2_4" marks "${text}")
 set(found "")
 foreach(mark IN LISTS marks)
   if(NOT mark MATCHES "^<")

@@ -8,7 +8,7 @@
  *   REGISTER_PC                 where a fault record's registers hold the pc
  *   PROBE_WIDE                  (where there are wider vector registers than the probe's) whether this CPU has them
  *   RETURNS_WITH_SLOT() WRITES_32_THEN() CONTEXT_PC() SPOIL_FLOAT() spoiled_float_faults() fill_wide_state()
- *   writes_rights() restores_rights() OTHER_FAULT other_fault()   said there
+ *   writes_rights() restores_rights() OTHER_FAULT other_fault() blocked_signals_work()   said there
  */
 #ifndef TURNKEY_TEST_TRAP_MACHINE_H
 #define TURNKEY_TEST_TRAP_MACHINE_H

@@ -73,3 +73,5 @@ __attribute__((unused)) static bool restores_rights(const unsigned char *text) {
 /* A fault that is not SIGSEGV: division by zero is none here. */
 #define OTHER_FAULT SIGILL
 __attribute__((unused)) static void other_fault(void) { __asm__ volatile("udf #0"); }
+
+__attribute__((unused)) static bool blocked_signals_work(void) { return !emulated_cpu(); }

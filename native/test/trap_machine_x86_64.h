@@ -92,3 +92,5 @@ __attribute__((unused, no_sanitize("undefined"))) static void other_fault(void) 
   volatile int nought = 0;
   nought = 1000 / nought;
 }
+
+__attribute__((unused)) static bool blocked_signals_work(void) { return true; }

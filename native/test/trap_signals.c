@@ -78,6 +78,7 @@ CHECK_TEST(own_abort_taken, "I5: SIGABRT that the callee sends its own thread fa
 }
 
 CHECK_TEST(blocked_then_sent, "I5: a signal sent while blocked is delivered when unblocked, by its default action") {
+  if (!blocked_signals_work()) CHECK_SKIP("qemu-user 7.2 itself dies of SIGILL or SIGFPE that a thread sends itself while it has it blocked (so it does without this project)");
   for (size_t i = 0; i < SIX; i++)
     CHECK_DIES_SAYING(six[i], "", {
       trap_init();
