@@ -4,7 +4,7 @@
  *   CHECK_TEST(keeps_others, "I2: the bits of other owners are kept") { CHECK_EQ(f(1), 2); }
  *   CHECK_MAIN()
  *
- * Every test runs in a process of its own, forked from a parent that has done nothing, so that a crash, a hang or state left behind
+ * Every test runs in a process of its own, forked from a parent that has done nothing (where there is no fork: the same executable started again), so that a crash, a hang or state left behind
  * by one test is seen by that test alone. Arguments of the executable are substrings of test names to run; CHECK_NO_FORK=1 runs all in
  * this process, for a debugger; CHECK_LIMIT_S changes the limit after which a test counts as hung (300 s: no test may depend on it).
  *
@@ -23,11 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 struct check_test {
   const char *name;
@@ -119,68 +115,11 @@ static inline void check_counted(void) { __atomic_fetch_add(&check_now->checks, 
     CHECK_SKIP(text);                                                                            \
   } while (0)
 
-static inline unsigned check_limit_s(void) {
-  const char *text = getenv("CHECK_LIMIT_S");
-  return text && atoi(text) > 0 ? (unsigned)atoi(text) : 300u;
-}
-
-/* fork(), with no core file and a limit in the child; stdout flushed first. */
-static inline pid_t check_fork(void) {
-  fflush(NULL);
-  pid_t child = fork();
-  if (child == 0) {
-    struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-    alarm(check_limit_s());
-  }
-  return child;
-}
-/* Waits for `child`: its wait status, or -1. */
-static inline int check_wait(pid_t child) {
-  int status = -1;
-  while (waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) return -1;
-  return status;
-}
-static inline const char *check_status(int status, char *buffer, size_t bytes) {
-  if (status != -1 && WIFSIGNALED(status)) snprintf(buffer, bytes, "died by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
-  else if (status != -1 && WIFEXITED(status)) snprintf(buffer, bytes, "exited with %d", WEXITSTATUS(status));
-  else snprintf(buffer, bytes, "has wait status %d", status);
-  return buffer;
-}
-
-/* Runs the statements in a forked child, which must die by `signo`. Falling off the end exits with 0, so a missing fault is seen. */
-#define CHECK_DIES(signo, ...)                                                                   \
-  do {                                                                                           \
-    pid_t check_child = check_fork();                                                            \
-    if (check_child == 0) {                                                                      \
-      __VA_ARGS__;                                                                               \
-      fflush(NULL);                                                                              \
-      _exit(0);                                                                                  \
-    }                                                                                            \
-    char check_text[128];                                                                        \
-    int check_s = check_wait(check_child);                                                       \
-    check_counted();                                                                             \
-    if (check_s == -1 || !WIFSIGNALED(check_s) || WTERMSIG(check_s) != (signo))                  \
-      check_failed(__FILE__, __LINE__, "child %s, expected to die by signal %d: %s",             \
-                   check_status(check_s, check_text, sizeof check_text), (int)(signo), #__VA_ARGS__); \
-  } while (0)
-/* Runs the statements in a forked child, which must exit with `code` (falling off the end: 0). */
-#define CHECK_EXITS(code, ...)                                                                   \
-  do {                                                                                           \
-    pid_t check_child = check_fork();                                                            \
-    if (check_child == 0) {                                                                      \
-      __VA_ARGS__;                                                                               \
-      fflush(NULL);                                                                              \
-      _exit(0);                                                                                  \
-    }                                                                                            \
-    char check_text[128];                                                                        \
-    int check_s = check_wait(check_child);                                                       \
-    check_counted();                                                                             \
-    if (check_s == -1 || !WIFEXITED(check_s) || WEXITSTATUS(check_s) != (code))                  \
-      check_failed(__FILE__, __LINE__, "child %s, expected exit %d: %s",                         \
-                   check_status(check_s, check_text, sizeof check_text), (int)(code), #__VA_ARGS__); \
-  } while (0)
+#if defined(_WIN32)
+#include "check_windows.h"
+#else
+#include "check_posix.h"
+#endif
 
 /* A reproducible random sequence (splitmix64; Steele, Lea, Flood 2014). TURNKEY_SEED changes it; the seed is printed once. */
 static inline uint64_t check_random(void) {
@@ -199,8 +138,8 @@ static inline uint64_t check_random(void) {
 }
 
 static inline int check_main(int argc, char **argv) {
-  check_now = mmap(NULL, sizeof *check_now, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (check_now == MAP_FAILED) {
+  check_now = check_share(&argc, argv);
+  if (check_now == NULL) {
     printf("Bail out! no shared memory: %s\n", strerror(errno));
     return 2;
   }
@@ -216,19 +155,8 @@ static inline int check_main(int argc, char **argv) {
     char text[128] = "";
     bool died = false;
     if (fork_each) {
-      pid_t child = check_fork();
-      if (child == 0) {
-        test->run();
-        fflush(NULL);
-        _exit(0);
-      }
-      int status = child < 0 ? -1 : check_wait(child);
-      died = status != 0;
-      if (died) {
-        check_status(status, text, sizeof text);
-        if (status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) snprintf(text, sizeof text, "hung: stopped after %u s", check_limit_s());
-        printf("#   the test's process %s\n", text);
-      }
+      died = check_run_apart(test, text, sizeof text);
+      if (died) printf("#   the test's process %s\n", text);
     } else {
       test->run();
     }

@@ -2,8 +2,8 @@
 #include <stdexcept>
 
 extern "C" {
-__attribute__((visibility("hidden"))) int throws_over_the_gate(int value) { throw std::runtime_error(value ? "thrown" : "nothing"); }
-__attribute__((visibility("hidden"))) int catches_its_own(int value) {
+int throws_over_the_gate(int value) { throw std::runtime_error(value ? "thrown" : "nothing"); }
+int catches_its_own(int value) {
   try {
     throw value;
   } catch (int caught) {
@@ -11,7 +11,7 @@ __attribute__((visibility("hidden"))) int catches_its_own(int value) {
   }
 }
 // Throws when called back: the exception meets the callback thunk.
-__attribute__((visibility("hidden"))) int catches_a_callback(int (*callback)(int), int value) {
+int catches_a_callback(int (*callback)(int), int value) {
   try {
     return callback(value);
   } catch (...) {

@@ -9,20 +9,20 @@
 #include "internal.h"
 
 /* A null source is a fault like any other, not undefined behaviour to reason from. */
-__attribute__((no_sanitize("undefined"))) static long copy_callee(void *destination, const void *source, size_t bytes) {
+__attribute__((no_sanitize("undefined"))) static intptr_t copy_callee(void *destination, const void *source, size_t bytes) {
   __asm__("" : "+r"(destination), "+r"(source));
   memcpy(destination, source, bytes);
   return 1;
 }
 
 /* Unit by unit: reading past the terminator could fault where an honest string would not. Returns units << 2 | terminated << 1 | 1, never the 0 of a failed callout. */
-__attribute__((no_sanitize("undefined"))) static long string_callee(void *destination, const void *source, size_t max_units, unsigned unit_bytes) {
+__attribute__((no_sanitize("undefined"))) static intptr_t string_callee(void *destination, const void *source, size_t max_units, unsigned unit_bytes) {
   size_t i = 0;
 #define COPY(type)                                             \
   for (; i < max_units; i++) {                                 \
     type unit = ((const volatile type *)source)[i];            \
     ((type *)destination)[i] = unit;                           \
-    if (unit == 0) return (long)i << 2 | 3;                    \
+    if (unit == 0) return (intptr_t)i << 2 | 3;                    \
   }
   if (unit_bytes == 1) {
     COPY(uint8_t)
@@ -32,11 +32,11 @@ __attribute__((no_sanitize("undefined"))) static long string_callee(void *destin
     COPY(uint32_t)
   }
 #undef COPY
-  return (long)i << 2 | 1;
+  return (intptr_t)i << 2 | 1;
 }
 
-static long (*copy_thunk)(void *, const void *, size_t);
-static long (*string_thunk)(void *, const void *, size_t, unsigned);
+static intptr_t (*copy_thunk)(void *, const void *, size_t);
+static intptr_t (*string_thunk)(void *, const void *, size_t, unsigned);
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int once_result;
 
@@ -65,7 +65,7 @@ int trap_copy(void *destination, const void *source, size_t bytes, struct trap_f
   return -EFAULT;
 }
 
-long trap_copy_string(void *destination, const void *source, size_t max_units, unsigned unit_bytes, bool *terminated, struct trap_fault *fault) {
+intptr_t trap_copy_string(void *destination, const void *source, size_t max_units, unsigned unit_bytes, bool *terminated, struct trap_fault *fault) {
   if (unit_bytes != 1 && unit_bytes != 2 && unit_bytes != 4) return -EINVAL;
   int rc = ready();
   if (rc < 0) return rc;
@@ -74,7 +74,7 @@ long trap_copy_string(void *destination, const void *source, size_t max_units, u
     return 0;
   }
   struct trap_fault local;
-  long result = string_thunk(destination, source, max_units, unit_bytes);
+  intptr_t result = string_thunk(destination, source, max_units, unit_bytes);
   if (result == 0) return trap_take_fault(fault != NULL ? fault : &local) ? -EFAULT : -EIO;
   if (terminated != NULL) *terminated = (result & 2) != 0;
   return result >> 2;

@@ -5,7 +5,9 @@
 #define TURNKEY_TRAP_LAYOUT_H
 
 /* The machine's own: SLOT_SIZE, struct trap_frame (F_*, T_*), what the landing pad reads (S_*), THUNK_CODE_BYTES, CALLBACK_SAVE_BYTES. */
-#if defined(__x86_64__)
+#if defined(_WIN32)
+#include "layout_windows_x86_64.h"
+#elif defined(__x86_64__)
 #include "layout_x86_64.h"
 #elif defined(__aarch64__)
 #include "layout_aarch64.h"

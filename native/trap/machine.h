@@ -14,7 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__x86_64__)
+#if defined(_WIN32)
+#include "machine_windows_x86_64.h"
+#elif defined(__x86_64__)
 #include "machine_x86_64.h"
 #elif defined(__aarch64__)
 #include "machine_aarch64.h"

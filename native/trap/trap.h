@@ -154,7 +154,7 @@ bool trap_take_fault(struct trap_fault *out);
 int trap_copy(void *destination, const void *source, size_t bytes, struct trap_fault *fault);
 /* Copies a string of units of 1, 2 or 4 bytes up to its terminator, at most max_units. Returns units before the terminator; *terminated says whether one was
  * found; -EFAULT as above. */
-long trap_copy_string(void *destination, const void *source, size_t max_units, unsigned unit_bytes, bool *terminated, struct trap_fault *fault);
+intptr_t trap_copy_string(void *destination, const void *source, size_t max_units, unsigned unit_bytes, bool *terminated, struct trap_fault *fault);
 
 /* ---- loading -------------------------------------------------------------------------------------------------- */
 
