@@ -1,17 +1,34 @@
 /**
- * What does one failed callout cost, from the call through the fault and the recovery back to the caller?
+ * What does one failed callout cost in C, from the call through the fault and the recovery back to the caller, and where does the time go?
  *
- * In C: the callee stores into the closed image (through a null pointer where nothing is closed), the trap recovers, the record is taken.
- * native/bench/callout.c.
- * Varies: mechanism, image size. Records: samples of one failed callout, in ns (native) or instructions (counted guest).
+ * `whole`: the callee stores into the closed image (through a null pointer where nothing is closed), the trap recovers, the record is taken. `delivery`: the same store with a bare handler that
+ * only steps over it: what the kernel takes to deliver a fault and to return from its handler. `gate`: the callout without a fault. What is left of the whole is the trap's handler and recovery. What
+ * JavaScript adds is measured by fault-javascript. native/bench/fault.c.
+ * Varies: mechanism, image size, part; the thousandth fault and later, or the first one in a process. Records: samples of one failed callout, in ns (native) or instructions (counted guest).
  */
-import type { CostExperiment } from '../../src/experiment/case.js';
-import { imageSizes } from '../../src/experiment/sizes.js';
+import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
+import { imagePages, imageSize, sizedRow } from '../../src/experiment/sizes.js';
+import type { Mechanism } from '../../src/experiment/words.js';
+
+const MECHANISMS: readonly Mechanism[] = ['flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys-glibc', 'pkeys'];
+const KINDS: readonly Mechanism[] = ['flag', 'mprotect-range', 'pkeys'];
 
 export const experiment: CostExperiment = {
   kind: 'cost',
-  summary: 'one callout that faults and is recovered',
+  summary: 'one callout that faults and is recovered, in C, and its parts',
   bench: 'fault',
-  rows: (setting) => imageSizes(setting).flatMap((imageBytes) =>
-    (['flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys-glibc', 'pkeys'] as const).map((mechanism) => ({ mechanism, parameters: { imageBytes, pages: imageBytes / 4096 } }))),
+  rows: (setting) => {
+    const whole = imagePages(setting, [16, 1024, 16384]).flatMap((pages) => MECHANISMS.map((mechanism) => sizedRow(setting, mechanism, pages, { ...imageSize(pages), part: 'whole' })));
+    if (setting.quick) return whole;
+    const size = imageSize(16);
+    const together = 'parts';
+    return [
+      ...whole,
+      ...KINDS.flatMap((mechanism): readonly CostRow[] => [
+        { mechanism, parameters: { ...size, part: 'delivery' }, together }, { mechanism, parameters: { ...size, part: 'gate' }, together },
+        { mechanism, parameters: { ...size, part: 'whole', occurrence: 'first' }, options: { ...size, part: 'whole', cold: true } },
+        { mechanism, parameters: { ...size, part: 'delivery', occurrence: 'first' }, options: { ...size, part: 'delivery', cold: true } },
+      ]),
+    ];
+  },
 };

@@ -9,6 +9,7 @@ import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from 
 import { randomBelow, shuffled } from './random.js';
 import type { CostRecord, RunRecord, SkippedRecord } from './records.js';
 import { median } from './statistics.js';
+import { timingWarnings } from './warnings.js';
 
 /** Before a line of cost-trial.ts that holds a CostMeasurement as JSON. */
 export const COST_MARK = '@cost ';
@@ -27,6 +28,8 @@ export interface RunCostsOptions {
   /** Of one call of turnkey-bench. */
   readonly timeoutMs: number;
   readonly onRow?: (text: string) => void;
+  /** Told by each call of turnkey-bench. */
+  readonly onClock?: (clock: BenchClock) => void;
 }
 
 interface BenchLine {
@@ -36,7 +39,45 @@ interface BenchLine {
   readonly samples?: readonly number[];
   readonly repeats?: number;
   readonly counts?: CostRecord['counts'];
+  /** In user mode, of one operation and the loop around it. */
+  readonly instructions?: number;
+  /** Every operation is timed for itself. */
+  readonly each?: boolean;
+  readonly processes?: number;
+  readonly warmUp?: number;
+  readonly settled?: boolean;
+  readonly pinned?: boolean;
+  readonly steal?: number;
+  readonly ghz?: readonly number[];
+  readonly switches?: number;
+  readonly observed?: { readonly [name: string]: number };
+  readonly warning?: string;
   readonly skipped?: string;
+  readonly broken?: string;
+}
+
+/** The clock of turnkey-bench, from its first line. */
+export interface BenchClock {
+  readonly name: string;
+  readonly nsPerTick: number;
+  readonly overheadNs: number;
+  readonly drift: number;
+}
+
+/** The clock that turnkey-bench told of; undefined where it told of none. */
+export function benchClock(stdout: string): BenchClock | undefined {
+  const line = stdout.split('\n').find((one) => one.startsWith('{"clock"'));
+  return line === undefined ? undefined : (JSON.parse(line) as { clock: BenchClock }).clock;
+}
+
+/** The clock and what is to be said of the machine as a whole, for a lane's details. */
+export function clockDetails(clock: BenchClock, virtualised: boolean): { readonly [name: string]: string } {
+  return {
+    clock: `${clock.name}, read in ${clock.overheadNs.toFixed(1)} ns, which is taken off`,
+    ...(Math.abs(clock.drift) > 1e-4 ? { 'warning: clock': `two calibrations of the clock differ by ${(Math.abs(clock.drift) * 100).toFixed(3)} %; times are no more exact than that` } : {}),
+    ...(clock.name.includes('TSC') ? {} : { 'warning: timer': 'no invariant TSC: short operations are timed in long batches by CLOCK_MONOTONIC; a machine with one gives tighter intervals' }),
+    ...(virtualised ? { 'warning: virtualised': 'a virtual machine: page-table work costs more under nested paging, and others share the processor; measure on bare metal for figures that hold elsewhere' } : {}),
+  };
 }
 
 function benchLines(stdout: string): readonly BenchLine[] {
@@ -53,11 +94,15 @@ function skippedRow({ name, row, lane }: PlannedCost): Omit<SkippedRecord, 'reas
   return { kind: 'skipped', of: 'cost', name: costRowName(name, row), mechanism: row.mechanism, lane: row.lane ?? lane };
 }
 
-function recordOf(cost: PlannedCost, unit: CostRecord['unit'], samples: readonly number[], more: { readonly repeats?: number | undefined; readonly counts?: CostRecord['counts'] | undefined; readonly warnings?: readonly string[] | undefined; readonly found?: CostParameters | undefined }): CostRecord {
-  const { counts, warnings, repeats, found } = more;
+function recordOf(cost: PlannedCost, unit: CostRecord['unit'], samples: readonly number[], more: {
+  readonly repeats?: number | undefined; readonly counts?: CostRecord['counts'] | undefined; readonly warnings?: readonly string[] | undefined;
+  readonly found?: CostParameters | undefined; readonly observed?: CostRecord['observed'] | undefined; readonly method?: CostRecord['method'] | undefined;
+}): CostRecord {
+  const { counts, warnings, repeats, found, observed, method } = more;
   return {
     kind: 'cost', experiment: cost.name, mechanism: cost.row.mechanism, lane: cost.row.lane ?? cost.lane, parameters: { ...cost.row.parameters, ...found, ...(repeats === undefined ? {} : { repeats }) },
     unit, samples, median: median(samples), ...(counts === undefined ? {} : { counts }), ...(warnings === undefined || warnings.length === 0 ? {} : { warnings }),
+    ...(observed === undefined || Object.keys(observed).length === 0 ? {} : { observed }), ...(method === undefined ? {} : { method }),
   };
 }
 
@@ -68,13 +113,20 @@ function endOf(result: ExecResult): string {
 /** Records from what turnkey-bench printed of these rows; rows that it did not print are skipped ones that say why. Pure. */
 export function benchRecords(costs: readonly PlannedCost[], result: ExecResult): readonly RunRecord[] {
   const lines = new Map(benchLines(result.stdout).map((line) => [line.row, line]));
+  const clock = benchClock(result.stdout);
   return costs.map((cost, at): RunRecord => {
     const line = lines.get(at);
     if (line?.skipped !== undefined) return { ...skippedRow(cost), reason: line.skipped };
+    if (line?.broken !== undefined) return { ...skippedRow(cost), reason: line.broken, broken: true };
     if (line?.samples === undefined || line.unit === undefined || line.samples.length === 0) {
       return { ...skippedRow(cost), reason: `turnkey-bench gave no such row (${endOf(result)}) ${result.stderr.trim().split('\n').pop() ?? ''}`.trim(), broken: true };
     }
-    return recordOf(cost, line.unit, line.samples, line);
+    const { unit, samples, repeats = 1, counts, instructions, each = false, processes = 1, warmUp = 0, settled = true, pinned = true, steal = 0, ghz = [], switches = 0, observed, warning } = line;
+    const timed = unit === 'ns' ? timingWarnings({ samples, timedOperations: each ? 1 : repeats, clockOverheadNs: clock?.overheadNs ?? 0, settled, pinned, steal, ghz, switches }) : [];
+    return recordOf(cost, unit, samples, {
+      repeats, counts, method: { processes, warmUp, pinned }, warnings: [...(warning === undefined ? [] : [warning]), ...timed],
+      observed: { ...(instructions === undefined ? {} : { userInstructions: instructions }), ...observed },
+    });
   });
 }
 
@@ -86,9 +138,9 @@ export function benchArgument({ experiment, row }: PlannedCost): string {
 
 /** The command line of turnkey-bench for these rows: groups that are interleaved stand between slashes. */
 export function benchCommand(groups: readonly (readonly PlannedCost[])[], lane: 'native' | 'emulated', options: Pick<RunCostsOptions, 'seed' | 'setting'>): readonly string[] {
-  const samples = lane === 'emulated' ? (options.setting.quick ? 3 : 5) : options.setting.quick ? 15 : 30;
+  const { seed, setting: { quick } } = options;
   return [
-    BUILT.bench, ...(lane === 'emulated' ? ['--counted'] : []), '--samples', String(samples),
+    BUILT.bench, ...(lane === 'emulated' ? ['--counted', '--rounds', quick ? '3' : '5'] : ['--processes', '3', '--rounds', quick ? '5' : '10']), '--seed', String(seed),
     ...groups.flatMap((group, at) => [...(at === 0 ? [] : ['/']), ...group.map(benchArgument)]),
   ];
 }
@@ -116,7 +168,7 @@ export function measuredRecord(cost: PlannedCost, results: readonly ExecResult[]
   }
   const [first] = seen;
   return recordOf(cost, 'ns', seen.flatMap(({ samples }) => samples), {
-    repeats: first?.repeats, counts: first?.counts, found: first?.found, warnings: [...new Set(seen.flatMap(({ warnings }) => warnings ?? []))],
+    repeats: first?.repeats, counts: first?.counts, found: first?.found, warnings: [...new Set(seen.flatMap(({ warnings }) => warnings ?? []))], method: { processes: results.length },
   });
 }
 
@@ -130,6 +182,8 @@ async function runBench(executor: Executor, costs: readonly PlannedCost[], optio
       onRow(benchLines(printed).length);
     },
   });
+  const clock = benchClock(result.stdout);
+  if (clock !== undefined) options.onClock?.(clock);
   return benchRecords(groups.flat(), result);
 }
 

@@ -208,8 +208,13 @@ export interface CostRecord {
   /** Cost of one operation, one entry per batch; the empty loop is already subtracted. */
   readonly samples: readonly number[];
   readonly median: number;
-  /** Events in one operation, where known from the code path. */
+  /** Events in one operation, seen by stepping through it; known from the code path where that takes too long. */
   readonly counts?: { readonly wrpkru: number; readonly rdpkru: number; readonly syscalls: number; readonly faults: number };
+  /** What was seen besides: `userInstructions` by stepping through one operation, loop included; what other threads suffered, over all windows. */
+  readonly observed?: { readonly [name: string]: number };
+  /** How it was measured: fresh processes, batches before the first sample. */
+  readonly method?: { readonly processes: number; readonly warmUp?: number; readonly pinned?: boolean };
+  /** What makes it less than it could be, each with a remedy. */
   readonly warnings?: readonly string[];
 }
 

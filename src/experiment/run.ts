@@ -9,7 +9,7 @@ import { EmulatedExecutor } from './emulated.js';
 import { ExperimentError } from './errors.js';
 import { laneHere, NativeExecutor, type Executor } from './executor.js';
 import { inProject, missingFiles } from './paths.js';
-import { runCosts, type RunCostsOptions } from './costs.js';
+import { clockDetails, runCosts, type BenchClock, type RunCostsOptions } from './costs.js';
 import { costRowName, makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
 import { SCHEMA_VERSION, type HonestRecord, type LaneContext, type Run, type RunRecord, type SkippedRecord } from './records.js';
 import { compareHonest, runTrials } from './runner.js';
@@ -91,7 +91,14 @@ export class RunInProgress {
   private costOptions({ lane, keys }: LaneContext, onRow: (text: string) => void): RunCostsOptions {
     const here = lane === 'emulated' ? 'emulated' : 'native';
     const { seed, quick, quickCosts = quick } = this.options;
-    return { setting: { lane: here, keys, quick: quickCosts, cores: hostContext().cores }, seed, timeoutMs: COST_LIMIT_MS[here], onRow };
+    const { cores, virtualised } = hostContext();
+    const onClock = (clock: BenchClock): void => {
+      if (here === 'emulated') return;   // the lane's context tells of its clock already
+      const at = this.contexts.findIndex((context) => context.lane === lane);
+      const known = this.contexts[at];
+      if (known !== undefined) this.contexts[at] = { ...known, details: { ...known.details, ...clockDetails(clock, virtualised) } };
+    };
+    return { setting: { lane: here, keys, quick: quickCosts, cores }, seed, timeoutMs: COST_LIMIT_MS[here], onRow, onClock };
   }
 
   private trialOptions(total: number, update: (text: string) => void): { readonly imageFile?: string; readonly onDone: (record: RunRecord) => void } {
