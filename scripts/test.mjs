@@ -10,7 +10,8 @@
 //   // lanes: native, emulated     (default: native)
 //   // alone                       nothing else runs beside it
 //   // limit: 300 s                (default: 180 s; four times that in the guest)
-// C tests that are programs of the project run in both lanes; the ctest label `native` or `emulated` restricts one, the label `alone` sets it apart.
+// C tests that are programs of the project run in both lanes; the ctest label `native` or `emulated` restricts one, the label `alone` sets it apart, and one with `thorough`
+// runs in a cross-compiled lane only where that was asked for.
 //
 // TURNKEY_REQUIRE_EMULATED=1 makes it a failure that the emulated lane cannot run; TURNKEY_REQUIRE_BROWSER=1 installs Chromium, and makes it a
 // failure that report.html cannot be opened in it. TURNKEY_REQUIRE_ARM64=1 sets that lane up in any run, and makes it a failure that it cannot run.
@@ -60,6 +61,7 @@ function nativeTests(folder) {
       // what a tool of this machine does (cmake -P, a search in a binary) has no place in the guest
       lanes: restricted.length > 0 ? restricted : command[0].startsWith(folder) ? ['native', 'emulated'] : ['native'],
       alone: labels.includes('alone'),
+      thorough: labels.includes('thorough'),
       limitS: property('TIMEOUT') ?? DEFAULT_LIMIT_S,
     };
   });
@@ -177,7 +179,7 @@ async function crossLane(lane, asked, chosen) {
   } else {
     ensurePrerequisites({ lane });
   }
-  const tests = nativeTests(buildCross(lane)).filter(chosen);
+  const tests = nativeTests(buildCross(lane)).filter((test) => chosen(test) && (asked || !test.thorough));
   await runAll(lane, tests, NATIVE_AT_ONCE, (test) => runHere(test, lane));
   return tests.length;
 }

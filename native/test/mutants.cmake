@@ -26,4 +26,4 @@ endif()
 add_test(NAME gate_mutants COMMAND ${TURNKEY_NODE} ${CMAKE_CURRENT_SOURCE_DIR}/gate_mutants.mjs --machine ${TURNKEY_MACHINE}
   --gate ${PROJECT_SOURCE_DIR}/native/trap/${gate} --include ${PROJECT_SOURCE_DIR}/native/trap
   --compiler ${CMAKE_C_COMPILER} --work ${CMAKE_CURRENT_BINARY_DIR}/mutants ${arguments})
-set_tests_properties(gate_mutants PROPERTIES LABELS native TIMEOUT 300)
+set_tests_properties(gate_mutants PROPERTIES LABELS "native;thorough" TIMEOUT 300)
