@@ -1,0 +1,73 @@
+/**
+ * Figures in prose, tied to recorded results: `<!--= RUN WHAT… -->text<!--/-->`, where RUN is a directory of results/ and WHAT one of
+ *
+ *   cost EXPERIMENT MECHANISM LANE IMAGE-BYTES    the median, with its unit
+ *   verdict CASE MECHANISM LANE                   the verdict of a corruption case (its first row: writes denied)
+ *   verdicts MECHANISM VERDICT                    how many rows of the run have it
+ */
+import { join } from 'node:path';
+import type { Run } from '../../src/experiment/records.js';
+import { inProject } from '../../src/experiment/paths.js';
+import { readRun } from '../../src/experiment/store.js';
+import { formatCount, formatNs } from '../../src/report/format.js';
+
+const MARK = /<!--= (.+?) -->([^<]*)<!--\/-->/g;
+
+/** A figure as it stands in a document, and as the records say. */
+export interface Figure {
+  readonly key: string;
+  readonly stands: string;
+  readonly recorded: string;
+}
+
+const runs = new Map<string, Run>();
+
+function run(name: string): Run {
+  let found = runs.get(name);
+  if (found === undefined) {
+    found = readRun(inProject(join('results', name)));
+    runs.set(name, found);
+  }
+  return found;
+}
+
+/** The text for a key. Throws where no record, or more than one, has it. */
+export function recorded(key: string): string {
+  const [name = '', what, ...words] = key.split(' ');
+  const { records } = run(name);
+  const only = <T>(found: readonly T[]): T => {
+    const [first] = found;
+    if (first === undefined || found.length > 1) throw new Error(`${key}: ${found.length} records`);
+    return first;
+  };
+  if (what === 'cost') {
+    const [experiment, mechanism, lane, imageBytes] = words;
+    const found = only(records.flatMap((record) => (record.kind === 'cost' && record.experiment === experiment && record.mechanism === mechanism && record.lane === lane && record.parameters['imageBytes'] === Number(imageBytes) ? [record] : [])));
+    return found.unit === 'ns' ? formatNs(found.median) : `${formatCount(found.median)} instructions`;
+  }
+  if (what === 'verdict') {
+    const [name, mechanism, lane] = words;
+    return only(records.flatMap((record) => (record.kind === 'corruption' && record.case === name && record.mechanism === mechanism && record.lane === lane && record.deny === 'write' ? [record] : []))).verdict;
+  }
+  if (what === 'verdicts') {
+    const [mechanism, verdict] = words;
+    return String(records.filter((record) => record.kind === 'corruption' && record.mechanism === mechanism && record.verdict === verdict).length);
+  }
+  throw new Error(`${key}: unknown kind of figure`);
+}
+
+/** The marked figures of a document. */
+export function figures(text: string): readonly Figure[] {
+  return [...text.matchAll(MARK)].map(([, key = '', stands = '']) => ({ key, stands, recorded: recorded(key) }));
+}
+
+/** The document with its marked figures as the records say. */
+export function withFigures(text: string): string {
+  return text.replace(MARK, (_, key: string) => `<!--= ${key} -->${recorded(key)}<!--/-->`);
+}
+
+/** Figures with a unit that stand outside of marks and code. */
+export function unmarked(text: string): readonly string[] {
+  const prose = text.replace(MARK, '').replace(/^```[\s\S]*?^```/gm, '').replace(/`[^`\n]*`/g, '');
+  return prose.match(/\b\d[\d,.]*\s*(?:ns|µs|us|ms|instructions?|instr\.|cycles|times|%|percent)(?![\w])/g) ?? [];
+}
