@@ -110,8 +110,13 @@ TURNKEY_API_END
 #define TRAP_ANY_TAKEN(a) (TRAP_ARITHMETIC(a) ? 48 : TRAP_MEMORY_TAKEN(a))
 #define TRAP_ANY_GENERAL(a) (TRAP_INTEGER(a) ? TRAP_ARITHMETIC(a) + 1 : 2)
 #define TRAP_BEYOND(count, registers) ((count) > (registers) ? 8 * (size_t)((count) - (registers)) : (size_t)0)
+#ifdef _WIN32 /* four registers, whatever the kind */
+#define TRAP_BEYOND_REGISTERS(general, vector) TRAP_BEYOND((general) + (vector), 4)
+#else /* System V; AAPCS64 has two general ones more, and an upper bound will do */
+#define TRAP_BEYOND_REGISTERS(general, vector) (TRAP_BEYOND(general, 6) + TRAP_BEYOND(vector, 8))
+#endif
 #define TRAP_BYTES(same, general, vector, memory, any, any_general) \
-  ((same) ? TRAP_BEYOND(general, 6) + TRAP_BEYOND(vector, 8) + (size_t)(memory) : TRAP_BEYOND(any_general, 6) + (size_t)(any))
+  ((same) ? TRAP_BEYOND_REGISTERS(general, vector) + (size_t)(memory) : TRAP_BEYOND_REGISTERS(any_general, 0) + (size_t)(any))
 #define TRAP_SAME(f, arguments, types) __builtin_types_compatible_p(__typeof__(*(f)), __typeof__(__typeof__((f)arguments) types))
 
 #define TRAP_PASTE(a, b) TRAP_PASTE_NOW(a, b)
@@ -187,7 +192,12 @@ constexpr std::size_t beyond(std::size_t count, std::size_t registers) { return 
 
 /* The bytes that a call of such a function passes on the stack, or a little more. */
 template <class R, class... A> constexpr std::size_t stack_bytes(R (*)(A...)) {
-  return beyond((std::size_t{0} + ... + taken<A>::general), 6) + beyond((std::size_t{0} + ... + taken<A>::vector), 8) + (std::size_t{0} + ... + taken<A>::memory);
+  constexpr std::size_t general = (std::size_t{0} + ... + taken<A>::general), vector = (std::size_t{0} + ... + taken<A>::vector);
+#ifdef _WIN32
+  return beyond(general + vector, 4) + (std::size_t{0} + ... + taken<A>::memory);
+#else
+  return beyond(general, 6) + beyond(vector, 8) + (std::size_t{0} + ... + taken<A>::memory);
+#endif
 }
 
 /* TRAP_GUARD with the stack's bytes from the function's type: a pointer that calls `function` guarded, or nullptr with errno set. C++17. */
