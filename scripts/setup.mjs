@@ -132,6 +132,20 @@ export const CROSS_LANES = {
       { package: 'qemu-user', why: 'runs ARM64 programs', there: () => onPath('qemu-aarch64') },
     ],
   },
+  wine: {
+    what: 'Windows x64',
+    script: 'test:windows',
+    folder: 'build-win',
+    toolchain: 'toolchain-mingw-w64.cmake',
+    options: ['-DTURNKEY_SIGNATURES=2000'],
+    required: 'TURNKEY_REQUIRE_WINDOWS',
+    packages: [
+      { package: 'gcc-mingw-w64-x86-64', why: 'a C compiler for Windows', there: () => onPath('x86_64-w64-mingw32-gcc') },
+      { package: 'g++-mingw-w64-x86-64', why: 'a C++ compiler for Windows', there: () => onPath('x86_64-w64-mingw32-g++') },
+      { package: 'wine', why: 'runs Windows programs', there: () => onPath('wine') },
+      { package: 'wine64', why: 'runs 64-bit Windows programs', there: () => existsSync('/usr/lib/wine/wine64') || onPath('wine64') },
+    ],
+  },
 };
 const BUILD_PACKAGES = [
   { package: 'make', why: 'make', there: () => onPath('make') },

@@ -2,9 +2,9 @@
 // compiled test/*.test.ts, here and in one emulated guest; and the C layers' tests cross-compiled, where the tools for that are there already. The last line counts:
 // N passed, N failed[, N skipped].
 //
-// npm test -- [--lane native|emulated|qemu-user] [WORD…]   only tests whose name contains one of the words
+// npm test -- [--lane native|emulated|qemu-user|wine] [WORD…]   only tests whose name contains one of the words
 //
-// A cross-compiled lane that is asked for (npm run test:arm64) sets up what it needs.
+// A cross-compiled lane that is asked for (npm run test:arm64, npm run test:windows) sets up what it needs.
 //
 // A test file says in comment lines where and how it runs:
 //   // lanes: native, emulated     (default: native)
@@ -14,7 +14,8 @@
 // runs in a cross-compiled lane only where that was asked for.
 //
 // TURNKEY_REQUIRE_EMULATED=1 makes it a failure that the emulated lane cannot run; TURNKEY_REQUIRE_BROWSER=1 installs Chromium, and makes it a
-// failure that report.html cannot be opened in it. TURNKEY_REQUIRE_ARM64=1 sets that lane up in any run, and makes it a failure that it cannot run.
+// failure that report.html cannot be opened in it. TURNKEY_REQUIRE_ARM64=1 and
+// TURNKEY_REQUIRE_WINDOWS=1 set that lane up in any run, and make it a failure that it cannot run.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';

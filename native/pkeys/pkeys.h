@@ -18,6 +18,7 @@
 #ifndef TURNKEY_PKEYS_H
 #define TURNKEY_PKEYS_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +26,10 @@
 #include <turnkey/export.h>
 
 TURNKEY_API_BEGIN
+
+#ifndef EKEYREJECTED
+#define EKEYREJECTED 1129 /* where the system has no such number (Windows) */
+#endif
 
 #define PKEYS_PAGE 4096u
 #define PKEYS_KEYS 16          /* architectural: PKRU holds two bits for each of 16 keys (SDM vol. 3A, 4.6.2) */

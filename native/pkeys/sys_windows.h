@@ -17,10 +17,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifndef EKEYREJECTED
-#define EKEYREJECTED 1129 /* no number of the C runtime's */
-#endif
-
 #define PROT_NONE 0
 #define PROT_READ 1
 #define PROT_WRITE 2

@@ -7,6 +7,8 @@
  */
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
+#include <fcntl.h>
+#include <io.h>
 #include <process.h>
 
 static int check_place, check_places; /* where this process leaves (0: nowhere), and the places passed so far */
@@ -111,6 +113,7 @@ static inline struct check_state *check_share(int *argc, char **argv) {
   (void)argv;
   SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
   SetUnhandledExceptionFilter(check_unhandled);
+  _setmode(_fileno(stdout), _O_BINARY); /* lines end as everywhere */
   setvbuf(stdout, NULL, _IONBF, 0); /* children write to the same file */
   const char *inherited = getenv("CHECK_STATE");
   const char *child = getenv("CHECK_CHILD");
@@ -145,3 +148,5 @@ static inline bool check_run_apart(const struct check_test *test, char *text, si
   check_code(code, text, bytes);
   return true;
 }
+
+#undef CALLBACK /* a word of the tests too */

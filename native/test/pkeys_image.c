@@ -1,5 +1,4 @@
 /* Images and spaces: requests, layout, tags (I9), growing and shrinking, hidden areas, keys running out, closing. */
-#include <sys/mman.h>
 
 #include "pkeys_test.h"
 
@@ -274,7 +273,7 @@ CHECK_TEST(remapped, "I9: a mapping over a space loses its key; verify names the
   struct pkeys_space old = space_at(image, 1);
   char *page = (char *)old.address + 5 * 4096;
   uintptr_t where = 0;
-  REQUIRE(mmap(page, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page);
+  REQUIRE(test_map_over(page, 4096));
   CHECK_EQ(smaps_key(page, NULL), 0);
   CHECK_EQ(pkeys_image_verify_tags(image, &where), -EKEYREJECTED);
   CHECK_EQ(where, (uintptr_t)page);
@@ -290,12 +289,12 @@ CHECK_TEST(remapped, "I9: a mapping over a space loses its key; verify names the
   CHECK_EQ(test_leave(false), 0);
   CHECK(!hole);
   /* PROT_EXEC alone takes a key of the kernel's own, and the way back leaves key 0. */
-  CHECK_EQ(mprotect(page, 4096, PROT_EXEC), 0);
-  CHECK_EQ(mprotect(page, 4096, PROT_READ | PROT_WRITE), 0);
+  CHECK_EQ(test_protect(page, 4096, TEST_EXECUTE), 0);
+  CHECK_EQ(test_protect(page, 4096, TEST_READ_WRITE), 0);
   CHECK_EQ(pkeys_image_verify_tags(image, &where), -EKEYREJECTED);
   CHECK_EQ(pkeys_image_reapply(image), 0);
   /* A hole in the mapping cannot be put back: that is an error and no silence. */
-  CHECK_EQ(munmap(page, 4096), 0);
+  CHECK_EQ(test_unmap(page, 4096), 0);
   CHECK_EQ(pkeys_image_verify_tags(image, &where), -EKEYREJECTED);
   CHECK_EQ(where, (uintptr_t)page);
   CHECK_EQ(pkeys_image_reapply(image), -ENOMEM);
@@ -305,7 +304,7 @@ CHECK_TEST(remapped_access, "verify sees changed access on machines without keys
   struct pkeys_image *image = image_of(PKEYS_MECHANISM_FLAG);
   char *page = (char *)space_at(image, 1).address + 3 * 4096;
   uintptr_t where = 0;
-  CHECK_EQ(mprotect(page, 4096, PROT_READ), 0);
+  CHECK_EQ(test_protect(page, 4096, TEST_READ), 0);
   CHECK_EQ(pkeys_image_verify_tags(image, &where), -EKEYREJECTED);
   CHECK_EQ(where, (uintptr_t)page);
   CHECK_EQ(pkeys_image_reapply(image), 0);
@@ -429,7 +428,7 @@ CHECK_TEST(exhaustion, "one key more than there are: -ENOSPC, nothing changed, a
 
 CHECK_TEST(none_left_at_init, "no key left at pkeys_init: flag and mprotect work, pkeys answers -ENOSPC") {
   NEEDS_KEYS();
-  while (syscall(SYS_pkey_alloc, 0, 0) > 0) {}
+  test_all_keys();
   CHECK_EQ(pkeys_init(), 0);
   CHECK_EQ(pkeys_runtime_key(), 0);
   struct pkeys_image *image = image_of(PKEYS_MECHANISM_MPROTECT_RANGE);

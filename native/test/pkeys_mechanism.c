@@ -1,8 +1,4 @@
 /* Mechanisms: each closes and opens; counted and naive; errors; signals in the middle; bystanders. */
-#include <sys/mman.h>
-#include <sys/time.h>
-#include <ucontext.h>
-
 #include "pkeys_test.h"
 
 #define MS ((uint64_t)1000000)
@@ -122,7 +118,7 @@ static void *callouts(void *argument) {
   unsigned seed = (unsigned)(uintptr_t)argument;
   char *eden = (char *)space_at(shared, 0).address;
   for (int i = 0; i < 2000; i++) {
-    bool lent = rand_r(&seed) & 1;
+    bool lent = test_random(&seed) & 1;
     if (pkeys_enter_foreign(lent)) found_open += 1000;
     if (i % 8 == 0 && can_write(eden)) found_open++;
     if (pkeys_leave_foreign(lent)) found_open += 1000;
@@ -150,13 +146,13 @@ CHECK_TEST(many_threads, "four threads in and out: never open inside, open when 
 static void *change_things(void *argument) {
   unsigned seed = 7;
   while (!stop) {
-    struct pkeys_image *image = image_of(rand_r(&seed) & 1 ? PKEYS_MECHANISM_MPROTECT_RANGE : PKEYS_MECHANISM_MPROTECT_NAIVE);
+    struct pkeys_image *image = image_of(test_random(&seed) & 1 ? PKEYS_MECHANISM_MPROTECT_RANGE : PKEYS_MECHANISM_MPROTECT_NAIVE);
     void *hidden = NULL;
     struct pkeys_loan loan;
     CHECK_EQ(pkeys_image_hidden(image, 8192, &hidden), 0);
     CHECK_EQ(pkeys_lend(64, NULL, 0, 0, PKEYS_LOAN_OUT, true, &loan), 0);
-    CHECK_EQ(pkeys_space_resize(image, 0, (1 + rand_r(&seed) % 16) * 4096), 0);
-    CHECK_EQ(pkeys_space_resize(image, 0, (1 + rand_r(&seed) % 16) * 4096), 0);
+    CHECK_EQ(pkeys_space_resize(image, 0, (1 + test_random(&seed) % 16) * 4096), 0);
+    CHECK_EQ(pkeys_space_resize(image, 0, (1 + test_random(&seed) % 16) * 4096), 0);
     CHECK_EQ(pkeys_image_verify_tags(image, NULL), 0);
     CHECK_EQ(pkeys_loan_release(loan.id), 0);
     CHECK_EQ(pkeys_image_hidden_release(image, hidden), 0);
@@ -181,14 +177,15 @@ CHECK_TEST(changing, "images, hidden areas and loans come and go while callouts 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
 CHECK_TEST(no_mappings, "no mapping left: mprotect-page reports -ENOMEM and everything is open again; range needs none") {
+  NEEDS_MAPPINGS();
   struct pkeys_image *page = image_of(PKEYS_MECHANISM_MPROTECT_PAGE);
   char *eden = (char *)space_at(page, 0).address, *old = (char *)space_at(page, 1).address;
   /* Mappings up to the limit: alternate access in one large range, each a mapping of its own. */
   size_t pages = 200000;
-  char *filler = mmap(NULL, pages * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  REQUIRE(filler != MAP_FAILED);
+  char *filler = test_reserve(pages * 4096);
+  REQUIRE(filler != NULL);
   size_t used = 1;
-  while (used < pages && mprotect(filler + used * 4096, 4096, PROT_READ) == 0) used += 2;
+  while (used < pages && test_protect(filler + used * 4096, 4096, TEST_READ) == 0) used += 2;
   REQUIRE(used < pages);
   errno = 4711;
   CHECK_EQ(pkeys_enter_foreign(false), -ENOMEM);
@@ -196,7 +193,7 @@ CHECK_TEST(no_mappings, "no mapping left: mprotect-page reports -ENOMEM and ever
   CHECK(can_write(eden) && can_write(eden + 8 * KIB) && can_write(old) && can_write(old + 63 * KIB));
   CHECK_EQ(pkeys_enter_foreign(true), -ENOMEM);
   CHECK(can_write(old));
-  CHECK_EQ(munmap(filler, pages * 4096), 0);
+  CHECK_EQ(test_unmap(filler, pages * 4096), 0);
   CHECK_EQ(pkeys_image_verify_tags(page, NULL), 0);
   /* Not counted: the next one closes, and its leaving opens. */
   CHECK_EQ(pkeys_enter_foreign(false), 0);
@@ -207,10 +204,11 @@ CHECK_TEST(no_mappings, "no mapping left: mprotect-page reports -ENOMEM and ever
 }
 
 CHECK_TEST(gone, "a hole in a space: enter reports it for each mprotect mechanism, and opens the rest again") {
+  NEEDS_MAPPINGS();
   for (enum pkeys_mechanism m = PKEYS_MECHANISM_MPROTECT_PAGE; m <= PKEYS_MECHANISM_MPROTECT_NAIVE; m++) {
     struct pkeys_image *image = image_of(m);
     char *eden = (char *)space_at(image, 0).address, *old = (char *)space_at(image, 1).address;
-    CHECK_EQ(munmap(old + 8 * KIB, 4096), 0);
+    CHECK_EQ(test_unmap(old + 8 * KIB, 4096), 0);
     CHECK_EQ(pkeys_enter_foreign(false), -ENOMEM);
     CHECK(can_write(eden) && can_write(eden + 12 * KIB) && can_write(old));
     CHECK_EQ(pkeys_image_close(image), 0);
@@ -235,13 +233,11 @@ static void heartbeat(int signal) {
 }
 
 CHECK_TEST(handler_inside, "a signal handler's own callout in the middle of enter, leave and resize: no deadlock, closed inside, and put right after") {
+  NEEDS_INTERRUPTS();
   shared = image_of(PKEYS_MECHANISM_MPROTECT_PAGE);
   char *eden = (char *)space_at(shared, 0).address, *old = (char *)space_at(shared, 1).address;
   beat_address = old + 40 * KIB;
-  struct sigaction action = {.sa_handler = heartbeat, .sa_flags = SA_RESTART};
-  CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
-  struct itimerval often = {{0, 211}, {0, 211}}, never = {{0, 0}, {0, 0}};
-  setitimer(ITIMER_REAL, &often, NULL);
+  test_interrupts(heartbeat, 211);
   int open_inside = 0, closed_outside = 0, errors = 0;
   for (int i = 0; i < 20000 && (i < 300 || beats < 300); i++) {
     errors += pkeys_enter_foreign(false) != 0;
@@ -251,7 +247,7 @@ CHECK_TEST(handler_inside, "a signal handler's own callout in the middle of ente
     errors += pkeys_leave_foreign(false) != 0;
     if (i % 4 == 1) closed_outside += !can_write(old + 63 * KIB);
   }
-  setitimer(ITIMER_REAL, &never, NULL);
+  test_interrupts(NULL, 0);
   printf("#   %d handler callouts\n", beats);
   CHECK(beats > 0);
   CHECK_EQ(beats_open, 0);
@@ -275,11 +271,9 @@ static void reader(int signal) {
   reads++;
 }
 CHECK_TEST(handler_reads, "a signal handler that interrupted a writer reads complete state, without any right opened for it") {
+  NEEDS_INTERRUPTS();
   CHECK_EQ(pkeys_init(), 0);
-  struct sigaction action = {.sa_handler = reader, .sa_flags = SA_RESTART};
-  CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
-  struct itimerval often = {{0, 97}, {0, 97}}, never = {{0, 0}, {0, 0}};
-  setitimer(ITIMER_REAL, &often, NULL);
+  test_interrupts(reader, 97);
   for (int i = 0; i < 20000 && (i < 50 || reads < 500); i++) {
     enum pkeys_mechanism m = pkeys_supported() ? PKEYS_MECHANISM_PKEYS : PKEYS_MECHANISM_FLAG;
     shared = image_of(PKEYS_MECHANISM_UNSET);
@@ -288,7 +282,7 @@ CHECK_TEST(handler_reads, "a signal handler that interrupted a writer reads comp
     CHECK_EQ(pkeys_space_resize(shared, 1, 128 * KIB), 0);
     CHECK_EQ(pkeys_image_close(shared), 0);
   }
-  setitimer(ITIMER_REAL, &never, NULL);
+  test_interrupts(NULL, 0);
   printf("#   %d handler reads\n", reads);
   CHECK(reads > 0);
   CHECK_EQ(wrong_reads, 0);
@@ -319,20 +313,15 @@ CHECK_TEST(thread_reads, "other threads read complete state while one writes") {
 /* ---- bystanders ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t limit_ns;
-static _Atomic int faults_seen, faults_refused;
+static _Atomic int faults_seen;
 /* What the trap does for a VM thread. Where it is not the layer's, the fault is reported by a non-zero exit. */
-static void on_fault(int signal, siginfo_t *info, void *context) {
-  (void)signal;
-  (void)context;
+static bool on_fault(uintptr_t address) {
   faults_seen++;
-  if (info->si_code == SEGV_ACCERR && pkeys_bystander_wait((uintptr_t)info->si_addr, limit_ns)) return;
-  faults_refused++;
-  _exit(77);
+  return address != 0 && pkeys_bystander_wait(address, limit_ns);
 }
 static void handle_faults(uint64_t limit) {
   limit_ns = limit;
-  struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
-  sigaction(SIGSEGV, &action, NULL);
+  test_faults(on_fault);
 }
 
 /* A callout on another thread that stays inside until something has happened, so that no sleep decides a test. */
@@ -401,18 +390,16 @@ static void touch(int signal) {
   (*(volatile char *)beat_address)++;   /* closed half of the time: faults, and nobody else can open */
 }
 CHECK_TEST(bystander_self, "a handler that touches the image on the very thread that is closing it: past the limit it goes on, no deadlock") {
+  NEEDS_INTERRUPTS();
   shared = image_of(PKEYS_MECHANISM_MPROTECT_PAGE);
   beat_address = (char *)space_at(shared, 1).address;
   handle_faults(MS / 10);
-  struct sigaction action = {.sa_handler = touch, .sa_flags = SA_RESTART};
-  CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
-  struct itimerval often = {{0, 499}, {0, 499}}, never = {{0, 0}, {0, 0}};
-  setitimer(ITIMER_REAL, &often, NULL);
+  test_interrupts(touch, 499);
   for (int i = 0; i < 20000 && (i < 200 || pkeys_bystanders().windows < 50); i++) {
     CHECK_EQ(pkeys_enter_foreign(false), 0);
     CHECK_EQ(pkeys_leave_foreign(false), 0);
   }
-  setitimer(ITIMER_REAL, &never, NULL);
+  test_interrupts(NULL, 0);
   CHECK(pkeys_bystanders().windows > 0);
   CHECK(can_write(beat_address));
   CHECK_EQ(pkeys_image_verify_tags(shared, NULL), 0);

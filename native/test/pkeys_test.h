@@ -8,7 +8,6 @@
 #define TURNKEY_TEST_PKEYS_H
 
 #include <pthread.h>
-#include <sys/syscall.h>
 
 #include "check.h"
 #include "pkeys.h"
@@ -42,51 +41,15 @@ static inline int test_leave(bool lent) {
   return masks.hooked ? pkeys_leave_foreign(lent) : 0;
 }
 
-/* What happens to a thread that reads or writes `address` as things are now: asked of the kernel, whose copies honour page protection and
- * PKRU and answer EFAULT instead of raising a signal. */
-static inline bool can_read(const void *address) {
-  int ends[2];
-  if (pipe(ends)) abort();
-  long got = syscall(SYS_write, ends[1], address, 1);
-  close(ends[0]);
-  close(ends[1]);
-  return got == 1;
-}
-static inline bool can_write(void *address) {
-  int ends[2];
-  char byte = 0;
-  if (pipe(ends)) abort();
-  if (write(ends[1], &byte, 1) != 1) abort();
-  long got = syscall(SYS_read, ends[0], address, 1);
-  close(ends[0]);
-  close(ends[1]);
-  return got == 1;
-}
+/* A sequence of its own for each thread. */
+static inline unsigned test_random(unsigned *seed) { return (*seed = *seed * 1664525u + 1013904223u) >> 16; }
 
-/* ProtectionKey of the mapping that holds `address`, by a parser of its own; -1 if there is no such mapping, 0 where the kernel shows no keys.
- * access, if not NULL, gets "rw-p" and so on. */
-static inline int smaps_key(const void *address, char access[5]) {
-  FILE *file = fopen("/proc/self/smaps", "r");
-  if (!file) abort();
-  char line[512];
-  int key = -1;
-  bool inside = false;
-  while (fgets(line, sizeof line, file)) {
-    unsigned long first, last;
-    char perms[5];
-    if (sscanf(line, "%lx-%lx %4s", &first, &last, perms) == 3) {
-      inside = (uintptr_t)address >= first && (uintptr_t)address < last;
-      if (inside) {
-        key = 0;
-        if (access) memcpy(access, perms, 5);
-      }
-    } else if (inside) {
-      sscanf(line, "ProtectionKey: %d", &key);
-    }
-  }
-  fclose(file);
-  return key;
-}
+/* The system's own: can_read, can_write, smaps_key, test_protect, test_map_over, test_unmap, test_all_keys, test_interrupts, test_faults, NEEDS_INTERRUPTS. */
+#if defined(_WIN32)
+#include "pkeys_test_windows.h"
+#else
+#include "pkeys_test_posix.h"
+#endif
 
 static inline struct pkeys_space space_at(const struct pkeys_image *image, size_t index) {
   struct pkeys_space space = {.address = 0};

@@ -7,11 +7,15 @@ find_program(TURNKEY_NODE node)
 if(NOT TARGET turnkey_trap OR DEFINED CMAKE_JS_INC)
   return()
 endif()
-if(TURNKEY_MACHINE STREQUAL "x86_64")
+set(abi ${TURNKEY_MACHINE})
+if(WIN32)
+  set(abi windows)
+endif()
+if(abi STREQUAL "x86_64")
   turnkey_test(gate_unwind SOURCES gate_unwind.c LIBRARIES turnkey_trap turnkey_pkeys)
   turnkey_test(gate_registers SOURCES gate_registers.c LIBRARIES turnkey_trap turnkey_pkeys)
   target_compile_options(gate_registers PRIVATE -O1 -Wno-psabi)
-else()
+elseif(NOT WIN32)
   turnkey_test(gate_unwind SOURCES gate_unwind_${TURNKEY_MACHINE}.c LIBRARIES turnkey_trap turnkey_pkeys)
 endif()
 if(NOT TURNKEY_NODE)
@@ -29,11 +33,12 @@ endforeach()
 add_custom_command(
   OUTPUT ${sources} ${generated}/signature_types.h
   COMMAND ${TURNKEY_NODE} ${CMAKE_CURRENT_SOURCE_DIR}/signature_generate.mjs
-    --count ${TURNKEY_SIGNATURES} --seed ${TURNKEY_SIGNATURE_SEED} --parts ${parts} --out ${generated} --machine ${TURNKEY_MACHINE}
+    --count ${TURNKEY_SIGNATURES} --seed ${TURNKEY_SIGNATURE_SEED} --parts ${parts} --out ${generated} --machine ${abi}
   DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/signature_generate.mjs
   VERBATIM)
 add_library(signatures OBJECT ${sources})
 target_include_directories(signatures PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${generated})
 target_link_libraries(signatures PRIVATE turnkey_options)
-target_compile_options(signatures PRIVATE -O0 -g0 -Wno-psabi)
+# Bit-fields as on Linux: their layout is not what is tested.
+target_compile_options(signatures PRIVATE -O0 -g0 -Wno-psabi $<$<BOOL:${WIN32}>:-mno-ms-bitfields>)
 turnkey_test(signature_test SOURCES signature_test.c $<TARGET_OBJECTS:signatures> LIBRARIES turnkey_trap turnkey_pkeys)

@@ -1,6 +1,6 @@
-// Writes C with random signatures, and knows how the System V x86-64 ABI and AAPCS64 pass them: for each a callee, a caller and the bytes of stack arguments that it takes.
+// Writes C with random signatures, and knows how the System V x86-64 ABI, AAPCS64 and the Windows x64 ABI pass them: for each a callee, a caller and the bytes of stack arguments that it takes.
 //
-//   node signature_generate.mjs --count 2000 --seed 1 --parts 4 --out DIR [--machine x86_64|aarch64]
+//   node signature_generate.mjs --count 2000 --seed 1 --parts 4 --out DIR [--machine x86_64|aarch64|windows]
 //
 // Writes DIR/signature_types.h, DIR/signature_types.c and DIR/signature_part_<n>.c; what they mean is said in signature.h. No dependencies, same output
 // for the same arguments. Layout and classes follow the psABI, 3.2.3 ("Parameter Passing"), and AAPCS64, 6.8; the compiler checks every size and alignment by
@@ -46,10 +46,11 @@ function scalar(id, c, size, align, cls) {
     : [[0, cls, size, align, base]];
   return { id, c, size, align, natural: align, parts, scalar: true };
 }
+const LONG = options.machine === 'windows' ? 4 : 8;
 const scalars = [
   scalar('b', '_Bool', 1, 1, I), scalar('c', 'char', 1, 1, I), scalar('sc', 'signed char', 1, 1, I), scalar('uc', 'unsigned char', 1, 1, I),
   scalar('s', 'short', 2, 2, I), scalar('us', 'unsigned short', 2, 2, I), scalar('i', 'int', 4, 4, I), scalar('ui', 'unsigned', 4, 4, I),
-  scalar('l', 'long', 8, 8, I), scalar('ul', 'unsigned long', 8, 8, I), scalar('ll', 'long long', 8, 8, I), scalar('p', 'pointer', 8, 8, I),
+  scalar('l', 'long', LONG, LONG, I), scalar('ul', 'unsigned long', LONG, LONG, I), scalar('ll', 'long long', 8, 8, I), scalar('p', 'pointer', 8, 8, I),
   scalar('q', '__int128', 16, 16, I), scalar('uq', 'unsigned __int128', 16, 16, I),
   scalar('f', 'float', 4, 4, S), scalar('d', 'double', 8, 8, S), scalar('ld', 'long double', 16, 16, X),
   scalar('cf', 'float _Complex', 8, 4, 'COMPLEX'), scalar('cd', 'double _Complex', 16, 8, 'COMPLEX'), scalar('cld', 'long double _Complex', 32, 16, 'COMPLEX_X87'),
@@ -218,9 +219,19 @@ function stackBytesAapcs64(parameters) {
   return stack;
 }
 
+/**
+ * Bytes of stack arguments above the home space: Windows x64, "Parameter passing". One slot each, by address where the size is none of 1, 2, 4, 8; four in registers, and the address
+ * of a result that does not fit into rax takes one (also counted for what GCC returns in xmm0: an upper bound).
+ */
+function stackBytesWindows(result, parameters) {
+  const hidden = result && ![1, 2, 4, 8].includes(result.size) ? 1 : 0;
+  return 8 * Math.max(0, hidden + parameters.length - 4);
+}
+
 /** Bytes of stack arguments: psABI 3.2.3, "Passing". */
 function stackBytes(result, parameters) {
   if (options.machine === 'aarch64') return stackBytesAapcs64(parameters);
+  if (options.machine === 'windows') return stackBytesWindows(result, parameters);
   let integers = 6, vectors = 8, stack = 0;
   if (result && resultInMemory(result)) integers--;
   for (const type of parameters) {

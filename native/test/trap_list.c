@@ -411,8 +411,8 @@ static void in_a_row(struct way *way, int (*callee)(void), unsigned count) {
   check_honest();
   trap_thunk_release((void *)(uintptr_t)code);
 }
-static void many_faults(struct way *way) { in_a_row(way, writes_null, way->mechanism == PKEYS_MECHANISM_MPROTECT_PAGE ? 1000 : 10000); }
-static void many_overflows(struct way *way) { in_a_row(way, stack_overflow, way->mechanism == PKEYS_MECHANISM_FLAG ? 1000 : 100); }
+static void many_faults(struct way *way) { in_a_row(way, writes_null, way->mechanism == PKEYS_MECHANISM_FLAG ? 10000 : 500); }
+static void many_overflows(struct way *way) { in_a_row(way, stack_overflow, way->mechanism == PKEYS_MECHANISM_FLAG ? 1000 : 20); }
 CHECK_TEST(faults_in_a_row, "10,000 faults in a row") { each_way(many_faults); }
 CHECK_TEST(overflows_in_a_row, "1,000 stack overflows in a row") { each_way(many_overflows); }
 
