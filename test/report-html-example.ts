@@ -40,6 +40,9 @@ function cost(mechanism: string, lane: 'native' | 'emulated' | 'model', pages: n
   return { none: lane === 'emulated' ? 2 : 0.7, flag: lane === 'emulated' ? 37 : 2.2, 'pkeys-glibc': 998, pkeys: 56, 'pkeys-model': 80 }[mechanism] ?? 6000;
 }
 
+/** Applications with the callouts and callbacks of one unit. */
+const APPLICATIONS: readonly (readonly [string, number, number])[] = [['zlib, 1 KiB chunks', 256, 0], ['zlib, 64 KiB chunks', 4, 0], ['sqlite3, select', 1, 64], ['qsort', 1, 120], ['png decode', 72, 0]];
+
 function costRecords(): readonly CostRecord[] {
   const random = randomFrom(5);
   const records: CostRecord[] = [];
@@ -53,22 +56,40 @@ function costRecords(): readonly CostRecord[] {
   };
   for (const lane of ['native', 'emulated'] as const) {
     const mechanisms = MECHANISMS.filter((mechanism) => lane === 'emulated' || !mechanism.startsWith('pkeys'));
+    const native = lane === 'native';
     for (const mechanism of mechanisms) {
+      const closes = mechanism !== 'none' && mechanism !== 'flag';
       for (let pages = 1; pages <= 65536; pages *= 4) {
-        for (const touched of [true, false]) if (mechanism !== 'none' && mechanism !== 'flag') add('flip', mechanism, lane, { imageBytes: pages * 4096, pages, touched, repeats: 100 }, cost(mechanism, lane, touched ? pages : pages / 3));
-        add('revisit', mechanism, lane, { touchedPages: pages }, 100 + pages * (mechanism.startsWith('mprotect') ? 300 : 2));
+        add('callout', mechanism, lane, { imageBytes: pages * 4096, pages, repeats: 100 }, cost(mechanism, lane, pages) + (mechanism.startsWith('mprotect') ? 300 : 0));
+        for (const touched of [true, false]) if (closes) add('flip', mechanism, lane, { imageBytes: pages * 4096, pages, touched, repeats: 100 }, cost(mechanism, lane, touched ? pages : pages / 3));
+        for (const access of ['read', 'write']) if (/none|page|range|pkeys$/.test(mechanism) && pages <= 16384) add('revisit', mechanism, lane, { imageBytes: 64 << 20, touchedPages: pages, access }, 100 + pages * (mechanism.startsWith('mprotect') ? 300 : 2));
       }
-      for (const count of [0, 6, 12]) add('gate', mechanism, lane, { arguments: count, foreignStack: true }, cost(mechanism, lane, 16) + count);
+      for (const count of [0, 6, 12]) {
+        if (mechanism === 'none') for (const way of ['raw call', 'sigsetjmp(buf, 0)', 'sigsetjmp(buf, 1)']) add('gate', 'none', lane, { way, arguments: count }, (native ? 1 : 2) + (way.endsWith('1)') ? 100 : way.length) + count);
+        else for (const foreignStack of [true, false]) add('gate', mechanism, lane, { way: 'guarded', arguments: count, foreignStack }, cost(mechanism, lane, 16) + count);
+      }
       for (const imageBytes of [65536, 4 << 20, 64 << 20]) {
-        for (const signature of ['int(int,int)', 'eight mixed arguments', 'struct by value']) if (lane === 'native') add('callout', mechanism, lane, { imageBytes, signature }, 40 + cost(mechanism, lane, imageBytes / 4096));
-        if (mechanism !== 'none') add('fault', mechanism, lane, { imageBytes, pages: imageBytes / 4096 }, 2000 + cost(mechanism, lane, imageBytes / 4096));
+        for (const signature of ['int(int, int)', 'eight mixed arguments', 'struct by value']) if (native) add('callout-koffi', mechanism, lane, { imageBytes, signature, by: 'guard' }, 40 + cost(mechanism, lane, imageBytes / 4096));
+        if (mechanism !== 'none') add('fault', mechanism, lane, { imageBytes, pages: imageBytes / 4096, part: 'whole' }, 2500 + cost(mechanism, lane, imageBytes / 4096));
       }
-      for (const threads of [1, 2]) add('threads', mechanism, lane, { threads, what: 'allocations' }, 90 * threads * (mechanism.startsWith('mprotect') ? 3 : 1));
-      if (lane === 'native') for (const application of ['zlib 1 KiB', 'zlib 64 KiB', 'sqlite3', 'qsort', 'png']) add('applications', mechanism, lane, { application }, 1e6 + 1000 * cost(mechanism, lane, 16));
+      if (/flag|range|pkeys$/.test(mechanism)) {
+        const size = { imageBytes: 65536, pages: 16 };
+        add('fault', mechanism, lane, { ...size, part: 'delivery' }, 1200);
+        add('fault', mechanism, lane, { ...size, part: 'gate' }, cost(mechanism, lane, 16));
+        add('fault', mechanism, lane, { ...size, part: 'whole', occurrence: 'first' }, 9000);
+        add('fault', mechanism, lane, { ...size, part: 'delivery', occurrence: 'first' }, 4000);
+      }
+      for (const work of ['read', 'write', 'allocate']) for (const threads of [1, 2]) for (const what of ['operation of the others', 'callout meanwhile']) if (native) add('threads', mechanism, lane, { imageBytes: 1 << 20, what, work, threads }, 90 * threads * (mechanism.startsWith('mprotect') ? 3 : 1));
+      if (native) for (const [application, callouts, callbacks] of APPLICATIONS) add('applications', mechanism, lane, { application, imageBytes: 1 << 20, callouts, callbacks, unit: 'some work, told in a few words' }, 1e6 + (callouts + callbacks) * cost(mechanism, lane, 256));
+      if (native && !closes) for (const [application, callouts, callbacks] of APPLICATIONS) add('model-run', mechanism, lane, { application, callouts, callbacks, unit: 'some work' }, 1e6 + (callouts + callbacks) * cost(mechanism, lane, 1));
     }
   }
-  for (const way of ['pre-forked process, futex', 'child over a pipe', 'worker thread']) add('alternatives', 'process', 'native', { way }, way.length * 400);
-  for (const cycles of [20, 60, 260]) add('model-run', 'pkeys-model', 'model', { application: 'qsort', cycles }, 1e6 + cycles * 100);
+  for (const signature of ['int(int, int)', 'eight mixed arguments', 'struct by value']) for (const [by, value] of [['koffi', 42], ['N-API', 35]] as const) add('callout-koffi', 'none', 'native', { signature, by }, value);
+  for (const processors of [1, 2]) for (const [way, value] of [['worker thread, futex', 5000], ['pre-forked process, futex', 6000], ['child over a pipe', 9000]] as const) {
+    for (const bufferBytes of [0, 4096]) add('alternatives', way.startsWith('worker') ? 'none' : 'process', 'native', { way, bufferBytes, processors }, value * (3 - processors) + bufferBytes / 8);
+  }
+  add('alternatives', 'none', 'native', { way: 'call', bufferBytes: 0, processors: 1 }, 2);
+  for (const [application, callouts, callbacks] of APPLICATIONS) for (const cycles of [20, 60, 260]) add('model-run', 'pkeys-model', 'model', { application, cycles, callouts, callbacks, unit: 'some work', reachedCycles: cycles + 2.5 }, 1e6 + (callouts + callbacks) * cycles * 0.7);
   add('an-experiment-of-the-future', 'flag', 'native', { colour: 'blue', size: 3 }, 12);
   return records;
 }

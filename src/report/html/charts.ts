@@ -1,6 +1,6 @@
 /**
  * Charts as SVG text, by Vega-Lite, without a browser. Colours are variables of the style sheet, so that one drawing serves both themes;
- * every mark carries its numbers as its accessible name, which hover and focus show.
+ * every mark carries its numbers as its title, and so its accessible name, which hover and focus show.
  * https://vega.github.io/vega-lite/docs/
  */
 import { createHash } from 'node:crypto';
@@ -148,13 +148,14 @@ async function draw(spec: TopLevelSpec, name: string): Promise<Markup> {
     // What only Vega's own renderer needs.
     .replace(/<path class="(?:background|foreground)"[^>]*\/>/g, '')
     .replace(/ (?:class="[^"]*(?:mark-|role-)[^"]*"|pointer-events="none"|aria-roledescription="(?:group|line|area|text|rule|symbol|rect|bar) mark(?: container)?"|role="graphics-object")/g, '')
+    .replace(/ (?:opacity="1"|font-family="inherit"|font-weight="normal"|stroke-dasharray="")/g, '')
     .replace(/ role="graphics-symbol"/g, ' role="img"')
     .replace(/ (?:d|transform|[xy]2?)="[^"]*"/g, (attribute) => attribute.replace(/(\d+\.\d{2})\d+/g, '$1'))
     // Marks with numbers: reachable by keyboard, one stop for the chart and arrow keys within (script.ts); a title where there is no script.
     .replace(/<path aria-label="([^"]*)" role="img" aria-roledescription="(?:point|circle|square|bar)"([^>]*)\/>/g, (_, label: string, rest: string) => {
       const stop = first ? '0' : '-1';
       first = false;
-      return `<path class="mark" tabindex="${stop}" role="img" aria-label="${label}"${rest}><title>${label}</title></path>`;
+      return `<path class="mark" tabindex="${stop}" role="img"${rest}><title>${label}</title></path>`;
     })
     .replace(/<path aria-label="[^"]*" role="img"(?! class)/g, '<path aria-hidden="true"');
   return trusted(text);

@@ -75,12 +75,15 @@ function xParameter(cells: readonly Cost[]): string | undefined {
 /** Experiments whose question is how much slower something gets. */
 const RELATIVE: ReadonlySet<string> = new Set(['applications', 'threads', 'model-run', 'revisit']);
 
+/** Of these, rows of dots: what they vary in steps is not their question. */
+const ON_ROWS: ReadonlySet<string> = new Set(['applications', 'threads', 'model-run']);
+
 /** One series for each length of the model's delay. */
 const CYCLE_SHAPES = [{ shape: 'circle', sign: '●' }, { shape: 'square', sign: '■' }, { shape: 'triangle-up', sign: '▲' }] as const;
 
 /** A row of a chart of dots: what is varied besides the image's size and the model's cycles. */
 function rowLabel(cost: Cost): string {
-  return variantOf(cost, ['imageBytes', 'pages', 'cycles']);
+  return variantOf(cost, ['imageBytes', 'pages', 'cycles', ...(cost.experiment === 'threads' ? ['what'] : [])]);
 }
 
 /** Ratios around and above 1. */
@@ -92,24 +95,28 @@ function ratioAxis(ratios: readonly number[]): Axis {
 }
 
 /** Lines where something is varied in steps, dots otherwise. */
-async function experimentChart(cells: readonly Cost[], lane: Lane, name: string, relative: boolean, all: readonly Cost[]): Promise<readonly Markup[]> {
+async function experimentChart(experiment: string, cells: readonly Cost[], lane: Lane, name: string, all: readonly Cost[]): Promise<readonly Markup[]> {
   const here = cells.filter((cost) => cost.lane === lane && cost.value > 0);
   const unit = here[0]?.unit;
   if (unit === undefined) return [];
-  const x = xParameter(here);
+  if (experiment === 'callout-koffi') return koffiChart(here, name);
+  const x = ON_ROWS.has(experiment) ? undefined : xParameter(here);
   if (x !== undefined) {
-    const variants = [...new Set(here.map((cost) => variantOf(cost, [x, 'pages'])))];
+    const constant = new Set(here.map(sizeOf)).size === 1 ? ['imageBytes'] : [];
+    const variants = [...new Set(here.map((cost) => variantOf(cost, [x, 'pages', ...constant])))];
     const axis = (list: readonly number[]): Axis => {
       if (x.endsWith('Bytes')) return { ...sizeAxis(list), title: x === 'imageBytes' ? 'image size' : x.replace(/Bytes$/, '') };
       const sorted = [...new Set(list)].sort((a, b) => a - b);
       const step = Math.ceil(sorted.length / 6);
-      return { title: x.replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`), domain: [sorted[0] ?? 1, sorted.at(-1) ?? 2], ticks: sorted.filter((_, at) => at % step === 0), format: formatCount };
+      const [least, most] = [sorted[0] ?? 1, sorted.at(-1) ?? 2];
+      const room = (most / least) ** 0.03;
+      return { title: nameText(x), domain: [least / room, most * room], ticks: sorted.filter((_, at) => at % step === 0), format: formatCount };
     };
     const positive = here.every((cost) => Number(cost.varied[x]) > 0);
     if (positive && variants.length <= 6) {
       const y = unitAxis(here, unit);
       return Promise.all(variants.map(async (variant) => {
-        const group = here.filter((cost) => variantOf(cost, [x, 'pages']) === variant);
+        const group = here.filter((cost) => variantOf(cost, [x, 'pages', ...constant]) === variant);
         const series: readonly Series[] = seriesBySize(group.map((cost) => ({ ...cost, varied: { ...cost.varied, imageBytes: Number(cost.varied[x]) } })))
           .map((one) => ({ ...one, points: group.filter((cost) => cost.mechanism === one.name).map((cost) => ({
             x: Number(cost.varied[x]), y: cost.value, text: describeCost(cost), ...(cost.interval === null ? {} : { low: cost.interval.low, high: cost.interval.high }),
@@ -119,7 +126,7 @@ async function experimentChart(cells: readonly Cost[], lane: Lane, name: string,
       }));
     }
   }
-  if (relative) {
+  if (RELATIVE.has(experiment)) {
     const slowed = here.flatMap((cost) => {
       const ratio = ratioOf(cost, all);
       return ratio === null || cost.mechanism === 'none' ? [] : [{ cost, label: rowLabel(cost), ratio }];
@@ -129,15 +136,17 @@ async function experimentChart(cells: readonly Cost[], lane: Lane, name: string,
       const byCycles = [...new Set(slowed.map(({ cost }) => cost.varied['cycles']))].filter((cycles) => typeof cycles === 'number').sort((a, b) => a - b);
       const shape = (cost: Cost): string => CYCLE_SHAPES[byCycles.indexOf(Number(cost.varied['cycles'])) % CYCLE_SHAPES.length]?.shape ?? MECHANISM_LOOKS[cost.mechanism].shape;
       const told = byCycles.map((cycles, at) => `${CYCLE_SHAPES[at % CYCLE_SHAPES.length]?.sign ?? ''} ${cycles} cycles`).join(', ');
-      return [panel(lane, `Times as long as unguarded${told === '' ? '' : `: ${told}`}`, await dotChart({
-        name: `${name}, slowdown, ${lane} lane`, width: 250, x: ratioAxis(slowed.map(({ ratio }) => ratio.ratio)), reference: 1,
+      // Threads: what the others lose, and what the callouts lose to them, are two questions.
+      const questions = [...new Set(slowed.map(({ cost }) => (experiment === 'threads' ? String(cost.varied['what'] ?? '') : '')))];
+      return Promise.all(questions.map(async (question) => panel(lane, `${question === '' ? 'Times' : `One ${question}: times`} as long as unguarded${told === '' ? '' : `: ${told}`}`, await dotChart({
+        name: `${name}${question === '' ? '' : `, ${question}`}, slowdown, ${lane} lane`, width: 250, x: ratioAxis(slowed.map(({ ratio }) => ratio.ratio)), reference: 1,
         rows: labels.map((label) => ({
-          label, dots: slowed.filter((one) => one.label === label).map(({ cost, ratio }): Dot => ({
+          label, dots: slowed.filter((one) => one.label === label && (question === '' || one.cost.varied['what'] === question)).map(({ cost, ratio }): Dot => ({
             look: { ...MECHANISM_LOOKS[cost.mechanism], shape: shape(cost) }, x: ratio.ratio, low: ratio.interval.low, high: ratio.interval.high,
             text: `${timesText(ratio.ratio)} (95 % ${timesText(ratio.interval.low)} to ${timesText(ratio.interval.high)}${ratio.paired ? ', by pairs' : ''}) the unguarded time: ${describeCost(cost)}`,
           })),
         })),
-      }))];
+      }))));
     }
   }
   const rows = new Map<string, Dot[]>();
@@ -150,6 +159,27 @@ async function experimentChart(cells: readonly Cost[], lane: Lane, name: string,
   return [panel(lane, unit === 'ns' ? 'Time' : 'Executed instructions', await dotChart({
     name: `${name}, ${lane} lane`, width: 210, rows: [...rows].map(([label, dots]) => ({ label, dots })), x: unitAxis(here, unit),
   }))];
+}
+
+/** A function of N-API written by hand: no mechanism, and not koffi either. */
+const BY_HAND = { ink: 'process', dash: [], shape: 'triangle-right' } as const;
+
+/** Calls from JavaScript: one panel for each image size, one row for each call; koffi itself and N-API functions on each. */
+async function koffiChart(cells: readonly Cost[], name: string): Promise<readonly Markup[]> {
+  const signatures = [...new Set(cells.map(({ varied }) => String(varied['signature'])))];
+  const sizes = [...new Set(cells.flatMap((cost) => sizeOf(cost) ?? []))].sort((a, b) => a - b);
+  return Promise.all(sizes.map(async (size) => {
+    const shown = cells.filter((cost) => (cost.varied['by'] === 'guard' ? sizeOf(cost) === size && cost.mechanism !== 'none' : true));
+    return panel('native', `Image of ${formatBytes(size)}: ● koffi itself, ▶ N-API by hand`, await dotChart({
+      name: `${name}, image of ${formatBytes(size)}`, width: 215, x: unitAxis(cells, 'ns'),
+      rows: signatures.map((signature) => ({
+        label: signature, dots: shown.filter(({ varied }) => varied['signature'] === signature).map((cost): Dot => ({
+          look: cost.varied['by'] === 'N-API' ? BY_HAND : MECHANISM_LOOKS[cost.mechanism], x: cost.value, text: describeCost(cost),
+          ...(cost.interval === null ? {} : { low: cost.interval.low, high: cost.interval.high }),
+        })),
+      })),
+    }));
+  }));
 }
 
 /** The mechanisms of charts, by colour, dash and shape. */
@@ -199,12 +229,12 @@ const perSecond = (rate: number): string => (rate === 0 ? '–' : formatCount(ra
 function ratesTable(rates: readonly ApplicationRate[], model: KeyModel | null): Markup | null {
   if (rates.length === 0) return null;
   const mechanisms = MECHANISMS.filter((mechanism) => rates.some(({ slowdowns }) => slowdowns.some(({ cost }) => cost.mechanism === mechanism)));
-  const share = ({ callouts, callbacks, baseline }: ApplicationRate, ns: number): string => `${((callouts + callbacks) * ns / baseline.value * 100).toPrecision(2)} %`;
+  const share = ({ callouts, callbacks, baseline }: ApplicationRate, ns: number): string => ((callouts + callbacks) * ns / baseline.value * 100).toPrecision(2);
   return html`<h3>Callouts a second, and what they cost the work</h3><div class="scroll" tabindex="0" role="region" aria-label="Callouts a second by application"><table><thead><tr><th scope="col">application</th><th scope="col">one unit of it</th><th scope="col" class="n">unguarded</th><th scope="col" class="n">callouts a second</th><th scope="col" class="n">callbacks a second</th>${mechanisms.map(mechanismHead)}${model !== null && html`<th scope="col" class="n m-model" style="color:var(--m)">keys add, model</th>`}</tr></thead>
 <tbody>${rates.map((rate) => html`<tr><th scope="row">${rate.application}</th><td>${rate.unit}</td><td class="n">${formatNs(rate.baseline.value)}</td><td class="n">${perSecond(rate.calloutsPerSecond)}</td><td class="n">${perSecond(rate.callbacksPerSecond)}</td>${mechanisms.map((mechanism) => {
     const found = rate.slowdowns.find(({ cost }) => cost.mechanism === mechanism);
     return found === undefined ? html`<td class="n missing">–</td>` : html`<td class="n" title="${describeCost(found.cost)}">${found.ratio === null ? '' : timesText(found.ratio.ratio)}</td>`;
-  })}${model !== null && html`<td class="n m-model" style="color:var(--m)">${share(rate, model.leastNs)} to ${share(rate, model.mostNs)}</td>`}</tr>`)}</tbody></table></div>
+  })}${model !== null && html`<td class="n m-model" style="color:var(--m)">${rate.callouts + rate.callbacks === 0 ? '–' : `${share(rate, model.leastNs)} to ${share(rate, model.mostNs)} %`}</td>`}</tr>`)}</tbody></table></div>
 ${model !== null && html`<p class="lead">“keys add, model”: two rights writes for each callout and each callback at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles, over the unguarded time. Computed, not measured.</p>`}`;
 }
 
@@ -246,7 +276,7 @@ export async function experimentSections(run: Run): Promise<readonly Section[]> 
     const known = EXPERIMENTS[experiment];
     const title = known?.title ?? experiment;
     const lanes = LANES.filter((lane) => cells.some((cost) => cost.lane === lane));
-    const panels = (await Promise.all(lanes.map((lane) => experimentChart(experiment === 'fault' ? cells.filter(({ varied }) => varied['part'] === undefined || (varied['part'] === 'whole' && varied['occurrence'] === undefined)) : cells, lane, title, RELATIVE.has(experiment), all)))).flat();
+    const panels = (await Promise.all(lanes.map((lane) => experimentChart(experiment, experiment === 'fault' ? cells.filter(({ varied }) => varied['part'] === undefined || (varied['part'] === 'whole' && varied['occurrence'] === undefined)) : cells, lane, title, all)))).flat();
     return {
       id: `cost-${experiment}`, title,
       body: html`<p>${known?.question ?? ''}</p>
@@ -314,7 +344,7 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
     if (model !== null) {
       const text = `pkeys, model: ${modelText(model)}; 1 % at ${rateFor(model.mostNs)} to ${rateFor(model.leastNs)} callouts a second`;
       affordable.push(html`<div class="panel model"><h4>The same for keys: a model</h4><p class="lane">not measured: ${modelText(model)}</p>${await lineChart({
-        name: `Model, not measured: ${text}`, ...CHART, width: 130, x: { ...xs, ticks: [...xs.domain] }, y: y1, series: [],
+        name: `Model, not measured: ${text}`, ...CHART, width: 130, x: { ...xs, ticks: [Math.min(...sizes), Math.max(...sizes)] }, y: y1, series: [],
         bands: [{ label: 'pkeys, model', look: MECHANISM_LOOKS['pkeys-model'], text, points: xs.domain.map((size) => ({ x: size, low: 1e7 / model.mostNs, high: 1e7 / model.leastNs })) }],
       })}</div>`);
     }

@@ -52,7 +52,9 @@ export function sizeAxis(sizes: readonly number[]): Axis {
   const ticks: number[] = [];
   if (exact.length <= 4) ticks.push(...exact);
   else for (let size = low; size <= high; size *= 16) ticks.push(size);
-  return { title: 'image size', domain: [low, high], ticks, format: formatBytes };
+  // Room at either end, so that no mark lies on the axis.
+  const room = (high / low) ** 0.03;
+  return { title: 'image size', domain: [low / room, high * room], ticks, format: formatBytes };
 }
 
 /** Cells by mechanism as lines over a size. */
@@ -126,7 +128,7 @@ export async function mainPicture(run: Run): Promise<Picture> {
     panels.push({
       lane: 'model', title: 'Keys, as a model', cells: [], note: `not measured: ${modelText(model)}`,
       svg: await lineChart({
-        name: `Model, not measured. ${text}`, width: WIDTH.narrow, height: HEIGHT, x: { ...x, ticks: [x.domain[0], x.domain[1]] }, y, series: [],
+        name: `Model, not measured. ${text}`, width: WIDTH.narrow, height: HEIGHT, x: { ...x, ticks: [Math.min(...sizes), Math.max(...sizes)] }, y, series: [],
         bands: [{ label: 'pkeys, model', look: MECHANISM_LOOKS['pkeys-model'], text, points: x.domain.map((size) => ({ x: size, low: model.leastNs, high: model.mostNs })) }],
       }),
     });

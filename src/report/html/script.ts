@@ -34,7 +34,8 @@ export const SCRIPT = `'use strict';
   for (const chart of all('svg.chart')) {
     const marks = all('.mark', chart);
     marks.forEach((mark, at) => {
-      mark.querySelector('title')?.remove();
+      const title = mark.querySelector('title');
+      if (title) { mark.setAttribute('aria-label', title.textContent); title.remove(); }   // one box, not two
       mark.addEventListener('pointerenter', () => show(mark));
       mark.addEventListener('pointerleave', hide);
       mark.addEventListener('focus', () => { marks.forEach((one) => one.setAttribute('tabindex', one === mark ? '0' : '-1')); show(mark); });

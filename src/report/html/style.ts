@@ -60,7 +60,7 @@ main>section.first{border:0;margin:0;padding:0}
 figure{margin:1.2rem 0;min-width:0}
 figcaption{font-size:.92rem;margin-bottom:.5rem;max-width:60em}
 figcaption b{font-weight:650}
-.panels{display:grid;gap:1.4rem 2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));align-items:start}
+.panels{display:grid;gap:1.4rem 2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));align-items:start}
 .panels.main{grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr))}
 .panel{min-width:0;display:grid;grid-template-rows:subgrid;grid-row:span 4;row-gap:0;grid-template-columns:minmax(0,1fr);align-content:start}
 .panel>*{align-self:start}
