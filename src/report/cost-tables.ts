@@ -1,7 +1,7 @@
 /** The costs of a run as plain tables, one for each experiment and lane: what the terminal and report.md show. Pure functions of a run. */
 import type { Run } from '../experiment/records.js';
 import { LANES } from '../experiment/words.js';
-import { costs, gridOf, nameText, plainValue, ratioOf, timesText, valueOf, type Cost } from './html/figures.js';
+import { costs, EVENTS_NOTE, eventsText, gridOf, nameText, plainValue, ratioOf, timesText, valueOf, type Cost } from './html/figures.js';
 import { EXPERIMENT_ORDER, EXPERIMENTS, LANE_MEANINGS } from './html/words.js';
 import type { Cell, Table } from './model.js';
 
@@ -14,7 +14,7 @@ export function experimentsOf(run: Run): readonly string[] {
 /** A cost as it stands in a table: the figure, and how many times the unguarded one where that is told. */
 export function costCellText(cost: Cost, all: readonly Cost[]): string {
   const ratio = ratioOf(cost, all);
-  return `${valueOf(cost, cost.value)}${ratio === null ? '' : ` ${timesText(ratio.ratio)}`}`;
+  return [valueOf(cost, cost.value), ratio === null ? '' : timesText(ratio.ratio), eventsText(cost)].filter((part) => part !== '').join(' ');
 }
 
 /** One table for each experiment and lane that has any. `most`: rows of one table; all where missing. */
@@ -34,7 +34,7 @@ export function costTables(run: Run, most = Number.POSITIVE_INFINITY): readonly 
       ]),
       notes: [
         ...(rows.length > shown.length ? [`${rows.length - shown.length} more rows are in the report`] : []),
-        `${lane} lane: ${LANE_MEANINGS[lane] ?? ''}${cells.some((cost) => cost.lane === lane && ratioOf(cost, all) !== null) ? '; × is how many times the unguarded row' : ''}`,
+        `${lane} lane: ${LANE_MEANINGS[lane] ?? ''}${cells.some((cost) => cost.lane === lane && ratioOf(cost, all) !== null) ? '; × is how many times the unguarded row' : ''}${cells.some((cost) => cost.lane === lane && eventsText(cost) !== '') ? `; ${EVENTS_NOTE}` : ''}`,
       ],
       numericFrom: names.length,
     }];

@@ -202,3 +202,53 @@ export function applicationRates(run: Run, experiment: string): readonly Applica
     }];
   });
 }
+
+/** What a part of the gate adds: the difference of two rows. */
+export interface GatePart {
+  readonly lane: Lane;
+  readonly unit: Cost['unit'];
+  readonly part: string;
+  readonly value: number;
+}
+
+/** The parts of the gate by the rows of the experiment `gate`, each as a difference; those that the run has rows for. */
+export function gateParts(run: Run): readonly GatePart[] {
+  const cells = costs(run).filter(({ experiment }) => experiment === 'gate');
+  return LANES.flatMap((lane): readonly GatePart[] => {
+    const here = cells.filter((cost) => cost.lane === lane);
+    const raw = (count: number): number | undefined => here.find(({ varied }) => varied['way'] === 'raw call' && varied['arguments'] === count)?.value;
+    const way = (name: string): number | undefined => here.find(({ varied }) => varied['way'] === name && varied['arguments'] === 0)?.value;
+    const gate = (mechanism: Mechanism, count: number, foreignStack: boolean, floats?: true): number | undefined =>
+      here.find(({ mechanism: one, varied }) => one === mechanism && varied['way'] === 'guarded' && varied['arguments'] === count && varied['foreignStack'] === foreignStack && varied['floats'] === floats)?.value;
+    const less = (a: number | undefined, b: number | undefined): number | undefined => (a === undefined || b === undefined ? undefined : a - b);
+    const parts: readonly (readonly [string, number | undefined])[] = [
+      ['trap: armed, on a foreign stack, all saved and put back (flag over a raw call)', less(gate('flag', 0, true), raw(0))],
+      ['of that, the foreign stack', less(gate('flag', 0, true), gate('flag', 0, false))],
+      ['rights down and back (pkeys over flag)', less(gate('pkeys', 0, true), gate('flag', 0, true))],
+      ['the same by glibc\'s pkey_set beside the gate (pkeys-glibc over flag)', less(gate('pkeys-glibc', 0, true), gate('flag', 0, true))],
+      ['floating-point environment, where asked for', less(gate('flag', 6, true, true), gate('flag', 6, true))],
+      ['six arguments on the stack, copied', less(less(gate('flag', 12, true), gate('flag', 6, true)), less(raw(12), raw(6)))],
+      ['for comparison: sigsetjmp(buf, 0)', less(way('sigsetjmp(buf, 0)'), raw(0))],
+      ['for comparison: sigsetjmp(buf, 1), with the signal mask', less(way('sigsetjmp(buf, 1)'), raw(0))],
+    ];
+    return parts.flatMap(([part, value]) => (value === undefined ? [] : [{ lane, unit: here[0]?.unit ?? 'ns', part, value }]));
+  });
+}
+
+/** What other threads suffered while one made callouts, over all windows of a row. */
+export interface Suffered {
+  readonly cost: Cost;
+  readonly threads: number;
+  readonly work: string;
+  readonly faults: number;
+  readonly waitedNs: number;
+  readonly windows: number;
+}
+
+/** Of the rows of `threads` that tell: those of the others' operations. */
+export function suffered(run: Run): readonly Suffered[] {
+  return costs(run).filter(({ experiment, observed, varied }) => experiment === 'threads' && observed !== undefined && varied['what'] !== 'callout meanwhile').map((cost): Suffered => {
+    const seen = (pattern: RegExp): number => Object.entries(cost.observed ?? {}).find(([name]) => pattern.test(name))?.[1] ?? 0;
+    return { cost, threads: Number(cost.varied['threads'] ?? 0), work: String(cost.varied['work'] ?? ''), faults: seen(/faults/i), waitedNs: seen(/waited/i), windows: seen(/windows/i) };
+  });
+}

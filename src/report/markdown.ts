@@ -2,7 +2,7 @@
 import type { CorruptionRecord, Run } from '../experiment/records.js';
 import { MECHANISMS } from '../experiment/words.js';
 import { costTables, experimentsOf } from './cost-tables.js';
-import { addedPerCallout, applicationRates, faultTimelines, fitsOf, koffiKeys, ladders, rateAt } from './derived.js';
+import { addedPerCallout, applicationRates, faultTimelines, fitsOf, gateParts, koffiKeys, ladders, rateAt, suffered } from './derived.js';
 import { formatBytes, formatCount, formatNs } from './format.js';
 import { answer } from './html/answer.js';
 import { costs, keyModel, sizeOf, timesText, valueOf } from './html/figures.js';
@@ -101,6 +101,20 @@ function koffiTable(run: Run): Table {
   };
 }
 
+function gateTable(run: Run): Table {
+  return {
+    title: 'What the parts of the gate add', head: ['lane', 'part', 'adds'], numericFrom: 2, notes: [],
+    rows: gateParts(run).map(({ lane, unit, part, value }) => [plain(lane), plain(part), plain(valueOf({ unit }, value))]),
+  };
+}
+
+function sufferedTable(run: Run): Table {
+  return {
+    title: 'Bystanders: faults, waits and unprotected windows while another thread makes callouts', head: ['work', 'threads', 'mechanism', 'faults', 'waited', 'windows'], numericFrom: 3, notes: [],
+    rows: suffered(run).map(({ cost, threads, work, faults, waitedNs, windows }) => [plain(work), plain(`${threads}${threads >= run.context.host.cores ? ' (oversubscribed)' : ''}`), plain(cost.mechanism), plain(formatCount(faults)), plain(waitedNs === 0 ? '0' : formatNs(waitedNs)), plain(formatCount(windows))]),
+  };
+}
+
 function fitsTable(run: Run): Table {
   const found = experimentsOf(run).flatMap((experiment) => fitsOf(costs(run).filter((cost) => cost.experiment === experiment)));
   return {
@@ -145,7 +159,7 @@ export function renderMarkdown(run: Run, picture = 'cost.svg'): string {
     ...(records.length === 0 ? [] : [
       'A bold cell is one in which the image, or the host, did not come through. `!` was not expected; `?` differed between repetitions.', '', table(totals(run), '###'),
     ]),
-    table(honestTable(run), '##'), ...ladderTables(run).map((one) => table(one, '##')), table(breakEvenTable(run), '##'), table(ratesTable(run), '##'), table(timelineTable(run), '##'), table(koffiTable(run), '##'),
+    table(honestTable(run), '##'), ...ladderTables(run).map((one) => table(one, '##')), table(breakEvenTable(run), '##'), table(ratesTable(run), '##'), table(timelineTable(run), '##'), table(koffiTable(run), '##'), table(gateTable(run), '##'), table(sufferedTable(run), '##'),
     ...(numbers.length === 0 ? [] : ['## Costs of one operation', '']), ...numbers.map((one) => table(one, '###')), table(fitsTable(run), '##'), table(spacesTable(run), '##'),
     table(environment(run), '##'), '## Method', '', ...methodFacts(run).map(({ name, text }) => `- **${name}**: ${escape(textOf(text))}`), '',
     ...warningLines(run), table(skippedTable(run), '##'), table(evidence, '##'),

@@ -3,9 +3,9 @@ import { formatBytes, formatCount, formatNs } from '../format.js';
 import type { Run } from '../../experiment/records.js';
 import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../experiment/words.js';
 import { experimentsOf } from '../cost-tables.js';
-import { addedPerCallout, applicationRates, faultTimelines, fitsOf, koffiKeys, ladders, rateAt, type ApplicationRate } from '../derived.js';
+import { addedPerCallout, applicationRates, faultTimelines, fitsOf, gateParts, koffiKeys, ladders, rateAt, suffered, type ApplicationRate } from '../derived.js';
 import { barChart, dotChart, lineChart, logAxis, type Axis, type Dot, type Series } from './charts.js';
-import { costs, describeCost, gridOf, keyModel, nameText, plainValue, ratioOf, sizeOf, timesText, valueOf, variantOf, type Cost, type KeyModel } from './figures.js';
+import { costs, describeCost, EVENTS_NOTE, eventsText, gridOf, keyModel, nameText, plainValue, ratioOf, sizeOf, timesText, valueOf, variantOf, type Cost, type KeyModel } from './figures.js';
 import { html, type Content, type Markup } from './markup.js';
 import { formatInstructions, formatTickNs, modelText, seriesBySize, sizeAxis } from './picture.js';
 import { EXPERIMENTS, LANE_MEANINGS, MECHANISM_LOOKS, WRPKRU_CYCLES } from './words.js';
@@ -36,13 +36,13 @@ const mechanismHead = (mechanism: Mechanism): Markup => html`<th scope="col" cla
 function costCell(cost: Cost | undefined, all: readonly Cost[]): Markup {
   if (cost === undefined) return html`<td class="n missing">–</td>`;
   const ratio = ratioOf(cost, all);
-  return html`<td class="n" title="${describeCost(cost)}">${valueOf(cost, cost.value)}${ratio !== null && html` <span class="lead">${timesText(ratio.ratio)}</span>`}</td>`;
+  return html`<td class="n" title="${describeCost(cost)}">${valueOf(cost, cost.value)}${ratio !== null && html` <span class="lead">${timesText(ratio.ratio)}</span>`}${eventsText(cost) !== '' && html` <small class="lead">${eventsText(cost)}</small>`}</td>`;
 }
 
 /** All cells of an experiment in one lane: variations by mechanisms. */
 function costTable(cells: readonly Cost[], lane: Lane, all: readonly Cost[]): Markup {
   const { names, mechanisms, rows } = gridOf(cells, lane);
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Table, ${lane} lane"><table><caption>${lane} lane: ${LANE_MEANINGS[lane] ?? ''}${cells.some((cost) => cost.lane === lane && ratioOf(cost, all) !== null) && '. × is how many times the unguarded row.'}</caption>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Table, ${lane} lane"><table><caption>${lane} lane: ${LANE_MEANINGS[lane] ?? ''}${cells.some((cost) => cost.lane === lane && ratioOf(cost, all) !== null) && '. × is how many times the unguarded row.'}${cells.some((cost) => cost.lane === lane && eventsText(cost) !== '') && `. ${EVENTS_NOTE}.`}</caption>
 <thead><tr>${names.map((name) => html`<th scope="col">${nameText(name)}</th>`)}${mechanisms.map(mechanismHead)}</tr></thead>
 <tbody>${rows.map(({ values, cells: row }) => html`<tr>${values.map((value, at) => html`<td>${plainValue(names[at] ?? '', value)}</td>`)}${row.map((cost) => costCell(cost, all))}</tr>`)}</tbody></table></div>`;
 }
@@ -250,6 +250,25 @@ ${formatCount(moreInstructions)} instructions, two of them rights writes, that k
     html`<tr><th scope="row">${signature}</th><td class="n" title="${describeCost(flag)}">${formatNs(flag.value)}</td><td class="n">${formatCount(moreInstructions)} instr.</td>${model !== null && html`<td class="n m-model" style="color:var(--m)">${formatNs(model.leastNs)} to ${formatNs(model.mostNs)}</td>`}</tr>`)}</tbody></table></div>`;
 }
 
+/** What each part of the gate adds; times and counts in columns of their own. */
+function gatePartsTable(run: Run): Markup | null {
+  const parts = gateParts(run);
+  if (parts.length === 0) return null;
+  const lanes = LANES.filter((lane) => parts.some((one) => one.lane === lane));
+  return html`<h3>What the parts add</h3><p class="lead">Differences of rows of the same rounds; a difference below what the machine's noise allows may come out below zero.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Parts of the gate"><table><thead><tr><th scope="col">part</th>${lanes.map((lane) => html`<th scope="col" class="n">${lane} lane</th>`)}</tr></thead><tbody>${[...new Set(parts.map(({ part }) => part))].map((part) =>
+    html`<tr><th scope="row">${part}</th>${lanes.map((lane) => { const found = parts.find((one) => one.part === part && one.lane === lane); return found === undefined ? html`<td class="n missing">–</td>` : html`<td class="n">${valueOf(found, found.value)}</td>`; })}</tr>`)}</tbody></table></div>`;
+}
+
+/** Bystanders' faults, waits and windows without protection. */
+function sufferedTable(run: Run): Markup | null {
+  const rows = suffered(run);
+  if (rows.length === 0) return null;
+  return html`<details><summary>Faults and waits of bystanders, unprotected windows</summary><p class="lead">Over all windows measured. A thread that faults on a closed image waits until it is open; past a limit it opens it, and an unprotected window is counted. From ${run.context.host.cores} threads besides the first on, processors are oversubscribed; interruptions of more than ${run.context.host.cores} processors (TLB shootdown) could not be measured here.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Bystanders"><table><thead><tr><th scope="col">work of the others</th><th scope="col" class="n">threads</th><th scope="col">mechanism</th><th scope="col" class="n">faults</th><th scope="col" class="n">waited</th><th scope="col" class="n">unprotected windows</th></tr></thead><tbody>${rows.map(({ cost, threads, work, faults, waitedNs, windows }) =>
+    html`<tr><td>${work}</td><td class="n">${threads}${threads >= run.context.host.cores && ' (oversubscribed)'}</td><th scope="row">${cost.mechanism}</th><td class="n">${formatCount(faults)}</td><td class="n">${waitedNs === 0 ? '0' : formatNs(waitedNs)}</td><td class="n">${formatCount(windows)}</td></tr>`)}</tbody></table></div></details>`;
+}
+
 /** What an experiment's section has besides its chart and its numbers. */
 async function more(experiment: string, run: Run): Promise<Content> {
   switch (experiment) {
@@ -257,6 +276,8 @@ async function more(experiment: string, run: Run): Promise<Content> {
     case 'applications': return ratesTable(applicationRates(run, experiment), keyModel(run));
     case 'model-run': return html`<p class="lead">A model: nothing was protected in these runs. The delay stands where the gate would write rights, and was calibrated in each process${calibrated(run)}. It is never set in one series with measured keys.</p>`;
     case 'callout-koffi': return koffiNote(run);
+    case 'gate': return gatePartsTable(run);
+    case 'threads': return sufferedTable(run);
     default: return null;
   }
 }

@@ -37,6 +37,8 @@ export interface Cost {
   readonly interval: Interval | null;
   readonly counts: CostRecord['counts'];
   readonly warnings: readonly string[];
+  /** What was seen besides, over all processes. */
+  readonly observed: CostRecord['observed'];
   /** Of times; null for counts. */
   readonly spread: Spread | null;
   /** What measuring found: parameters that do not make another cell of it. */
@@ -84,7 +86,7 @@ function joinCosts(run: Run): readonly Cost[] {
       experiment: first.experiment, mechanism: first.mechanism, lane: first.lane, unit: first.unit, varied: variation(first), samples, value,
       interval: first.unit === 'ns' && samples.length >= LEAST_SAMPLES ? bootstrapMedian(samples) : null,
       counts: first.counts, warnings: [...new Set(group.flatMap((record) => record.warnings ?? []))],
-      spread: first.unit === 'ns' ? spreadOf(samples) : null,
+      observed: first.observed, spread: first.unit === 'ns' ? spreadOf(samples) : null,
       found: Object.fromEntries(Object.entries(first.parameters).filter(([name]) => MEASURING.has(name))),
     }];
   });
@@ -225,6 +227,14 @@ export function nameText(name: string): string {
 export function valueOf(cost: Pick<Cost, 'unit'>, value: number): string {
   return cost.unit === 'ns' ? formatNs(value) : `${formatCount(value)} instr.`;
 }
+
+/** Events beside a count: `[WRPKRU / RDPKRU / system calls / faults]`; empty for times, whose counted row has them. */
+export function eventsText({ unit, counts }: Pick<Cost, 'unit' | 'counts'>): string {
+  return unit === 'ns' || counts === undefined ? '' : `[${counts.wrpkru} / ${counts.rdpkru} / ${formatCount(counts.syscalls)} / ${counts.faults}]`;
+}
+
+/** What the events' brackets hold. */
+export const EVENTS_NOTE = '[WRPKRU / RDPKRU / system calls / faults] of one operation';
 
 /** A cell in a sentence: mechanism, variation, value, interval, samples, lane and events. For hover, focus and screen readers. */
 export function describeCost(cost: Cost): string {

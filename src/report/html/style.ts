@@ -8,7 +8,7 @@ const PALETTE: { readonly [name: string]: readonly [string, string] } = {
   'neutral-bg': ['#f7eac6', '#443612'], 'neutral-ink': ['#6d4d00', '#f0d68a'], 'missing-bg': ['#f0f0ec', '#212429'], 'missing-ink': ['#6a6e75', '#9299a3'],
   'm-none': ['#696d75', '#9aa0a9'], 'm-flag': ['#4f5b6e', '#b5c0d2'], 'm-page': ['#c2400b', '#ff8a5c'], 'm-range': ['#946200', '#f0b440'], 'm-naive': ['#8b4a52', '#dd9aa4'],
   'm-pkeys': ['#0b62b0', '#5fb0ff'], 'm-glibc': ['#27718a', '#7fd0e4'], 'm-model': ['#8a3fa0', '#d59be6'], 'm-process': ['#a02c68', '#f08bbd'],
-  'm-part-gate': ['#0b62b0', '#5fb0ff'], 'm-part-kernel': ['#a66a00', '#f0b440'], 'm-part-handler': ['#27718a', '#7fd0e4'], 'm-part-javascript': ['#8a3fa0', '#d59be6'],
+  'm-part-gate': ['#0b62b0', '#5fb0ff'], 'm-part-kernel': ['#8a5c00', '#f0b440'], 'm-part-handler': ['#27718a', '#7fd0e4'], 'm-part-javascript': ['#8a3fa0', '#d59be6'],
 };
 
 function variables(theme: 0 | 1): string {
