@@ -136,7 +136,7 @@ enum pkeys_mechanism {
   PKEYS_MECHANISM_PKEYS,
   PKEYS_MECHANISM_PKEYS_GLIBC,
 };
-const char *pkeys_mechanism_name(enum pkeys_mechanism mechanism);      /* 'mprotect-page' and so on (DESIGN.md, Words) */
+const char *pkeys_mechanism_name(enum pkeys_mechanism mechanism);      /* 'mprotect-page' and so on (docs/architecture.md, Mechanisms) */
 int pkeys_mechanism_parse(const char *name, enum pkeys_mechanism *out); /* -EINVAL if unknown */
 
 struct pkeys_image;  /* opaque; lives in runtime-key pages */

@@ -1,6 +1,6 @@
 /**
  * CalloutError: what a failed callout throws. The record is copied when the fault comes; everything else (message, symbols, suspect) is worked out when
- * somebody asks, so that a fault costs little. DESIGN.md, "Errors".
+ * somebody asks, so that a fault costs little.
  */
 import { basename } from 'node:path';
 import { inspect, type InspectOptions } from 'node:util';

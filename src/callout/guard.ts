@@ -19,7 +19,7 @@ import { stackBytes } from './signature.js';
 import { wholeRecord, type CopiedRecord } from './thread.js';
 import { probe, type Image, type ImageMechanism } from './vm.js';
 
-/** How the image is protected during callouts (DESIGN.md, Words). */
+/** How the image is protected during callouts (docs/architecture.md, Mechanisms). */
 export type Mechanism = ImageMechanism;
 
 const MECHANISMS: readonly Mechanism[] = ['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys', 'pkeys-glibc'];

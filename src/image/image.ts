@@ -15,7 +15,7 @@ const MAX_LIMIT = 65_536;
 /** What callouts lose on a space. */
 export type Denial = 'write' | 'all';
 
-/** How an image is protected (DESIGN.md, Words). Those that the C layers know. */
+/** How an image is protected (docs/architecture.md, Mechanisms). Those that the C layers know. */
 export type ImageMechanism = 'none' | 'flag' | 'mprotect-page' | 'mprotect-range' | 'mprotect-naive' | 'pkeys' | 'pkeys-glibc';
 const MECHANISMS: readonly string[] = ['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys', 'pkeys-glibc'] satisfies ImageMechanism[];
 
