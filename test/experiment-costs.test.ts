@@ -27,7 +27,7 @@ t.test('lines of turnkey-bench are matched by number; the rest are rows that say
     '{"row":1,"skipped":"no memory"}', 'noise', '{"row":0,"unit":"instructions","repeats":8,"samples":[22,24,23],"counts":{"wrpkru":2,"rdpkru":2,"syscalls":0,"faults":0}}', '{"row":2,"un',
   ].join('\n'), { exitCode: null, signal: 'SIGKILL' }));
   t.match(records, [
-    { kind: 'cost', experiment: 'flip', mechanism: 'pkeys', median: 23, unit: 'instructions', parameters: { pages: 1, repeats: 8 }, counts: { wrpkru: 2 } },
+    { kind: 'cost', experiment: 'flip', mechanism: 'pkeys', median: 23, unit: 'instructions', parameters: { pages: 1, repeats: 8 }, counts: { wrpkru: 2 }, method: { group: 0, processes: 1 } },
     { kind: 'skipped', name: 'flip, pages 1', mechanism: 'mprotect-range', reason: 'no memory' }, { kind: 'skipped', name: 'flip, pages 2', reason: /SIGKILL/, broken: true },
   ]);
   t.doesNotThrow(() => checkRun({ ...exampleRun, records }, 'made here'));

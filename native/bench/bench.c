@@ -1,7 +1,7 @@
 /*
  * turnkey-bench: the native loops behind the cost experiments.
  *
- *   turnkey-bench [--counted] [--seed N] [--processes N] [--rounds N] [--batch-us N] [--group-ms N] [--clock monotonic] ROW... [/ ROW...]
+ *   turnkey-bench [--counted] [--seed N] [--processes N] [--rounds N] [--batch-us N] [--group-ms N] [--steps N] [--clock monotonic] ROW... [/ ROW...]
  *
  * ROW: EXPERIMENT:MECHANISM[:NAME=VALUE,...], e.g. flip:pkeys:pages=16,touched=1. Rows between slashes are a group: they are measured in the same rounds.
  *
@@ -10,7 +10,7 @@
  *    "pinned","observed":{...},"warning","each" (true: every operation is timed for itself)}
  * or {"row","skipped":"why"}, or {"row","broken":"why"}. A sample is the cost of one operation, the mean over one batch of `repeats`, the empty loop and the clock subtracted; sample k of
  * one row was taken in the same round as sample k of the others of its group. counts: WRPKRUs, RDPKRUs, system calls and faults of one operation, seen by single-stepping it
- * (then "instructions" says how many in user mode), or, where that takes too long, known from the code path.
+ * (then "instructions" says how many in user mode), or, where that takes more than --steps, known from the code path.
  *
  * Times: each row of a group has a process of its own, forked from one that has done nothing, pinned to one processor; it sets up, sizes its batches, and warms up until batches no longer
  * get faster. In each round every row measures one batch, one after the other, in an order drawn anew. All this --processes times over.
@@ -48,10 +48,10 @@
 #define MAX_SAMPLES 1000
 #define LEAST_ROUNDS 3       /* in each process, however long a row takes */
 #define WARM_UP_NS 30000000u /* at most, after sizing */
-#define MOST_STEPS 20000
 
 static bool counted;
 static unsigned processes = 3, rounds = 10;
+static unsigned most_steps = 20000;
 static uint64_t batch_ns, group_ns = 2000000000;
 
 /* ---- what rows share ---- */
@@ -139,7 +139,7 @@ static uint64_t ticks_of(void (*run)(uint64_t), uint64_t times) {
   return clock_since(start);
 }
 /* The whole of a batch, in ns (or instructions). */
-static double batch(const struct bench_row *row, uint64_t times) { return clock_ns(row->timed != NULL ? row->timed(times) : ticks_of(row->run, times)); }
+static double batch(const struct bench_row *row, uint64_t times) { return (row->timed != NULL ? row->timed(times) : (double)ticks_of(row->run, times)) * bench_clock.ns_per_tick; }
 
 /* The smallest of a few: what the loop itself costs. */
 static double empty_cost(const struct bench_row *row, uint64_t times) {
@@ -375,10 +375,10 @@ static double prepare(void) {
 
 static void see(struct member *member) {
   struct answer answer;
-  if (member->failed != NULL || member->child == 0 || !member->first.steppable) return;
+  if (most_steps == 0 || member->failed != NULL || member->child == 0 || !member->first.steppable) return;
   struct order order = {.command = SEE};
   if (write(member->channel, &order, sizeof order) != (ssize_t)sizeof order) return;
-  member->stepped = step_see(member->child, MOST_STEPS, &member->steps);
+  member->stepped = step_see(member->child, most_steps, &member->steps);
   if (member->stepped) hear(member, &answer);
   else {   /* it is gone; what was measured stands */
     close(member->channel);
@@ -501,7 +501,7 @@ static bool parse_row(char *text, struct bench_row *row) {
 }
 
 static int usage(void) {
-  fprintf(stderr, "usage: turnkey-bench [--counted] [--seed N] [--processes N] [--rounds N] [--batch-us N] [--group-ms N] [--clock monotonic] ROW... [/ ROW...]\n"
+  fprintf(stderr, "usage: turnkey-bench [--counted] [--seed N] [--processes N] [--rounds N] [--batch-us N] [--group-ms N] [--steps N] [--clock monotonic] ROW... [/ ROW...]\n"
                   "  ROW: EXPERIMENT:MECHANISM[:NAME=VALUE,...], EXPERIMENT one of flip, callout, gate, fault, revisit, threads, alternatives\n");
   return 2;
 }
@@ -522,6 +522,7 @@ int main(int count, char **arguments) {
     else if (strcmp(name, "--processes") == 0) processes = (unsigned)strtoul(arguments[at], NULL, 10);
     else if (strcmp(name, "--rounds") == 0) rounds = (unsigned)strtoul(arguments[at], NULL, 10);
     else if (strcmp(name, "--batch-us") == 0) batch_us = strtoul(arguments[at], NULL, 10);
+    else if (strcmp(name, "--steps") == 0) most_steps = (unsigned)strtoul(arguments[at], NULL, 10);
     else if (strcmp(name, "--group-ms") == 0) group_ns = strtoul(arguments[at], NULL, 10) * 1000000;
     else return usage();
   }

@@ -32,7 +32,7 @@ struct bench_row {
   bool cold;                   /* one operation in each process: what is asked for is the first one */
   /* Filled by set-up, in the row's own process. One of run and timed: */
   void (*run)(uint64_t times);        /* repeats the operation; timed from outside */
-  uint64_t (*timed)(uint64_t times);  /* repeats the operation, and returns the ticks of what is asked for, the clock's own cost taken off */
+  double (*timed)(uint64_t times);    /* repeats the operation, and returns the ticks of what is asked for, the clock's own cost taken off */
   void (*take_down)(void);
   struct bench_counts counts;
   uint64_t at_most;            /* repeats in a batch at most (0: no limit) */

@@ -28,7 +28,7 @@ static size_t touched_pages;
 /* Each page at a line of its own, so that touching many is not a matter of one set of the cache. */
 static inline char *line_of(size_t page) { return guarded.memory + page * BENCH_PAGE + (page * 64) % BENCH_PAGE; }
 
-static uint64_t revisit_writing(uint64_t times) {
+static double revisit_writing(uint64_t times) {
   void (*call)(void) = callee;
   uint64_t sum = 0;
   for (uint64_t i = 0; i < times; i++) {
@@ -37,9 +37,9 @@ static uint64_t revisit_writing(uint64_t times) {
     for (size_t page = 0; page < touched_pages; page++) *(volatile char *)line_of(page) = 1;
     sum += clock_since(start);
   }
-  return sum;
+  return (double)sum;
 }
-static uint64_t revisit_reading(uint64_t times) {
+static double revisit_reading(uint64_t times) {
   void (*call)(void) = callee;
   uint64_t sum = 0;
   for (uint64_t i = 0; i < times; i++) {
@@ -48,7 +48,7 @@ static uint64_t revisit_reading(uint64_t times) {
     for (size_t page = 0; page < touched_pages; page++) (void)*(volatile char *)line_of(page);
     sum += clock_since(start);
   }
-  return sum;
+  return (double)sum;
 }
 
 const char *bench_revisit(struct bench_row *row) {

@@ -64,8 +64,8 @@ static uint64_t operations_done(void) {
   return sum;
 }
 
-static uint64_t measure(uint64_t times) {
-  uint64_t sum = 0;
+static double measure(uint64_t times) {
+  double sum = 0;
   for (uint64_t i = 0; i < times; i++) {
     uint64_t before = operations_done(), start = clock_ticks(), calls = 0, passed, done;
     do {
@@ -76,7 +76,7 @@ static uint64_t measure(uint64_t times) {
     bench_observe(this_row, "callouts", (double)calls);
     bench_observe(this_row, "operations", (double)done);
     bench_observe(this_row, "milliseconds", clock_ns(passed) / 1e6);
-    sum += of_callouts ? passed / calls : passed * other_count / (done == 0 ? 1 : done);
+    sum += (double)passed / (double)(of_callouts ? calls : done == 0 ? 1 : done) * (of_callouts ? 1 : other_count);
   }
   struct pkeys_bystanders now = pkeys_bystanders();
   bench_observe(this_row, "bystanderFaults", (double)(now.faults - seen.faults));

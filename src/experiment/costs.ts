@@ -110,10 +110,16 @@ function endOf(result: ExecResult): string {
   return result.lost ?? (result.timedOut ? 'past its time limit' : result.signal ?? `exit code ${result.exitCode ?? 'unknown'}`);
 }
 
+/** Which of its experiment's groups each row is in. */
+function groupNumbers(costs: readonly PlannedCost[]): ReadonlyMap<PlannedCost, number> {
+  return new Map(costGroups(costs).flatMap((group, number) => group.map((cost): [PlannedCost, number] => [cost, number])));
+}
+
 /** Records from what turnkey-bench printed of these rows; rows that it did not print are skipped ones that say why. Pure. */
 export function benchRecords(costs: readonly PlannedCost[], result: ExecResult): readonly RunRecord[] {
   const lines = new Map(benchLines(result.stdout).map((line) => [line.row, line]));
   const clock = benchClock(result.stdout);
+  const groupOf = groupNumbers(costs);
   return costs.map((cost, at): RunRecord => {
     const line = lines.get(at);
     if (line?.skipped !== undefined) return { ...skippedRow(cost), reason: line.skipped };
@@ -124,7 +130,7 @@ export function benchRecords(costs: readonly PlannedCost[], result: ExecResult):
     const { unit, samples, repeats = 1, counts, instructions, each = false, processes = 1, warmUp = 0, settled = true, pinned = true, steal = 0, ghz = [], switches = 0, observed, warning } = line;
     const timed = unit === 'ns' ? timingWarnings({ samples, timedOperations: each ? 1 : repeats, clockOverheadNs: clock?.overheadNs ?? 0, settled, pinned, steal, ghz, switches }) : [];
     return recordOf(cost, unit, samples, {
-      repeats, counts, method: { processes, warmUp, pinned }, warnings: [...(warning === undefined ? [] : [warning]), ...timed],
+      repeats, counts, method: { processes, group: groupOf.get(cost) ?? 0, warmUp, pinned }, warnings: [...(warning === undefined ? [] : [warning]), ...timed],
       observed: { ...(instructions === undefined ? {} : { userInstructions: instructions }), ...observed },
     });
   });
@@ -140,7 +146,7 @@ export function benchArgument({ experiment, row }: PlannedCost): string {
 export function benchCommand(groups: readonly (readonly PlannedCost[])[], lane: 'native' | 'emulated', options: Pick<RunCostsOptions, 'seed' | 'setting'>): readonly string[] {
   const { seed, setting: { quick } } = options;
   return [
-    BUILT.bench, ...(lane === 'emulated' ? ['--counted', '--rounds', quick ? '3' : '5'] : ['--processes', '3', '--rounds', quick ? '5' : '10']), '--seed', String(seed),
+    BUILT.bench, ...(lane === 'emulated' ? ['--counted', '--rounds', quick ? '3' : '5'] : ['--processes', '3', '--rounds', quick ? '5' : '10']), '--seed', String(seed), '--steps', quick ? '600' : '20000',
     ...groups.flatMap((group, at) => [...(at === 0 ? [] : ['/']), ...group.map(benchArgument)]),
   ];
 }
@@ -156,7 +162,7 @@ function measurementIn(stdout: string): CostMeasurement | undefined {
 }
 
 /** One record of what the processes of one row saw, in the order of rounds. A row of which one round failed is no row. Pure. */
-export function measuredRecord(cost: PlannedCost, results: readonly ExecResult[]): RunRecord {
+export function measuredRecord(cost: PlannedCost, results: readonly ExecResult[], group = 0): RunRecord {
   const seen: Exclude<CostMeasurement, { readonly skipped: string }>[] = [];
   for (const result of results) {
     const measurement = measurementIn(result.stdout);
@@ -168,7 +174,7 @@ export function measuredRecord(cost: PlannedCost, results: readonly ExecResult[]
   }
   const [first] = seen;
   return recordOf(cost, 'ns', seen.flatMap(({ samples }) => samples), {
-    repeats: first?.repeats, counts: first?.counts, found: first?.found, warnings: [...new Set(seen.flatMap(({ warnings }) => warnings ?? []))], method: { processes: results.length },
+    repeats: first?.repeats, counts: first?.counts, found: first?.found, warnings: [...new Set(seen.flatMap(({ warnings }) => warnings ?? []))], method: { processes: results.length, group },
   });
 }
 
@@ -192,7 +198,7 @@ async function runMeasured(executor: Executor, experiment: MeasuredExperiment, c
   const rounds = experiment.rounds?.(setting) ?? (setting.quick ? 1 : 3);
   let done = 0;
   const records: RunRecord[] = [];
-  for (const group of costGroups(costs)) {
+  for (const [number, group] of costGroups(costs).entries()) {
     const results = new Map<PlannedCost, ExecResult[]>(group.map((cost) => [cost, []]));
     for (let round = 0; round < rounds; round++) {
       const seed = deriveSeed(options.seed, JSON.stringify([group[0]?.name, group[0]?.row.together ?? group[0]?.row.parameters, round]));
@@ -202,7 +208,7 @@ async function runMeasured(executor: Executor, experiment: MeasuredExperiment, c
         if (round === rounds - 1) onRow(++done);
       }
     }
-    for (const cost of group) records.push(measuredRecord(cost, results.get(cost) ?? []));
+    for (const cost of group) records.push(measuredRecord(cost, results.get(cost) ?? [], number));
   }
   return records;
 }

@@ -212,8 +212,11 @@ export interface CostRecord {
   readonly counts?: { readonly wrpkru: number; readonly rdpkru: number; readonly syscalls: number; readonly faults: number };
   /** What was seen besides: `userInstructions` by stepping through one operation, loop included; what other threads suffered, over all windows. */
   readonly observed?: { readonly [name: string]: number };
-  /** How it was measured: fresh processes, batches before the first sample. */
-  readonly method?: { readonly processes: number; readonly warmUp?: number; readonly pinned?: boolean };
+  /**
+   * How it was measured: fresh processes; batches before the first sample. Rows of one experiment, lane and `group` were measured in the same rounds: where they have as many samples,
+   * sample k of one was taken in the same round as sample k of another.
+   */
+  readonly method?: { readonly processes: number; readonly group?: number; readonly warmUp?: number; readonly pinned?: boolean };
   /** What makes it less than it could be, each with a remedy. */
   readonly warnings?: readonly string[];
 }

@@ -79,7 +79,7 @@ const cost: Schema = {
     kind: { const: 'cost' }, experiment: text, mechanism, lane, parameters: map({ type: ['number', 'string', 'boolean'] }),
     unit: oneOf(['ns', 'instructions']), samples: { ...list(number), minItems: 1 }, median: number,
     'counts?': shape({ wrpkru: natural, rdpkru: natural, syscalls: natural, faults: natural }), 'warnings?': list(text),
-    'observed?': map(number), 'method?': shape({ processes: natural, 'warmUp?': natural, 'pinned?': flag }),
+    'observed?': map(number), 'method?': shape({ processes: natural, 'group?': natural, 'warmUp?': natural, 'pinned?': flag }),
   }),
   if: { type: 'object', properties: { lane: { const: 'emulated' } } },
   then: { type: 'object', properties: { unit: { const: 'instructions' } } },
