@@ -1,6 +1,6 @@
 /**
  * Every code fragment in the documents works as it stands there: C is compiled against an installed copy and, where it has a main, run; CMake projects are configured, built and run;
- * TypeScript is checked and run; shell lines are run, or at least name what exists. Every figure of the porting guide is a recorded one (TURNKEY_WRITE_FIGURES=1 puts the recorded ones in).
+ * TypeScript is checked and run; shell lines are run, or at least name what exists. Every figure of README and the porting guide is a recorded one (TURNKEY_WRITE_FIGURES=1 puts the recorded ones in).
  */
 // limit: 300 s
 import { spawnSync } from 'node:child_process';
@@ -149,12 +149,12 @@ t.test('there are fragments of every kind', (t) => {
   t.end();
 });
 
-t.test('the figures of the porting guide are the recorded ones, and all of its figures are marked', (t) => {
-  const path = inProject('docs/porting.md');
+for (const [document, least] of [['docs/porting.md', 20], ['README.md', 10]] as const) t.test(`the figures of ${document} are the recorded ones, and all of its figures are marked`, (t) => {
+  const path = inProject(document);
   if (process.env['TURNKEY_WRITE_FIGURES'] === '1') writeFileSync(path, withFigures(readFileSync(path, 'utf8')));
   const text = readFileSync(path, 'utf8');
   const found = figures(text);
-  t.ok(found.length > 20, `${found.length} figures`);
+  t.ok(found.length > least, `${found.length} figures`);
   for (const { key, stands, recorded } of found) t.equal(stands, recorded, key);
   t.same(unmarked(text), []);
   t.end();

@@ -13,6 +13,7 @@ import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
 import { openImage } from '../../src/experiment/cost-guard.js';
 import { BUILT, inProject } from '../../src/experiment/paths.js';
 import { median } from '../../src/experiment/statistics.js';
+import { timingWarnings } from '../../src/experiment/warnings.js';
 
 type Call = (...args: unknown[]) => unknown;
 
@@ -65,7 +66,7 @@ const IMAGES: readonly number[] = [64 << 10, 4 << 20, 64 << 20];
 
 /** A sample is a batch of at least so long. */
 const BATCH_S = 0.004;
-const TIME_S = { full: 0.2, quick: 0.08 } as const;
+const TIME_S = { full: 0.1, quick: 0.08 } as const;
 /** Kept of each process, so that all rows have as many. */
 const SAMPLES = 10;
 
@@ -103,6 +104,8 @@ export const experiment: CostExperiment = {
     let kept: unknown;
     const empty = median(benchmarked(() => { kept = run; return kept; }, maxTime / 4));
     benchmarked(run, maxTime / 4);   // warm-up: benchmark.js makes its own as well, of the loop
-    return { samples: benchmarked(() => { kept = run(); return kept; }, maxTime).map((ns) => Math.max(0, ns - empty)) };
+    const samples = benchmarked(() => { kept = run(); return kept; }, maxTime).map((ns) => Math.max(0, ns - empty));
+    // Of what turnkey-bench tells of a row, the samples alone are known here.
+    return { samples, warnings: timingWarnings({ samples, timedOperations: 1, clockOverheadNs: 0, settled: true, pinned: true, steal: 0, ghz: [], switches: 0 }) };
   },
 };

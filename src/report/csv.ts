@@ -2,6 +2,8 @@
 import type { CostRecord, Run } from '../experiment/records.js';
 import { columnOf, corruptionOf, costsOf, honestOf, skippedOf } from './model.js';
 import { bootstrapMedian } from './bootstrap.js';
+import { costKey, costs as costCells, ratioOf, variation } from './html/figures.js';
+import { spreadOf } from './spread.js';
 
 type Field = string | number | boolean | null | undefined;
 
@@ -24,6 +26,8 @@ function parameterNames(records: readonly CostRecord[]): readonly string[] {
 /** The tables, by file name. `costs.csv` has a line for each row, `samples.csv` one for each sample; `row` joins them. */
 export function renderCsv(run: Run): ReadonlyMap<string, string> {
   const costs = costsOf(run);
+  const all = costCells(run);
+  const cells = new Map(all.map((cell) => [costKey(cell), cell]));
   const names = parameterNames(costs);
   const parameters = (record: CostRecord): readonly Field[] => names.map((name) => record.parameters[name]);
   const heads = names.map((name) => `parameter_${name}`);
@@ -37,11 +41,15 @@ export function renderCsv(run: Run): ReadonlyMap<string, string> {
       }))],
     ['honest.csv', table(['case', 'mechanism', 'lane', 'outcome', 'sha256', 'bytes', 'callouts', 'image_equal', 'detail'],
       honestOf(run).map((record) => [record.case, record.mechanism, record.lane, record.outcome, record.sha256, record.bytes, record.callouts, record.imageEqual, record.detail]))],
-    ['costs.csv', table(['row', 'experiment', 'mechanism', 'lane', ...heads, 'unit', 'median', 'interval_low', 'interval_high', 'least', 'samples', 'wrpkru', 'rdpkru', 'syscalls', 'faults', 'warnings'],
+    ['costs.csv', table(['row', 'experiment', 'mechanism', 'lane', ...heads, 'unit', 'median', 'interval_low', 'interval_high', 'mad', 'outliers', 'least', 'samples', 'unguarded', 'ratio', 'ratio_low', 'ratio_high', 'paired', 'wrpkru', 'rdpkru', 'syscalls', 'faults', 'observed', 'processes', 'warnings'],
       costs.map((record, row) => {
+        const cell = cells.get(costKey({ ...record, varied: variation(record) }));
+        const ratio = cell === undefined ? null : ratioOf(cell, all);
         const interval = record.unit === 'ns' && record.samples.length >= 5 ? bootstrapMedian(record.samples) : undefined;
-        return [row, record.experiment, record.mechanism, record.lane, ...parameters(record), record.unit, record.median, interval?.low, interval?.high, Math.min(...record.samples), record.samples.length,
-          record.counts?.wrpkru, record.counts?.rdpkru, record.counts?.syscalls, record.counts?.faults, record.warnings?.join('; ')];
+        const spread = record.unit === 'ns' ? spreadOf(record.samples) : undefined;
+        return [row, record.experiment, record.mechanism, record.lane, ...parameters(record), record.unit, record.median, interval?.low, interval?.high, spread?.mad, spread?.outliers.map(({ sample }) => sample).join(' '), Math.min(...record.samples), record.samples.length,
+          ratio?.baseline.value, ratio?.ratio, ratio?.interval.low, ratio?.interval.high, ratio?.paired, record.counts?.wrpkru, record.counts?.rdpkru, record.counts?.syscalls, record.counts?.faults,
+          record.observed === undefined ? undefined : Object.entries(record.observed).map(([name, value]) => `${name} ${value}`).join('; '), record.method?.processes, record.warnings?.join('; ')];
       }))],
     ['samples.csv', table(['row', 'experiment', 'mechanism', 'lane', ...heads, 'unit', 'sample', 'value'],
       costs.flatMap((record, row) => record.samples.map((value, sample) => [row, record.experiment, record.mechanism, record.lane, ...parameters(record), record.unit, sample, value])))],

@@ -1,12 +1,12 @@
 /**
  * Figures in prose, tied to recorded results: `<!--= RUN WHAT… -->text<!--/-->`, where RUN is a directory of results/ and WHAT one of
  *
- *   cost EXPERIMENT MECHANISM LANE IMAGE-BYTES    the median, with its unit
- *   verdict CASE MECHANISM LANE                   the verdict of a corruption case (its first row: writes denied)
+ *   cost EXPERIMENT MECHANISM LANE IMAGE-BYTES    the median, with its unit; of the whole where it has parts
+ *   verdict CASE MECHANISM LANE                   the verdict of a corruption case (writes denied, one key for the image)
  *   verdicts MECHANISM VERDICT                    how many rows of the run have it
  */
 import { join } from 'node:path';
-import type { Run } from '../../src/experiment/records.js';
+import type { CostRecord, Run } from '../../src/experiment/records.js';
 import { inProject } from '../../src/experiment/paths.js';
 import { readRun } from '../../src/experiment/store.js';
 import { formatCount, formatNs } from '../../src/report/format.js';
@@ -31,6 +31,11 @@ function run(name: string): Run {
   return found;
 }
 
+/** Not a part of something, and not its first occurrence in a process. */
+function isWhole({ part, occurrence }: CostRecord['parameters']): boolean {
+  return (part === undefined || part === 'whole') && occurrence === undefined;
+}
+
 /** The text for a key. Throws where no record, or more than one, has it. */
 export function recorded(key: string): string {
   const [name = '', what, ...words] = key.split(' ');
@@ -42,12 +47,12 @@ export function recorded(key: string): string {
   };
   if (what === 'cost') {
     const [experiment, mechanism, lane, imageBytes] = words;
-    const found = only(records.flatMap((record) => (record.kind === 'cost' && record.experiment === experiment && record.mechanism === mechanism && record.lane === lane && record.parameters['imageBytes'] === Number(imageBytes) ? [record] : [])));
+    const found = only(records.flatMap((record) => (record.kind === 'cost' && record.experiment === experiment && record.mechanism === mechanism && record.lane === lane && record.parameters['imageBytes'] === Number(imageBytes) && isWhole(record.parameters) ? [record] : [])));
     return found.unit === 'ns' ? formatNs(found.median) : `${formatCount(found.median)} instructions`;
   }
   if (what === 'verdict') {
     const [name, mechanism, lane] = words;
-    return only(records.flatMap((record) => (record.kind === 'corruption' && record.case === name && record.mechanism === mechanism && record.lane === lane && record.deny === 'write' ? [record] : []))).verdict;
+    return only(records.flatMap((record) => (record.kind === 'corruption' && record.case === name && record.mechanism === mechanism && record.lane === lane && record.deny === 'write' && record.keys !== 'space' ? [record] : []))).verdict;
   }
   if (what === 'verdicts') {
     const [mechanism, verdict] = words;
