@@ -39,6 +39,22 @@ for (const application of APPLICATIONS) {
   });
 }
 
+t.test('guarded copies are counted as they are made', (t) => {
+  const { copy, copyString } = binding;
+  let made = 0;
+  const counting = binding as { -readonly [name in keyof typeof binding]: (typeof binding)[name] };
+  counting.copy = (...args) => { made++; return copy(...args); };
+  counting.copyString = (...args) => { made++; return copyString(...args); };
+  t.teardown(() => { counting.copy = copy; counting.copyString = copyString; });
+  for (const name of ['qsort', 'sqlite3, select', 'png decode']) {
+    const work = applicationNamed(name).start(guard, 0);
+    made = 0;
+    const { reads } = work.unit(0);
+    t.equal(reads, made, name);
+  }
+  t.end();
+});
+
 t.test('a library that is not there is a reason, not an error', (t) => {
   const missing = { ...applicationNamed('qsort'), library: 'libturnkey_nowhere.so.9' };
   t.match(timeUnits(missing, guard, 0, 1), { skipped: /libturnkey_nowhere\.so\.9/ });

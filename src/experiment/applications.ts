@@ -12,10 +12,11 @@ import { textFile } from './text-file.js';
 
 type Call = (...args: unknown[]) => unknown;
 
-/** Crossings of one unit: guarded calls made, and calls back into the VM during them. */
+/** Crossings of one unit: guarded calls made, calls back into the VM during them, and guarded copies of what callbacks read. */
 export interface Crossings {
   readonly callouts: number;
   readonly callbacks: number;
+  readonly reads: number;
 }
 
 /** An application under way. */
@@ -95,7 +96,7 @@ function compression(chunkBytes: number): Application {
           for (let offset = 0; offset < ZLIB_UNIT; offset += chunkBytes) step(from + offset, chunkBytes, Z_NO_FLUSH);
           keep();
           done++;
-          return { callouts: ZLIB_UNIT / chunkBytes, callbacks: 0 };
+          return { callouts: ZLIB_UNIT / chunkBytes, callbacks: 0, reads: 0 };
         },
         finish() {
           rewind();
@@ -114,6 +115,8 @@ const SQLITE_ROW = 100;
 const SQLITE_DONE = 101;
 const SQLITE_TRANSIENT = -1;
 const ROWS = 64;
+/** The table of a row's two texts, and each of them. */
+const READS_OF_ROW = 3;
 
 interface Database {
   readonly handle: unknown;
@@ -154,7 +157,7 @@ const insert: Application = {
           rows++;
         }
         exec('commit');
-        return { callouts: 2 + 4 * ROWS, callbacks: 0 };
+        return { callouts: 2 + 4 * ROWS, callbacks: 0, reads: 0 };
       },
       finish() {
         const count: [bigint] = [0n];
@@ -186,7 +189,7 @@ const select: Application = {
       unit() {
         units++;
         expect(each(handle, `select id, name from t limit ${ROWS}`, onRow, null, null), 0, 'sqlite3_exec');
-        return { callouts: 1, callbacks: ROWS };
+        return { callouts: 1, callbacks: ROWS, reads: READS_OF_ROW * ROWS };
       },
       finish() {
         expect(rows, units * ROWS, 'rows');
@@ -218,7 +221,7 @@ const sort: Application = {
         const before = comparisons;
         qsort(at, ELEMENTS, 4, compare);
         for (let i = 1; i < ELEMENTS; i++) if ((numbers[i - 1] ?? 0) > (numbers[i] ?? 0)) unsorted++;
-        return { callouts: 1, callbacks: comparisons - before };
+        return { callouts: 1, callbacks: comparisons - before, reads: 2 * (comparisons - before) };
       },
       finish() {
         expect(unsorted, 0, 'elements out of order');
@@ -282,7 +285,7 @@ const decode: Application = {
         destroy([reader], [info], 0);
         fclose(input);
         if (!decoded.equals(pixels)) wrong++;
-        return { callouts: 8 + PICTURE.height, callbacks: 0 };
+        return { callouts: 8 + PICTURE.height, callbacks: 0, reads: 0 };
       },
       finish() {
         expect(wrong, 0, 'wrong pictures');
@@ -326,14 +329,15 @@ export function timeUnits(application: Application, guard: Guard, first: number,
   }, MOST_WARM_UP_MS);
   const work = application.start(guard, first);
   const samples: number[] = [];
-  const sum = { callouts: 0, callbacks: 0 };
+  const sum = { callouts: 0, callbacks: 0, reads: 0 };
   for (let at = first; at < first + count; at++) {
     samples.push(timeNs(() => {
-      const { callouts, callbacks } = work.unit(at);
+      const { callouts, callbacks, reads } = work.unit(at);
       sum.callouts += callouts;
       sum.callbacks += callbacks;
+      sum.reads += reads;
     }));
   }
   work.finish();
-  return { samples, crossings: { callouts: Math.round(sum.callouts / count), callbacks: Math.round(sum.callbacks / count) }, warm };
+  return { samples, crossings: { callouts: Math.round(sum.callouts / count), callbacks: Math.round(sum.callbacks / count), reads: Math.round(sum.reads / count) }, warm };
 }

@@ -180,6 +180,8 @@ export interface ApplicationRate {
   readonly baseline: Cost;
   readonly callouts: number;
   readonly callbacks: number;
+  /** Guarded copies of what callbacks read. */
+  readonly reads: number;
   /** Unguarded, in a second. */
   readonly calloutsPerSecond: number;
   readonly callbacksPerSecond: number;
@@ -196,7 +198,7 @@ export function applicationRates(run: Run, experiment: string): readonly Applica
     if (baseline === undefined) return [];
     const number = (name: string): number => Number(baseline.found[name] ?? 0);
     return [{
-      application, unit: String(baseline.found['unit'] ?? 'one unit'), baseline, callouts: number('callouts'), callbacks: number('callbacks'),
+      application, unit: String(baseline.found['unit'] ?? 'one unit'), baseline, callouts: number('callouts'), callbacks: number('callbacks'), reads: number('reads'),
       calloutsPerSecond: number('callouts') * 1e9 / baseline.value, callbacksPerSecond: number('callbacks') * 1e9 / baseline.value,
       slowdowns: here.filter((cost) => cost !== baseline).map((cost) => ({ cost, ratio: ratioOf(cost, all) })),
     }];

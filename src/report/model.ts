@@ -161,6 +161,9 @@ export function surprises(run: Run): readonly Surprise[] {
   return [...corruption, ...honest, ...broken];
 }
 
+/** Named of what was skipped for the same reason; all of them are in run.json. */
+const MOST_NAMES = 8;
+
 /** Skipped rows, joined by reason. */
 export function skippedTable(run: Run): Table {
   const groups = new Map<string, SkippedRecord[]>();
@@ -172,7 +175,7 @@ export function skippedTable(run: Run): Table {
     const [first] = records;
     if (first === undefined) return [];
     const names = [...new Set(records.map((record) => record.name))];
-    return [[plain(first.lane), plain(inOrder(MECHANISMS, records.map((record) => record.mechanism)).join(', ')), plain(String(records.length)), plain(names.join(', ')), plain(first.reason)]];
+    return [[plain(first.lane), plain(inOrder(MECHANISMS, records.map((record) => record.mechanism)).join(', ')), plain(String(records.length)), plain(names.length <= MOST_NAMES + 1 ? names.join(', ') : `${names.slice(0, MOST_NAMES).join(', ')} and ${names.length - MOST_NAMES} more`), plain(first.reason)]];
   });
   return { title: 'Skipped', head: ['lane', 'mechanisms', 'rows', 'what', 'reason'], rows, notes: [] };
 }

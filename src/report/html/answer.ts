@@ -109,7 +109,7 @@ function growth(cells: readonly Cost[]): Sentence {
     const largest = one?.high;
     if (largest?.unit === 'ns') {
       const share = largest.value * 1000 / 1e9;
-      parts.push(html`: at 1,000 callouts a second, protecting ${formatBytes(sizeOf(largest) ?? 0)} so takes ${share > 1 ? 'more than a whole processor, ' : ''}${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %${share <= 1 && ' of a processor'}`);
+      parts.push(html`: at 1,000 callouts a second, protecting ${formatBytes(sizeOf(largest) ?? 0)} so takes ${share > 1 ? 'more than a whole processor, ' : ''}${share >= 10 ? formatCount(share * 100) : (share * 100).toFixed(share < 0.1 ? 1 : 0)} %${share <= 1 && ' of a processor'}`);
     }
   }
   return { about, text: parts.length === 0 ? html`This run measured no cost at more than one image size.` : html`${parts}.` };

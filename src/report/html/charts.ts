@@ -91,7 +91,7 @@ const CONFIG: TopLevelSpec['config'] = {
   view: { stroke: null },
   axis: {
     labelColor: 'var(--muted)', titleColor: 'var(--muted)', domainColor: 'var(--axis)', tickColor: 'var(--axis)', gridColor: 'var(--grid)',
-    labelFontSize: FONT_SIZE, titleFontSize: FONT_SIZE, titleFontWeight: 'normal', titlePadding: 9, labelPadding: 5, tickSize: 4, labelLimit: 260, labelOverlap: false, labelFlush: false,
+    labelFontSize: FONT_SIZE, titleFontSize: FONT_SIZE, titleFontWeight: 'normal', titlePadding: 9, labelPadding: 5, tickSize: 4, labelLimit: 320, labelOverlap: false, labelFlush: false,
   },
 };
 

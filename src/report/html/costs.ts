@@ -90,7 +90,7 @@ function rowLabel(cost: Cost): string {
 function ratioAxis(ratios: readonly number[]): Axis {
   const low = Math.min(0.95, ...ratios) * 0.98;
   const high = Math.max(1.5, ...ratios) * 1.05;
-  const ticks = [0.1, 0.5, 1, 1.2, 1.5, 2, 3, 5, 10, 30, 100, 1000, 10_000].filter((tick) => tick >= low && tick <= high);
+  const ticks = high / low > 50 ? [0.01, 0.1, 1, 10, 100, 1000, 10_000, 1e5].filter((tick) => tick >= low && tick <= high) : [0.1, 0.5, 1, 1.2, 1.5, 2, 3, 5, 10, 30, 100, 1000, 10_000].filter((tick) => tick >= low && tick <= high);
   return { title: 'times as long, log', domain: [low, high], ticks, format: (value) => `×${value < 10 ? value : formatCount(value)}` };
 }
 
@@ -102,7 +102,7 @@ async function experimentChart(experiment: string, cells: readonly Cost[], lane:
   if (experiment === 'callout-koffi') return koffiChart(here, name);
   const x = ON_ROWS.has(experiment) ? undefined : xParameter(here);
   if (x !== undefined) {
-    const constant = new Set(here.map(sizeOf)).size === 1 ? ['imageBytes'] : [];
+    const constant = [...new Set(here.flatMap(({ varied }) => Object.keys(varied)))].filter((one) => one !== x && new Set(here.map(({ varied }) => varied[one])).size === 1);
     const variants = [...new Set(here.map((cost) => variantOf(cost, [x, 'pages', ...constant])))];
     const axis = (list: readonly number[]): Axis => {
       if (x.endsWith('Bytes')) return { ...sizeAxis(list), title: x === 'imageBytes' ? 'image size' : x.replace(/Bytes$/, '') };
@@ -229,13 +229,13 @@ const perSecond = (rate: number): string => (rate === 0 ? '–' : formatCount(ra
 function ratesTable(rates: readonly ApplicationRate[], model: KeyModel | null): Markup | null {
   if (rates.length === 0) return null;
   const mechanisms = MECHANISMS.filter((mechanism) => rates.some(({ slowdowns }) => slowdowns.some(({ cost }) => cost.mechanism === mechanism)));
-  const share = ({ callouts, callbacks, baseline }: ApplicationRate, ns: number): string => ((callouts + callbacks) * ns / baseline.value * 100).toPrecision(2);
+  const share = ({ callouts, callbacks, reads, baseline }: ApplicationRate, ns: number): string => ((callouts + callbacks + reads) * ns / baseline.value * 100).toPrecision(2);
   return html`<h3>Callouts a second, and what they cost the work</h3><div class="scroll" tabindex="0" role="region" aria-label="Callouts a second by application"><table><thead><tr><th scope="col">application</th><th scope="col">one unit of it</th><th scope="col" class="n">unguarded</th><th scope="col" class="n">callouts a second</th><th scope="col" class="n">callbacks a second</th>${mechanisms.map(mechanismHead)}${model !== null && html`<th scope="col" class="n m-model" style="color:var(--m)">keys add, model</th>`}</tr></thead>
 <tbody>${rates.map((rate) => html`<tr><th scope="row">${rate.application}</th><td>${rate.unit}</td><td class="n">${formatNs(rate.baseline.value)}</td><td class="n">${perSecond(rate.calloutsPerSecond)}</td><td class="n">${perSecond(rate.callbacksPerSecond)}</td>${mechanisms.map((mechanism) => {
     const found = rate.slowdowns.find(({ cost }) => cost.mechanism === mechanism);
     return found === undefined ? html`<td class="n missing">–</td>` : html`<td class="n" title="${describeCost(found.cost)}">${found.ratio === null ? '' : timesText(found.ratio.ratio)}</td>`;
   })}${model !== null && html`<td class="n m-model" style="color:var(--m)">${rate.callouts + rate.callbacks === 0 ? '–' : `${share(rate, model.leastNs)} to ${share(rate, model.mostNs)} %`}</td>`}</tr>`)}</tbody></table></div>
-${model !== null && html`<p class="lead">“keys add, model”: two rights writes for each callout and each callback at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles, over the unguarded time. Computed, not measured.</p>`}`;
+${model !== null && html`<p class="lead">“keys add, model”: two rights writes for each callout, each callback, and each guarded copy of what a callback reads, at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles, over the unguarded time. Computed, not measured.</p>`}`;
 }
 
 /** What can be said of keys from JavaScript where the CPU has none. */

@@ -11,7 +11,7 @@ import { ASSUMED_GHZ, WRPKRU_CYCLES } from './words.js';
 type Value = number | string | boolean;
 
 /** Parameters that say how something was measured, or repeat another one; two records that differ only in them are of one cell. */
-const MEASURING: ReadonlySet<string> = new Set(['repeats', 'round', 'trial', 'process', 'order', 'cpu', 'seed', 'callouts', 'callbacks', 'unit', 'file', 'reachedCycles']);
+const MEASURING: ReadonlySet<string> = new Set(['repeats', 'round', 'trial', 'process', 'order', 'cpu', 'seed', 'callouts', 'callbacks', 'reads', 'unit', 'file', 'reachedCycles']);
 
 /** What a record varies, without how it was measured. `pages` is left out where `imageBytes` says the same. */
 export function variation(record: CostRecord): { readonly [name: string]: Value } {
@@ -39,6 +39,8 @@ export interface Cost {
   readonly warnings: readonly string[];
   /** What was seen besides, over all processes. */
   readonly observed: CostRecord['observed'];
+  /** Rows of one experiment and group were measured in the same rounds; undefined where the run does not say. */
+  readonly group: number | undefined;
   /** Of times; null for counts. */
   readonly spread: Spread | null;
   /** What measuring found: parameters that do not make another cell of it. */
@@ -86,7 +88,7 @@ function joinCosts(run: Run): readonly Cost[] {
       experiment: first.experiment, mechanism: first.mechanism, lane: first.lane, unit: first.unit, varied: variation(first), samples, value,
       interval: first.unit === 'ns' && samples.length >= LEAST_SAMPLES ? bootstrapMedian(samples) : null,
       counts: first.counts, warnings: [...new Set(group.flatMap((record) => record.warnings ?? []))],
-      observed: first.observed, spread: first.unit === 'ns' ? spreadOf(samples) : null,
+      observed: first.observed, group: first.method?.group, spread: first.unit === 'ns' ? spreadOf(samples) : null,
       found: Object.fromEntries(Object.entries(first.parameters).filter(([name]) => MEASURING.has(name))),
     }];
   });
@@ -120,7 +122,7 @@ export function ratioOf(cost: Cost, all: readonly Cost[]): Ratio | null {
   const baseline = baselineOf(cost, all);
   let found: Ratio | null = null;
   if (baseline !== undefined && baseline.value > 0 && cost.samples.length >= LEAST_SAMPLES && baseline.samples.length >= LEAST_SAMPLES) {
-    const paired = baseline.samples.length === cost.samples.length && baseline.samples.every((sample) => sample > 0);
+    const paired = baseline.group === cost.group && baseline.samples.length === cost.samples.length && baseline.samples.every((sample) => sample > 0);
     found = paired ? { ...pairedRatio(baseline.samples, cost.samples), paired, baseline }
       : { ratio: cost.value / baseline.value, interval: bootstrapRatio(baseline.samples, cost.samples, 500), paired, baseline };
   }
@@ -141,13 +143,16 @@ export function sizeOf(cost: Pick<Cost, 'varied'>): number | undefined {
 
 /** What a cell varies besides the named parameters, as a key and as words. */
 export function variantOf(cost: Pick<Cost, 'varied'>, without: readonly string[] = ['imageBytes', 'pages']): string {
-  return Object.entries(cost.varied).filter(([name]) => !without.includes(name)).map(([name, value]) => valueText(name, value)).join(', ');
+  const rank = (value: Value): number => (typeof value === 'string' ? 0 : typeof value === 'number' ? 1 : 2);
+  return Object.entries(cost.varied).filter(([name]) => !without.includes(name)).sort(([, a], [, b]) => rank(a) - rank(b)).map(([name, value]) => valueText(name, value)).join(', ');
 }
 
 /** A parameter in words: `touched` for true, `not touched` for false, sizes in KiB. */
 export function valueText(name: string, value: Value): string {
   const words = name.replace(/Bytes$/, '').replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`);
+  if (name === 'foreignStack') return value === true ? 'foreign stack' : 'caller\'s stack';
   if (typeof value === 'boolean') return value ? words : `not ${words}`;
+  if (typeof value === 'number' && /^(arguments|threads|processors|cycles|spaces)$/.test(name)) return `${formatCount(value)} ${value === 1 ? words.replace(/s$/, '') : words}`;
   if (typeof value === 'number') return `${words} ${name.endsWith('Bytes') ? formatBytes(value) : formatCount(value)}`;
   return /^(signature|application|way|by|call|part|variant|function|what|work|access|scenario|kind|name)$/.test(name) ? value : `${words} ${value}`;
 }
