@@ -53,6 +53,17 @@ t.test('I10: each missing piece of evidence makes it something else', (t) => {
   t.end();
 });
 
+t.test('Windows: an access violation in a space is what a closed page is told by; other exceptions are not', (t) => {
+  const violation = { ...fault, signal: 'EXCEPTION_ACCESS_VIOLATION', siCode: -1073741819, siCodeName: '0xC0000005', pkey: null, spaceKey: 0 };
+  const seen: Observation = { ...prevented, mechanism: 'mprotect-range', fault: violation };
+  t.equal(judge(seen).verdict, 'prevented');
+  t.equal(judge({ ...seen, fault: { ...violation, space: null, spaceKey: null } }).verdict, 'trapped');
+  t.equal(judge({ ...seen, fault: { ...violation, signal: 'EXCEPTION_IN_PAGE_ERROR', siCode: -1073741818 } }).verdict, 'trapped');
+  t.equal(judge({ ...seen, mechanism: 'pkeys' }).verdict, 'trapped', 'there are no keys');
+  t.equal(judge({ ...seen, mechanism: 'flag' }).verdict, 'trapped');
+  t.end();
+});
+
 t.test('a read of a space whose reads are denied is prevented too', (t) => {
   t.equal(judge({ ...prevented, deny: 'access', fault: { ...fault, access: 'read' } }).verdict, 'prevented');
   t.end();

@@ -4,7 +4,6 @@
 
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 uint64_t foreign_null_read(void) {
@@ -34,13 +33,6 @@ void foreign_misaligned_sse(void) {
   char buffer[64] __attribute__((aligned(16)));
   __asm__ volatile("movaps %%xmm0, 1(%0)" : : "r"(buffer) : "memory");
 }
-void foreign_bus(void) {
-  int file = memfd_create("turnkey-bus", 0);
-  char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  close(file);
-  if (page == MAP_FAILED) return;
-  *(volatile char *)page = 1;   /* the file has no bytes: the page cannot be filled */
-}
 
 /* The flags are set and the fault comes in one block: no compiler code runs with them odd. */
 void foreign_fault_with_df(void) { __asm__ volatile("std\n\tmovq $1, 0" : : : "memory", "cc"); }
@@ -67,7 +59,4 @@ void foreign_exit(int code) { exit(code); }
 void foreign_exit_now(int code) { _exit(code); }
 void foreign_spin(void) {
   for (;;) __asm__ volatile("pause");
-}
-void foreign_sleep_forever(void) {
-  for (;;) pause();
 }

@@ -14,7 +14,11 @@
 extern "C" {
 #endif
 
+#ifdef _WIN32
+#define FOREIGN_API /* a DLL exports everything where nothing is said */
+#else
 #define FOREIGN_API __attribute__((visibility("default")))
+#endif
 
 /* ---- writes.c: stray stores and loads. All take the address as a number. ------------------------------------ */
 

@@ -20,8 +20,4 @@ int foreign_masked_store(uint64_t address) {
   return 0;
 }
 
-void foreign_push_on(uint64_t stack_pointer, uint64_t value) {
-  __asm__ volatile("movq %%rsp, %%rbx\n\tmovq %0, %%rsp\n\tpushq %1\n\tmovq %%rbx, %%rsp" : : "r"(stack_pointer), "r"(value) : "rbx", "memory");
-}
-
 int64_t foreign_setjmp_into(uint64_t address) { return _setjmp(*(jmp_buf *)(uintptr_t)address); }

@@ -1,5 +1,5 @@
 /* Stacks overrun, smashed and jumped over. Compiled with frame pointers and without the stack protector. */
-#include "foreign.h"
+#include "mistakes.h"
 
 #include <setjmp.h>
 #include <string.h>
@@ -30,6 +30,10 @@ __attribute__((stack_protect)) void foreign_smash_protected(uint64_t bytes) {
   __asm__ volatile("" : "+r"(at));
   for (uint64_t i = 0; i < sizeof buffer + bytes; i++) ((volatile char *)at)[i] = 0x5a;
   __asm__ volatile("" : : "r"(buffer) : "memory");
+}
+
+void foreign_push_on(uint64_t stack_pointer, uint64_t value) {
+  __asm__ volatile("movq %%rsp, %%rbx\n\tmovq %0, %%rsp\n\tpushq %1\n\tmovq %%rbx, %%rsp" : : "r"(stack_pointer), "r"(value) : "rbx", "memory");
 }
 
 void foreign_longjmp(void *jump_buffer) { longjmp(*(jmp_buf *)jump_buffer, 1); }

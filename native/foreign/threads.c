@@ -1,12 +1,10 @@
-/* Threads and processes that the callee starts, and process-wide state that it changes. */
+/* Threads that the callee starts. */
 #define _GNU_SOURCE
 #include "foreign.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <time.h>
 
 struct write_job {
   uint64_t address, value;
@@ -61,35 +59,4 @@ void foreign_sleep_ms(int ms) {
 void foreign_sleep_then_write64(int ms, uint64_t address, uint64_t value) {
   foreign_sleep_ms(ms);
   foreign_write64(address, value);
-}
-
-int foreign_fork_write(uint64_t address, uint64_t value) {
-  pid_t child = fork();
-  if (child < 0) return -errno;
-  if (child == 0) {
-    signal(SIGSEGV, SIG_DFL);
-    foreign_write64(address, value);
-    _exit(0);
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status;
-}
-
-static void ignore(int number) { (void)number; }
-
-int foreign_install_handler(int number) {
-  struct sigaction action = {.sa_handler = ignore};
-  return sigaction(number, &action, NULL) == 0 ? 0 : -errno;
-}
-
-int foreign_reset_handler(int number) {
-  struct sigaction action = {.sa_handler = SIG_DFL};
-  return sigaction(number, &action, NULL) == 0 ? 0 : -errno;
-}
-
-int foreign_drop_altstack(void) {
-  stack_t none = {.ss_flags = SS_DISABLE};
-  return sigaltstack(&none, NULL) == 0 ? 0 : -errno;
 }

@@ -141,9 +141,9 @@ static LONG CALLBACK on_exception(EXCEPTION_POINTERS *pointers) {
   if (takes(slot)) {
     recover(slot, &cause, context);
     answer = EXCEPTION_CONTINUE_EXECUTION;
-  } else if (!(slot != NULL && trap_state_is_callout(trap_state(slot))) && cause.code == EXCEPTION_ACCESS_VIOLATION && cause.access != TRAP_ACCESS_UNKNOWN &&
+  } else if (slot != NULL && !trap_state_is_callout(trap_state(slot)) && cause.code == EXCEPTION_ACCESS_VIOLATION && cause.access != TRAP_ACCESS_UNKNOWN &&
              pkeys_bystander_wait((uintptr_t)cause.address, BYSTANDER_LIMIT_NS)) {
-    answer = EXCEPTION_CONTINUE_EXECUTION; /* a VM thread met an image that is closed for somebody else's callout */
+    answer = EXCEPTION_CONTINUE_EXECUTION; /* a VM thread met an image that is closed for somebody else's callout; one that never attached is not the VM's (I13): a callee's own, say */
   } else {
     atomic_fetch_add_explicit(&trap_arena.shared.passed_on, 1, memory_order_relaxed);
   }

@@ -7,6 +7,8 @@ import { closesImage, needsKeys, type Denial, type Mechanism, type Verdict } fro
 /** si_code values of SIGSEGV: asm-generic/siginfo.h. */
 export const SEGV_ACCERR = 2;
 export const SEGV_PKUERR = 4;
+/** What Windows calls it, and its code as a signed number. It tells no closed page from an unmapped one: that the address is in a space must do. */
+export const ACCESS_VIOLATION = { signal: 'EXCEPTION_ACCESS_VIOLATION', code: 0xc0000005 | 0 } as const;
 
 /** Errors by which the kernel declines to touch memory for the callee. */
 const REFUSALS: readonly string[] = ['EFAULT', 'EPERM', 'EACCES'];
@@ -50,13 +52,14 @@ export function missingForPrevented(seen: Observation): readonly string[] {
   if (fault === null) return ['no fault was raised'];
   const missing: string[] = [];
   if (!closesImage(seen.mechanism)) missing.push(`mechanism ${seen.mechanism} closes nothing`);
-  if (fault.signal !== 'SIGSEGV') missing.push(`signal is ${fault.signal}, not SIGSEGV`);
+  const windows = fault.signal === ACCESS_VIOLATION.signal;
+  if (fault.signal !== 'SIGSEGV' && !windows) missing.push(`signal is ${fault.signal}, not SIGSEGV`);
   if (needsKeys(seen.mechanism)) {
     if (fault.siCode !== SEGV_PKUERR) missing.push(`si_code is ${fault.siCodeName}, not SEGV_PKUERR`);
     if (fault.pkey === null || fault.spaceKey === null || fault.spaceKey === 0 || fault.pkey !== fault.spaceKey) {
       missing.push(`key ${fault.pkey ?? 'unknown'} is not the space's key ${fault.spaceKey ?? 'unknown'}`);
     }
-  } else if (fault.siCode !== SEGV_ACCERR) {
+  } else if (windows ? fault.siCode !== ACCESS_VIOLATION.code : fault.siCode !== SEGV_ACCERR) {
     missing.push(`si_code is ${fault.siCodeName}, not SEGV_ACCERR`);
   }
   if (fault.space === null) missing.push(`address ${fault.address} is outside every space`);
