@@ -2,6 +2,7 @@
 import { linearRegression, linearRegressionLine, rSquared } from 'simple-statistics';
 import type { Run } from '../experiment/records.js';
 import { LANES, type Lane, type Mechanism } from '../experiment/words.js';
+import { pairedRatio, type Interval } from './bootstrap.js';
 import { costs, keyModel, plainest, protectingExperiment, ratioOf, sizeOf, variantOf, type Cost, type Ratio } from './html/figures.js';
 
 /** A rung: a way of making, guarding or losing one call. */
@@ -201,6 +202,30 @@ export function applicationRates(run: Run, experiment: string): readonly Applica
       application, unit: String(baseline.found['unit'] ?? 'one unit'), baseline, callouts: number('callouts'), callbacks: number('callbacks'), reads: number('reads'),
       calloutsPerSecond: number('callouts') * 1e9 / baseline.value, callbacksPerSecond: number('callbacks') * 1e9 / baseline.value,
       slowdowns: here.filter((cost) => cost !== baseline).map((cost) => ({ cost, ratio: ratioOf(cost, all) })),
+    }];
+  });
+}
+
+/** What the model's rights writes add to an application that has the trap already. */
+export interface ModelStep {
+  readonly application: string;
+  /** Asked for, and what the calibration of the first process reached. */
+  readonly cycles: number;
+  readonly reachedCycles: number;
+  readonly cost: Cost;
+  /** Over the same work under `flag`, by pairs. */
+  readonly overFlag: { readonly ratio: number; readonly interval: Interval };
+}
+
+/** One for each application and length of delay of `model-run`; lane `model`. */
+export function modelSteps(run: Run): readonly ModelStep[] {
+  const cells = costs(run).filter(({ experiment }) => experiment === 'model-run');
+  return cells.filter(({ mechanism }) => mechanism === 'pkeys-model').flatMap((cost): readonly ModelStep[] => {
+    const flag = cells.find((one) => one.mechanism === 'flag' && one.varied['application'] === cost.varied['application']);
+    if (flag === undefined || flag.samples.length !== cost.samples.length) return [];
+    return [{
+      application: String(cost.varied['application']), cycles: Number(cost.varied['cycles']), reachedCycles: Number(cost.found['reachedCycles'] ?? cost.varied['cycles']), cost,
+      overFlag: pairedRatio(flag.samples, cost.samples),
     }];
   });
 }

@@ -3,7 +3,7 @@ import { formatBytes, formatCount, formatNs } from '../format.js';
 import type { Run } from '../../experiment/records.js';
 import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../experiment/words.js';
 import { experimentsOf } from '../cost-tables.js';
-import { addedPerCallout, applicationRates, faultTimelines, fitsOf, gateParts, koffiKeys, ladders, rateAt, suffered, type ApplicationRate } from '../derived.js';
+import { addedPerCallout, applicationRates, faultTimelines, fitsOf, gateParts, koffiKeys, ladders, modelSteps, rateAt, suffered, type ApplicationRate } from '../derived.js';
 import { barChart, dotChart, lineChart, logAxis, type Axis, type Dot, type Series } from './charts.js';
 import { costs, describeCost, EVENTS_NOTE, eventsText, gridOf, keyModel, nameText, plainValue, ratioOf, sizeOf, timesText, valueOf, variantOf, type Cost, type KeyModel } from './figures.js';
 import { html, type Content, type Markup } from './markup.js';
@@ -274,12 +274,24 @@ async function more(experiment: string, run: Run): Promise<Content> {
   switch (experiment) {
     case 'fault': return faultTimeline(run);
     case 'applications': return ratesTable(applicationRates(run, experiment), keyModel(run));
-    case 'model-run': return html`<p class="lead">A model: nothing was protected in these runs. The delay stands where the gate would write rights, and was calibrated in each process${calibrated(run)}. It is never set in one series with measured keys.</p>`;
+    case 'model-run': return html`<p class="lead">A model: nothing was protected in these runs. The delay stands where the gate would write rights, and was calibrated in each process${calibrated(run)}. It is never set in one series with measured keys.</p>${modelTable(run)}`;
     case 'callout-koffi': return koffiNote(run);
     case 'gate': return gatePartsTable(run);
     case 'threads': return sufferedTable(run);
     default: return null;
   }
+}
+
+/** What the delays add to work that has the trap already. */
+function modelTable(run: Run): Markup | null {
+  const steps = modelSteps(run);
+  if (steps.length === 0) return null;
+  const cycles = [...new Set(steps.map((step) => step.cycles))].sort((a, b) => a - b);
+  return html`<h3>What the delays add to the trap</h3><div class="scroll" tabindex="0" role="region" aria-label="Model run over flag"><table><caption>model lane: ${LANE_MEANINGS['model'] ?? ''}. × is how many times the same work under flag, by pairs; 95 % intervals.</caption><thead><tr><th scope="col">application</th>${cycles.map((count) => html`<th scope="col" class="n m-model" style="color:var(--m)">${count} cycles</th>`)}</tr></thead>
+<tbody>${[...new Set(steps.map(({ application }) => application))].map((application) => html`<tr><th scope="row">${application}</th>${cycles.map((count) => {
+    const step = steps.find((one) => one.application === application && one.cycles === count);
+    return step === undefined ? html`<td class="n missing">–</td>` : html`<td class="n" title="${describeCost(step.cost)}">${timesText(step.overFlag.ratio)} <span class="lead">${timesText(step.overFlag.interval.low)} to ${timesText(step.overFlag.interval.high)}</span></td>`;
+  })}</tr>`)}</tbody></table></div>`;
 }
 
 /** What the calibration of the model's delay reached. */

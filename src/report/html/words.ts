@@ -56,6 +56,7 @@ export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: str
   callout: { title: 'One callout in C', question: 'What does one guarded callout of an empty function cost, without a language binding?' },
   'callout-koffi': { title: 'One callout from JavaScript', question: 'What does one guarded callout cost through koffi, from JavaScript and back, beside koffi itself and functions written for N-API by hand?' },
   fault: { title: 'A fault, from the store to the error', question: 'What does a callout cost that faults and is recovered?' },
+  'fault-javascript': { title: 'A fault, seen from JavaScript', question: 'What does a failed callout cost from the call to the caught CalloutError?' },
   revisit: { title: 'Coming back to the image', question: 'What does the VM pay when it touches its image again after a callout?' },
   threads: { title: 'Other threads', question: 'What do other threads of the VM lose while one makes callouts?' },
   alternatives: { title: 'What one would do otherwise', question: 'What does the same callout cost in another thread or process?' },
