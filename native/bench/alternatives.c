@@ -2,12 +2,13 @@
  * alternatives: the same call made where it cannot reach the image by its own stores, as a user would do it without keys or a trap.
  *
  * Options: way (process: a process forked beforehand, request and answer in shared memory, each side woken by a futex; pipe: a child that reads requests from one pipe and writes answers to
- * another; thread: a worker thread of this process, woken by a futex, which protects nothing: what handing over costs alone; call: the call itself); bytes (of a buffer that the callee is
+ * another; thread: a worker thread of this process, woken by a futex, which protects nothing: what handing over costs alone; guarded: through the gate, under the row's
+ * mechanism, beside an image of `pages`; call: the call itself); bytes (of a buffer that the callee is
  * given and changes: copied there and back for process and pipe; a thread is given the pointer); processors (1: both sides on the same one; 2: each on its own). The callee adds two numbers, and one to each
  * 64th byte. Nobody spins: an idle side sleeps, as it would between rare callouts. futex(2), pipe(7).
  */
 #define _GNU_SOURCE
-#include "bench.h"
+#include "guarded.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -90,10 +91,11 @@ static void *serve_thread(void *unused) {
   return NULL;
 }
 
+typedef long called(long, long, unsigned char *, size_t);
+static called *volatile here = callee;   /* the function itself, or its thunk */
 static void run_call(uint64_t times) {
-  long s = 0;
-  for (uint64_t i = 0; i < times; i++) s += callee((long)i, 1, user_buffer, bytes);
-  expected = s;
+  called *call = here;
+  for (uint64_t i = 0; i < times; i++) expected = call((long)i, 1, user_buffer, bytes);
 }
 static long by_shared(long a, long b, bool copy) {
   struct message *message = &shared->message;
@@ -150,6 +152,11 @@ const char *bench_alternatives(struct bench_row *row) {
   row->take_down = take_down;
   const char *why = NULL;
   if (bench_is(row, "way", "call")) row->run = run_call;
+  else if (bench_is(row, "way", "guarded")) {
+    why = guarded_set_up(row, 0);
+    if (why == NULL) here = (called *)(uintptr_t)guarded_thunk((const void *)(uintptr_t)callee, 0, 0);
+    row->run = run_call;
+  }
   else if (bench_is(row, "way", "pipe")) {
     if (pipe(to_child) != 0 || pipe(from_child) != 0) return strerror(errno);
     why = start_child(serve_pipe);
@@ -167,7 +174,7 @@ const char *bench_alternatives(struct bench_row *row) {
     row->counts.syscalls = 4;                           /* two wakes and two waits */
   }
   if (why != NULL) return why;
-  row->many_processors = !bench_is(row, "way", "call");   /* one side alone is not the whole of it: not to be stepped through */
+  row->many_processors = row->run != run_call;   /* one side alone is not the whole of it: not to be stepped through */
   user_buffer[0] = 41;
   row->run(1);
   return expected == 1 && user_buffer[0] == (bytes > 0 ? 42 : 41) ? NULL : "the call was tried and gave a wrong result";
