@@ -404,7 +404,7 @@ export function buildNativeTests() {
 export function buildCross(lane) {
   const { what, folder: name, toolchain, options } = CROSS_LANES[lane];
   const folder = join(root, name);
-  unlessBuilt(join(name, '.turnkey-stamp'), digest(NATIVE_SOURCES, options.join()), `the C layers and their tests for ${what} (CMake)`, () => {
+  unlessBuilt(join(name, '.turnkey-stamp'), digest([...NATIVE_SOURCES, ...CONSUMER_SOURCES], options.join()), `the C layers and their tests for ${what} (CMake)`, () => {
     runQuietly('cmake', ['-S', '.', '-B', folder, `-DCMAKE_TOOLCHAIN_FILE=${join(root, 'cmake', toolchain)}`, '-DCMAKE_BUILD_TYPE=Release', ...options]);
     runQuietly('cmake', ['--build', folder, '-j', '2']);
   });

@@ -1,8 +1,10 @@
 /*
  * calls.c: guarded calls from C, typed: TRAP_GUARD, TRAP_CALL, TRAP_CALLBACK, and what TRAP_STACK_BYTES says about arguments on the stack.
  */
+#define _POSIX_C_SOURCE 200809L
 #include <complex.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -161,6 +163,30 @@ static void one_place_several_functions(void) {
   EXPECT(trap_statistics().thunks_live <= before.thunks_live + 1);
 }
 
+/* One place, many threads, the first calls at once: each gets its own answers and its own faults. */
+static void *calls_at_once(void *meeting) {
+  pthread_barrier_wait(meeting);
+  long wrong = 0;
+  for (int n = 0; n < 2000; n++) {
+    struct trap_fault fault;
+    int value = n, i = 0;
+    int rc = TRAP_CALL(&fault, i, wild, n % 100 == 0 ? NULL : &value);
+    wrong += n % 100 == 0 ? rc != -EFAULT || fault.address != 0 : rc != 0 || i != n + 1;
+  }
+  return (void *)(intptr_t)wrong;
+}
+static void a_place_serves_all_threads(void) {
+  enum { THREADS = 4 };
+  pthread_t threads[THREADS];
+  pthread_barrier_t meeting;
+  EXPECT(pthread_barrier_init(&meeting, NULL, THREADS) == 0);
+  for (int i = 0; i < THREADS; i++) EXPECT(pthread_create(&threads[i], NULL, calls_at_once, &meeting) == 0);
+  for (int i = 0; i < THREADS; i++) {
+    void *wrong = NULL;
+    EXPECT(pthread_join(threads[i], &wrong) == 0 && wrong == NULL);
+  }
+}
+
 int main(void) {
   EXPECT(strcmp(pkeys_version(), TURNKEY_VERSION) == 0);
   EXPECT(trap_init() == 0);
@@ -170,5 +196,6 @@ int main(void) {
   callbacks_are_vm_code();
   refusals_have_a_reason();
   one_place_several_functions();
+  a_place_serves_all_threads();
   return expect_result("guarded calls from C");
 }
