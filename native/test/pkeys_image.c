@@ -50,10 +50,11 @@ CHECK_TEST(bad_requests, "bad requests are refused with -EINVAL and the index of
 }
 
 CHECK_TEST(absurd, "more address space than there is: -ENOMEM, and nothing stays mapped") {
-  const struct pkeys_space_request requests[] = {
-      {.name = "a", .bytes = 4096, .reserve_bytes = PKEYS_MAX_BYTES}, {.name = "b", .bytes = 4096, .reserve_bytes = PKEYS_MAX_BYTES}};
+  struct pkeys_space_request requests[8]; /* more than 48 bits of address, which ARM64 has */
+  static const char *const names[8] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+  for (size_t i = 0; i < 8; i++) requests[i] = (struct pkeys_space_request){.name = names[i], .bytes = 4096, .reserve_bytes = PKEYS_MAX_BYTES};
   struct pkeys_image *image = NULL;
-  for (int round = 0; round < 100; round++) CHECK_EQ(pkeys_image_map(requests, 2, PKEYS_KEY_PER_IMAGE, &image, NULL), -ENOMEM);
+  for (int round = 0; round < 100; round++) CHECK_EQ(pkeys_image_map(requests, 8, PKEYS_KEY_PER_IMAGE, &image, NULL), -ENOMEM);
   CHECK(image == NULL);
 }
 
