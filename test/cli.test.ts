@@ -29,6 +29,7 @@ t.test('wrong usage: one line, exit code 2, no stack', (t) => {
   const wrong: readonly [readonly string[], RegExp][] = [
     [['run', '--lane', 'moon'], /--lane .*native, emulated or auto/],
     [['run', '--mechanisms', 'flag,magic'], /no mechanism 'magic'; there are none, flag/],
+    [['run', 'corruption', '--mechanism', 'pkeys-model'], /'pkeys-model' protects nothing/],
     [['run', '--mechanisms', ','], /at least one/],
     [['run', '--seed', '-1'], /seed/],
     [['run', '--seed', '1.5'], /whole number/],

@@ -79,7 +79,8 @@ t.test('rates: 1,000 ns a callout is 1 % at 10,000 a second, and the raw call is
 t.test('keys from JavaScript: measured flag and counted difference, two figures; nothing where keys were measured', (t) => {
   const counted = [row('callout', 'flag', { imageBytes: 4096 }, 38, 'emulated'), row('callout', 'pkeys', { imageBytes: 4096 }, 55, 'emulated')];
   const flag = row('callout-koffi', 'flag', { signature: 'int(int, int)', by: 'guard', imageBytes: 4096 }, 44);
-  t.match(koffiKeys(runOf([...counted, flag])), [{ signature: 'int(int, int)', moreInstructions: 17, flag: { value: 44 }, model: {} }]);
+  t.match(koffiKeys(runOf([...counted, flag])), [{ signature: 'int(int, int)', moreInstructions: 17, rightsWrites: 2, flag: { value: 44 }, model: {} }]);
+  t.match(koffiKeys(runOf([...counted, { ...flag, parameters: { ...flag.parameters, signature: 'one callback' } }])), [{ rightsWrites: 4, moreInstructions: null }], 'a callback was not counted');
   t.same(koffiKeys(runOf([...counted, flag, { ...flag, mechanism: 'pkeys' }])), []);
   t.same(koffiKeys(runOf([flag])), []);
   t.end();

@@ -151,9 +151,11 @@ export interface KoffiKeys {
   readonly signature: string;
   /** Measured. */
   readonly flag: Cost;
-  /** Counted in C: instructions of a callout under keys less those under the trap alone. */
-  readonly moreInstructions: number;
-  /** The two rights writes by published latencies, in ns: a model. */
+  /** Two for a callout, two more for a callback during it. */
+  readonly rightsWrites: number;
+  /** Counted in C: instructions of a callout under keys less those under the trap alone; null for a call with a callback, which was not counted. */
+  readonly moreInstructions: number | null;
+  /** The rights writes by published latencies, in ns: a model. */
   readonly model: { readonly leastNs: number; readonly mostNs: number } | null;
 }
 
@@ -169,7 +171,12 @@ export function koffiKeys(run: Run): readonly KoffiKeys[] {
     const signature = String(cost.varied['signature']);
     if (seen.has(signature)) return [];
     seen.add(signature);
-    return [{ signature, flag: cost, moreInstructions: keys.value - flag.value, model: keyModel(run) }];
+    const pairs = /callback/.test(signature) ? 2 : 1;
+    const model = keyModel(run);
+    return [{
+      signature, flag: cost, rightsWrites: 2 * pairs, moreInstructions: pairs > 1 ? null : keys.value - flag.value,
+      model: model === null ? null : { leastNs: pairs * model.leastNs, mostNs: pairs * model.mostNs },
+    }];
   });
 }
 

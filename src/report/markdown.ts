@@ -95,8 +95,8 @@ function timelineTable(run: Run): Table {
 function koffiTable(run: Run): Table {
   const known = koffiKeys(run);
   return {
-    title: 'A callout from JavaScript under keys: measured flag, counted difference', head: ['call', 'flag, measured', 'keys add, counted', 'keys add, model'], numericFrom: 1,
-    rows: known.map(({ signature, flag, moreInstructions, model }) => [plain(signature), plain(valueOf(flag, flag.value)), plain(`${formatCount(moreInstructions)} instr.`), plain(model === null ? '' : `${formatNs(model.leastNs)} to ${formatNs(model.mostNs)}`)]),
+    title: 'A callout from JavaScript under keys: measured flag, counted difference', head: ['call', 'flag, measured', 'rights writes', 'keys add, counted', 'keys add, model'], numericFrom: 1,
+    rows: known.map(({ signature, flag, rightsWrites, moreInstructions, model }) => [plain(signature), plain(valueOf(flag, flag.value)), plain(String(rightsWrites)), plain(moreInstructions === null ? 'not counted' : `${formatCount(moreInstructions)} instr.`), plain(model === null ? '' : `${formatNs(model.leastNs)} to ${formatNs(model.mostNs)}`)]),
     notes: ['nothing from JavaScript is counted; the two parts are of different units and are not added up'],
   };
 }

@@ -241,13 +241,13 @@ ${model !== null && html`<p class="lead">“keys add, model”: two rights write
 /** What can be said of keys from JavaScript where the CPU has none. */
 function koffiNote(run: Run): Markup | null {
   const known = koffiKeys(run);
-  const [first] = known;
-  if (first === undefined) return null;
-  const { moreInstructions, model } = first;
-  return html`<h3>Under keys</h3><p>Nothing from JavaScript is counted: the compiler and the collector run on the same processor. So the cost of a callout from JavaScript under keys is given in two parts that are not added up: what was <b>measured</b> under <code>flag</code>, and the
-${formatCount(moreInstructions)} instructions, two of them rights writes, that keys were <b>counted</b> to add to a callout in C${model !== null && html`; by published latencies the two writes take ${formatNs(model.leastNs)} to ${formatNs(model.mostNs)} (a model)`}.</p>
-<div class="scroll" tabindex="0" role="region" aria-label="Callouts from JavaScript under keys"><table><thead><tr><th scope="col">call</th><th scope="col" class="n">flag, measured</th><th scope="col" class="n">keys add, counted</th>${model !== null && html`<th scope="col" class="n m-model" style="color:var(--m)">keys add, model</th>`}</tr></thead><tbody>${known.map(({ signature, flag }) =>
-    html`<tr><th scope="row">${signature}</th><td class="n" title="${describeCost(flag)}">${formatNs(flag.value)}</td><td class="n">${formatCount(moreInstructions)} instr.</td>${model !== null && html`<td class="n m-model" style="color:var(--m)">${formatNs(model.leastNs)} to ${formatNs(model.mostNs)}</td>`}</tr>`)}</tbody></table></div>`;
+  const counted = known.find(({ moreInstructions }) => moreInstructions !== null);
+  if (counted === undefined) return null;
+  const modelled = known.some(({ model }) => model !== null);
+  return html`<h3>Under keys</h3><p>Nothing from JavaScript is counted: the compiler and the collector run on the same processor. So the cost of a callout from JavaScript under keys is given in parts that are not added up: what was <b>measured</b> under <code>flag</code>, and the
+${formatCount(counted.moreInstructions ?? 0)} instructions, two of them rights writes, that keys were <b>counted</b> to add to a callout in C. A callback during the call writes rights twice more${modelled && '. What the writes take by published latencies is a model'}.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Callouts from JavaScript under keys"><table><thead><tr><th scope="col">call</th><th scope="col" class="n">flag, measured</th><th scope="col" class="n">rights writes</th><th scope="col" class="n">keys add, counted</th>${modelled && html`<th scope="col" class="n m-model" style="color:var(--m)">keys add, model</th>`}</tr></thead><tbody>${known.map(({ signature, flag, rightsWrites, moreInstructions, model }) =>
+    html`<tr><th scope="row">${signature}</th><td class="n" title="${describeCost(flag)}">${formatNs(flag.value)}</td><td class="n">${rightsWrites}</td><td class="n">${moreInstructions === null ? 'not counted' : `${formatCount(moreInstructions)} instr.`}</td>${model !== null && html`<td class="n m-model" style="color:var(--m)">${formatNs(model.leastNs)} to ${formatNs(model.mostNs)}</td>`}</tr>`)}</tbody></table></div>`;
 }
 
 /** What each part of the gate adds; times and counts in columns of their own. */
