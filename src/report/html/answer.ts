@@ -50,7 +50,7 @@ function prevented(run: Run): Sentence {
   if (harmful.length === 0) return { about, text: html`No case of this run harmed an unprotected VM.${rest}` };
   return {
     about,
-    text: html`Of ${plural(harmful.length, 'way')} in which faulty foreign code ${harmful.length === 1 ? 'harms' : 'harm'} an unprotected VM, protection keys stopped
+    text: html`Of ${plural(harmful.length, 'way')} in which faulty foreign code harms an unprotected VM, protection keys stopped
       <b>${stoppedBy(keys)}</b>${flag.size > 0 ? html`; a signal trap without keys stopped <b>${stoppedBy(flag)}</b>` : ''}.${rest}`,
   };
 }
