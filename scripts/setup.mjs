@@ -89,7 +89,7 @@ function libraryKnown(name) {
   return output(ldconfig, ['-p']).includes(`${name} (`);
 }
 
-/** Debian packages that are missing, each with what it is for. */
+/** Debian packages that are missing, each with what it is for. `optional`: the rest works without it, and what does not says so. */
 function missingPackages(emulated) {
   const wanted = [
     { package: 'gcc', why: 'a C compiler', there: () => onPath('gcc') || onPath('cc') },
@@ -104,6 +104,10 @@ function missingPackages(emulated) {
     { package: 'libbz2-1.0', why: 'libbz2.so.1.0, called in experiments', there: () => libraryKnown('libbz2.so.1.0') },
     { package: 'libexpat1', why: 'libexpat.so.1, called in experiments', there: () => libraryKnown('libexpat.so.1') },
   ];
+  for (const [name, header, what] of [['liblua5.4-dev', 'lua5.4/lua.h', 'Lua'], ['libffi-dev', 'ffi.h', 'libffi']]) {
+    const folders = ['/usr/include', '/usr/include/x86_64-linux-gnu', '/usr/local/include'];
+    wanted.push({ package: name, why: `${what}, for turnkey-lua: a real VM behind keys`, optional: true, there: () => folders.some((folder) => existsSync(join(folder, header))) });
+  }
   if (emulated) {
     wanted.push({ package: 'qemu-system-x86', why: 'emulates a CPU with protection keys, which this one lacks', there: () => onPath('qemu-system-x86_64') || Boolean(process.env.TURNKEY_QEMU) });
   }
@@ -309,12 +313,19 @@ export function ensurePrerequisites({ lane, emulated = lane === undefined && emu
   if (process.platform !== 'linux' || process.arch !== 'x64') throw new SetupError(`this runs on Linux on x86-64 only, not on ${process.platform} on ${process.arch}`);
   if (major < 20) throw new SetupError(`Node ${process.versions.node} is too old: 20 or later is needed`);
 
-  const packages = lane === undefined ? missingPackages(emulated) : missingForLane(lane);
+  const missing = lane === undefined ? missingPackages(emulated) : missingForLane(lane);
+  const packages = missing.filter(({ optional }) => !optional);
+  const extras = missing.filter(({ optional }) => optional);
+  const extrasWanted = extras.length > 0 && mayInstall() && isRoot() && onPath('apt-get');
+  if (extras.length > 0 && !extrasWanted) {
+    say(`going on without ${extras.map(({ package: name, why }) => `${name} (${why})`).join(' and ')}: ${mayInstall() ? `install with: sudo apt-get install ${extras.map(({ package: name }) => name).join(' ')}` : 'TURNKEY_NO_INSTALL is set'}`);
+  }
   const npmMissing = lane === undefined && !npmPackagesThere();
   const kernelMissing = emulated && !kernelThere();
   const busyboxMissing = emulated && !busyboxThere();
   const plan = [
     ...packages.map(({ package: name, why }) => `Debian package ${name}: ${why}`),
+    ...(extrasWanted ? extras.map(({ package: name, why }) => `Debian package ${name}: ${why}`) : []),
     ...(npmMissing ? ['npm packages of package-lock.json, into node_modules'] : []),
     ...(kernelMissing ? [`a guest kernel, unpacked into ${cacheFolder()}, not installed`] : []),
     ...(busyboxMissing ? [`busybox-static, unpacked into ${cacheFolder()}, not installed`] : []),
@@ -330,6 +341,13 @@ export function ensurePrerequisites({ lane, emulated = lane === undefined && emu
   if ((names.length > 0 || kernelMissing || busyboxMissing) && !onPath('apt-get')) throw new SetupError(`this is missing, and there is no apt-get to get it with:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
   say(`this is missing and will be installed now:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
   if (names.length > 0) timed('installing Debian packages', () => aptInstall(names));
+  if (extrasWanted) {
+    try {
+      timed('installing Debian packages for turnkey-lua', () => aptInstall(extras.map(({ package: name }) => name)));
+    } catch (error) {
+      say(`going on without turnkey-lua: ${error.message.split('\n')[0]}`);
+    }
+  }
   if (npmMissing) timed('installing npm packages', () => runQuietly('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']));
   if (kernelMissing || busyboxMissing) mkdirSync(cacheFolder(), { recursive: true });
   if (kernelMissing) fetchKernel();
@@ -368,13 +386,15 @@ function unlessBuilt(stamp, wanted, what, build) {
   writeFileSync(path, wanted);
 }
 
-const NATIVE_SOURCES = ['CMakeLists.txt', 'cmake', 'native', 'package-lock.json'];
+const NATIVE_SOURCES = ['CMakeLists.txt', 'cmake', 'native', 'experiments/vm', 'package-lock.json'];
 /** Built with the C layers' tests, against an installed copy of them. */
 const CONSUMER_SOURCES = ['examples', 'test/consumer'];
+/** What else the build depends on: turnkey-lua is built where Lua and libffi are. */
+const nativeExtras = () => String(missingPackages(false).filter(({ optional }) => optional).map(({ package: name }) => name));
 
 /** Builds the addon, the libraries and the guest's programs where their sources have changed. */
 export function buildNative() {
-  unlessBuilt('build/.turnkey-stamp', digest(NATIVE_SOURCES), 'the native parts (cmake-js)', () => {
+  unlessBuilt('build/.turnkey-stamp', digest(NATIVE_SOURCES, nativeExtras()), 'the native parts (cmake-js)', () => {
     const cmakeJs = (...args) => runQuietly(process.execPath, [join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js'), ...args, '--log-level', 'warn']);
     cmakeJs('configure', '--CDTURNKEY_TESTS=ON'); // the libraries that tests call; an older build folder may say otherwise
     cmakeJs('build', '--parallel', '2');
@@ -393,7 +413,7 @@ export function buildTypeScript() {
 /** Builds the C layers and their tests without Node, by plain CMake. Returns the build folder. */
 export function buildNativeTests() {
   const folder = join(root, 'build-c');
-  unlessBuilt('build-c/.turnkey-stamp', digest([...NATIVE_SOURCES, ...CONSUMER_SOURCES]), 'the C layers and their tests (CMake)', () => {
+  unlessBuilt('build-c/.turnkey-stamp', digest([...NATIVE_SOURCES, ...CONSUMER_SOURCES], nativeExtras()), 'the C layers and their tests (CMake)', () => {
     runQuietly('cmake', ['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release']);
     runQuietly('cmake', ['--build', folder, '-j', '2']);
   });

@@ -197,7 +197,7 @@ export function guestEntries(contents: GuestContents): CpioEntry[] {
 
   collector.add(join(root, 'package.json'));
   const wanted = (path: string): boolean => !LEFT_OUT.test(path);
-  for (const folder of ['dist', 'data', join('test', 'data')]) {
+  for (const folder of ['dist', 'data', join('test', 'data'), join('experiments', 'vm', 'lua', 'programs')]) {
     if (existsSync(join(root, folder))) collector.add(join(root, folder), wanted);
   }
   // what was built: programs and shared libraries, wherever CMake has put them, and data that they bring along
