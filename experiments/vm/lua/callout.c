@@ -28,7 +28,7 @@
 #define BUFFER_TYPE "turnkey.buffer"
 #define CALLBACK_TYPE "turnkey.callback"
 #define STRING_CHUNK 4096u
-#define MOST_CALLBACKS 4096u
+#define MOST_CALLBACKS 1024u
 
 struct library {
   void *handle;
@@ -48,10 +48,14 @@ struct function {
   void *code, *code_lent; /* thunks; the target itself where there is no trap */
 };
 
-struct callback {
-  struct prototype prototype;
+/* What libffi reads before it comes to us, on whatever thread and with whatever rights: outside the image, under the runtime key, readable by all. */
+struct shape {
   ffi_cif cif;
   ffi_type *types[PROTOTYPE_ARGUMENTS];
+};
+
+struct callback {
+  struct prototype prototype;
   ffi_closure *closure;
   void *executable;
   void *code;   /* what foreign code gets: a callback thunk, or the closure where there is no trap */
@@ -349,15 +353,22 @@ static struct callback *push_callback(lua_State *L, const struct prototype *prot
     memset(callback_table(vm) + number, 0, (count - number) * sizeof(struct callback *));
     vm->callback_count = count;
   }
-  if (prototype_prepare(prototype, &callback->cif, callback->types) != FFI_OK) luaL_error(L, "libffi does not take this callback's prototype");
+  if (vm->shapes == NULL) {
+    void *shapes = mmap(NULL, MOST_CALLBACKS * sizeof(struct shape), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (shapes == MAP_FAILED) luaL_error(L, "no memory for callbacks");
+    if (pkeys_protect_runtime(shapes, MOST_CALLBACKS * sizeof(struct shape)) < 0) luaL_error(L, "the memory for callbacks could not be protected");
+    vm->shapes = shapes;
+  }
+  struct shape *shape = (struct shape *)vm->shapes + number;
+  if (prototype_prepare(prototype, &shape->cif, shape->types) != FFI_OK) luaL_error(L, "libffi does not take this callback's prototype");
   callback->closure = ffi_closure_alloc(sizeof *callback->closure, &callback->executable);
   if (callback->closure == NULL) luaL_error(L, "libffi has no memory for a callback");
-  if (ffi_prep_closure_loc(callback->closure, &callback->cif, callback_arrives, (void *)(uintptr_t)number, callback->executable) != FFI_OK)
+  if (ffi_prep_closure_loc(callback->closure, &shape->cif, callback_arrives, (void *)(uintptr_t)number, callback->executable) != FFI_OK)
     luaL_error(L, "libffi could not make a callback");
   if (vm->fault == NULL) {
     callback->code = callback->executable;
   } else {
-    int rc = trap_callback(callback->executable, callback->cif.bytes, &callback->code);
+    int rc = trap_callback(callback->executable, shape->cif.bytes, &callback->code);
     if (rc < 0) luaL_error(L, "no callback thunk: %s", strerror(-rc));
   }
   lua_pushvalue(L, at);

@@ -52,6 +52,7 @@ struct vm {
   size_t scratch_used;
   void *callbacks;            /* table of live callbacks, by number */
   size_t callback_count;
+  void *shapes;               /* callout.c: what libffi reads of them; outside the image, stays mapped: a callee may have kept one */
   uint64_t callouts, callbacks_run, callbacks_refused, faults;
   int last_errno;             /* as the last callout left it */
   bool examine;               /* the next callout */
