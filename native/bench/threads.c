@@ -30,6 +30,7 @@ static _Atomic bool stop;
 static _Atomic unsigned ready;
 static void (*callee)(void);
 static bool of_callouts;
+static unsigned burst;        /* callouts between two looks at the clock */
 static struct bench_row *this_row;
 static struct pkeys_bystanders seen;
 
@@ -69,7 +70,7 @@ static double measure(uint64_t times) {
   for (uint64_t i = 0; i < times; i++) {
     uint64_t before = operations_done(), start = clock_ticks(), calls = 0, passed, done;
     do {
-      for (unsigned k = 0; k < 16; k++, calls++) callee();
+      for (unsigned k = 0; k < burst; k++, calls++) callee();
       passed = clock_since(start);
       done = operations_done() - before;
     } while (clock_ns(passed) < WINDOW_NS || (done == 0 && other_count > 0 && !of_callouts && clock_ns(passed) < MOST_WINDOW_NS));
@@ -101,6 +102,7 @@ const char *bench_threads(struct bench_row *row) {
   work = bench_is(row, "work", "read") ? READ : bench_is(row, "work", "write") ? WRITE : ALLOCATE;
   of_callouts = bench_is(row, "measure", "callouts");
   callee = guarded.mechanism == PKEYS_MECHANISM_NONE ? nothing : (void (*)(void))(uintptr_t)guarded_thunk((const void *)(uintptr_t)nothing, 0, 0);
+  burst = guarded.closes && row->counts.syscalls > 0 ? 1 : 64;
   bench_pin(processors[0]);
   for (unsigned i = 0; i < other_count; i++) {
     others[i].processor = processors[1 + i % (count - 1)];
