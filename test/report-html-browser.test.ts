@@ -166,6 +166,22 @@ if (!existsSync(CHROMIUM)) {
     await page.close();
   });
 
+  t.test('bars of parts, dots and the model tell their numbers by keyboard, each chart one stop', async (t) => {
+    const { page } = await open('large', 400);
+    for (const [chart, words] of [['#cost-fault svg.chart[aria-label^="Parts"]', /kernel: delivery and return: .*native lane/], ['#cost-model-run .model svg.chart', /by pairs.*model lane/], ['#break-even .model svg.chart', /not measured|model/]] as const) {
+      const marks = page.locator(chart).first().locator('.mark');
+      t.ok(await marks.count() > 3, chart);
+      t.equal(await page.locator(chart).first().locator('[tabindex="0"]').count(), 1);
+      await marks.nth(0).focus();
+      await page.keyboard.press('ArrowRight');
+      const tip = page.locator('#tip');
+      t.match(await tip.innerText(), words, chart);
+      const box = await tip.boundingBox();
+      t.ok(box !== null && box.x >= 0 && box.x + box.width <= 400, 'inside the window');
+    }
+    await page.close();
+  });
+
   t.test('everything that can be worked has a name, headings do not skip, ids are unique', async (t) => {
     const { page } = await open('large', 1400);
     t.same(await page.evaluate('[...document.querySelectorAll("button, a, input, summary, svg.chart")].filter((one) => !(one.getAttribute("aria-label") || one.textContent.trim() || one.closest("label"))).length'), 0);

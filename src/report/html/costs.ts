@@ -401,9 +401,10 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
     panels.push(html`<div class="panel model"><h4>Keys, any image size: a model</h4><p class="lane">not measured: ${modelText(model)}</p>${chart}</div>`);
   }
   const mechanisms = MECHANISMS.filter((mechanism) => added.some(({ cost }) => cost.mechanism === mechanism));
+  const rates = applicationRates(run, 'applications').filter(({ callouts, callbacks }) => callouts + callbacks > 0);
   return {
     id: 'break-even', title: 'How many callouts can one afford?',
-    body: html`<p>What a mechanism adds to one callout, times the callouts made in a second. Where a line reaches 100 %, a processor does nothing else.</p>
+    body: html`<p>What a mechanism adds to one callout, times the callouts made in a second. Where a line reaches 100 %, a processor does nothing else.${rates.length > 0 && html` The <a href="#cost-applications">applications</a> of this run cross into foreign code and back so often in a second, unguarded: ${rates.map((rate) => `${rate.application} ${formatCount(rate.calloutsPerSecond + rate.callbacksPerSecond)}`).join('; ')}.`}</p>
 <div class="panels">${panels}</div>
 ${affordable.length > 0 && html`<h3>By image size</h3><div class="panels">${affordable}</div>`}
 <details><summary>Callouts a second at which a mechanism costs 1 %, as a table</summary>
