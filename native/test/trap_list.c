@@ -10,6 +10,7 @@
 #include "../trap/trap.h"
 #include "check.h"
 #include "trap_list.h"
+#include "trap_machine.h"
 
 #define PAGE 4096u
 #define CODE(function) ((const void *)(uintptr_t)(function))
@@ -171,6 +172,7 @@ CHECK_TEST(every_fault, "null and wild accesses, jumps to garbage, an illegal in
 static void divisions(struct way *way) {
   for (size_t i = 0; i < sizeof list_divisions / sizeof *list_divisions; i++) {
     struct expected e = {list_divisions[i].name, list_divisions[i].callee, SIGFPE, TRAP_ACCESS_UNKNOWN, 1, 0};
+    if (e.callee == LIST_DIVIDES_FLOAT && emulated_cpu()) continue; /* QEMU's software CPU raises no SSE exceptions */
     if (e.callee != NULL) run_case(way, &e);
   }
 }

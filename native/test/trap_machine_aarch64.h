@@ -33,7 +33,7 @@ struct probe {             /* offsets in trap_probe_aarch64.S */
   uint64_t alignment;      /* 600: callee only: sp & 15 at its first instruction (0 by the ABI) */
 };
 _Static_assert(__builtin_offsetof(struct probe, result) == 336 && __builtin_offsetof(struct probe, alignment) == 600, "trap_probe_aarch64.S");
-#define PROBE_ALIGNMENT 0
+#define PROBE_ENTRY_ALIGNMENT 0
 #define PROBE_VARIADIC_MASK 0
 #define REGISTER_PC 22
 

@@ -35,7 +35,7 @@ struct probe {             /* offsets in trap_probe_x86_64.S */
   uint64_t alignment;      /* 440: callee only: rsp & 15 at its first instruction (8 by the ABI) */
 };
 _Static_assert(__builtin_offsetof(struct probe, result) == 320 && __builtin_offsetof(struct probe, flags) == 432, "trap_probe_x86_64.S");
-#define PROBE_ALIGNMENT 8
+#define PROBE_ENTRY_ALIGNMENT 8
 /* What variadic functions are told beside their arguments. */
 #define PROBE_VARIADIC_MASK 0xff
 #define REGISTER_PC 16

@@ -32,7 +32,7 @@ static void compare(const struct probe *p, uint64_t stack_words) {
   CHECK_EQ(probe_seen.variadic & PROBE_VARIADIC_MASK, p->variadic & PROBE_VARIADIC_MASK);
   CHECK(memcmp(probe_seen.vector, p->vector, sizeof p->vector) == 0);
   for (uint64_t i = 0; i < stack_words; i++) CHECK_EQ(probe_seen.stack[i], p->stack[i]);
-  CHECK_EQ(probe_seen.alignment, PROBE_ALIGNMENT);
+  CHECK_EQ(probe_seen.alignment, PROBE_ENTRY_ALIGNMENT);
   for (int i = 0; i < 2; i++) CHECK_EQ(p->result[i], probe_seen.result[i]);
   CHECK(memcmp(p->result_vector, probe_seen.result_vector, sizeof p->result_vector) == 0);
   for (int i = 0; i < PROBE_KEPT; i++) CHECK_EQ(p->saved[i], PROBE_SAVED(i));
