@@ -18,9 +18,10 @@ import { GUARD_MECHANISMS, type Denial, type GuardMechanism, type KeyMode } from
 import { surprises } from '../report/model.js';
 import { renderTerminal } from '../report/terminal.js';
 import { compareCommand, exportCommand, parsePercent, type CompareFlags } from './compare.js';
-import { parseDenial, parseKeys, parseLane, parseMechanisms, parseWhole } from './options.js';
+import { parseDenial, parseKeys, parseLane, parseLuaMechanism, parseMechanisms, parseWhole } from './options.js';
 import { probeKeys } from './probe.js';
 import { runStages } from './progress.js';
+import type { VmFlags } from './vm.js';
 
 const EXIT = { done: 0, failed: 1, usage: 2, strict: 3, incomplete: 4 } as const;
 const FAMILIES = ['corruption', 'honest', 'cost'] as const;
@@ -182,6 +183,13 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
   program.command('export').description('write a run\'s records as tables').argument('<dir>', 'directory of a run, or its run.json').option('--csv', 'as comma-separated values')
     .option('--out <dir>', 'directory for the tables (default: csv beside run.json)')
     .action((directory: string, flags: { csv?: boolean; out?: string }) => { done(exportCommand(directory, flags)); });
+  program.command('vm').description('run a script in a real VM whose heap and stack lie behind keys').argument('<vm>', 'lua').argument('<script>', 'a Lua script').argument('[words...]', 'its arguments, after --')
+    .option('--mechanism <name>', 'none, flag, mprotect-page, mprotect-range or pkeys', parseLuaMechanism, 'pkeys' as const).option('--deny <right>', 'what a callout loses: write, or access', parseDenial)
+    .option('--with <path>', 'file, folder or library to take along into a guest; may be repeated', (path: string, all: readonly string[]) => [...all, path], [] as readonly string[])
+    .action(async (vm: string, script: string, words: readonly string[], flags: VmFlags) => {
+      const { vmCommand } = await import('./vm.js');
+      done(await vmCommand(vm, script, words, flags));
+    });
   program.command('emulated').description('run a command in a guest whose CPU has protection keys').argument('<command...>', 'after --')
     .option('--with <path>', 'file, folder or library to take along; may be repeated', (path: string, all: readonly string[]) => [...all, path], [] as readonly string[])
     .option('--counting', 'a guest whose clock counts instructions').option('--kernel <file>', 'the guest\'s kernel').option('--node <file>', 'the Node binary to take along')

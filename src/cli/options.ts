@@ -1,5 +1,6 @@
 /** The command line's words as values: each parser throws an error that commander shows as one line. */
 import { InvalidArgumentError } from 'commander';
+import { LUA_MECHANISMS } from '../vm/lua.js';
 import { isGuardMechanism } from '../experiment/case.js';
 import { DENIALS, GUARD_MECHANISMS, KEY_MODES, type Denial, type GuardMechanism, type KeyMode } from '../experiment/words.js';
 
@@ -41,4 +42,11 @@ export function parseWhole(least: number, most: number): (text: string) => numbe
     if (!/^\d+$/.test(text) || value < least || value > most) throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
     return value;
   };
+}
+
+/** One of the mechanisms that the Lua host offers. */
+export function parseLuaMechanism(text: string): (typeof LUA_MECHANISMS)[number] {
+  const found = LUA_MECHANISMS.find((one) => one === text);
+  if (found === undefined) throw new InvalidArgumentError(`It must be one of ${LUA_MECHANISMS.join(', ')}.`);
+  return found;
 }

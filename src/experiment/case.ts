@@ -101,6 +101,8 @@ export interface CorruptionCase {
   /** Why the case makes no sense in a setting; undefined where it does. Such a cell is a row that says so. */
   skip?(setting: Setting): string | undefined;
   expected(setting: Setting): Expectation;
+  /** A trial that another VM makes: its command in a setting, by paths in the project, in place of the trial process that calls `run`. It prints what protocol.ts reads. */
+  command?(setting: Setting): readonly string[];
   /**
    * Makes the callouts. A CalloutError is let through: it is the evidence. Returning normally means that nothing was raised.
    */

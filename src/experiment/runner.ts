@@ -36,9 +36,10 @@ function settingsOf({ lane, deny, keys, seed, kernel }: PlannedTrial, more: Pick
 export function trialCommand(
   trial: PlannedTrial, timeoutMs: number, setUpMs: number, more: Pick<TrialSettings, 'imageFile' | 'bareGate'> = {}, names: readonly string[] = [trial.name],
 ): readonly string[] {
+  const own = trial.kind === 'corruption' ? trial.experiment.command?.(trial) : undefined;
   return [
     BUILT.watch, '--timeout-ms', String(timeoutMs), '--set-up-ms', String(setUpMs), '--',
-    'node', '--expose-gc', BUILT.trial, trial.kind, names.join(','), trial.mechanism, JSON.stringify(settingsOf(trial, more)),
+    ...own ?? ['node', '--expose-gc', BUILT.trial, trial.kind, names.join(','), trial.mechanism, JSON.stringify(settingsOf(trial, more))],
   ];
 }
 
@@ -257,7 +258,7 @@ export async function runTrials(executor: Executor, trials: readonly PlannedTria
     group.forEach((trial, at) => { const record = of[at]; if (record !== undefined) settle(trial, record); });
   };
   const hangs = (trial: PlannedTrial): boolean => trial.kind === 'corruption' && trial.experiment.expected(trial).verdicts[0] === 'hung';
-  const isWarm = (trial: PlannedTrial): trial is PlannedCorruption => trial.kind === 'corruption' && trial.repeat > 0 && !hangs(trial);
+  const isWarm = (trial: PlannedTrial): trial is PlannedCorruption => trial.kind === 'corruption' && trial.repeat > 0 && trial.experiment.command === undefined && !hangs(trial);
 
   await inParallel(groupTrials(trials.filter((trial) => !hangs(trial) && !isWarm(trial))), executor.concurrency, fresh);
   const warm = trials.filter(isWarm);

@@ -27,7 +27,7 @@ export const KEY_MODES = ['image', 'space'] as const;
 export type KeyMode = (typeof KEY_MODES)[number];
 
 /** Groups of corruption cases, in the order of reports. */
-export const CASE_GROUPS = ['stray writes', 'reads', 'left open', 'allocator', 'control flow', 'time and threads', 'through the kernel', 'undoing protection', 'real libraries', 'real images'] as const;
+export const CASE_GROUPS = ['stray writes', 'reads', 'left open', 'allocator', 'control flow', 'time and threads', 'through the kernel', 'undoing protection', 'real libraries', 'real images', 'a real VM'] as const;
 export type CaseGroup = (typeof CASE_GROUPS)[number];
 
 /** Whether a mechanism needs protection keys of the CPU and the kernel. */
