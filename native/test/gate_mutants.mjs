@@ -1,6 +1,6 @@
 // A test of the tests: the gate is broken in one place at a time, and the tests that are to guard it must fail.
 //
-//   node gate_mutants.mjs --machine x86_64|aarch64 --gate FILE.S --include DIR --compiler CC --work DIR [--run COMMAND,ARGUMENT...] --test NAME=LINK,LINK... [--test ...]
+//   node gate_mutants.mjs --machine x86_64|aarch64|windows --gate FILE.S --include DIR --compiler CC --work DIR [--run COMMAND,ARGUMENT...] --test NAME=LINK,LINK... [--test ...]
 //
 // Each mutant of the gate's text is assembled and linked with a test's own objects (before the library that holds the gate as it is), and run (through --run, an emulator). What is broken is listed for each machine in
 // gate_mutants_<machine>.mjs. Prints TAP; the exit code is 1 if a mutant survives. No dependencies.
@@ -16,7 +16,7 @@ for (let i = 2; i < process.argv.length; i += 2) {
   else options[name] = process.argv[i + 1];
 }
 
-const { mutants, link } = await import(`./gate_mutants_${options.machine}.mjs`);
+const { mutants, link, extension = '' } = await import(`./gate_mutants_${options.machine}.mjs`);
 const source = readFileSync(options.gate, 'utf8');
 function mutate([, [from, to], ...changes]) {
   const start = source.indexOf(from), end = source.indexOf(to, start);
@@ -30,14 +30,14 @@ function mutate([, [from, to], ...changes]) {
 }
 
 function build(name, text, links) {
-  const file = join(options.work, `${name}.S`), object = join(options.work, `${name}.o`), program = join(options.work, name);
+  const file = join(options.work, `${name}.S`), object = join(options.work, `${name}.o`), program = join(options.work, `${name}${extension}`);
   writeFileSync(file, text);
   const run = (args) => {
     const { status, stderr } = spawnSync(options.compiler, args, { encoding: 'utf8' });
     if (status !== 0) throw new Error(`${options.compiler} ${args.join(' ')}: ${stderr}`);
   };
-  run(['-c', '-fPIC', `-I${options.include}`, file, '-o', object]);
-  run([object, ...links, ...link, '-lpthread', '-ldl', '-o', program]);
+  run(['-c', ...(options.machine === 'windows' ? [] : ['-fPIC']), `-I${options.include}`, file, '-o', object]);
+  run([object, ...links, ...link, ...(options.machine === 'windows' ? [] : ['-lpthread', '-ldl']), '-o', program]);
   return program;
 }
 /** Whether a test passes, or dies trying. */

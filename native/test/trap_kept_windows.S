@@ -1,6 +1,6 @@
 /*
  * trap_kept_windows.S: kept_call(code, out, argument) sets every register that a callee must keep to a pattern, calls code(argument), and stores what it finds afterwards: rbx rbp rdi rsi r12-r15, then
- * xmm6-xmm15, then mxcsr and the x87 control word, then rsp's difference, rflags, and rax. breaks_all is a callee that keeps none of them, and returns.
+ * xmm6-xmm15, then mxcsr, the x87 control word and tag word, then rsp's difference, rflags, and rax. breaks_all is a callee that keeps none of them, and returns.
  */
 	.text
 	.globl	kept_call
@@ -77,6 +77,7 @@ kept_call:
 	movaps	%xmm6, %xmm14
 	movaps	%xmm7, %xmm15
 	call	*%rax
+	movq	%rax, %r10
 	movq	%rsp, %r11
 	movq	kept_rsp(%rip), %rsp
 	movq	32(%rsp), %rdx
@@ -99,9 +100,14 @@ kept_call:
 	movups	%xmm14, 192(%rdx)
 	movups	%xmm15, 208(%rdx)
 	stmxcsr	224(%rdx)
-	movl	$0, 228(%rdx)
-	fnstcw	228(%rdx)
 	subq	%rsp, %r11
+	fnstenv	(%rsp)				/* the home space is ours again */
+	fldenv	(%rsp)
+	movw	(%rsp), %ax
+	movw	%ax, 228(%rdx)
+	movw	8(%rsp), %ax
+	movw	%ax, 230(%rdx)
+	movq	%r10, %rax
 	movq	%r11, 232(%rdx)
 	pushfq
 	popq	240(%rdx)

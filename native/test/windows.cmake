@@ -15,3 +15,4 @@ turnkey_test(trap_windows SOURCES trap_windows.c trap_kept_windows.S LIBRARIES t
 target_compile_options(trap_windows PRIVATE $<$<COMPILE_LANGUAGE:C>:-O1 -fno-delete-null-pointer-checks -fno-optimize-sibling-calls -fno-inline>)
 
 include(signature.cmake)
+include(mutants.cmake)

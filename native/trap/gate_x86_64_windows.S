@@ -319,6 +319,7 @@ trap_gates_end:
 	.seh_setframe %rbp, 0
 	.seh_endprologue
 	SAVE_ARGUMENTS %rbp
+	cld					/* a callee may call with it set; the VM relies on the ABI */
 	movq	%r11, %rcx
 	leaq	CALLBACK_SAVE_BYTES(%rbp), %rdx
 	call	trap_callback_enter		/* gives the VM's stack pointer, or 0: no callout on this thread */

@@ -39,7 +39,7 @@ TURNKEY_API_BEGIN
 
 /* ---- set-up -------------------------------------------------------------------------------------------------- */
 
-/* Installs the handlers for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT (I5, I6), tags the trap's pages (I11) and attaches this thread.
+/* Installs the handlers for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT (I5, I6; on Windows a vectored exception handler and one for SIGABRT), tags the trap's pages (I11) and attaches this thread.
  * Idempotent, thread-safe. 0 or negative errno. Handlers stay for the life of the process. */
 int trap_init(void);
 /* Puts the handlers back where the program has installed its own over them since (sigaction replaces silently; Node does it for process.on('SIGABRT')). Those
@@ -111,13 +111,13 @@ enum trap_phase { TRAP_IN_CALL = 0, TRAP_IN_LOAD = 1, TRAP_IN_DECODE = 2 };
 struct trap_fault {
   uint32_t pending;          /* 0: non-zero from the fault until taken; counts up: 1.. */
   uint32_t phase;            /* 4: enum trap_phase */
-  int32_t signal;            /* 8 */
-  int32_t code;              /* 12: si_code */
-  uint64_t address;          /* 16: si_addr; 0 for general-protection faults */
+  int32_t signal;            /* 8: of the fault. Windows: the C signal that stands for the exception: SIGSEGV, SIGILL, SIGFPE; SIGABRT for abort and for what reached the gate */
+  int32_t code;              /* 12: si_code. Windows: the exception code, as in 0xC0000005 */
+  uint64_t address;          /* 16: si_addr; 0 for general-protection faults (Windows: where it tells the last address) */
   uint64_t pc;               /* 24 */
   uint32_t access;           /* 32: enum trap_access */
   int32_t pkey;              /* 36: si_pkey, or -1 */
-  int32_t thread_id;         /* 40: kernel tid */
+  int32_t thread_id;         /* 40: kernel tid; Windows: thread id */
   uint32_t depth;            /* 44: nesting depth of the failed callout, 1.. */
   uint64_t function;         /* 48: the target of the thunk */
   uint64_t thunk;            /* 56: its code address */
@@ -137,9 +137,9 @@ struct trap_fault {
   uint64_t more_registers[10]; /* 856: ARM64: x19..x28 */
   uint64_t reserved[11];     /* to 1024 bytes */
 };
-#define TRAP_FAULT_STACK_OVERFLOW 1u   /* address in the guard below the foreign stack */
+#define TRAP_FAULT_STACK_OVERFLOW 1u   /* address in the guard below the foreign stack; Windows: EXCEPTION_STACK_OVERFLOW, on the caller's stack too */
 #define TRAP_FAULT_ABORT 2u            /* SIGABRT this thread raised itself */
-#define TRAP_FAULT_UNWIND 4u           /* abort from the unwind barrier: C++ throw, pthread_exit, cancellation */
+#define TRAP_FAULT_UNWIND 4u           /* abort from the unwind barrier: C++ throw, pthread_exit, cancellation; Windows: an exception that nobody in the callee took, told by its code */
 
 /* This thread's record (written for shared thunks). Valid while the thread lives. Attaches the thread if need be; NULL if that fails. */
 struct trap_fault *trap_thread_fault(void);
