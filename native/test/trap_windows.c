@@ -6,6 +6,7 @@
 
 #include <intrin.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 
 #include "../pkeys/pkeys.h"
@@ -371,6 +372,26 @@ CHECK_TEST(longjmp_over, "a longjmp over the gate: one that unwinds fails the ca
     if (__builtin_setjmp(plain_buffer) == 0) plain(1);
     honest(1);
   });
+}
+static int exits_thread(int value) {
+  pthread_exit(NULL);
+  return value;
+}
+static void *exiting_thread(void *argument) {
+  struct trap_fault fault;
+  memset(&fault, 0, sizeof fault);
+  CHECK_EQ(GUARD(exits_thread)(1), 0);
+  CHECK(trap_take_fault(&fault));
+  CHECK_EQ(fault.flags, TRAP_FAULT_UNWIND);
+  return argument;
+}
+CHECK_TEST(thread_exit, "pthread_exit in a callout, which is a longjmp in winpthreads, fails the callout") {
+  REQUIRE(trap_init() == 0);
+  pthread_t thread;
+  void *result = NULL;
+  REQUIRE(pthread_create(&thread, NULL, exiting_thread, (void *)7) == 0);
+  CHECK_EQ(pthread_join(thread, &result), 0);
+  CHECK_EQ((uintptr_t)result, 7);
 }
 static int vm_throws(int value) {
   RaiseException(0xE0005678u, 0, 0, NULL);
