@@ -23,7 +23,7 @@ copyFileSync(join(root, 'dist', 'src', 'experiment', 'launch.cjs'), launch);
 const code = `${bundle}.code`;
 rmSync(code, { force: true });
 if (existsSync(join(root, 'build', 'Release', 'turnkey.node'))) {
-  const settings = { lane: 'native', deny: 'write', keys: 'image', seed: 1, kernel: '' };
+  const settings = { lane: 'native', deny: 'write', keys: 'image', keysHere: false, seed: 1, kernel: '' };
   const { status, stderr } = spawnSync(process.execPath, ['--expose-gc', launch, 'corruption', 'wild-write', 'mprotect-range', JSON.stringify(settings)],
     { cwd: root, encoding: 'utf8', env: { ...process.env, TURNKEY_KEEP_CODE: '1' } });
   if (status !== 0 || !existsSync(code)) process.stderr.write(`no code kept (trials start slower): ${stderr}\n`);

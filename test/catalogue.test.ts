@@ -17,7 +17,7 @@ const { corruption } = await loadCatalogue();
 
 /** Every setting that a case may be asked about. */
 const settings: readonly Setting[] = GUARD_MECHANISMS.flatMap((mechanism) => DENIALS.flatMap((deny) => KEY_MODES.flatMap((keys) =>
-  (['native', 'emulated'] as const).flatMap((lane) => ['6.1.0', '6.12.0'].map((kernel) => ({ mechanism, deny, keys, lane, kernel }))))));
+  (['native', 'emulated'] as const).flatMap((lane) => ['6.1.0', '6.12.0'].map((kernel) => ({ mechanism, deny, keys, lane, kernel, keysHere: lane === 'emulated' }))))));
 
 t.test('every case says what it stands for, what is expected where, and why', (t) => {
   for (const { name, experiment } of corruption) {

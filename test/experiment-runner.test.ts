@@ -16,7 +16,7 @@ const catalogue: Catalogue = {
   honest: [{ name: 'work', experiment: honest }],
   cost: [{ name: 'flip', experiment: exampleFlip }],
 };
-const trial: PlannedCorruption = { kind: 'corruption', name: 'store', lane: 'native', mechanism: 'pkeys', deny: 'write', keys: 'image', seed: 1, repeat: 0, kernel: '6.1', experiment };
+const trial: PlannedCorruption = { kind: 'corruption', name: 'store', lane: 'native', mechanism: 'pkeys', deny: 'write', keys: 'image', keysHere: true, seed: 1, repeat: 0, kernel: '6.1', experiment };
 const honestTrial: PlannedHonest = { ...trial, kind: 'honest', name: 'work', experiment: honest };
 
 const result = (lines: readonly string[], more: Partial<ExecResult> = {}): ExecResult =>

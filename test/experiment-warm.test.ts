@@ -28,7 +28,7 @@ function watched(change: (command: readonly string[], result: ExecResult) => Exe
 async function planned(name: string, mechanism: GuardMechanism, repeats: number): Promise<readonly PlannedCorruption[]> {
   const experiment = await loadCorruption(name);
   return Array.from({ length: repeats }, (_, repeat): PlannedCorruption => (
-    { kind: 'corruption', name, lane: 'native', mechanism, deny: 'write', keys: 'image', seed: 100 + repeat, repeat, kernel: release(), experiment }));
+    { kind: 'corruption', name, lane: 'native', mechanism, deny: 'write', keys: 'image', keysHere: false, seed: 100 + repeat, repeat, kernel: release(), experiment }));
 }
 
 const isWarm = (command: readonly string[]): boolean => command.includes('warm');

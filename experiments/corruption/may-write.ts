@@ -6,13 +6,19 @@
  * Varies: mechanism. Records: what the library found.
  */
 import { type CorruptionCase } from '../../src/experiment/case.js';
-import { closesImage } from '../../src/experiment/words.js';
+import { closesImage, needsKeys } from '../../src/experiment/words.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'undoing protection',
   summary: 'a library that tries whether old space may be written',
-  expected: ({ mechanism }) => ({ verdicts: ['harmless'], why: closesImage(mechanism) ? 'the library finds that it may not, and leaves by siglongjmp; the gate sets absolute rights' : 'it may; what it stores is what was there' }),
+  expected: ({ mechanism, keysHere }) => {
+    if (!closesImage(mechanism)) return { verdicts: ['harmless'], why: 'it may; what it stores is what was there' };
+    if (keysHere && !needsKeys(mechanism)) {
+      return { verdicts: ['trapped'], why: 'it may not, and leaves by siglongjmp with the handler\'s PKRU, which denies the trap\'s own pages; this gate writes PKRU neither way, faults on its way back, and its callout fails' };
+    }
+    return { verdicts: ['harmless'], why: 'the library finds that it may not, and leaves by siglongjmp; the gate sets absolute rights' };
+  },
   run(trial) {
     const may = Number(trial.foreign('int foreign_may_write(uint64_t address)')(trial.addressIn('old')));
     trial.note(may === 1 ? 'the library may write' : 'the library may not write');

@@ -15,6 +15,7 @@ import { ExperimentError } from '../experiment/errors.js';
 import { RunInProgress, type RunOptions } from '../experiment/run.js';
 import { readRun, reasonOf, writeRun } from '../experiment/store.js';
 import { GUARD_MECHANISMS, type Denial, type GuardMechanism, type KeyMode } from '../experiment/words.js';
+import { renderCell } from '../report/cell.js';
 import { surprises } from '../report/model.js';
 import { renderTerminal } from '../report/terminal.js';
 import { compareCommand, exportCommand, parsePercent, type CompareFlags } from './compare.js';
@@ -36,7 +37,7 @@ interface RunFlags {
   readonly lane: 'native' | 'emulated' | 'auto';
   readonly mechanisms?: readonly GuardMechanism[];
   readonly mechanism?: readonly GuardMechanism[];
-  readonly case?: string;
+  readonly case?: readonly string[];
   readonly deny?: Denial;
   readonly keys?: KeyMode;
   readonly repeat?: number;
@@ -73,19 +74,18 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   }
   const family = what as FamilyName | undefined;
   const catalogue = await loadCatalogue();
-  const chosen = flags.case;
-  if (chosen !== undefined && !FAMILIES.some((one) => (family ?? one) === one && catalogue[one].some(({ name }) => name === chosen))) {
-    throw new ExperimentError(`there is no ${family ?? 'experiment'} '${chosen}'; turnkey list shows those there are`);
-  }
+  const chosen = flags.case ?? [];
+  const missing = chosen.find((wanted) => !FAMILIES.some((one) => (family ?? one) === one && catalogue[one].some(({ name }) => name === wanted)));
+  if (missing !== undefined) throw new ExperimentError(`there is no ${family ?? 'experiment'} '${missing}'; turnkey list shows those there are`);
   const native = probeKeys();
   const options: RunOptions = {
     lane: flags.lane, mechanisms: flags.mechanism ?? flags.mechanisms ?? (flags.full === true ? MATRIX_MECHANISMS : GUARD_MECHANISMS), seed: flags.seed ?? randomInt(1 << 30), quick: flags.quick ?? false,
     repeat: flags.repeat ?? (flags.full === true ? MATRIX_REPEAT : 1), ...(flags.full === undefined ? {} : { full: flags.full }),
-    quickCases: flags.quick === true || (flags.full !== true && family === undefined && chosen === undefined),
-    quickCosts: flags.quick === true || (flags.full !== true && family === undefined && chosen === undefined), nativeKeysReason: native.usable ? null : native.reason,
+    quickCases: flags.quick === true || (flags.full !== true && family === undefined && chosen.length === 0),
+    quickCosts: flags.quick === true || (flags.full !== true && family === undefined && chosen.length === 0), nativeKeysReason: native.usable ? null : native.reason,
     ...(flags.deny === undefined ? {} : { deny: flags.deny }), ...(flags.keys === undefined ? {} : { keys: flags.keys }),
     ...(flags.image === undefined ? {} : { imageFile: resolve(flags.image) }), ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
-    ...(family === undefined && chosen === undefined ? {} : { only: (one: FamilyName, name: string) => (family ?? one) === one && (chosen ?? name) === name }),
+    ...(family === undefined && chosen.length === 0 ? {} : { only: (one: FamilyName, name: string) => (family ?? one) === one && (chosen.length === 0 || chosen.includes(name)) }),
     ...(verbose ? { onLog: (line: string) => { process.stderr.write(`${line}\n`); } } : {}),
   };
   const progress = new RunInProgress(catalogue, options);
@@ -101,9 +101,7 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   const { writeReports } = await import('../report/files.js');   // brings the chart library along: only where it is needed
   const reports = await writeReports(directory, document);
   process.stdout.write(`\n${renderTerminal(document, terminalOptions())}\n`);
-  if (chosen !== undefined) {
-    for (const record of document.records) if (record.kind === 'corruption') process.stdout.write(`${JSON.stringify(record, null, 2)}\n`);
-  }
+  if (chosen.length > 0) for (const record of document.records) if (record.kind === 'corruption') process.stdout.write(`${renderCell(record)}\n`);
   for (const { title, error } of failures) process.stderr.write(`turnkey: ${title}: ${verbose && error instanceof Error ? error.stack ?? '' : reasonOf(error)}\n`);
   process.stdout.write(`${[json, ...reports].join('\n')}\n`);
   if (strict() && (surprises(document).length > 0 || document.records.some((record) => record.kind === 'skipped'))) return EXIT.strict;
@@ -159,7 +157,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     .option('--lane <lane>', 'native, emulated or auto: emulated too where this CPU has no keys', parseLane, 'auto' as const)
     .option('--mechanisms <list>', `comma-separated, of ${GUARD_MECHANISMS.join(', ')} (default: all)`, parseMechanisms)
     .addOption(new Option('--mechanism <name>', 'the same as --mechanisms').argParser(parseMechanisms).hideHelp())
-    .option('--case <name>', 'only this experiment; prints its evidence')
+    .option('--case <names>', 'only these experiments, comma-separated; prints their evidence', (list: string) => list.split(','))
     .option('--deny <right>', 'what a callout loses: write, or access; left out, both where it matters', parseDenial)
     .option('--keys <per>', 'one key for the image, or one for each space; left out, both where it matters', parseKeys)
     .option('--repeat <n>', 'trials per cell', parseWhole(1, 1000))

@@ -38,6 +38,8 @@ export interface Setting {
   readonly lane: Lane;
   readonly deny: Denial;
   readonly keys: KeyMode;
+  /** The lane has protection keys: then the trap's own pages have one, whatever the mechanism (I11). */
+  readonly keysHere: boolean;
   /** Version of the kernel that the trial runs on, e.g. 6.1. */
   readonly kernel: string;
 }

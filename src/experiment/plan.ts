@@ -21,6 +21,7 @@ interface PlannedTrialBase {
   readonly mechanism: GuardMechanism;
   readonly deny: Denial;
   readonly keys: KeyMode;
+  readonly keysHere: boolean;
   readonly seed: number;
   readonly repeat: number;
   readonly kernel: string;
@@ -59,6 +60,8 @@ export interface PlanOptions {
   readonly quickCases?: boolean;
   /** The whole matrix, and no more: mprotect-naive only for the cases about threads, whose hole it shows. */
   readonly full?: boolean;
+  /** Trials only of mechanisms that need keys, and of `none` beside them: another lane of the same run has the rest. */
+  readonly onlyKeys?: boolean;
   /** Of the cost experiments only the quick rows. */
   readonly quickCosts: boolean;
   /** Processors of the machine that is timed. */
@@ -124,22 +127,22 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
   const wanted = <T>(family: 'corruption' | 'honest' | 'cost', list: readonly Named<T>[]): readonly Named<T>[] =>
     list.filter(({ name }) => options.only?.(family, name) ?? true);
   for (const planned of options.lanes) {
-    const { lane, kernel } = planned;
+    const { lane, kernel, keys: keysHere } = planned;
     const noKeys = (mechanism: Mechanism): string | undefined =>
       needsKeys(mechanism) && !planned.keys ? planned.keysReason ?? 'this lane has no protection keys' : undefined;
-    for (const mechanism of options.mechanisms) {
+    for (const mechanism of options.mechanisms.filter((one) => options.onlyKeys !== true || needsKeys(one) || one === 'none')) {
       for (const { name, experiment } of wanted('corruption', catalogue.corruption)) {
         if (options.quickCases === true && experiment.quick !== true) continue;
         if (options.full === true && mechanism === 'mprotect-naive' && experiment.group !== 'time and threads') continue;
         let skippedAll: string | undefined;
         let planned = 0;
         for (const { deny, keys } of variantsOf(experiment, mechanism, options)) {
-          const reason = noKeys(mechanism) ?? experiment.skip?.({ mechanism, lane, deny, keys, kernel });
+          const reason = noKeys(mechanism) ?? experiment.skip?.({ mechanism, lane, deny, keys, keysHere, kernel });
           if (reason !== undefined) skippedAll = reason;
           else for (let repeat = 0; repeat < options.repeat; repeat++) {
             planned++;
             // The seed belongs to the case and repetition: every mechanism meets the same damage.
-            trials.push({ kind: 'corruption', name, lane, mechanism, deny, keys, seed: deriveSeed(options.seed, `${name}/${repeat}`), repeat, kernel, experiment });
+            trials.push({ kind: 'corruption', name, lane, mechanism, deny, keys, keysHere, seed: deriveSeed(options.seed, `${name}/${repeat}`), repeat, kernel, experiment });
           }
         }
         if (skippedAll !== undefined && planned === 0) skipped.push({ kind: 'skipped', of: 'corruption', name, mechanism, lane, reason: skippedAll });
@@ -147,7 +150,7 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
       for (const { name, experiment } of wanted('honest', catalogue.honest)) {
         const reason = noKeys(mechanism);
         if (reason !== undefined) skipped.push({ kind: 'skipped', of: 'honest', name, mechanism, lane, reason });
-        else trials.push({ kind: 'honest', name, lane, mechanism, deny, keys: 'image', seed: deriveSeed(options.seed, 'honest'), repeat: 0, kernel, experiment });
+        else trials.push({ kind: 'honest', name, lane, mechanism, deny, keys: 'image', keysHere, seed: deriveSeed(options.seed, 'honest'), repeat: 0, kernel, experiment });
       }
     }
     if (lane !== 'native' && lane !== 'emulated') continue;

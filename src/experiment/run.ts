@@ -81,9 +81,11 @@ export class RunInProgress {
   }
 
   private plan(lane: PlannedLane): Plan {
+    // Nobody waits in a guest for what this machine can show: of the quick set only what needs keys.
+    const onlyKeys = this.options.quickCases === true && lane.lane === 'emulated' && this.lanes.includes('native');
     const { mechanisms, seed, repeat, quick, quickCases = false, quickCosts = quick, full = false, only, deny, keys } = this.options;
     return makePlan(this.catalogue, {
-      lanes: [lane], mechanisms, seed, repeat, quickCases, quickCosts, cores: hostContext().cores, full, ...(only === undefined ? {} : { only }),
+      lanes: [lane], mechanisms, seed, repeat, quickCases, quickCosts, cores: hostContext().cores, full, onlyKeys, ...(only === undefined ? {} : { only }),
       ...(deny === undefined ? {} : { deny }), ...(keys === undefined ? {} : { keys }),
     });
   }

@@ -15,6 +15,7 @@ export interface TrialSettings {
   readonly lane: string;
   readonly deny: string;
   readonly keys: string;
+  readonly keysHere: boolean;
   readonly seed: number;
   readonly kernel: string;
   readonly imageFile?: string;
@@ -28,8 +29,8 @@ const SET_UP_MS = 15_000;
 /** Beyond the trial's own limit, before the tracing runner itself counts as stuck. */
 const GRACE_MS = 10_000;
 
-function settingsOf({ lane, deny, keys, seed, kernel }: PlannedTrial, more: Pick<TrialSettings, 'imageFile' | 'bareGate'>): TrialSettings {
-  return { lane, deny, keys, seed, kernel, ...more };
+function settingsOf({ lane, deny, keys, keysHere, seed, kernel }: PlannedTrial, more: Pick<TrialSettings, 'imageFile' | 'bareGate'>): TrialSettings {
+  return { lane, deny, keys, keysHere, seed, kernel, ...more };
 }
 
 /** The command of one trial. `names`: of honest work, more than one case may share a process. */
@@ -213,7 +214,7 @@ const CALIBRATED_FROM = 20;
 
 /** Times a plain honest trial, as many at once as trials will be. The lane's slowness. */
 async function calibrate(executor: Executor, kernel: string): Promise<number> {
-  const settings: TrialSettings = { lane: executor.lane, deny: 'write', keys: 'image', seed: 1, kernel };
+  const settings: TrialSettings = { lane: executor.lane, deny: 'write', keys: 'image', keysHere: executor.context.keys, seed: 1, kernel };
   const command = [BUILT.watch, '--timeout-ms', '120000', '--', 'node', '--expose-gc', BUILT.trial, 'honest', 'qsort', 'flag', JSON.stringify(settings)];
   const once = async (): Promise<number> => {
     const start = performance.now();

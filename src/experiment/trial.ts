@@ -53,6 +53,7 @@ class Bench implements HonestTrial {
   readonly lane: Lane;
   readonly deny: Denial;
   readonly keys: KeyMode;
+  readonly keysHere: boolean;
   readonly kernel: string;
   readonly seed: number;
   random: (below: number) => number;
@@ -73,6 +74,7 @@ class Bench implements HonestTrial {
     this.lane = settings.lane as Lane;
     this.deny = settings.deny as Denial;
     this.keys = settings.keys as KeyMode;
+    this.keysHere = settings.keysHere;
     this.kernel = settings.kernel;
     this.seed = settings.seed;
     this.random = randomBelow(settings.seed);

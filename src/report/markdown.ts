@@ -10,7 +10,7 @@ import { textOf } from './html/markup.js';
 import { spacesSeen } from './html/matrix.js';
 import { hasPicture, modelText, PICTURE_TITLE } from './html/picture.js';
 import { methodFacts } from './method.js';
-import { columnOf, corruptionOf, environment, honestTable, matrices, skippedTable, surprises, totals, verdictText, type Cell, type Table } from './model.js';
+import { columnOf, corruptionOf, environment, honestTable, matrices, rangeText, skippedTable, surprises, totals, verdictText, type Cell, type Table } from './model.js';
 import { warningsOf } from './warnings.js';
 
 /** Text in a table's cell. */
@@ -36,7 +36,7 @@ function evidenceLine(record: CorruptionRecord): string {
       `${fault.siCodeName}, key ${fault.pkey ?? '-'}, ${fault.access} at ${fault.address}${fault.space === null ? '' : ` in '${fault.space}'`}`,
       `pc ${fault.symbol ?? fault.pc}${fault.pcModule === null ? '' : ` of ${fault.pcModule.split('/').pop() ?? ''}`}`,
     ]),
-    ...(diff === null || diff.changedBytes === 0 ? [] : [`${diff.changedBytes} bytes changed, first in '${diff.ranges[0]?.space ?? '?'}' +0x${(diff.ranges[0]?.offset ?? 0).toString(16)}`]),
+    ...(diff === null || diff.changedBytes === 0 ? [] : [`${diff.changedBytes} bytes changed${diff.ranges[0] === undefined ? '' : `, first ${rangeText(diff.ranges[0])}`}`]),
     ...(evidence.errno === null ? [] : [`kernel answered ${evidence.errno}`]),
     ...(process.signal === null ? [] : [`died of ${process.signal}, image ${process.imageAtDeath} at death`]),
     ...(process.timedOut ? ['past the time limit'] : []),

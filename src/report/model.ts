@@ -1,7 +1,7 @@
 /**
  * What a report says, as plain tables: the terminal's and the Markdown's are both made from these. Pure functions of a run.
  */
-import type { CorruptionRecord, CostRecord, HonestRecord, Run, SkippedRecord } from '../experiment/records.js';
+import type { CorruptionRecord, CostRecord, DiffEvidence, HonestRecord, Run, SkippedRecord } from '../experiment/records.js';
 import { CASE_GROUPS, LANES, MECHANISMS, VERDICTS, type Lane, type Mechanism, type Verdict } from '../experiment/words.js';
 import { formatBytes, formatCount } from './format.js';
 
@@ -39,6 +39,14 @@ export function verdictText(record: CorruptionRecord): string {
   const more = record.verdict === 'damaged' && record.announced === true ? ', announced'
     : record.verdict === 'crashed' && record.evidence.process.imageAtDeath === 'differs' ? ', image differs' : '';
   return `${record.verdict}${more}${record.surprise ? ' !' : ''}${record.unstable ? ' ?' : ''}`;
+}
+
+/** A changed range, by the object that holds it where the space is a heap that could be walked. */
+export function rangeText({ space, offset, bytes, object }: DiffEvidence['ranges'][number]): string {
+  const where = `'${space}' +0x${offset.toString(16)}, ${bytes} bytes`;
+  if (object === undefined) return where;
+  const part = object.slot === null ? 'the header' : `slot ${object.slot}`;
+  return `${where}: ${part} of ${object.isFree ? 'a free chunk' : 'the object'} at +0x${object.offset.toString(16)} (class index ${object.classIndex}, ${object.bytes} bytes)`;
 }
 
 export const corruptionOf = (run: Run): readonly CorruptionRecord[] => run.records.filter((record) => record.kind === 'corruption');

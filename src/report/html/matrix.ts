@@ -1,7 +1,7 @@
 /** The corruption matrix: cases by mechanisms, a verdict in each cell, the evidence behind it. */
 import { gzipSync } from 'node:zlib';
 import { formatBytes, formatCount } from '../format.js';
-import { columnOf, columnsOf, corruptionOf, laneTitle, skippedOf, toneOf, verdictText, type Tone } from '../model.js';
+import { columnOf, columnsOf, corruptionOf, laneTitle, rangeText, skippedOf, toneOf, verdictText, type Tone } from '../model.js';
 import type { CorruptionRecord, Evidence, Run, SkippedRecord } from '../../experiment/records.js';
 import { CASE_GROUPS, LANES, VERDICTS, type Lane, type Mechanism } from '../../experiment/words.js';
 import { html, slug, type Content, type Markup } from './markup.js';
@@ -75,7 +75,7 @@ ${pairs([
     ['Fault', faultText(evidence)],
     ['Instruction', fault === null ? null : html`<code>${fault.pc}</code>${fault.symbol === null ? '' : html` <code>${fault.symbol}</code>`}${fault.pcModule === null ? '' : html` of <code>${fault.pcModule}</code>`}`],
     ['Error said', fault === null ? null : `phase ${fault.phase}, image ${fault.image}`],
-    ['Image', diff === null ? null : html`${diff.changedBytes === 0 ? 'equal to its snapshot' : html`<b>${formatCount(diff.changedBytes)} bytes changed</b>: ${diff.ranges.map((range) => `‘${range.space}’ +0x${range.offset.toString(16)}, ${range.bytes} bytes`).join('; ')}`}${diff.heap === null ? '' : html`<br>objects: ${diff.heap}`}`],
+    ['Image', diff === null ? null : html`${diff.changedBytes === 0 ? 'equal to its snapshot' : html`<b>${formatCount(diff.changedBytes)} bytes changed</b>: ${diff.ranges.map(rangeText).join('; ')}`}${diff.heap === null ? '' : html`<br>objects: ${diff.heap}`}`],
     ['Kernel answered', evidence.errno],
     ['Answer', evidence.answer],
     ['Canaries', evidence.canaries.length === 0 ? null : evidence.canaries.map(({ name, intact }) => `${name}: ${intact ? 'intact' : 'damaged'}`).join('; ')],
