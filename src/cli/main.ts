@@ -14,6 +14,7 @@ import { versions } from '../experiment/context.js';
 import { ExperimentError } from '../experiment/errors.js';
 import { RunInProgress, type RunOptions } from '../experiment/run.js';
 import { readRun, reasonOf, writeRun } from '../experiment/store.js';
+import { writeCase } from '../experiment/template.js';
 import { GUARD_MECHANISMS, type Denial, type GuardMechanism, type KeyMode } from '../experiment/words.js';
 import { renderCell } from '../report/cell.js';
 import { surprises } from '../report/model.js';
@@ -171,6 +172,11 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     .action((flags: { json?: boolean }) => { done(probe(flags.json ?? false)); });
   program.command('list').description('show the experiments there are').option('--json', 'as JSON')
     .action(async (flags: { json?: boolean }) => { done(await list(flags.json ?? false)); });
+  program.command('new-case').description('write a corruption case to begin with (docs/cases.md)').argument('<name>', 'small letters, digits and hyphens')
+    .action((name: string) => {
+      process.stdout.write(`${writeCase(name)}\nnpm run build:ts && node dist/src/cli/main.js run corruption --case ${name} --lane native --mechanism mprotect-range\n`);
+      done(EXIT.done);
+    });
   program.command('report').description('print a run\'s tables and write its report.md, report.html, limits.md and cost.svg again').argument('<dir>', 'directory of a run, or its run.json')
     .option('--limits <file>', 'where to write what keys do not stop (default: limits.md beside run.json)')
     .action(async (directory: string, flags: { limits?: string }) => { done(await report(directory, flags.limits)); });
