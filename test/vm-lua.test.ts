@@ -60,6 +60,32 @@ t.test('keys are never replaced by something else; auto says what it took', { sk
   t.end();
 });
 
+t.test('two states on two threads: mprotect makes bystanders fault and wait, the trap alone and keys do not', { skip }, (t) => {
+  const faults = (mechanism: string): number => {
+    const { code, out, err } = run('--mechanism', mechanism, 'experiments/vm/lua/programs/threads.lua', 'busy', '0.5');
+    t.equal(code, 0, err);
+    const found = JSON.parse(out) as { readonly bystanderFaults: number; readonly otherCallouts: number };
+    t.ok(found.otherCallouts > 0, `${mechanism}: the other state was in callouts`);
+    return found.bystanderFaults;
+  };
+  if (keys.usable) t.equal(faults('pkeys'), 0, 'keys');
+  t.equal(faults('flag'), 0, 'flag');
+  t.ok(faults('mprotect-range') > 0, 'mprotect-range');
+  t.end();
+});
+
+t.test('the programs that are timed have the same answer under every mechanism', { skip }, (t) => {
+  for (const program of ['binary-trees', 'strings', 'spectral-norm', 'callouts-10', 'callouts-10000', 'callouts-1000000', 'callbacks', 'checksums']) {
+    const answers = ['none', ...new Set(settings.map(([mechanism = '']) => mechanism))].map((mechanism) => {
+      const { code, out, err } = run('--mechanism', mechanism, 'experiments/vm/lua/programs/bench.lua', program, '1', '0.02');
+      t.equal(code, 0, err);
+      return (JSON.parse(out) as { readonly answer: string }).answer;
+    });
+    t.equal(new Set(answers).size, 1, `${program}: ${answers.join(', ')}`);
+  }
+  t.end();
+});
+
 t.test('wrong usage is exit code 2, a failing script 1 with its traceback', { skip }, (t) => {
   t.equal(run().code, 2);
   t.equal(run('--mechanism', 'nonsense', 'x.lua').code, 2);

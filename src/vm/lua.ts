@@ -1,9 +1,9 @@
 /** The Lua host (experiments/vm/lua): where it is, why it might not be, and what its experiments have in common. */
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { closesImage, type GuardMechanism } from '../experiment/words.js';
+import { closesImage, type GuardMechanism, type Mechanism, type Verdict } from '../experiment/words.js';
 import type { CorruptionCase, Setting } from '../experiment/case.js';
-import { inProject } from '../experiment/paths.js';
-import type { Verdict } from '../experiment/words.js';
+import { PROJECT_ROOT, inProject } from '../experiment/paths.js';
 
 /** The built host, relative to the project's root. */
 export const LUA_HOST = 'build/Release/turnkey-lua';
@@ -24,7 +24,7 @@ export function luaHost(): string {
 
 /** Why the Lua host cannot be used in a setting; undefined where it can. */
 function luaSkip({ mechanism, keys }: Setting): string | undefined {
-  if (!existsSync(luaHost())) return LUA_MISSING;
+  if (!luaIsBuilt()) return LUA_MISSING;
   if (!(LUA_MECHANISMS as readonly string[]).includes(mechanism)) return `the Lua host does not offer ${mechanism}`;
   return keys === 'space' ? 'the Lua host gives its spaces keys of their own where what they lose differs' : undefined;
 }
@@ -42,4 +42,19 @@ export function luaCase(part: string, summary: string, ruined: readonly Verdict[
     command: ({ mechanism, deny }) => [LUA_HOST, '--mechanism', mechanism, '--deny', deny, `${LUA_PROGRAMS}/ruin.lua`, part],
     run: () => { throw new Error('this trial is made by the Lua host, not by a Node process'); },
   };
+}
+
+/** Whether there is a host to run. */
+export function luaIsBuilt(): boolean {
+  return existsSync(luaHost());
+}
+
+/**
+ * Runs one of the programs and returns what its last line says, as JSON.
+ * @throws Error when it fails
+ */
+export function runLua<T>(mechanism: Mechanism, program: string, words: readonly string[]): T {
+  const { status, stdout, stderr } = spawnSync(luaHost(), ['--mechanism', mechanism, `${LUA_PROGRAMS}/${program}`, ...words], { cwd: PROJECT_ROOT, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`turnkey-lua ${program} ${words.join(' ')} under ${mechanism}: ${stderr.trim().split('\n')[0] ?? ''}`);
+  return JSON.parse(stdout.trim().split('\n').pop() ?? '') as T;
 }

@@ -1,0 +1,83 @@
+-- Ordinary Lua programs, timed as a whole. Arguments: the program's name, how often it is run, its size as a fraction of the full one. One line: samples in ns of CLOCK_MONOTONIC (in
+-- a guest whose clock counts: instructions), callouts a second, the digest of its answer.
+local name, runs, fraction = ...
+runs, fraction = math.tointeger(runs) or 3, tonumber(fraction) or 1
+local function size(full) return math.max(1, math.floor(full * fraction)) end
+local foreign = ffi.load('build/Release/libturnkey_foreign.so')
+local add = foreign:func('int foreign_add(int, int)')
+local call_back = foreign:func('int foreign_call_back_many(int (*)(int), int)')
+
+-- `rate`: callouts a second, about, on a processor of 2025: so much of Lua's own work lies between two of them.
+local function callouts(count, work)
+  return function()
+    local sum, noise = 0, 0
+    for i = 1, size(count) do
+      for j = 1, work do noise = (noise + j * i) & 0xffff end
+      sum = add(sum, i & 7)
+    end
+    return sum .. '/' .. noise
+  end
+end
+
+local programs = {
+  ['binary-trees'] = function()
+    local function tree(depth) return depth == 0 and {} or {tree(depth - 1), tree(depth - 1)} end
+    local function count(node) return node[1] and 1 + count(node[1]) + count(node[2]) or 1 end
+    local sum = 0
+    for _ = 1, size(12) do sum = sum + count(tree(12)) end
+    return sum
+  end,
+  strings = function()
+    local words = {}
+    for i = 1, size(30000) do words[#words + 1] = ('%d:%s'):format(i, ('x'):rep(i % 17)) end
+    local text = table.concat(words, ' ')
+    local seen, bytes = 0, 0
+    for word in text:gmatch('%d+:x*') do seen = seen + 1 bytes = bytes + #word:upper() end
+    return seen .. '/' .. bytes .. '/' .. #text:gsub('x', 'yz')
+  end,
+  ['spectral-norm'] = function()
+    local n = size(100)
+    local function a(i, j) local ij = i + j - 1 return 1.0 / (ij * (ij - 1) * 0.5 + i) end
+    local u, v = {}, {}
+    for i = 1, n do u[i] = 1 end
+    for _ = 1, 3 do
+      for i = 1, n do local s = 0 for j = 1, n do s = s + a(i, j) * u[j] end v[i] = s end
+      for i = 1, n do local s = 0 for j = 1, n do s = s + a(j, i) * v[j] end u[i] = s end
+    end
+    local uv, vv = 0, 0
+    for i = 1, n do uv = uv + u[i] * v[i] vv = vv + v[i] * v[i] end
+    return ('%.9f'):format(math.sqrt(uv / vv))
+  end,
+  ['callouts-10'] = callouts(1, 8000000),
+  ['callouts-10000'] = callouts(300, 8000),
+  ['callouts-1000000'] = callouts(20000, 60),
+  callbacks = function()
+    local sum = 0
+    for _ = 1, size(200) do sum = sum + call_back(function(x) return x & 3 end, 20) end
+    return sum
+  end,
+  -- A program as users have them: text is made, checked by a C library, sorted by a C function with a Lua comparator.
+  ['checksums'] = function()
+    local checksum = foreign:func('uint64_t foreign_checksum(const uint8_t *, uint64_t)')
+    local sum = 0
+    for i = 1, size(3000) do
+      local text = ('record %d '):format(i):rep(20)
+      sum = sum ~ checksum(text, #text)
+    end
+    return sum
+  end,
+}
+
+local program = programs[name] or error('there is no program ' .. tostring(name))
+local samples, answer, before, spent = {}, nil, turnkey.statistics().callouts, 0
+program()
+before = turnkey.statistics().callouts
+for i = 1, runs do
+  collectgarbage()
+  local start = turnkey.clock()
+  local found = program()
+  local took = turnkey.clock() - start
+  assert(answer == nil or answer == found)
+  answer, spent, samples[i] = found, spent + took, ('%.0f'):format(took * 1e9)
+end
+print(('{"samples":[%s],"calloutsPerSecond":%.0f,"answer":"%s"}'):format(table.concat(samples, ','), (turnkey.statistics().callouts - before) / spent, answer))
