@@ -118,3 +118,15 @@ t.test('limits: a run without keys says that it shows nothing', (t) => {
   t.match(renderLimits(runOf(limited({ mechanism: 'flag', verdict: 'damaged' }))), /no trial under keys/);
   t.end();
 });
+
+t.test('limits.md: what another kernel does differently is named, cell by cell', (t) => {
+  const one = runOf(limited({ case: 'same', verdict: 'damaged' }), limited({ case: 'other', verdict: 'damaged' }), limited({ case: 'alone', verdict: 'damaged' }));
+  const beside = runOf(limited({ case: 'same', verdict: 'damaged' }), limited({ case: 'other', verdict: 'crashed' }));
+  const text = renderLimits(one, { beside });
+  t.match(text, /## Another kernel\n\n2 cells were tried/);
+  t.match(text, /: 1 differ\./);
+  t.match(text, /\| `other` \| [^|]* \| damaged[^|]* \| crashed[^|]* \|/);
+  t.notMatch(text.slice(text.indexOf('## Another kernel')), /`same`|`alone`/);
+  t.match(renderLimits(one, { beside: one }), /all verdicts are the same/);
+  t.end();
+});

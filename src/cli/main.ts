@@ -33,6 +33,11 @@ const strict = (): boolean => (process.env['TURNKEY_STRICT'] ?? '0') !== '0';
 const colour = (): boolean => process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
 const terminalOptions = (): { readonly colour: boolean; readonly width: number } => ({ colour: colour(), width: process.stdout.columns ?? 120 });
 
+interface ReportFlags {
+  readonly limits?: string;
+  readonly beside?: string;
+}
+
 interface RunFlags {
   readonly out?: string;
   readonly lane: 'native' | 'emulated' | 'auto';
@@ -132,11 +137,11 @@ function probe(json: boolean): number {
   return result.usable ? EXIT.done : EXIT.failed;
 }
 
-async function report(directory: string, limits: string | undefined): Promise<number> {
+async function report(directory: string, { limits, beside }: ReportFlags): Promise<number> {
   const document = readRun(directory);
   process.stdout.write(`${renderTerminal(document, terminalOptions())}\n`);
   const { writeReports } = await import('../report/files.js');
-  const paths = await writeReports(directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory), document, limits);
+  const paths = await writeReports(directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory), document, limits, beside === undefined ? undefined : readRun(beside));
   process.stdout.write(`${paths.join('\n')}\n`);
   return EXIT.done;
 }
@@ -179,7 +184,8 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     });
   program.command('report').description('print a run\'s tables and write its report.md, report.html, limits.md and cost.svg again').argument('<dir>', 'directory of a run, or its run.json')
     .option('--limits <file>', 'where to write what keys do not stop (default: limits.md beside run.json)')
-    .action(async (directory: string, flags: { limits?: string }) => { done(await report(directory, flags.limits)); });
+    .option('--beside <dir>', 'a run under another kernel: limits.md tells what differs')
+    .action(async (directory: string, flags: ReportFlags) => { done(await report(directory, flags)); });
   program.command('compare').description('set two runs side by side and say which differences are real').argument('<a>', 'directory of a run, or its run.json').argument('<b>', 'the run to judge')
     .option('--threshold <percent>', 'least difference of times that counts (default: 5 %)', parsePercent).option('--all', 'show the costs that do not differ too')
     .option('--any', 'exit with 5 on any real difference, not only for the worse').option('--json', 'as JSON')

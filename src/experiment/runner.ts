@@ -244,8 +244,9 @@ export async function runTrials(executor: Executor, trials: readonly PlannedTria
   const { imageFile, bareGate, onDone } = options;
   const more = { ...(imageFile === undefined ? {} : { imageFile }), ...(bareGate === undefined ? {} : { bareGate }) };
   const [some] = trials;
-  const slowness = some !== undefined && trials.length >= CALIBRATED_FROM ? await calibrate(executor, some.kernel) : executor.slowness;
-  const lane: Lane = { executor, slowness, more };
+  const calibrated = async (): Promise<Lane> => (
+    { executor, slowness: some !== undefined && trials.length >= CALIBRATED_FROM ? await calibrate(executor, some.kernel) : executor.slowness, more });
+  let lane = await calibrated();
   const records = new Map<PlannedTrial, RunRecord>();
   const firsts = new Map<string, Verdict>();
   const freshOnly = new Set<string>();
@@ -276,6 +277,8 @@ export async function runTrials(executor: Executor, trials: readonly PlannedTria
       }
     }
   });
+  // Those that hang wait for their whole limit: a limit found while the machine was busy would be a waste now.
+  if (trials.some(hangs)) lane = await calibrated();
   await inParallel(trials.filter(hangs).map((trial) => [trial]), executor.concurrency * WAITING, fresh);
   for (const [trial, record] of records) if (isUnexpectedHang(record)) await fresh([trial]);
 

@@ -13,7 +13,7 @@ export function renderCell(record: CorruptionRecord): string {
   row('what', record.summary ?? null);
   row('verdict', `${verdictText(record)}: ${evidence.because}`);
   row('expected', `${expected.verdicts.join(' or ')}: ${expected.why}`);
-  row('trials', `${record.repetitions.length}${record.unstable ? `, which differ: ${record.repetitions.join(', ')}` : ', all the same'}; seed ${record.seed}`);
+  row('trials', `${record.repetitions.length}${record.unstable ? `, which differ: ${record.repetitions.join(', ')}` : record.repetitions.length > 1 ? ', all the same' : ''}; seed ${record.seed}`);
   if (fault !== null) {
     row('fault', `${fault.signal} (${fault.siCodeName}), key ${fault.pkey ?? 'unknown'}, phase ${fault.phase}`,
       `${fault.access} at ${fault.address}${fault.space === null ? ', outside every space' : ` in '${fault.space}', whose key is ${fault.spaceKey ?? 'unknown'}`}`,

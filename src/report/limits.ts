@@ -64,6 +64,27 @@ function seen(records: readonly CorruptionRecord[]): string {
 export interface LimitsOptions {
   /** Path from the document's folder to the folder of the cases' sources; no links where missing. */
   readonly sources?: string;
+  /** A run of the same cases under another kernel: what differs is told. */
+  readonly beside?: Run;
+}
+
+const kernelsOf = (run: Run): string => run.context.lanes.map(({ kernel }) => `Linux ${kernel}`).join(', ');
+
+/** What two kernels do differently: cells tried under both, whose verdicts are not the same. */
+function kernelSection(run: Run, beside: Run, name: (record: CorruptionRecord) => string): readonly string[] {
+  const cell = (record: CorruptionRecord): string => JSON.stringify([record.case, columnOf(record), record.lane]);
+  const others = new Map(corruptionOf(beside).map((record) => [cell(record), record]));
+  const pairs = corruptionOf(run).flatMap((record) => {
+    const other = others.get(cell(record));
+    return other === undefined ? [] : [[record, other] as const];
+  });
+  const different = pairs.filter(([one, other]) => verdictWords(one) !== verdictWords(other));
+  return [
+    '## Another kernel', '', `${pairs.length} cells were tried under ${kernelsOf(run)} and under ${kernelsOf(beside)} (run of ${beside.context.started}, commit ${beside.context.commit ?? 'unknown'}): ${
+      different.length === 0 ? 'all verdicts are the same.' : `${different.length} differ.`}`, '',
+    ...(different.length === 0 ? [] : [`| case | mechanism | ${kernelsOf(run)} | ${kernelsOf(beside)} | how it came to that |`, '| --- | --- | --- | --- | --- |',
+      ...different.map(([one, other]) => `| ${[name(one), columnOf(one), verdictWords(one), verdictWords(other), `${one.evidence.because}; ${other.evidence.because}`].map(escape).join(' | ')} |`), '']),
+  ];
 }
 
 /**
@@ -107,6 +128,7 @@ export function renderLimits(run: Run, options: LimitsOptions = {}): string {
     }
     lines.push('');
   }
+  if (options.beside !== undefined) lines.push(...kernelSection(run, options.beside, name));
   const remedies = REMEDIES.map((remedy) => ({ remedy, cases: [...new Map([...told].filter((record) => remedy.word.test(record.remedy ?? '')).map((record) => [record.case, record])).values()] }))
     .filter(({ cases }) => cases.length > 0);
   if (remedies.length > 0) {
