@@ -78,7 +78,7 @@ function checkCMake(fragment: Fragment): void {
 }
 
 function checkTypeScript(fragment: Fragment): void {
-  const path = join(root, 'dist', 'test', 'fragments');
+  const path = inProject(join('build-c', 'fragments'));   // in the package, so that its name resolves; not in dist, which other tests take into guests
   mkdirSync(path, { recursive: true });
   const file = join(path, `fragment-${process.pid}-${++folders}.mts`);
   const script = file.replace(/\.mts$/, '.mjs');
@@ -122,13 +122,26 @@ function checkShell(fragment: Fragment): void {
         if (target !== undefined && !existsSync(inProject(join('build-c', 'Release', target)))) throw new Error(`no such target: ${target}`);
         const [, component] = /--component (\S+)/.exec(command) ?? [];
         if (component !== undefined && !readFileSync(inProject('cmake/TurnkeyLibrary.cmake'), 'utf8').includes(`COMPONENT ${component})`)) throw new Error(`no such component: ${component}`);
-      } else if (!['git', 'cd'].includes(first)) throw new Error(`what is ${first}? (${command})`);
+      } else if (first.startsWith('build/Release/')) {
+        if (!existsSync(inProject(first)) && !first.endsWith('turnkey-lua')) throw new Error(`no such program: ${command}`);   // the Lua host is built where Lua is
+      } else if (first === 'node') {
+        if (second !== 'dist/src/cli/main.js' || !run(process.execPath, [join(root, second), '--help'], root).includes(`\n  ${third} `)) throw new Error(`no such command: ${command}`);
+      } else if (!['git', 'cd', 'apt-get', 'dpkg'].includes(first)) throw new Error(`what is ${first}? (${command})`);
     }
   }
   if (runs.length > 0) run('bash', ['-e', '-c', runs.flatMap((each) => (each.startsWith('cc ') ? [each, './my-vm'] : [each])).join('\n')], path, { ...process.env, HOME: home });
 }
 
-const CHECKS: Readonly<Record<string, ((fragment: Fragment) => void) | undefined>> = { c: checkC, cmake: checkCMake, ts: checkTypeScript, sh: checkShell, text: () => {} };
+/** Run by the Lua host, where that could be built. */
+function checkLua(fragment: Fragment): void {
+  const host = inProject('build/Release/turnkey-lua');
+  if (!existsSync(host)) return;
+  const file = join(folder(), 'fragment.lua');
+  writeFileSync(file, fragment.text);
+  run(host, ['--mechanism', 'flag', file], root);
+}
+
+const CHECKS: Readonly<Record<string, ((fragment: Fragment) => void) | undefined>> = { c: checkC, cmake: checkCMake, ts: checkTypeScript, sh: checkShell, lua: checkLua, text: () => {} };
 
 t.test('there is an installed copy to compile against', (t) => {
   t.ok(existsSync(join(installed, 'include', 'turnkey', 'call.h')), 'cmake --build build-c makes one');

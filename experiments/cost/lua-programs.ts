@@ -3,8 +3,7 @@
  *
  * Eight Lua programs (experiments/vm/lua/programs/bench.lua) in the Lua host: allocation, strings, numbers, callouts at about 10, 10,000 and 1,000,000 a second, callbacks, and checksums by a C library. The row `none`
  * is the same host, its allocator and its stack included, calling straight through libffi: what the others are set beside. Each sample is a whole run of the program after a full collection.
- * Varies: program, mechanism. Records: ns of one run. Instructions are counted by
- * `turnkey emulated --counting -- build/Release/turnkey-lua --mechanism pkeys experiments/vm/lua/programs/bench.lua strings 3 0.1`.
+ * Varies: program, mechanism. Records: ns of one run; nothing is counted, so there is no row for keys where the CPU has none.
  */
 import type { CostExperiment } from '../../src/experiment/case.js';
 import { LUA_MECHANISMS, LUA_MISSING, luaIsBuilt, runLua } from '../../src/vm/lua.js';

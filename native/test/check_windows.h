@@ -36,7 +36,12 @@ static inline DWORD check_again(const char *test, int place, HANDLE err) {
   PROCESS_INFORMATION child;
   char command[MAX_PATH + 2];
   snprintf(command, sizeof command, "\"%s\"", check_self());
-  if (!CreateProcessA(check_self(), command, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &child)) return 0xffffffffu;
+  bool started = false;
+  for (int tries = 0; !started && tries < 20; tries++) { /* Wine's server, busy with its own start, refuses now and then */
+    if (tries > 0) Sleep(100);
+    started = CreateProcessA(check_self(), command, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &child);
+  }
+  if (!started) return 0xffffffffu;
   DWORD code = 0xfffffffeu;
   if (WaitForSingleObject(child.hProcess, check_limit_s() * 1000) == WAIT_OBJECT_0) GetExitCodeProcess(child.hProcess, &code);
   else TerminateProcess(child.hProcess, 1);

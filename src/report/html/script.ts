@@ -24,6 +24,7 @@ export const SCRIPT = `'use strict';
     tip.textContent = mark.getAttribute('aria-label');
     tip.hidden = false;
     const at = mark.getBoundingClientRect();
+    tip.style.left = tip.style.top = '0';   // where it was last, near an edge, it would be measured narrower
     const size = tip.getBoundingClientRect();
     const x = Math.min(Math.max(8, at.left + at.width / 2 - size.width / 2), innerWidth - size.width - 8);
     const y = at.top - size.height - 8 > 4 ? at.top - size.height - 8 : at.bottom + 8;
