@@ -10,7 +10,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'control flow',
   summary: 'a write through a null pointer',
-  quick: true,
+  quick: 'everywhere',
   expected: (setting) => expectTrap(setting),
   run(trial) {
     trial.foreign('void foreign_null_write(void)')();

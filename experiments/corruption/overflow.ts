@@ -13,7 +13,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'stray writes',
   summary: `copy loop that runs ${PAST} bytes past a C buffer in the page next to the image`,
-  quick: true,
+  quick: 'everywhere',
   expected: (setting) => expectStore(setting, 'the loop walks out of its buffer into the first space'),
   run(trial) {
     const buffer = trial.neighbour(256);

@@ -12,7 +12,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'stray writes',
   summary: '32 bytes through a pointer into old space kept from an earlier callout',
-  quick: true,
+  quick: 'everywhere',
   expected: (setting) => expectStore(setting),
   run(trial) {
     const keep = trial.foreign('void foreign_keep(uintptr_t pointer)');

@@ -11,7 +11,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'control flow',
   summary: 'recursion without end',
-  quick: true,
+  quick: 'everywhere',
   expected: (setting) => expectTrap(setting),
   run(trial) {
     trial.foreign('uint64_t foreign_recurse(uint64_t depth, uint64_t frame_bytes)')(0, 64);

@@ -11,7 +11,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'stray writes',
   summary: 'one 8-byte store through a wild pointer into old space',
-  quick: true,
+  quick: 'everywhere',
   expected: (setting) => expectStore(setting),
   run(trial) {
     const write = trial.foreign('void foreign_write64(uint64_t address, uint64_t value)');

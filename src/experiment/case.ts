@@ -96,8 +96,8 @@ export interface CorruptionCase {
   readonly remedy?: string;
   /** Shared libraries it needs besides the C library, by file name. */
   readonly libraries?: readonly string[];
-  /** Belongs to the quick set: one case per group, or a few. */
-  readonly quick?: boolean;
+  /** Belongs to the quick set: one case per group, or a few. 'everywhere': tried under each mechanism in each lane, not only with keys where another lane of the run has the rest. */
+  readonly quick?: true | 'everywhere';
   /** Time limit of a trial in the native lane, in ms; the default is DEFAULT_TIMEOUT_MS. */
   readonly timeoutMs?: number;
   /** Why the case makes no sense in a setting; undefined where it does. Such a cell is a row that says so. */

@@ -60,7 +60,7 @@ export interface PlanOptions {
   readonly quickCases?: boolean;
   /** The whole matrix, and no more: mprotect-naive only for the cases about threads, whose hole it shows. */
   readonly full?: boolean;
-  /** Trials only of mechanisms that need keys, and of `none` beside them: another lane of the same run has the rest. */
+  /** Trials only of mechanisms that need keys, and of `none` beside them, save for the cases that are quick everywhere: another lane of the same run has the rest. */
   readonly onlyKeys?: boolean;
   /** Of the cost experiments only the quick rows. */
   readonly quickCosts: boolean;
@@ -130,9 +130,11 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
     const { lane, kernel, keys: keysHere } = planned;
     const noKeys = (mechanism: Mechanism): string | undefined =>
       needsKeys(mechanism) && !planned.keys ? planned.keysReason ?? 'this lane has no protection keys' : undefined;
-    for (const mechanism of options.mechanisms.filter((one) => options.onlyKeys !== true || needsKeys(one) || one === 'none')) {
+    for (const mechanism of options.mechanisms) {
+      const elsewhere = options.onlyKeys === true && !needsKeys(mechanism) && mechanism !== 'none';
       for (const { name, experiment } of wanted('corruption', catalogue.corruption)) {
-        if (options.quickCases === true && experiment.quick !== true) continue;
+        if (options.quickCases === true && experiment.quick === undefined) continue;
+        if (elsewhere && experiment.quick !== 'everywhere') continue;
         if (options.full === true && mechanism === 'mprotect-naive' && experiment.group !== 'time and threads') continue;
         let skippedAll: string | undefined;
         let planned = 0;
@@ -148,6 +150,7 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
         if (skippedAll !== undefined && planned === 0) skipped.push({ kind: 'skipped', of: 'corruption', name, mechanism, lane, reason: skippedAll });
       }
       for (const { name, experiment } of wanted('honest', catalogue.honest)) {
+        if (elsewhere) continue;
         const reason = noKeys(mechanism);
         if (reason !== undefined) skipped.push({ kind: 'skipped', of: 'honest', name, mechanism, lane, reason });
         else trials.push({ kind: 'honest', name, lane, mechanism, deny, keys: 'image', keysHere, seed: deriveSeed(options.seed, 'honest'), repeat: 0, kernel, experiment });

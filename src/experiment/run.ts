@@ -81,7 +81,7 @@ export class RunInProgress {
   }
 
   private plan(lane: PlannedLane): Plan {
-    // Nobody waits in a guest for what this machine can show: of the quick set only what needs keys.
+    // Nobody waits in a guest for what this machine can show: of the quick set only what needs keys, save the cases that tell the mechanisms apart.
     const onlyKeys = this.options.quickCases === true && lane.lane === 'emulated' && this.lanes.includes('native');
     const { mechanisms, seed, repeat, quick, quickCases = false, quickCosts = quick, full = false, only, deny, keys } = this.options;
     return makePlan(this.catalogue, {
