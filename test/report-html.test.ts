@@ -75,7 +75,7 @@ t.test('the answer\'s numbers are those of the records', (t) => {
   const text = answerText(quick);
   const of = (mechanism: string): readonly CostRecord[] => quick.records.filter((record): record is CostRecord =>
     record.kind === 'cost' && record.experiment === 'callout' && record.lane === 'emulated' && record.mechanism === mechanism);
-  t.match(text, /Of 3 ways in which faulty foreign code harms an unprotected VM, protection keys stopped 3; a signal trap without keys stopped 0/);
+  t.match(text, /Of 3 ways in which faulty foreign code damages or reads the memory of an unprotected VM, protection keys stopped 3; a signal trap without keys, which turns crashes into errors but closes nothing, stopped 0/);
   t.match(text, new RegExp(`executes ${Math.floor(Math.min(...of('pkeys')[0]?.samples ?? []))} instructions, 2 of them`));
   t.match(text, /7 to 173 ns by published latencies \(a model/);
   t.match(text, /mprotect grows with the image, by a factor of 30 from 64 KiB to 4 MiB/);

@@ -47,11 +47,11 @@ function prevented(run: Run): Sentence {
   const rest: Content = through.length === 0
     ? html` Under keys, none of the ${plural(keys.size, 'case')} tried harmed the VM.`
     : html` They did not save the VM in <b>${through.length}</b> of all ${plural(keys.size, 'case')}: ${someOf(through)} (<a href="#matrix">which, and why</a>).`;
-  if (harmful.length === 0) return { about, text: html`No case of this run harmed an unprotected VM.${rest}` };
+  if (harmful.length === 0) return { about, text: html`No case of this run damaged or read the memory of an unprotected VM.${rest}` };
   return {
     about,
-    text: html`Of ${plural(harmful.length, 'way')} in which faulty foreign code harms an unprotected VM, protection keys stopped
-      <b>${stoppedBy(keys)}</b>${flag.size > 0 ? html`; a signal trap without keys stopped <b>${stoppedBy(flag)}</b>` : ''}.${rest}`,
+    text: html`Of ${plural(harmful.length, 'way')} in which faulty foreign code damages or reads the memory of an unprotected VM, protection keys stopped
+      <b>${stoppedBy(keys)}</b>${flag.size > 0 ? html`; a signal trap without keys, which turns crashes into errors but closes nothing, stopped <b>${stoppedBy(flag)}</b>` : ''}.${rest}`,
   };
 }
 

@@ -60,13 +60,15 @@ export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: str
   revisit: { title: 'Coming back to the image', question: 'What does the VM pay when it touches its image again after a callout?' },
   threads: { title: 'Other threads', question: 'What do other threads of the VM lose while one makes callouts?' },
   alternatives: { title: 'What one would do otherwise', question: 'What does the same callout cost in another thread or process?' },
+  'lua-programs': { title: 'Lua programs behind each mechanism', question: 'What does protecting the heap of a real VM cost its programs?' },
+  'lua-threads': { title: 'Two Lua states on two threads', question: 'What does one thread pay for the callouts of another?' },
   applications: { title: 'Whole applications', question: 'How much slower does real work get?' },
   'break-even': { title: 'Break-even, as recorded', question: 'At which rate of callouts does a mechanism cost how much?' },
   'model-run': { title: 'Applications with a stand-in for keys', question: 'What would real work feel of a rights write of so many cycles?' },
 };
 
 /** The order of the experiments in a report. */
-export const EXPERIMENT_ORDER: readonly string[] = ['revisit', 'threads', 'applications', 'model-run', 'fault', 'fault-javascript', 'callout-koffi', 'callout', 'gate', 'flip', 'alternatives', 'break-even'];
+export const EXPERIMENT_ORDER: readonly string[] = ['revisit', 'threads', 'applications', 'model-run', 'fault', 'fault-javascript', 'callout-koffi', 'callout', 'gate', 'flip', 'alternatives', 'lua-programs', 'lua-threads', 'break-even'];
 
 /**
  * Cycles of one WRPKRU, as published: 11 to 260, mostly under 100 (Vahldiek-Oberwagner et al., ERIM, USENIX Security 2019, on Skylake-SP).
