@@ -28,7 +28,7 @@ function rungLabel({ experiment, mechanism, varied }: Cost): string | undefined 
   }
 }
 
-/** From a raw call up, one ladder for each lane that has two rungs: the plainest variation over the largest image. */
+/** From a raw call up, one ladder for each lane that has two rungs: the plainest variation over the largest image that every rung with an image has. */
 export function ladders(run: Run): readonly { readonly lane: Lane; readonly rungs: readonly Rung[] }[] {
   const all = costs(run).filter((cost) => cost.value > 0);
   return (['native', 'emulated'] as const).flatMap((lane) => {
@@ -40,8 +40,10 @@ export function ladders(run: Run): readonly { readonly lane: Lane; readonly rung
       if (known === undefined) byLabel.set(label, [cost]);
       else known.push(cost);
     }
-    const rungs = [...byLabel].flatMap(([label, list]): Rung[] => {
-      const best = [...plainest(list)].sort((a, b) => (sizeOf(b) ?? 0) - (sizeOf(a) ?? 0))[0];
+    const plain = [...byLabel].map(([label, list]) => [label, plainest(list)] as const);
+    const most = Math.min(...plain.flatMap(([, list]) => { const sizes = list.flatMap((cost) => sizeOf(cost) ?? []); return sizes.length === 0 ? [] : [Math.max(...sizes)]; }));
+    const rungs = plain.flatMap(([label, list]): Rung[] => {
+      const best = list.filter((cost) => (sizeOf(cost) ?? 0) <= most).sort((a, b) => (sizeOf(b) ?? 0) - (sizeOf(a) ?? 0))[0];
       return best === undefined ? [] : [{ label, cost: best }];
     }).sort((a, b) => a.cost.value - b.cost.value);
     return rungs.length < 2 ? [] : [{ lane, rungs }];

@@ -322,7 +322,7 @@ ${fits(cells)}`,
   }));
 }
 
-/** From a raw call to another process: one rung for each way, over the largest image. */
+/** From a raw call to another process: one rung for each way, over the largest image that all have. */
 export async function ladderSection(run: Run): Promise<Section | null> {
   const found = ladders(run);
   if (found.length === 0) return null;
@@ -337,7 +337,7 @@ export async function ladderSection(run: Run): Promise<Section | null> {
     return panel(lane, unit === 'ns' ? 'Time' : 'Executed instructions', html`${chart}<details><summary>The numbers</summary><div class="scroll" tabindex="0" role="region" aria-label="${name}"><table><tbody>${rungs.map(({ label, cost }) =>
       html`<tr><th scope="row">${label}${sizeOf(cost) === undefined ? '' : html` <span class="lead">${formatBytes(sizeOf(cost) ?? 0)}</span>`}</th>${costCell(cost, all)}</tr>`)}</tbody></table></div></details>`);
   }));
-  return { id: 'ladder', title: 'Cost ladder', body: html`<p>From a raw call to a callee in another process: each way of making or guarding one call, over the largest image measured. The scale is logarithmic.</p><div class="panels">${panels}</div>` };
+  return { id: 'ladder', title: 'Cost ladder', body: html`<p>From a raw call to a callee in another process: each way of making or guarding one call, over the largest image that all of them were measured with. The scale is logarithmic.</p><div class="panels">${panels}</div>` };
 }
 
 /** An image of this size is drawn, or the one nearest to it, and the largest. */
