@@ -177,7 +177,7 @@ if (!existsSync(CHROMIUM)) {
       const tip = page.locator('#tip');
       t.match(await tip.innerText(), words, chart);
       const box = await tip.boundingBox();
-      t.ok(box !== null && box.x >= 0 && box.x + box.width <= 400, 'inside the window');
+      t.ok(box !== null && box.x >= 0 && box.x + box.width <= 400, 'inside the window', { box, inner: await page.evaluate(() => [innerWidth, document.documentElement.clientWidth, document.documentElement.scrollWidth, visualViewport?.scale, visualViewport?.offsetLeft]) });
     }
     await page.close();
   });

@@ -50,7 +50,10 @@ export const SCRIPT = `'use strict';
       });
     });
   }
-  addEventListener('scroll', hide, { passive: true });
+  addEventListener('scroll', () => {   // also when the keyboard goes to a mark out of sight: its numbers go along
+    const focused = document.activeElement && document.activeElement.closest('.mark');
+    if (focused && !tip.hidden) show(focused); else hide();
+  }, { passive: true });
 
   for (const table of all('table.matrix')) {
     const rows = all('tr', table).map((row) => all('td', row).map((cell) => cell.querySelector('button'))).filter((row) => row.some(Boolean));
