@@ -171,7 +171,7 @@ static int expect_one(size_t index, struct region *region, void *context) {
   (void)index;
   struct expectations *list = context;
   list->entries[list->count++] = (struct smaps_expectation){
-      .address = region->address, .bytes = region->bytes, .access = mechanism_access(region), .key = region->key};
+      .address = region->address, .bytes = region->bytes, .access = mechanism_settled_access(region), .key = region->key};
   return 0;
 }
 static int verify_locked(uint32_t image_id, uintptr_t *where) {
@@ -322,7 +322,7 @@ static int resize_locked(struct pkeys_image *image, size_t index, size_t bytes) 
     int error = region_apply(region.address + before, bytes - before, mechanism_access(&region), region.key);
     if (error) return error;
     struct smaps_expectation grown = {
-        .address = region.address, .bytes = bytes, .access = mechanism_access(&region), .key = region.key};
+        .address = region.address, .bytes = bytes, .access = mechanism_settled_access(&region), .key = region.key};
     if (region.key) error = smaps_check(&grown, 1, NULL);
     if (error) {
       sys_reserve(region.address + before, bytes - before, &(int){0});

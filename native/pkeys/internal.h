@@ -197,6 +197,8 @@ bool mechanism_anyone_inside(void);
 /* The access (PROT_*) that a region has now, given what is closed. -1: cannot be said (mprotect-naive with callouts inside).
  * Mechanism lock held. */
 int mechanism_access(const struct region *region);
+/* The same as far as it stays so under the locks: naive callouts take none, so one may begin while smaps is being read. -1: cannot be told. */
+int mechanism_settled_access(const struct region *region);
 /* Brings what is closed in line with who is inside. 0 or negative errno (then everything is open). Mechanism lock held. */
 int mechanism_reconcile_locked(void);
 /* Waits until the region at `address` is open, at most limit_ns, then opens it. As pkeys_bystander_wait, for a thread that has not faulted yet. */

@@ -57,6 +57,10 @@ int mechanism_access(const struct region *region) {
   return mechanism_is_counted(region->mechanism) && is_closed(&registry.images_closing) ? closed_access(region) : OPEN_ACCESS;
 }
 
+int mechanism_settled_access(const struct region *region) {
+  return region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE ? -1 : mechanism_access(region);
+}
+
 /* One region to `access`: page by page if the mechanism says so. Opening after a failure goes by range, which needs no more mappings than there are. */
 static int set_access(const struct region *region, int access, bool by_page) {
   if (!by_page) return sys_mprotect(region->address, region->bytes, access);
