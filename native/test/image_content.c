@@ -101,6 +101,9 @@ CHECK_TEST(pages_gone, "pages unmapped or re-protected behind our back are repor
       CHECK_EQ(image_verify(image, NULL, 0, &report), 0);
       CHECK_EQ(report.problems, 0);
     }
+    uint64_t not_zero = 0; /* depends on where the image lies: pointers are addresses */
+    for (int at = 0; at < 4096; at++) not_zero += page[at] != 0;
+    CHECK(not_zero > 500);
     REQUIRE(munmap(page, 4096) == 0);
     CHECK_EQ(image_verify(image, NULL, 0, &report), -EFAULT);
     CHECK_EQ(image_diff(image, NULL, 0, 0, &d), -EFAULT);
@@ -111,7 +114,7 @@ CHECK_TEST(pages_gone, "pages unmapped or re-protected behind our back are repor
     CHECK_EQ(image_write(image, 1, 32 * KIB - 32, buffer, 64), -EFAULT);
     REQUIRE(mmap(page, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void *)page);
     CHECK_EQ(image_diff(image, NULL, 0, 0, &d), 0);
-    CHECK(d.changed_bytes > 2000);
+    CHECK_EQ(d.changed_bytes, not_zero);
     CHECK(verify(image) > 0);
     CHECK_EQ(image_restore(image, &bytes), 0);
     CHECK_EQ(bytes, 4096);
