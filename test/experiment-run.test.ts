@@ -44,6 +44,8 @@ t.test('a run here: verdicts with evidence, files named last, records that say w
   t.match(verdicts.get('none'), { verdict: 'damaged', announced: false, surprise: false });
   t.match(verdicts.get('flag'), { verdict: 'damaged', announced: false });
   t.match(verdicts.get('flag')?.evidence.diff, { ranges: [{ space: 'old', bytes: 8 }] });
+  t.match(verdicts.get('flag')?.evidence.restored, { bytes: 4096, equal: true, heap: /^sound/ }, 'the snapshot came back');
+  t.notHas(verdicts.get('mprotect-range')?.evidence, { restored: {} });
   t.match(verdicts.get('mprotect-range'), {
     verdict: 'prevented',
     evidence: {

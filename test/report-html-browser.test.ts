@@ -106,6 +106,9 @@ if (!existsSync(CHROMIUM)) {
     t.test(`${width} px: a cell's evidence opens and closes by keyboard, and focus comes back`, async (t) => {
       const { page } = await open('quick', width);
       const cell = page.locator('button[data-cell="emulated--null-pointer--flag"]');
+      t.same(await page.evaluate('[...document.querySelectorAll("table.matrix button")].filter((one) => !one.dataset.cell || !one.getAttribute("aria-label")).length'), 0, 'all cells have their names');
+      t.match(await cell.getAttribute('aria-label'), /^flag: hung !, not expected/);
+      t.equal(await page.locator('button[data-cell="emulated--wild-write--pkeys"]').getAttribute('aria-label'), 'pkeys: prevented');
       await page.locator('table.matrix button').first().focus();
       await page.keyboard.press('ArrowDown');
       await page.keyboard.press('ArrowRight');

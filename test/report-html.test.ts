@@ -99,8 +99,14 @@ t.test('an experiment that nobody foresaw, and an empty run, have their place', 
 
 t.test('every record is in the page: as a cell, as a number, and in the raw data', async (t) => {
   const page = await renderHtml(quick);
+  const evidence = gunzipSync(Buffer.from(/id="evidence-data">([^<]*)</.exec(page)?.[1] ?? '', 'base64')).toString();
+  const buttons = page.match(/<button class="badge/g)?.length;
+  t.equal(buttons, quick.records.filter(({ kind }) => kind === 'corruption').length);
   for (const record of quick.records) {
-    if (record.kind === 'corruption') t.match(page, `data-cell="${slug(record.lane, record.case, record.mechanism)}"`);
+    if (record.kind === 'corruption') {
+      t.match(page, `data-case="${slug(record.case)}"`);
+      t.match(evidence, `<article id="${slug(record.lane, record.case, record.mechanism)}"`);
+    }
     if (record.kind === 'skipped') t.match(page, escape(record.reason));
   }
   const data = /href="data:application\/gzip;base64,([^"]*)"/.exec(page)?.[1] ?? '';

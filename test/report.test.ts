@@ -4,7 +4,7 @@ import type { CostRecord, Run } from '../src/experiment/records.js';
 import { formatBytes, formatCount, formatNs } from '../src/report/format.js';
 import { renderMarkdown } from '../src/report/markdown.js';
 import { costTables } from '../src/report/cost-tables.js';
-import { surprises } from '../src/report/model.js';
+import { aftermathTable, surprises } from '../src/report/model.js';
 import { renderTerminal } from '../src/report/terminal.js';
 import { exampleCorruption, exampleCost, exampleHonest, exampleRun } from './experiment-example.js';
 
@@ -74,5 +74,29 @@ t.test('text from a run cannot break a Markdown table', (t) => {
 t.test('an empty run has a report', (t) => {
   t.match(renderMarkdown(withRecords([])), /None: every verdict/);
   t.type(renderTerminal(withRecords([]), { colour: false, width: 80 }), 'string');
+  t.end();
+});
+
+t.test('after the callout: what had to be checked, and what restore() did', (t) => {
+  const { evidence } = exampleCorruption;
+  const { fault } = evidence;
+  if (fault === null) throw new Error('the example has a fault');
+  const diff = (heap: string): typeof evidence.diff => ({ changedBytes: 8, ranges: [], heap });
+  const restored = (equal: boolean): NonNullable<typeof evidence.restored> => ({ bytes: 4096, equal, heap: 'sound' });
+  const flag = { ...exampleCorruption, mechanism: 'flag' } as const;
+  const table = aftermathTable(withRecords([
+    exampleCorruption,
+    { ...flag, verdict: 'trapped', evidence: { ...evidence, fault: { ...fault, image: 'unknown' } } },
+    { ...flag, case: 'a', verdict: 'damaged', announced: true, evidence: { ...evidence, fault: { ...fault, image: 'unknown' }, diff: diff('3 problems'), restored: restored(true) } },
+    { ...flag, case: 'b', verdict: 'damaged', evidence: { ...evidence, fault: null, diff: diff('sound: 5 objects'), restored: restored(true) } },
+    { ...flag, case: 'c', verdict: 'damaged', evidence: { ...evidence, fault: null, diff: diff('1 problems'), restored: restored(false) } },
+    { ...flag, case: 'd', verdict: 'crashed', evidence: { ...evidence, diff: null, process: { ...evidence.process, stage: 'called' } } },
+    { ...exampleCost, experiment: 'image-check', mechanism: 'none', parameters: { imageBytes: 1 << 26, operation: 'verify' }, median: 38e6 },
+  ]));
+  t.same(table.rows.map((row) => row.map(({ text }) => text)), [
+    ['emulated', 'flag', '2', '2', '1', '1 of 1', '2', '1 of 2', '2 of 3'],
+    ['emulated', 'pkeys', '1', '0', '0', '–', '0', '–', '–'],
+  ]);
+  t.match(table.notes.join(' '), /64 MiB, native lane: verify\(\) 38\.0 ms$/);
   t.end();
 });

@@ -4,7 +4,7 @@
  * A trial prints lines `@trial {JSON}`, each with the stage it has reached, so that what it knew survives its death. The runner
  * (native/watch) prints `@watch {JSON}` last. Foreign code may print anything in between; lines without these marks are ignored.
  */
-import type { AftermathStep, CanaryEvidence, DiffEvidence, FaultEvidence, LastSignal, ProcessEvidence } from './records.js';
+import type { AftermathStep, CanaryEvidence, DiffEvidence, FaultEvidence, LastSignal, ProcessEvidence, RestoreEvidence } from './records.js';
 
 export const TRIAL_MARK = '@trial ';
 /** A warm host's line before each of its trials, on both streams: `@job 3`. */
@@ -36,6 +36,8 @@ export interface FinishedMessage {
   readonly aftermath: readonly AftermathStep[];
   readonly diff: DiffEvidence;
   readonly canaries: readonly CanaryEvidence[];
+  /** Where the image differed. */
+  readonly restored?: RestoreEvidence;
 }
 
 /** Honest work has one line for each case. */

@@ -105,6 +105,8 @@ export interface Evidence {
   /** Errno name answered instead of a write, e.g. EFAULT. */
   readonly errno: string | null;
   readonly diff: DiffEvidence | null;
+  /** Where the image differed and the process went on. */
+  readonly restored?: RestoreEvidence;
   readonly canaries: readonly CanaryEvidence[];
   readonly aftermath: readonly AftermathStep[];
   readonly process: ProcessEvidence;
@@ -142,6 +144,16 @@ export interface DiffEvidence {
   }[];
   /** What image.verify() said; null if it was not asked. */
   readonly heap: string | null;
+}
+
+/** What `image.restore()` did about an image that differed, after all else was seen. */
+export interface RestoreEvidence {
+  /** Bytes that it wrote: whole blocks of 4096. */
+  readonly bytes: number;
+  /** Compared again: no byte differs. */
+  readonly equal: boolean;
+  /** What image.verify() then said, or why it could not be restored. */
+  readonly heap: string;
 }
 
 export interface CanaryEvidence {

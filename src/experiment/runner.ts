@@ -76,7 +76,8 @@ export function corruptionRecord(trial: PlannedCorruption, result: ExecResult, j
   const expected = trial.experiment.expected(trial);
   const evidence: Evidence = {
     because: judgement.because, missing: judgement.missing, fault: output.called?.fault ?? null, answer: output.called?.answer ?? null,
-    errno: output.called?.errno ?? null, diff: output.finished?.diff ?? null, canaries: output.finished?.canaries ?? [],
+    errno: output.called?.errno ?? null, diff: output.finished?.diff ?? null,
+    ...(output.finished?.restored === undefined ? {} : { restored: output.finished.restored }), canaries: output.finished?.canaries ?? [],
     aftermath: output.finished?.aftermath ?? [], process, notes: output.called?.notes ?? [],
   };
   return {

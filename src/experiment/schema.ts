@@ -50,6 +50,7 @@ const evidence = shape({
     ranges: list(shape({ space: text, offset: natural, bytes: natural, 'object?': shape({ offset: natural, bytes: natural, classIndex: natural, slot: orNull(natural), isFree: flag }) })),
     heap: orNull(text),
   })),
+  'restored?': shape({ bytes: natural, equal: flag, heap: text }),
   canaries: list(shape({ name: text, intact: flag })),
   aftermath: list(shape({ step: text, ok: flag, detail: text })),
   process: shape({

@@ -21,7 +21,7 @@ import { BUILT, inProject } from './paths.js';
 import { errnoName, lostBytes, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
 import { JOB_MARK, TRIAL_MARK, type CalledMessage, type TrialMessage, type WarmJob } from './protocol.js';
 import { randomBelow } from './random.js';
-import type { DiffEvidence, FaultEvidence } from './records.js';
+import type { DiffEvidence, FaultEvidence, RestoreEvidence } from './records.js';
 import type { TrialSettings } from './runner.js';
 import { TRIAL_SPACES } from './trial-image.js';
 import type { Denial, GuardMechanism, KeyMode, Lane } from './words.js';
@@ -248,6 +248,17 @@ class Bench implements HonestTrial {
       })),
     };
   }
+
+  /** Back to the snapshot, and whether that is so. */
+  restore(): RestoreEvidence {
+    try {
+      const bytes = this.image.restore();
+      return { bytes, equal: this.image.diff().equal, heap: this.verify() };
+    } catch (error) {
+      if (!(error instanceof ImageError)) throw error;
+      return { bytes: 0, equal: false, heap: error.message };
+    }
+  }
 }
 
 async function corruption(name: string, bench: Bench): Promise<void> {
@@ -273,7 +284,9 @@ async function corruption(name: string, bench: Bench): Promise<void> {
         (fn as unknown as { async: (...given: unknown[]) => void }).async(...args, (error: unknown, result: unknown) => { if (error != null) reject(error as Error); else resolve(result); });
       }),
   });
-  say({ stage: 'finished', aftermath: steps, diff: bench.diff(), canaries: bench.canaries.map(({ name: canary, intact }) => ({ name: canary, intact: intact() })) });
+  const diff = bench.diff();
+  const canaries = bench.canaries.map(({ name: canary, intact }) => ({ name: canary, intact: intact() }));
+  say({ stage: 'finished', aftermath: steps, diff, canaries, ...(diff.changedBytes > 0 ? { restored: bench.restore() } : {}) });
 }
 
 async function honest(names: readonly string[], bench: Bench): Promise<void> {

@@ -10,7 +10,7 @@ import { textOf } from './html/markup.js';
 import { spacesSeen } from './html/matrix.js';
 import { hasPicture, modelText, PICTURE_TITLE } from './html/picture.js';
 import { methodFacts } from './method.js';
-import { columnOf, corruptionOf, environment, honestTable, matrices, rangeText, skippedTable, surprises, totals, verdictText, type Cell, type Table } from './model.js';
+import { columnOf, corruptionOf, environment, aftermathTable, honestTable, matrices, rangeText, skippedTable, surprises, totals, verdictText, type Cell, type Table } from './model.js';
 import { warningsOf } from './warnings.js';
 
 /** Text in a table's cell. */
@@ -170,7 +170,7 @@ export function renderMarkdown(run: Run, picture = 'cost.svg'): string {
     ...(found.length === 0 ? ['None: every verdict was an expected one.', ''] : found.flatMap(({ title, lines }) => [`- **${escape(title)}**`, ...lines.map((line) => `  - ${escape(line)}`), ''])),
     ...matrices(run).map((one) => table(one, '##')),
     ...(records.length === 0 ? [] : [
-      'A bold cell is one in which the image, or the host, did not come through. `!` was not expected; `?` differed between repetitions.', '', table(totals(run), '###'),
+      'A bold cell is one in which the image, or the host, did not come through. `!` was not expected; `?` differed between repetitions.', '', table(totals(run), '###'), table(aftermathTable(run), '###'),
     ]),
     table(honestTable(run), '##'), ...ladderTables(run).map((one) => table(one, '##')), table(breakEvenTable(run), '##'), table(ratesTable(run), '##'), table(modelTable(run), '##'), table(timelineTable(run), '##'), table(koffiTable(run), '##'), table(gateTable(run), '##'), table(sufferedTable(run), '##'),
     ...(numbers.length === 0 ? [] : ['## Costs of one operation', '']), ...numbers.map((one) => table(one, '###')), table(fitsTable(run), '##'), table(spacesTable(run), '##'),

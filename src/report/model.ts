@@ -3,7 +3,7 @@
  */
 import type { CorruptionRecord, CostRecord, DiffEvidence, HonestRecord, Run, SkippedRecord } from '../experiment/records.js';
 import { CASE_GROUPS, LANES, MECHANISMS, VERDICTS, type Lane, type Mechanism, type Verdict } from '../experiment/words.js';
-import { formatBytes, formatCount } from './format.js';
+import { formatBytes, formatCount, formatNs } from './format.js';
 
 /** What a cell is: renderers colour by it, the text says the same without colour. */
 export type Tone = 'good' | 'bad' | 'neutral' | 'missing' | 'plain';
@@ -118,6 +118,44 @@ export function totals(run: Run): Table {
     return [plain(lane), plain(column), ...verdicts.map((verdict) => plain(String(here.filter((record) => record.verdict === verdict).length)))];
   }));
   return { title: 'Verdicts', head: ['lane', 'mechanism', ...verdicts], rows, notes: [], numericFrom: 2 };
+}
+
+/** Whether image.verify() told of something. */
+const toldByVerify = (record: CorruptionRecord): boolean => record.evidence.diff?.heap != null && !record.evidence.diff.heap.startsWith('sound');
+
+/** What checking and restoring a whole image takes, from the experiment image-check: the largest image. Null where it was not measured. */
+function checkTimes(run: Run): string | null {
+  const rows = costsOf(run).filter(({ experiment, lane }) => experiment === 'image-check' && lane === 'native');
+  const bytes = Math.max(0, ...rows.map(({ parameters }) => Number(parameters['imageBytes'])));
+  const parts = ([['verify()', 'verify'], ['diff()', 'diff, nothing differs'], ['memcmp over as many bytes', 'memcmp'], ['restore() of one page', 'restore, one page'], ['restore() of every page', 'restore, every page'], ['a new snapshot()', 'snapshot']] as const)
+    .flatMap(([name, operation]) => rows.filter(({ parameters }) => parameters['imageBytes'] === bytes && parameters['operation'] === operation).map(({ median }) => `${name} ${formatNs(median)}`));
+  return parts.length === 0 ? null : `times for an image of ${formatBytes(bytes)}, native lane: ${parts.join(', ')}`;
+}
+
+/**
+ * After a callout that the process outlived: did the image have to be checked, did it differ, would walking the heap have told, did going back to the snapshot help? Trials by lane and mechanism.
+ */
+export function aftermathTable(run: Run): Table {
+  const all = corruptionOf(run).filter(({ evidence }) => evidence.diff !== null && evidence.process.stage === 'finished');
+  const rows = lanesOf(all).flatMap((lane) => columnsOf(all.filter((record) => record.lane === lane)).map(({ column }) => {
+    const here = all.filter((record) => record.lane === lane && columnOf(record) === column);
+    const failed = here.filter(({ evidence }) => evidence.fault !== null);
+    const differs = (record: CorruptionRecord): boolean => (record.evidence.diff?.changedBytes ?? 0) > 0;
+    const [announced, silent] = [failed.filter(differs), here.filter((record) => record.evidence.fault === null && differs(record))];
+    const restored = here.filter(({ evidence }) => evidence.restored !== undefined);
+    const share = (list: readonly unknown[], of: readonly unknown[]): string => (of.length === 0 ? '–' : `${list.length} of ${of.length}`);
+    return [lane, column, String(failed.length), String(failed.filter(({ evidence }) => evidence.fault?.image !== 'protected').length), String(announced.length), share(announced.filter(toldByVerify), announced),
+      String(silent.length), share(silent.filter(toldByVerify), silent), share(restored.filter(({ evidence }) => evidence.restored?.equal === true), restored)].map(plain);
+  }));
+  const times = checkTimes(run);
+  return {
+    title: 'After the callout: what had to be checked, and what brought it back', rows, numericFrom: 2,
+    head: ['lane', 'mechanism', 'callouts failed', 'image to be checked', 'it differed', 'verify() told', 'differed, no fault', 'verify() told', 'restore() brought it back'],
+    notes: rows.length === 0 ? [] : [
+      'To be checked: the error did not say that the image was protected throughout (image: \'unknown\'). verify() walks the heap and tells of broken headers, sizes and pointers; other changed bytes only a comparison with the snapshot tells. Restored: compared again, no byte differs.',
+      ...(times === null ? [] : [times]),
+    ],
+  };
 }
 
 /** Honest work: cases by mechanisms, a column group per lane. */

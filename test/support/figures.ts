@@ -1,7 +1,7 @@
 /**
  * Figures in prose, tied to recorded results: `<!--= RUN WHAT… -->text<!--/-->`, where RUN is a directory of results/ and WHAT one of
  *
- *   cost EXPERIMENT MECHANISM LANE IMAGE-BYTES    the median, with its unit; of the whole where it has parts
+ *   cost EXPERIMENT MECHANISM LANE [NAME=VALUE…]  the median of the row with these parameters, with its unit; of the whole where it has parts. A number alone is imageBytes; _ stands for a space
  *   verdict CASE MECHANISM LANE                   the verdict of a corruption case (writes denied, one key for the image)
  *   verdicts MECHANISM VERDICT                    how many rows of the run have it
  */
@@ -46,8 +46,10 @@ export function recorded(key: string): string {
     return first;
   };
   if (what === 'cost') {
-    const [experiment, mechanism, lane, imageBytes] = words;
-    const found = only(records.flatMap((record) => (record.kind === 'cost' && record.experiment === experiment && record.mechanism === mechanism && record.lane === lane && record.parameters['imageBytes'] === Number(imageBytes) && isWhole(record.parameters) ? [record] : [])));
+    const [experiment, mechanism, lane, ...parameters] = words;
+    const wanted = parameters.map((word) => (word.includes('=') ? word : `imageBytes=${word}`).split('='));
+    const found = only(records.flatMap((record) => (record.kind === 'cost' && record.experiment === experiment && record.mechanism === mechanism && record.lane === lane
+      && wanted.every(([parameter = '', value]) => String(record.parameters[parameter]) === value?.replaceAll('_', ' ')) && isWhole(record.parameters) ? [record] : [])));
     return found.unit === 'ns' ? formatNs(found.median) : `${formatCount(found.median)} instructions`;
   }
   if (what === 'verdict') {

@@ -3,8 +3,9 @@
  * A pure function of a run.
  */
 import { createHash } from 'node:crypto';
-import { columnOf, corruptionOf, environment, honestTable, skippedTable, surprises, type Table } from '../model.js';
+import { columnOf, corruptionOf, environment, honestTable, skippedTable, surprises } from '../model.js';
 import type { Run } from '../../experiment/records.js';
+import { plainTable } from './table.js';
 import { MECHANISMS, type Mechanism } from '../../experiment/words.js';
 import { formatBytes, formatCount } from '../format.js';
 import { answer } from './answer.js';
@@ -21,12 +22,6 @@ import { STYLE } from './style.js';
 export interface HtmlOptions {
   /** Where the project's files are, seen from the report; with a slash at its end. Links to cases' sources start with it. */
   readonly sourceBase?: string;
-}
-
-function modelTable(table: Table, label: string): Markup {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${label}"><table><thead><tr>${table.head.map((head, at) => html`<th scope="col"${table.numericFrom !== undefined && at >= table.numericFrom && html` class="n"`}>${head}</th>`)}</tr></thead>
-<tbody>${table.rows.map((row) => html`<tr>${row.map((cell, at) => html`<td class="${table.numericFrom !== undefined && at >= table.numericFrom ? 'n' : cell.tone}">${cell.text}</td>`)}</tr>`)}</tbody></table></div>
-${table.notes.length > 0 && html`<ul class="notes lead">${table.notes.map((note) => html`<li>${note}</li>`)}</ul>`}`;
 }
 
 /** The numbers of the main picture. */
@@ -70,7 +65,7 @@ function surprisesSection(run: Run): Section {
 function honestSection(run: Run): Section | null {
   const table = honestTable(run);
   if (table.rows.length === 0) return null;
-  return { id: 'honest', title: 'Honest work', body: html`<p>Correct libraries, doing real work: the bytes must not depend on the mechanism, and the image must come back equal.</p>${modelTable(table, 'Honest work')}` };
+  return { id: 'honest', title: 'Honest work', body: html`<p>Correct libraries, doing real work: the bytes must not depend on the mechanism, and the image must come back equal.</p>${plainTable(table, 'Honest work')}` };
 }
 
 function warningsSection(run: Run): Section | null {
@@ -84,7 +79,7 @@ function warningsSection(run: Run): Section | null {
 
 function skippedSection(run: Run): Section | null {
   const table = skippedTable(run);
-  return table.rows.length === 0 ? null : { id: 'skipped', title: 'Skipped', body: html`<p>What could not be tried, and why.</p>${modelTable(table, 'Skipped rows')}` };
+  return table.rows.length === 0 ? null : { id: 'skipped', title: 'Skipped', body: html`<p>What could not be tried, and why.</p>${plainTable(table, 'Skipped rows')}` };
 }
 
 function methodSection(run: Run): Section {

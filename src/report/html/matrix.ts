@@ -1,10 +1,11 @@
 /** The corruption matrix: cases by mechanisms, a verdict in each cell, the evidence behind it. */
 import { gzipSync } from 'node:zlib';
 import { formatBytes, formatCount } from '../format.js';
-import { columnOf, columnsOf, corruptionOf, laneTitle, rangeText, skippedOf, toneOf, verdictText, type Tone } from '../model.js';
+import { aftermathTable, columnOf, columnsOf, corruptionOf, laneTitle, rangeText, skippedOf, toneOf, verdictText, type Tone } from '../model.js';
 import type { CorruptionRecord, Evidence, Run, SkippedRecord } from '../../experiment/records.js';
 import { CASE_GROUPS, LANES, VERDICTS, type Lane, type Mechanism } from '../../experiment/words.js';
 import { html, slug, type Content, type Markup } from './markup.js';
+import { plainTable } from './table.js';
 import { MECHANISM_LOOKS, VERDICT_LOOKS } from './words.js';
 
 /** A row of a matrix. */
@@ -29,13 +30,17 @@ export function cellId(record: CorruptionRecord): string {
   return slug(record.lane, record.case, columnOf(record));
 }
 
-function badge(record: CorruptionRecord): Markup {
+/**
+ * A cell's button. A run has thousands: where its id and its spoken name follow from its row and column, the script gives it both.
+ * `told`: the row and column do not tell.
+ */
+function badge(record: CorruptionRecord, told: boolean): Markup {
   const tone = toneOf(record);
   const { letter } = VERDICT_LOOKS[record.verdict];
   const marks = `${record.surprise ? '!' : ''}${record.unstable ? '?' : ''}`;
-  const id = cellId(record);
-  const told = record.verdict === 'damaged' && record.announced === true ? '*' : '';
-  return html`<button type="button" class="badge ${tone}${record.surprise && ' surprise'}" data-cell="${id}" aria-label="${columnOf(record)}: ${verdictText(record)}${record.surprise && ', not expected'}"><i>${SIGNS[tone]}</i><b>${record.verdict}${told}</b><u>${letter}${told}</u>${marks !== '' && html`<em>${marks}</em>`}</button>`;
+  const sign = record.verdict === 'damaged' && record.announced === true ? '*' : '';
+  const spoken = verdictText(record) === record.verdict && !record.surprise ? null : `${columnOf(record)}: ${verdictText(record)}${record.surprise ? ', not expected' : ''}`;
+  return html`<button class="badge ${tone}${record.surprise && ' surprise'}"${told && html` data-cell="${cellId(record)}"`}${spoken !== null && html` aria-label="${spoken}"`}><i>${SIGNS[tone]}</i><b>${record.verdict}${sign}</b><u>${letter}${sign}</u>${marks !== '' && html`<em>${marks}</em>`}</button>`;
 }
 
 function pairs(list: readonly (readonly [string, Content])[]): Markup {
@@ -76,6 +81,8 @@ ${pairs([
     ['Instruction', fault === null ? null : html`<code>${fault.pc}</code>${fault.symbol === null ? '' : html` <code>${fault.symbol}</code>`}${fault.pcModule === null ? '' : html` of <code>${fault.pcModule}</code>`}`],
     ['Error said', fault === null ? null : `phase ${fault.phase}, image ${fault.image}`],
     ['Image', diff === null ? null : html`${diff.changedBytes === 0 ? 'equal to its snapshot' : html`<b>${formatCount(diff.changedBytes)} bytes changed</b>: ${diff.ranges.map(rangeText).join('; ')}`}${diff.heap === null ? '' : html`<br>objects: ${diff.heap}`}`],
+    ['Restored', evidence.restored === undefined ? null : evidence.restored.equal
+      ? `equal to the snapshot again: restore() wrote ${formatCount(evidence.restored.bytes)} bytes; ${evidence.restored.heap}` : html`<b>not equal again</b>: ${evidence.restored.heap}`],
     ['Kernel answered', evidence.errno],
     ['Answer', evidence.answer],
     ['Canaries', evidence.canaries.length === 0 ? null : evidence.canaries.map(({ name, intact }) => `${name}: ${intact ? 'intact' : 'damaged'}`).join('; ')],
@@ -124,18 +131,18 @@ function laneMatrix(run: Run, lane: Lane, sourceBase: string, open: boolean): { 
   const skippedBy = new Map(missing.map((record) => [`${record.name}/${record.mechanism}`, record]));
   const cell = (row: Row, column: string, mechanism: Mechanism): Markup => {
     const record = byCell.get(`${row.name}/${row.variant === '' ? column : `${mechanism}, ${row.variant}`}`);
-    if (record !== undefined && (row.variant === '' || column === mechanism)) return html`<td>${badge(record)}</td>`;
+    if (record !== undefined && (row.variant === '' || column === mechanism)) return html`<td>${badge(record, row.variant !== '')}</td>`;
     const skipped = row.variant === '' ? skippedBy.get(`${row.name}/${mechanism}`) : undefined;
-    return html`<td><span class="badge missing" title="${skipped?.reason ?? 'not in this run'}">${skipped === undefined ? html`<span aria-label="not run">–</span>` : html`<b>skipped</b><u aria-hidden="true">–</u>`}</span></td>`;
+    return html`<td><span class="badge missing" title="${skipped?.reason ?? 'not in this run'}">${skipped === undefined ? '–' : html`<b>skipped</b><u aria-hidden="true">–</u>`}</span></td>`;
   };
   const groups = [...new Set(rows.map(({ group }) => group))];
   return {
     block: html`<details class="lane-block"${open && html` open`}><summary>${laneTitle(run, lane)} <span class="lead">${cases.size} ${cases.size === 1 ? 'case' : 'cases'}, ${here.length === 0 ? 'none tried' : `${formatCount(here.length)} cells tried`}</span></summary>
-<table class="matrix" style="--columns:${columns.length}"><caption class="lead">Verdicts by case and mechanism. Each opens its evidence; arrow keys move between cells.</caption>
+<table class="matrix" data-lane="${slug(lane)}" style="--columns:${columns.length}"><caption class="lead">Verdicts by case and mechanism. Each opens its evidence; arrow keys move between cells.</caption>
 <colgroup><col class="case">${columns.map(() => html`<col class="m">`)}</colgroup>
-<thead><tr><th scope="col">case</th>${columns.map(({ column, mechanism }) => html`<th scope="col" class="m m-${MECHANISM_LOOKS[mechanism].ink}"><span>${column}</span></th>`)}</tr></thead>
+<thead><tr><th scope="col">case</th>${columns.map(({ column, mechanism }) => html`<th scope="col" class="m m-${MECHANISM_LOOKS[mechanism].ink}" data-column="${slug(column)}"><span>${column}</span></th>`)}</tr></thead>
 ${groups.map((group) => html`<tbody><tr class="group"><th scope="rowgroup" colspan="${columns.length + 1}">${group}</th></tr>
-${rows.filter((row) => row.group === group).map((row) => html`<tr><th scope="row"${row.summary !== '' && html` title="${row.summary}"`}>${row.name}${row.variant !== '' && html` <span class="lead">${row.variant}</span>`}</th>${columns.map(({ column, mechanism }) => cell(row, column, mechanism))}</tr>`)}</tbody>`)}
+${rows.filter((row) => row.group === group).map((row) => html`<tr data-case="${slug(row.name)}"><th scope="row"${row.summary !== '' && html` title="${row.summary}"`}>${row.name}${row.variant !== '' && html` <span class="lead">${row.variant}</span>`}</th>${columns.map(({ column, mechanism }) => cell(row, column, mechanism))}</tr>`)}</tbody>`)}
 </table></details>`,
     evidence: here.map((record) => evidencePanel(record, sourceBase)),
   };
@@ -175,11 +182,13 @@ export function matrixSection(run: Run, sourceBase: string): Markup | null {
   const ordered = [...lanes].sort((a, b) => Number(hasKeys(b)) - Number(hasKeys(a)));
   const blocks = ordered.map((lane, at) => laneMatrix(run, lane, sourceBase, at === 0));
   const seen = VERDICTS.filter((verdict) => all.some((record) => record.verdict === verdict));
+  const after = aftermathTable(run);
   const toneFor: { readonly [verdict: string]: Tone } = { prevented: 'good', refused: 'good', trapped: 'good', harmless: 'good', crashed: 'neutral' };
   return html`<ul class="key" aria-label="Verdicts">${seen.map((verdict) => html`<li><span class="badge ${toneFor[verdict] ?? 'bad'}" aria-hidden="true">${VERDICT_LOOKS[verdict].letter}</span><b>${verdict}</b> ${VERDICT_LOOKS[verdict].meaning}</li>`)}
 <li><b>!</b> not expected</li>${all.some((record) => record.unstable) && html`<li><b>?</b> repetitions differed</li>`}${all.some((record) => record.verdict === 'damaged' && record.announced === true) && html`<li><b>*</b> damaged, but a fault was raised as well</li>`}</ul>
 ${blocks.map(({ block }) => block)}
 <h3>Totals</h3>${totalsTable(run)}
+${after.rows.length > 0 && html`<h3>${after.title}</h3>${plainTable(after, after.title)}`}
 <noscript><p>The evidence behind the cells opens by a script; report.md has it as text, and the raw data in full.</p></noscript>
 <dialog id="evidence" class="evidence" aria-label="Evidence"><button type="button" class="plain-button close" autofocus>Close</button><div></div></dialog>
 <script type="application/octet-stream" id="evidence-data">${packed(blocks.flatMap(({ evidence }) => evidence.map(({ text }) => text)).join('\n'))}</script>`;

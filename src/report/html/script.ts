@@ -56,6 +56,13 @@ export const SCRIPT = `'use strict';
   }, { passive: true });
 
   for (const table of all('table.matrix')) {
+    const columns = all('th[data-column]', table);
+    for (const row of all('tr[data-case]', table)) all('td', row).forEach((cell, at) => {
+      const button = cell.querySelector('button');
+      if (!button) return;
+      button.dataset.cell ??= [table.dataset.lane, row.dataset.case, columns[at].dataset.column].join('--');   // as slug() in markup.ts
+      if (!button.hasAttribute('aria-label')) button.setAttribute('aria-label', columns[at].textContent + ': ' + button.querySelector('b').textContent);
+    });
     const rows = all('tr', table).map((row) => all('td', row).map((cell) => cell.querySelector('button'))).filter((row) => row.some(Boolean));
     const buttons = rows.flat().filter(Boolean);
     buttons.forEach((button, at) => { button.tabIndex = at === 0 ? 0 : -1; });

@@ -57,6 +57,7 @@ export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: str
   'callout-koffi': { title: 'One callout from JavaScript', question: 'What does one guarded callout cost through koffi, from JavaScript and back, beside koffi itself and functions written for N-API by hand?' },
   fault: { title: 'A fault, from the store to the error', question: 'What does a callout cost that faults and is recovered?' },
   'fault-javascript': { title: 'A fault, seen from JavaScript', question: 'What does a failed callout cost from the call to the caught CalloutError?' },
+  'image-check': { title: 'Checking the image, and bringing it back', question: 'What does it cost after a failed callout to find out whether the image can be trusted, and to go back to the snapshot?' },
   revisit: { title: 'Coming back to the image', question: 'What does the VM pay when it touches its image again after a callout?' },
   threads: { title: 'Other threads', question: 'What do other threads of the VM lose while one makes callouts?' },
   alternatives: { title: 'What one would do otherwise', question: 'What does the same callout cost in another thread or process?' },
@@ -68,7 +69,7 @@ export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: str
 };
 
 /** The order of the experiments in a report. */
-export const EXPERIMENT_ORDER: readonly string[] = ['revisit', 'threads', 'applications', 'model-run', 'fault', 'fault-javascript', 'callout-koffi', 'callout', 'gate', 'flip', 'alternatives', 'lua-programs', 'lua-threads', 'break-even'];
+export const EXPERIMENT_ORDER: readonly string[] = ['revisit', 'threads', 'applications', 'model-run', 'fault', 'fault-javascript', 'image-check', 'callout-koffi', 'callout', 'gate', 'flip', 'alternatives', 'lua-programs', 'lua-threads', 'break-even'];
 
 /**
  * Cycles of one WRPKRU, as published: 11 to 260, mostly under 100 (Vahldiek-Oberwagner et al., ERIM, USENIX Security 2019, on Skylake-SP).
