@@ -109,15 +109,19 @@ export function matrices(run: Run): readonly Table[] {
   });
 }
 
-/** How many cells of each verdict, per lane and mechanism. */
+/** How many cells of each verdict, per lane and mechanism; `damaged` told apart by whether a fault was raised as well. */
 export function totals(run: Run): Table {
   const all = corruptionOf(run);
-  const verdicts = inOrder(VERDICTS, all.map((record) => record.verdict));
+  const announced = (record: CorruptionRecord): boolean => record.announced === true;
+  const columns = inOrder(VERDICTS, all.map((record) => record.verdict)).flatMap((verdict): readonly { readonly name: string; readonly has: (record: CorruptionRecord) => boolean }[] => (verdict === 'damaged'
+    ? [{ name: 'damaged, silent', has: (record) => record.verdict === 'damaged' && !announced(record) }, { name: 'damaged, announced', has: (record) => record.verdict === 'damaged' && announced(record) }]
+    : [{ name: verdict, has: (record) => record.verdict === verdict }]));
   const rows = lanesOf(all).flatMap((lane) => columnsOf(all.filter((record) => record.lane === lane)).map(({ column }) => {
     const here = all.filter((record) => record.lane === lane && columnOf(record) === column);
-    return [plain(lane), plain(column), ...verdicts.map((verdict) => plain(String(here.filter((record) => record.verdict === verdict).length)))];
+    const count = (has: (record: CorruptionRecord) => boolean): string => String(here.filter(has).length);
+    return [plain(lane), plain(column), plain(`${count((record) => toneOf(record) === 'good')} of ${here.length}`), ...columns.map(({ has }) => plain(count(has)))];
   }));
-  return { title: 'Verdicts', head: ['lane', 'mechanism', ...verdicts], rows, notes: [], numericFrom: 2 };
+  return { title: 'Verdicts', head: ['lane', 'mechanism', 'VM came through', ...columns.map(({ name }) => name)], rows, notes: [], numericFrom: 2 };
 }
 
 /** Whether image.verify() told of something. */

@@ -2,7 +2,7 @@
 import Table3 from 'cli-table3';
 import type { Run } from '../experiment/records.js';
 import { costTables } from './cost-tables.js';
-import { honestTable, matrices, skippedTable, surprises, type Cell, type Table, type Tone } from './model.js';
+import { honestTable, matrices, skippedTable, surprises, totals, type Cell, type Table, type Tone } from './model.js';
 
 const CODES: { readonly [tone in Tone]: readonly [number, number] | undefined } = {
   good: [32, 39], bad: [31, 39], neutral: [33, 39], missing: [90, 39], plain: undefined,
@@ -51,7 +51,7 @@ export function renderTerminal(run: Run, options: TerminalOptions): string {
   if (found.length > 0) {
     parts.push(`Surprises (${found.length})`, ...found.map(({ title, lines }) => [`  ! ${title}`, ...lines.map((line) => `      ${line}`)].join('\n')), '');
   }
-  for (const table of [...matrices(run), honestTable(run), ...costTables(run, MOST_COST_ROWS)]) parts.push(draw(table, options));
+  for (const table of [...matrices(run), totals(run), honestTable(run), ...costTables(run, MOST_COST_ROWS)]) parts.push(draw(table, options));
   const skipped = skippedTable(run);
   parts.push(draw({ ...skipped, rows: skipped.rows.map((row) => row.map((cell, at) => ({ ...cell, text: wrap(cell.text, at < 3 ? 18 : Math.max(24, Math.floor((options.width - 50) / 2))) }))) }, options));
   return parts.filter((part) => part !== '').join('\n');

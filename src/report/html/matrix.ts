@@ -1,7 +1,7 @@
 /** The corruption matrix: cases by mechanisms, a verdict in each cell, the evidence behind it. */
 import { gzipSync } from 'node:zlib';
 import { formatBytes, formatCount } from '../format.js';
-import { aftermathTable, columnOf, columnsOf, corruptionOf, laneTitle, rangeText, skippedOf, toneOf, verdictText, type Tone } from '../model.js';
+import { aftermathTable, columnOf, columnsOf, corruptionOf, laneTitle, rangeText, skippedOf, toneOf, totals, verdictText, type Tone } from '../model.js';
 import type { CorruptionRecord, Evidence, Run, SkippedRecord } from '../../experiment/records.js';
 import { CASE_GROUPS, LANES, VERDICTS, type Lane, type Mechanism } from '../../experiment/words.js';
 import { html, slug, type Content, type Markup } from './markup.js';
@@ -155,23 +155,6 @@ export function packed(text: string): string {
   return bytes.toString('base64');
 }
 
-/** How many cells of each verdict. */
-function totalsTable(run: Run): Markup {
-  const all = corruptionOf(run);
-  const verdicts = VERDICTS.filter((verdict) => all.some((record) => record.verdict === verdict));
-  const rows = LANES.flatMap((lane) => {
-    const here = all.filter((record) => record.lane === lane);
-    return columnsOf(here).map(({ column }) => here.filter((record) => columnOf(record) === column));
-  });
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Totals per mechanism"><table><thead><tr><th scope="col">lane</th><th scope="col">mechanism</th><th scope="col" class="n">VM came through</th>${verdicts.flatMap((verdict) =>
-    verdict === 'damaged' ? [html`<th scope="col" class="n">damaged, silent</th>`, html`<th scope="col" class="n">damaged, announced</th>`] : [html`<th scope="col" class="n">${verdict}</th>`])}</tr></thead>
-<tbody>${rows.map((records) => html`<tr><td>${records[0]?.lane}</td><th scope="row">${records[0] === undefined ? '' : columnOf(records[0])}</th><td class="n"><b>${records.filter((record) => toneOf(record) === 'good').length}</b> of ${records.length}</td>${verdicts.flatMap((verdict) => {
-    const found = records.filter((record) => record.verdict === verdict);
-    const announced = found.filter((record) => record.announced === true).length;
-    return (verdict === 'damaged' ? [found.length - announced, announced] : [found.length]).map((count) => html`<td class="n">${count === 0 ? html`<span class="lead">0</span>` : count}</td>`);
-  })}</tr>`)}</tbody></table></div>`;
-}
-
 /** The section. Null where nothing of it was tried or skipped. */
 export function matrixSection(run: Run, sourceBase: string): Markup | null {
   const all = corruptionOf(run);
@@ -187,7 +170,7 @@ export function matrixSection(run: Run, sourceBase: string): Markup | null {
   return html`<ul class="key" aria-label="Verdicts">${seen.map((verdict) => html`<li><span class="badge ${toneFor[verdict] ?? 'bad'}" aria-hidden="true">${VERDICT_LOOKS[verdict].letter}</span><b>${verdict}</b> ${VERDICT_LOOKS[verdict].meaning}</li>`)}
 <li><b>!</b> not expected</li>${all.some((record) => record.unstable) && html`<li><b>?</b> repetitions differed</li>`}${all.some((record) => record.verdict === 'damaged' && record.announced === true) && html`<li><b>*</b> damaged, but a fault was raised as well</li>`}</ul>
 ${blocks.map(({ block }) => block)}
-<h3>Totals</h3>${totalsTable(run)}
+<h3>Totals</h3>${plainTable(totals(run), 'Totals per mechanism')}
 ${after.rows.length > 0 && html`<h3>${after.title}</h3>${plainTable(after, after.title)}`}
 <noscript><p>The evidence behind the cells opens by a script; report.md has it as text, and the raw data in full.</p></noscript>
 <dialog id="evidence" class="evidence" aria-label="Evidence"><button type="button" class="plain-button close" autofocus>Close</button><div></div></dialog>
