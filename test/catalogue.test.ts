@@ -121,12 +121,14 @@ t.test('limits: a run without keys says that it shows nothing', (t) => {
 
 t.test('limits.md: what another kernel does differently is named, cell by cell', (t) => {
   const one = runOf(limited({ case: 'same', verdict: 'damaged' }), limited({ case: 'other', verdict: 'damaged' }), limited({ case: 'alone', verdict: 'damaged' }));
-  const beside = runOf(limited({ case: 'same', verdict: 'damaged' }), limited({ case: 'other', verdict: 'crashed' }));
+  const beside = runOf(limited({ case: 'same', verdict: 'damaged' }), limited({ case: 'other', verdict: 'crashed' }), limited({ case: 'newer', verdict: 'refused' }), limited({ case: 'newer', mechanism: 'none', verdict: 'damaged' }));
   const text = renderLimits(one, { beside });
   t.match(text, /## Another kernel\n\n2 cells were tried/);
   t.match(text, /: 1 differ\./);
   t.match(text, /\| `other` \| [^|]* \| damaged[^|]* \| crashed[^|]* \|/);
   t.notMatch(text.slice(text.indexOf('## Another kernel')), /`same`|`alone`/);
+  t.match(text, /Only under [^\n]*could be tried:\n[^]*\| `newer` \| [^|]* \| refused: `pkeys` \| [^|]* \| damaged, silently: `none` \|/);
+  t.notMatch(renderLimits(one, { beside: one }), /Only under/);
   t.match(renderLimits(one, { beside: one }), /all verdicts are the same/);
   t.end();
 });

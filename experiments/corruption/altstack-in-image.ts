@@ -5,13 +5,7 @@
  * Varies: mechanism, kernel. Records: the image at death, or what changed. Before 6.12 the kernel writes the frame with the interrupted PKRU: it cannot, and the process ends, the image intact. From 6.12 it
  * opens all keys while it writes the frame, and about 3 KiB of the image are gone; the handler, on a stack whose key it must open first, may go on from there.
  */
-import { type CorruptionCase } from '../../src/experiment/case.js';
-
-/** Whether a kernel version is 6.12 or later (arch/x86: PKRU opened before the frame is written). */
-function opensKeysForFrames(kernel: string): boolean {
-  const [major = 0, minor = 0] = kernel.split('.').map(Number);
-  return major > 6 || (major === 6 && minor >= 12);
-}
+import { kernelSince, type CorruptionCase } from '../../src/experiment/case.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -21,7 +15,7 @@ export const experiment: CorruptionCase = {
     if (mechanism === 'none') return { verdicts: ['crashed'], why: 'the frame lands, and no trap takes the fault' };
     if (mechanism === 'flag') return { verdicts: ['damaged'], why: 'the frame lands; the fault is taken' };
     if (mechanism.startsWith('mprotect')) return { verdicts: ['crashed'], why: 'the kernel cannot write the frame into a read-only page' };
-    return opensKeysForFrames(kernel)
+    return kernelSince(kernel, 6, 12)
       ? { verdicts: ['damaged', 'crashed'], why: 'since 6.12 the kernel opens all keys while it writes a signal frame' }
       : { verdicts: ['crashed'], why: 'before 6.12 the kernel writes the frame with the interrupted rights, and cannot' };
   },

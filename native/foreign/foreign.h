@@ -125,6 +125,7 @@ FOREIGN_API int64_t foreign_proc_mem_write(uint64_t address, uint64_t value);   
 FOREIGN_API int64_t foreign_ptrace_write(uint64_t address, uint64_t value);       /* a forked child attaches and pokes */
 FOREIGN_API int64_t foreign_mprotect_open(uint64_t address, uint64_t bytes);      /* mprotect(RW) */
 FOREIGN_API int64_t foreign_pkey_untag(uint64_t address, uint64_t bytes);         /* pkey_mprotect(RW, key 0) */
+FOREIGN_API int64_t foreign_seal(uint64_t address, uint64_t bytes);   /* mseal(2); -ENOSYS before Linux 6.10 */
 FOREIGN_API int64_t foreign_unmap(uint64_t address, uint64_t bytes);
 FOREIGN_API int64_t foreign_map_over(uint64_t address, uint64_t bytes);           /* MAP_FIXED, anonymous */
 FOREIGN_API int64_t foreign_discard(uint64_t address, uint64_t bytes);            /* MADV_DONTNEED */

@@ -16,6 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef SYS_mseal
+#define SYS_mseal 462   /* Linux 6.10; headers may be older than the kernel */
+#endif
+
 static void *at(uint64_t address) { return (void *)(uintptr_t)address; }
 static int64_t answer(int64_t result) { return result < 0 ? -errno : result; }
 
@@ -91,6 +95,7 @@ int64_t foreign_mprotect_open(uint64_t address, uint64_t bytes) {
 int64_t foreign_pkey_untag(uint64_t address, uint64_t bytes) {
   return answer(syscall(SYS_pkey_mprotect, at(address), bytes, PROT_READ | PROT_WRITE, 0));
 }
+int64_t foreign_seal(uint64_t address, uint64_t bytes) { return answer(syscall(SYS_mseal, at(address), bytes, 0)); }
 int64_t foreign_unmap(uint64_t address, uint64_t bytes) { return answer(munmap(at(address), bytes)); }
 int64_t foreign_map_over(uint64_t address, uint64_t bytes) {
   void *got = mmap(at(address), bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);

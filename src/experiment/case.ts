@@ -1,7 +1,7 @@
 /**
  * What an experiment's file exports. The name of a case is its file's name; nothing has to be registered anywhere.
  */
-import { GUARD_MECHANISMS, closesImage, hasTrap, type CaseGroup, type Denial, type GuardMechanism, type KeyMode, type Lane, type Mechanism } from './words.js';
+import { GUARD_MECHANISMS, closesImage, hasTrap, needsKeys, type CaseGroup, type Denial, type GuardMechanism, type KeyMode, type Lane, type Mechanism } from './words.js';
 import type { Image } from '../image/image.js';
 import type { CostRecord, Expectation } from './records.js';
 
@@ -40,7 +40,7 @@ export interface Setting {
   readonly keys: KeyMode;
   /** The lane has protection keys: then the trap's own pages have one, whatever the mechanism (I11). */
   readonly keysHere: boolean;
-  /** Version of the kernel that the trial runs on, e.g. 6.1. */
+  /** Version of the kernel that the trial runs on, e.g. 6.1; empty in `skip` while its machine is not booted. */
   readonly kernel: string;
 }
 
@@ -276,6 +276,36 @@ export function expectCopy(setting: Setting): Expectation {
 /** The expectation of a way round every mechanism. */
 export function expectRound(why: string): Expectation {
   return { verdicts: ['damaged'], why };
+}
+
+/** Whether a kernel is of a version or later; one that is not known yet is taken to be. */
+export function kernelSince(kernel: string, major: number, minor: number): boolean {
+  const [here = 0, after = 0] = kernel.split('.').map(Number);
+  return kernel === '' || here > major || (here === major && after >= minor);
+}
+
+/**
+ * A case once more, over an image whose old space the VM has sealed first (mseal(2)): what sealing helps, and what it does not. The mprotect mechanisms cannot close sealed pages, so that they have no such cells.
+ */
+export function sealed(open: CorruptionCase, expected: CorruptionCase['expected'], remedy?: string): CorruptionCase {
+  return {
+    kind: 'corruption', group: open.group, summary: `${open.summary}, which is sealed`, ...(remedy === undefined ? {} : { remedy }), expected,
+    skip({ mechanism, kernel }) {
+      if (!kernelSince(kernel, 6, 10)) return `Linux ${kernel} has no mseal(2), which came with 6.10`;
+      return closesImage(mechanism) && !needsKeys(mechanism) ? 'mprotect cannot close pages that are sealed' : undefined;
+    },
+    run(trial) {
+      const { address, bytes } = trial.space('old');
+      const answer = Number(trial.unguarded('int64_t foreign_seal(uint64_t address, uint64_t bytes)')(address, bytes));
+      if (answer !== 0) throw new Error(`mseal(2) answered ${answer}`);
+      return open.run(trial);
+    },
+  };
+}
+
+/** The expectation of a change of a sealed mapping. */
+export function expectSealed(): Expectation {
+  return { verdicts: ['refused'], why: 'a sealed mapping is neither unmapped, moved, replaced nor given another protection or key: EPERM' };
 }
 
 /** Whether a name is a mechanism that callouts can be guarded with. */

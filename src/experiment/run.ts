@@ -176,7 +176,8 @@ export class RunInProgress {
     // The plan needs only to know that the guest has keys; its kernel is told to the cases when it has been booted.
     const planFor = (kernel: string): Plan => this.plan({ lane: 'emulated', keys: true, keysReason: null, kernel });
     const planned = planFor('');
-    this.records.push(...planned.skipped);
+    // What is skipped of the trials may depend on the kernel; without any there is nothing to boot for.
+    this.records.push(...planned.trials.length > 0 ? planned.skipped.filter((row) => row.of === 'cost') : planned.skipped);
     const steps: Step[] = [];
     if (planned.trials.length > 0) {
       steps.push({ title: `${planned.trials.length} trials in a guest`, run: async (update) => {
@@ -185,13 +186,14 @@ export class RunInProgress {
         try {
           executor = await this.boot('behaviour');
         } catch (error) {
+          this.records.push(...planned.skipped.filter((row) => row.of !== 'cost'));
           this.giveUp(planned, 'trials', error);
           throw error;
         }
         try {
           this.contexts.push(executor.context);
-          const { trials } = planFor(executor.context.kernel);
-          this.records.push(...await runTrials(executor, trials, this.trialOptions(trials.length, update)));
+          const { trials, skipped } = planFor(executor.context.kernel);
+          this.records.push(...skipped.filter((row) => row.of !== 'cost'), ...await runTrials(executor, trials, this.trialOptions(trials.length, update)));
         } finally {
           await this.shut(executor);
         }

@@ -22,6 +22,7 @@ export function renderCell(record: CorruptionRecord): string {
   row('not held', ...evidence.missing);
   if (evidence.answer !== null) row('answer', `${evidence.answer}${evidence.errno === null ? '' : ` (${evidence.errno})`}`);
   if (diff !== null) row('image', diff.changedBytes === 0 ? 'equal to its snapshot' : `${diff.changedBytes} bytes changed`, ...diff.ranges.map(rangeText), diff.heap);
+  if (evidence.restored !== undefined) row('restored', `${evidence.restored.equal ? `equal to its snapshot again, ${evidence.restored.bytes} bytes written` : 'NOT EQUAL again'}; ${evidence.restored.heap}`);
   row('host', ...evidence.canaries.map(({ name, intact }) => `${name}: ${intact ? 'intact' : 'NOT INTACT'}`));
   row('aftermath', ...evidence.aftermath.map(({ step, ok, detail }) => `${ok ? 'ok    ' : 'FAILED'} ${step}${detail === '' ? '' : `: ${detail}`}`));
   const at = process.firstChangeAtDeath;

@@ -35,9 +35,9 @@ const SECTIONS: readonly Section[] = [
 
 /** Remedies that several cases share, and the words by which a case asks for one. */
 const REMEDIES: readonly { readonly name: string; readonly word: RegExp; readonly text: string }[] = [
-  { name: 'Another process', word: /another process/i, text: 'The only complete one: the callee has an address space, descriptors and an end of its own. It costs a change of process for each call (see the cost rows of `process`).' },
-  { name: 'A syscall filter', word: /syscall filter|seccomp/i, text: 'seccomp(2), or syscall user dispatch (prctl(2), PR_SET_SYSCALL_USER_DISPATCH), which a byte in memory turns on for a callout and off after it. Both see numbers and registers, not what pointers point at.' },
-  { name: 'Sealing', word: /\bm?seal/i, text: 'mseal(2), Linux 6.10: no munmap, mremap, mprotect or mapping over. On private anonymous memory it stops MADV_DONTNEED only while the key denies writes; it does not concern /proc/self/mem, nor shared memory that can be truncated.' },
+  { name: 'Another process', word: /another process|process of its own/i, text: 'The only complete one: the callee has an address space, descriptors and an end of its own. It costs a change of process for each call (see the cost rows of `process`).' },
+  { name: 'A syscall filter', word: /syscall filter|filter of system calls|seccomp/i, text: 'seccomp(2), or syscall user dispatch (prctl(2), PR_SET_SYSCALL_USER_DISPATCH), which a byte in memory turns on for a callout and off after it. Both see numbers and registers, not what pointers point at.' },
+  { name: 'Sealing', word: /\bm?seal/i, text: 'mseal(2), Linux 6.10: no munmap, mremap, mprotect or mapping over. On private anonymous memory it stops MADV_DONTNEED only while the key denies writes; it does not concern /proc/self/mem, nor shared memory that can be truncated. The cases sealed-* show both. The heap can then neither shrink nor be given back, and mprotect cannot close it.' },
   { name: 'Scanning for WRPKRU', word: /\bscan|search for WRPKRU/i, text: 'No executable page may hold WRPKRU or XRSTOR outside the gate; pages are searched before they become executable (ERIM). Against faulty code the gate\'s own check after its WRPKRU is enough.' },
   { name: 'Denying all access', word: /deny all access/i, text: 'The same key with its access bit set instead of its write bit: same cost; what the callee is to read must be lent.' },
 ];
@@ -70,7 +70,7 @@ export interface LimitsOptions {
 
 const kernelsOf = (run: Run): string => run.context.lanes.map(({ kernel }) => `Linux ${kernel}`).join(', ');
 
-/** What two kernels do differently: cells tried under both, whose verdicts are not the same. */
+/** What two kernels do differently: cells tried under both, whose verdicts are not the same; then cases that could be tried under the other alone. */
 function kernelSection(run: Run, beside: Run, name: (record: CorruptionRecord) => string): readonly string[] {
   const cell = (record: CorruptionRecord): string => JSON.stringify([record.case, columnOf(record), record.lane]);
   const others = new Map(corruptionOf(beside).map((record) => [cell(record), record]));
@@ -78,12 +78,23 @@ function kernelSection(run: Run, beside: Run, name: (record: CorruptionRecord) =
     const other = others.get(cell(record));
     return other === undefined ? [] : [[record, other] as const];
   });
+  const here = new Set(corruptionOf(run).map((record) => record.case));
+  const onlyThere = corruptionOf(beside).filter((record) => !here.has(record.case));
   const different = pairs.filter(([one, other]) => verdictWords(one) !== verdictWords(other));
   return [
     '## Another kernel', '', `${pairs.length} cells were tried under ${kernelsOf(run)} and under ${kernelsOf(beside)} (run of ${beside.context.started}, commit ${beside.context.commit ?? 'unknown'}): ${
       different.length === 0 ? 'all verdicts are the same.' : `${different.length} differ.`}`, '',
     ...(different.length === 0 ? [] : [`| case | mechanism | ${kernelsOf(run)} | ${kernelsOf(beside)} | how it came to that |`, '| --- | --- | --- | --- | --- |',
       ...different.map(([one, other]) => `| ${[name(one), columnOf(one), verdictWords(one), verdictWords(other), `${one.evidence.because}; ${other.evidence.because}`].map(escape).join(' | ')} |`), '']),
+    ...(onlyThere.length === 0 ? [] : [
+      `Only under ${kernelsOf(beside)} could be tried:`, '', '| case | what foreign code does | seen | why | without keys |', '| --- | --- | --- | --- | --- |',
+      ...[...new Set(onlyThere.map((record) => record.case))].flatMap((one) => {
+        const records = onlyThere.filter((record) => record.case === one);
+        const keyed = records.filter((record) => needsKeys(record.mechanism));
+        const [first] = keyed.length === 0 ? records : keyed;
+        return first === undefined ? [] : [`| ${[name(first), first.summary ?? '', seen(keyed), first.expected.why, seen(records.filter((record) => !needsKeys(record.mechanism)))].map(escape).join(' | ')} |`];
+      }), '',
+    ]),
   ];
 }
 

@@ -3,7 +3,7 @@
  *
  *   cost EXPERIMENT MECHANISM LANE [NAME=VALUE…]  the median of the row with these parameters, with its unit; of the whole where it has parts. A number alone is imageBytes; _ stands for a space
  *   verdict CASE MECHANISM LANE                   the verdict of a corruption case (writes denied, one key for the image)
- *   verdicts MECHANISM VERDICT                    how many rows of the run have it
+ *   verdicts MECHANISM VERDICT                    how many cases of the emulated lane have it (writes denied, one key for the image)
  */
 import { join } from 'node:path';
 import type { CostRecord, Run } from '../../src/experiment/records.js';
@@ -58,7 +58,7 @@ export function recorded(key: string): string {
   }
   if (what === 'verdicts') {
     const [mechanism, verdict] = words;
-    return String(records.filter((record) => record.kind === 'corruption' && record.mechanism === mechanism && record.verdict === verdict).length);
+    return String(records.filter((record) => record.kind === 'corruption' && record.lane === 'emulated' && record.deny === 'write' && record.keys !== 'space' && record.mechanism === mechanism && record.verdict === verdict).length);
   }
   throw new Error(`${key}: unknown kind of figure`);
 }
