@@ -14,7 +14,7 @@ import { costRowName, makePlan, type Plan, type PlannedLane, type PlanOptions } 
 import { SCHEMA_VERSION, type HonestRecord, type LaneContext, type Run, type RunRecord, type SkippedRecord } from './records.js';
 import { compareHonest, runTrials } from './runner.js';
 import { TRIAL_SPACES } from './trial-image.js';
-import type { GuardMechanism } from './words.js';
+import type { GuardMechanism, Lane } from './words.js';
 
 /** What the user asked for. */
 export interface RunOptions {
@@ -96,9 +96,7 @@ export class RunInProgress {
     const { cores, virtualised } = hostContext();
     const onClock = (clock: BenchClock): void => {
       if (here === 'emulated') return;   // the lane's context tells of its clock already
-      const at = this.contexts.findIndex((context) => context.lane === lane);
-      const known = this.contexts[at];
-      if (known !== undefined) this.contexts[at] = { ...known, details: { ...known.details, ...clockDetails(clock, virtualised) } };
+      this.addDetails(lane, clockDetails(clock, virtualised));
     };
     return { setting: { lane: here, keys, quick: quickCosts, cores }, seed, timeoutMs: COST_LIMIT_MS[here], onRow, onClock };
   }
@@ -133,7 +131,7 @@ export class RunInProgress {
     }
     if (plan.trials.length > 0) {
       stages.push({ title: `${here} lane`, steps: [{ title: `${plan.trials.length} trials`, run: async (update) => {
-        this.records.push(...await runTrials(executor, plan.trials, this.trialOptions(plan.trials.length, update)));
+        this.records.push(...await this.timed(here, plan.trials.length, () => runTrials(executor, plan.trials, this.trialOptions(plan.trials.length, update))));
       } }] });
     }
     if (plan.costs.length > 0 && here === 'native') {
@@ -157,6 +155,20 @@ export class RunInProgress {
     });
     this.open.add(executor);
     return executor;
+  }
+
+  /** Says in a lane's details how long its trials took: of the user's time, no cost of any mechanism. */
+  private async timed<T>(lane: Lane, trials: number, work: () => Promise<T>): Promise<T> {
+    const start = performance.now();
+    const result = await work();
+    this.addDetails(lane, { trials: `${trials}, in ${Math.ceil((performance.now() - start) / 1000)} s` });
+    return result;
+  }
+
+  private addDetails(lane: Lane, details: LaneContext['details']): void {
+    const at = this.contexts.findIndex((context) => context.lane === lane);
+    const known = this.contexts[at];
+    if (known !== undefined) this.contexts[at] = { ...known, details: { ...known.details, ...details } };
   }
 
   private async shut(executor: Executor): Promise<void> {
@@ -193,7 +205,7 @@ export class RunInProgress {
         try {
           this.contexts.push(executor.context);
           const { trials, skipped } = planFor(executor.context.kernel);
-          this.records.push(...skipped.filter((row) => row.of !== 'cost'), ...await runTrials(executor, trials, this.trialOptions(trials.length, update)));
+          this.records.push(...skipped.filter((row) => row.of !== 'cost'), ...await this.timed('emulated', trials.length, () => runTrials(executor, trials, this.trialOptions(trials.length, update))));
         } finally {
           await this.shut(executor);
         }
