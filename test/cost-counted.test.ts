@@ -1,5 +1,6 @@
 /**
- * Counted rows repeat: in user mode exactly, through the kernel within 2 %, with signals or split mappings within 6 %. And keys, counted: the same at every image size.
+ * Counted rows repeat: in user mode exactly, through the kernel within 2 %, with signals or split mappings within 6 %; whole programs, the timer's interrupts among them, within 1 %. And keys, counted: the same at
+ * every image size, and some instructions for each callout of a program in a real VM.
  *
  * lanes: native
  * limit: 600 s
@@ -13,6 +14,7 @@ import type { CostRecord } from '../src/experiment/records.js';
 import { GUARD_MECHANISMS } from '../src/experiment/words.js';
 import { findKernel, findQemu } from '../src/machine/index.js';
 import { COUNT_TOLERANCE } from '../src/report/compare.js';
+import { luaIsBuilt } from '../src/vm/lua.js';
 
 function unavailable(): string | false {
   try {
@@ -24,6 +26,9 @@ function unavailable(): string | false {
   }
 }
 
+/** Of one whole program. */
+const PROGRAM_TOLERANCE = 0.01;
+
 /** Of each experiment a few small rows. */
 function chosen({ name, row: { mechanism, parameters } }: PlannedCost): boolean {
   const pages = Number(parameters['pages'] ?? 0);
@@ -31,6 +36,7 @@ function chosen({ name, row: { mechanism, parameters } }: PlannedCost): boolean 
   if (name === 'callout') return pages === 16 || (pages === 256 && mechanism !== 'mprotect-page');
   if (name === 'fault') return pages === 16 && parameters['occurrence'] === undefined;
   if (name === 'alternatives') return parameters['bufferBytes'] === 0;
+  if (name === 'lua-programs') return parameters['program'] === 'callouts-1000000' && (mechanism === 'none' || mechanism === 'pkeys');
   return name === 'gate' && parameters['arguments'] === 6;
 }
 
@@ -55,6 +61,10 @@ t.test('counted twice in one guest', { skip: unavailable() }, async (t) => {
     if (a.kind !== 'cost' || b?.kind !== 'cost') continue;
     const name = `${a.experiment}, ${a.mechanism}, ${JSON.stringify(a.parameters)}: ${least(a)} and ${least(b)}`;
     t.equal(a.unit, 'instructions');
+    if (a.experiment === 'lua-programs') {
+      t.ok(Math.abs(least(b) / least(a) - 1) <= PROGRAM_TOLERANCE && Math.max(...a.samples) / least(a) - 1 <= PROGRAM_TOLERANCE, `within ${PROGRAM_TOLERANCE * 100} %: ${name}`);
+      continue;
+    }
     const events = a.counts ?? { syscalls: 0, faults: 0 };
     if (events.syscalls === 0 && events.faults === 0) t.ok(Math.abs(least(a) - least(b)) < COUNT_TOLERANCE.userInstructions, `exactly: ${name}`);
     else {
@@ -70,4 +80,14 @@ t.test('counted twice in one guest', { skip: unavailable() }, async (t) => {
     t.equal(Math.round(least(small)), Math.round(least(large)), `${experiment} by keys does not depend on the image`);
     t.match(small.counts, { wrpkru: 2, rdpkru: 2, syscalls: 0, faults: 0 });
   }
+
+  const lua = (mechanism: string): CostRecord | undefined => first.flatMap((record) => (record.kind === 'cost' && record.experiment === 'lua-programs' && record.mechanism === mechanism ? [record] : []))[0];
+  const [unguarded, guarded] = [lua('none'), lua('pkeys')];
+  if (unguarded === undefined || guarded === undefined) {
+    t.notOk(luaIsBuilt(), 'the Lua rows are missing only where its host is');
+    return;
+  }
+  t.equal(guarded.parameters['callouts'], unguarded.parameters['callouts']);
+  const added = (least(guarded) - least(unguarded)) / Number(guarded.parameters['callouts']);
+  t.ok(added > 10 && added < 200, `keys add a gate to each callout of a Lua program: ${added.toFixed(1)} instructions`);
 });

@@ -1,6 +1,6 @@
 /** Cost rows without any process: groups, command lines, and records from what came back. */
 import t from 'tap';
-import type { MeasuredExperiment } from '../src/experiment/case.js';
+import type { MeasuredExperiment, ProgramExperiment } from '../src/experiment/case.js';
 import { benchCommand, benchRecords, COST_MARK, measuredRecord, runCosts, type CostTrialSettings } from '../src/experiment/costs.js';
 import type { ExecResult, Executor } from '../src/experiment/executor.js';
 import { costGroups, makePlan, type PlannedCost } from '../src/experiment/plan.js';
@@ -65,4 +65,41 @@ t.test('rows that JavaScript measures: a process for each row and round, samples
   t.match(measuredRecord(first, [result(`${COST_MARK}{"samples":[1]}`), result('', { exitCode: 1, stderr: 'Error: it broke' })]), { kind: 'skipped', broken: true, reason: /exit code 1.*it broke/ });
   t.match(measuredRecord(first, [result(`${COST_MARK}{"skipped":"libpng16.so.16 is missing"}`)]), { kind: 'skipped', reason: 'libpng16.so.16 is missing' });
   t.match(measuredRecord(first, [result(`${COST_MARK}{"samples":[]}`)]), { kind: 'skipped', broken: true });
+});
+
+t.test('rows of a program: run as it stands in either lane, ns in one and instructions in the other, its last line is what counts', async (t) => {
+  const experiment: ProgramExperiment = {
+    kind: 'cost', summary: 'sum', rows: ({ lane }) => (['none', 'pkeys'] as const).map((mechanism) => ({ mechanism, parameters: { program: 'sum' }, ...(lane === 'native' && mechanism === 'pkeys' ? { skip: 'later' } : {}) })),
+    command: ({ mechanism }, { lane, round }) => ['build/sum', lane, mechanism, String(round)],
+  };
+  const plan = makePlan({ corruption: [], honest: [], cost: [{ name: 'sum', experiment }] }, {
+    lanes: [{ lane: 'native', keys: false, keysReason: 'no PKU', kernel: '' }, { lane: 'emulated', keys: true, keysReason: null, kernel: '' }], mechanisms: ['none', 'pkeys'], seed: 1, repeat: 1, quickCosts: false, cores: 2,
+  });
+  t.same(plan.costs.map(({ lane, row }) => [lane, row.mechanism]), [['native', 'none'], ['emulated', 'none'], ['emulated', 'pkeys']]);
+  t.match(plan.skipped, [{ mechanism: 'pkeys', lane: 'native', reason: 'no PKU' }]);
+  const ran = async (lane: 'native' | 'emulated', answers: (mechanism: string) => ExecResult) => {
+    const asked: string[] = [];
+    const executor: Executor = {
+      lane, context: { lane, keys: true, keysReason: null, cpu: '', kernel: '', details: {} }, concurrency: 1, slowness: 1, close: () => Promise.resolve(),
+      run: (argv) => {
+        asked.push(argv.join(' '));
+        return Promise.resolve(answers(argv[2] ?? ''));
+      },
+    };
+    return { asked, records: await runCosts(executor, plan.costs.filter((cost) => cost.lane === lane), { setting: { ...setting, lane }, seed: 7, timeoutMs: 1000 }) };
+  };
+  const line = '{"samples":[7,9,8],"repeats":1,"warmUp":1,"found":{"callouts":3},"observed":{"faults":2},"answer":"5050"}';
+  const native = await ran('native', () => result(`{"samples":[1]}\nnoise\n${line}\n`));
+  t.same(native.asked, ['build/sum native none 0', 'build/sum native none 1', 'build/sum native none 2'], 'a process for each round');
+  t.match(native.records, [{ lane: 'native', unit: 'ns', samples: [7, 9, 8, 7, 9, 8, 7, 9, 8], parameters: { program: 'sum', repeats: 1, callouts: 3 }, observed: { faults: 2 }, method: { processes: 3, group: 0, warmUp: 1 } }]);
+  const counted = await ran('emulated', () => result(line));
+  t.equal(counted.asked.length, 2, 'counts need no rounds');
+  t.match(counted.records, [{ lane: 'emulated', mechanism: 'none', unit: 'instructions', samples: [7, 9, 8] }, { lane: 'emulated', mechanism: 'pkeys', unit: 'instructions' }]);
+  t.doesNotThrow(() => checkRun({ ...exampleRun, records: [...native.records, ...counted.records] }, 'made here'));
+
+  t.match((await ran('emulated', (mechanism) => result(mechanism === 'none' ? line : line.replace('5050', '5051')))).records[1], { kind: 'skipped', mechanism: 'pkeys', broken: true, reason: /answer was 5051, not 5050/ });
+  t.match((await ran('emulated', (mechanism) => result(mechanism === 'none' ? line : line.replace(',"answer":"5050"', '')))).records[1], { kind: 'skipped', broken: true, reason: /answer was none/ });
+  for (const bad of [result(line, { exitCode: 1, stderr: 'it broke' }), result(`${line}\nand more`), result('{"samples":[]}'), result('', { exitCode: null, timedOut: true })]) {
+    t.match((await ran('emulated', () => bad)).records[0], { kind: 'skipped', broken: true, reason: /nothing was measured/ });
+  }
 });

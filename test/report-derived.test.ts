@@ -36,6 +36,29 @@ t.test('outliers are named by number and value; a constant has none', (t) => {
   t.end();
 });
 
+t.test('counted instructions of a whole program are set beside those of the same program unguarded, never beside a time; those of one operation stand alone', (t) => {
+  const lua = (program: string, unit: string): CostRecord['parameters'] => ({ vm: 'Lua 5.4', program, unit });
+  const run = runOf([
+    row('lua-programs', 'none', lua('sum', 'a whole run'), 1000), row('lua-programs', 'flag', lua('sum', 'a whole run'), 1100),
+    row('lua-programs', 'none', lua('sum', '10 % of a run'), [200], 'emulated'), row('lua-programs', 'pkeys', lua('sum', '10 % of a run'), [302, 300], 'emulated'), row('lua-programs', 'pkeys', lua('other', '10 % of a run'), 300, 'emulated'),
+    row('callout', 'none', { pages: 16 }, 4, 'emulated'), row('callout', 'pkeys', { pages: 16 }, 56, 'emulated'),
+  ]);
+  const all = costs(run);
+  const of = (experiment: string, mechanism: string, lane: string, program?: string) => {
+    const cost = all.find((one) => one.experiment === experiment && one.mechanism === mechanism && one.lane === lane && one.varied['program'] === program);
+    if (cost === undefined) throw new Error('no such cost');
+    return ratioOf(cost, all);
+  };
+  t.match(of('lua-programs', 'pkeys', 'emulated', 'sum'), { ratio: 1.5, interval: null, baseline: { unit: 'instructions', value: 200 } }, 'the least of both');
+  t.match(of('lua-programs', 'flag', 'native', 'sum'), { ratio: 1.1, baseline: { unit: 'ns' } });
+  t.equal(of('lua-programs', 'pkeys', 'emulated', 'other'), null);
+  t.equal(of('lua-programs', 'none', 'emulated', 'sum'), null);
+  t.equal(of('callout', 'pkeys', 'emulated'), null);
+  const text = renderMarkdown(run);
+  t.match(text, /300 instr\. ×1\.500/);
+  t.end();
+});
+
 t.test('what a time is set beside: the raw call of the same arguments, koffi itself, the same work unguarded', (t) => {
   const run = runOf([
     row('gate', 'none', { way: 'raw call', arguments: 0 }, 1), row('gate', 'none', { way: 'sigsetjmp(buf, 0)', arguments: 0 }, 3), row('gate', 'none', { way: 'raw call', arguments: 6 }, 2),

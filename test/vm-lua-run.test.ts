@@ -5,15 +5,19 @@
  * limit: 300 s
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { loadCatalogue } from '../src/experiment/catalogue.js';
+import { BUILT, PROJECT_ROOT } from '../src/experiment/paths.js';
+import type { PlannedCorruption } from '../src/experiment/plan.js';
 import type { CorruptionRecord } from '../src/experiment/records.js';
+import { corruptionRecord } from '../src/experiment/runner.js';
 import { readRun } from '../src/experiment/store.js';
 import { findKernel, findQemu } from '../src/machine/index.js';
-import { LUA_MISSING, luaHost } from '../src/vm/lua.js';
+import { LUA_MISSING, LUA_PROGRAMS, luaHost } from '../src/vm/lua.js';
 
 const main = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'turnkey-vm-'));
@@ -36,10 +40,19 @@ function turnkey(args: readonly string[]): { readonly code: number | null; reado
   return { code: status, out: stdout, err: stderr };
 }
 
-function corruption(name: string, lane: string, mechanisms: string): ReadonlyMap<string, CorruptionRecord> {
-  const { code, err } = turnkey(['run', 'corruption', '--lane', lane, '--case', name, '--deny', 'write', '--mechanisms', mechanisms, '--seed', '3', '--out', `${name}-${lane}`]);
+type ByMechanism = ReadonlyMap<string, CorruptionRecord>;
+
+/** One run of some cases, their records by mechanism, case by case. */
+function corruptions(names: readonly string[], lane: string, mechanisms: string): readonly ByMechanism[] {
+  const out = `${names.join('-')}-${lane}`;
+  const { code, err } = turnkey(['run', 'corruption', '--lane', lane, '--case', names.join(','), '--deny', 'write', '--mechanisms', mechanisms, '--seed', '3', '--out', out]);
   t.equal(code, 0, err);
-  return new Map(readRun(join(folder, `${name}-${lane}`)).records.flatMap((record) => (record.kind === 'corruption' ? [[record.mechanism, record] as const] : [])));
+  const { records } = readRun(join(folder, out));
+  return names.map((name) => new Map(records.flatMap((record) => (record.kind === 'corruption' && record.case === name ? [[record.mechanism, record] as const] : []))));
+}
+
+function corruption(name: string, lane: string, mechanisms: string): ByMechanism {
+  return corruptions([name], lane, mechanisms)[0] ?? new Map<string, CorruptionRecord>();
 }
 const answer = (record: CorruptionRecord | undefined): string | undefined => record?.evidence.aftermath[0]?.detail;
 
@@ -68,15 +81,51 @@ for (const name of ['lua-prototype', 'lua-state']) {
   });
 }
 
-t.test('keys, in a guest: the program finishes with the right answer, and does not under the trap alone', { skip: unavailable() }, (t) => {
-  const records = corruption('lua-table', 'emulated', 'flag,pkeys');
-  t.match(records.get('flag'), { verdict: 'damaged', lane: 'emulated' });
-  t.match(answer(records.get('flag')), /^wrong answer/);
-  const kept = records.get('pkeys');
+/** How many bystander faults a trial of lua-bystander tells of. */
+const bystanders = (record: CorruptionRecord | undefined): number => Number(/^bystander faults: (\d+),/.exec(record?.evidence.answer ?? '')?.[1] ?? NaN);
+
+t.test('lua-bystander: another state\'s callouts make a thread wait where mprotect closes its heap, and only there', { skip }, (t) => {
+  const records = corruption('lua-bystander', 'native', 'none,flag,mprotect-range,mprotect-page');
+  for (const mechanism of ['none', 'flag']) {
+    t.match(records.get(mechanism), { verdict: 'harmless', surprise: false }, mechanism);
+    t.equal(bystanders(records.get(mechanism)), 0, mechanism);
+  }
+  for (const mechanism of ['mprotect-range', 'mprotect-page']) {
+    t.match(records.get(mechanism), { verdict: 'harmless', surprise: false }, mechanism);
+    t.ok(bystanders(records.get(mechanism)) > 0, mechanism);
+  }
+  t.end();
+});
+
+t.test('lua-bystander, judged: a bystander that waits under keys is a surprise', { skip }, async (t) => {
+  const { experiment } = (await loadCatalogue()).corruption.find(({ name }) => name === 'lua-bystander') ?? {};
+  if (experiment === undefined) throw new Error('there is no lua-bystander');
+  const trial: PlannedCorruption = {
+    kind: 'corruption', name: 'lua-bystander', lane: 'native', mechanism: 'mprotect-range', deny: 'write', keys: 'image', keysHere: false, seed: 1, repeat: 0, kernel: '', experiment,
+  };
+  // The faults are real ones, of mprotect; only the script is told that it runs under keys.
+  const script = join(folder, 'bystander.lua');
+  for (const name of ['bystander.lua', 'trial.lua']) copyFileSync(join(PROJECT_ROOT, LUA_PROGRAMS, name), join(folder, name));
+  writeFileSync(script, `turnkey.mechanism = 'pkeys'\n${readFileSync(script, 'utf8')}`);
+  const command = ['--timeout-ms', '60000', '--set-up-ms', '60000', '--', luaHost(), '--mechanism', 'mprotect-range', script];
+  const { status, signal, stdout, stderr } = spawnSync(join(PROJECT_ROOT, BUILT.watch), command, { cwd: PROJECT_ROOT, encoding: 'utf8' });
+  const record = corruptionRecord(trial, { exitCode: status, signal, stdout, stderr, timedOut: false, lost: null });
+  t.match(record, { kind: 'corruption', verdict: 'host-damaged', surprise: true, evidence: { because: /bystander faults, though nothing is closed/ } });
+  t.end();
+});
+
+t.test('keys, in a guest: the program finishes with the right answer, and does not under the trap alone; no bystander waits, and under mprotect one does', { skip: unavailable() }, (t) => {
+  const [ruined, waiting] = corruptions(['lua-table', 'lua-bystander'], 'emulated', 'flag,mprotect-range,pkeys');
+  t.match(ruined?.get('flag'), { verdict: 'damaged', lane: 'emulated' });
+  t.match(answer(ruined?.get('flag')), /^wrong answer/);
+  const kept = ruined?.get('pkeys');
   t.match(kept, { verdict: 'prevented', lane: 'emulated', surprise: false, evidence: { missing: [], fault: { siCodeName: 'SEGV_PKUERR', space: 'heap' } } });
   t.equal(kept?.evidence.fault?.pkey, kept?.evidence.fault?.spaceKey);
   t.match(answer(kept), /^right answer/);
   t.ok(kept?.evidence.aftermath.every(({ ok }) => ok), 'all of the aftermath works');
+  for (const mechanism of ['flag', 'mprotect-range', 'pkeys']) t.match(waiting?.get(mechanism), { verdict: 'harmless', surprise: false, lane: 'emulated' }, mechanism);
+  t.equal(bystanders(waiting?.get('pkeys')), 0);
+  t.ok(bystanders(waiting?.get('mprotect-range')) > 0);
   t.end();
 });
 

@@ -64,7 +64,7 @@ t.test('two states on two threads: mprotect makes bystanders fault and wait, the
   const faults = (mechanism: string): number => {
     const { code, out, err } = run('--mechanism', mechanism, 'experiments/vm/lua/programs/threads.lua', 'busy', '0.5');
     t.equal(code, 0, err);
-    const found = JSON.parse(out) as { readonly bystanderFaults: number; readonly otherCallouts: number };
+    const found = (JSON.parse(out) as { readonly observed: { readonly bystanderFaults: number; readonly otherCallouts: number } }).observed;
     t.ok(found.otherCallouts > 0, `${mechanism}: the other state was in callouts`);
     return found.bystanderFaults;
   };

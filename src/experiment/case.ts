@@ -192,13 +192,19 @@ export interface CostTrial {
   random(below: number): number;
 }
 
-/** What `measure` saw: ns of one operation, one entry per batch, what the loop itself costs subtracted; or why it could not be. */
+/** What was measured: ns (of a program that is counted: instructions) of one operation, one entry per batch, what the loop itself costs subtracted; or why it could not be. */
 export type CostMeasurement = {
   readonly samples: readonly number[];
   /** Operations in a batch. */
   readonly repeats?: number;
   readonly counts?: CostRecord['counts'];
   readonly warnings?: readonly string[];
+  /** What was seen besides, for the record's `observed`; of several processes the median. */
+  readonly observed?: CostRecord['observed'];
+  /** Batches before the first sample. */
+  readonly warmUp?: number;
+  /** What the work itself came to: rows that are measured together must agree in it, or they did not do the same work. */
+  readonly answer?: string;
   /** What only measuring told and a reader needs to know: goes to the record's parameters. Of the first round. */
   readonly found?: CostParameters;
 } | { readonly skipped: string };
@@ -215,7 +221,28 @@ export interface MeasuredExperiment extends CostExperimentBase {
   measure(trial: CostTrial): CostMeasurement | Promise<CostMeasurement>;
 }
 
-export type CostExperiment = BenchExperiment | MeasuredExperiment;
+/** What the command of one row is told. */
+export interface ProgramSetting extends CostSetting {
+  /** From 0; as in CostTrial. */
+  readonly round: number;
+}
+
+/**
+ * A cost that a built program measures by itself, by CLOCK_MONOTONIC, and tells in the last line that it prints: a CostMeasurement as JSON. The executor runs it as it stands, in either lane. Natively its samples are ns. In the
+ * counted guest the very same readings are instructions: with QEMU's `-icount shift=0` that clock advances by 1 ns for each instruction that the machine executes, whoever executes it. The kernel's are among them (system calls,
+ * page faults, signals, and the timer's interrupts, which is why runs of some ten million instructions repeat better than short ones), and a program is to be of a size that 50 million instructions a second can get through. The guest has one
+ * processor, and time spent asleep is skipped: nothing that waits or runs side by side can be counted.
+ */
+export interface ProgramExperiment extends CostExperimentBase {
+  /** Processes for each row; default 3 natively, and 1 where instructions are counted or where quick. */
+  readonly rounds?: (setting: CostSetting) => number;
+  /** Time limit of one process in ms; default: the run's. */
+  readonly timeoutMs?: number;
+  /** The program and its arguments, by paths in the project. Pure. */
+  command(row: CostRow, setting: ProgramSetting): readonly string[];
+}
+
+export type CostExperiment = BenchExperiment | MeasuredExperiment | ProgramExperiment;
 
 export type ExperimentModule = CorruptionCase | HonestCase | CostExperiment;
 

@@ -12,6 +12,6 @@ import { randomBelow } from './random.js';
 const [name = '', text = '{}'] = process.argv.slice(2);
 const settings = JSON.parse(text) as CostTrialSettings;
 const experiment = await loadCost(name);
-if (!('measure' in experiment)) throw new TypeError(`${name} is measured by turnkey-bench`);
+if (!('measure' in experiment)) throw new TypeError(`${name} is not measured by JavaScript`);
 const measurement = await experiment.measure({ ...settings, random: randomBelow(settings.seed) });
 process.stdout.write(`\n${COST_MARK}${JSON.stringify(measurement)}\n`, () => process.exit(0));

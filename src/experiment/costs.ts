@@ -1,8 +1,8 @@
 /**
  * Measures the rows of cost experiments in one lane and makes records of what came back: turnkey-bench for what is written in C, fresh
- * processes of cost-trial.ts for what is written in JavaScript. Nothing of ours may run beside it in the native lane.
+ * processes of cost-trial.ts for what is written in JavaScript, and of an experiment's own program for what measures itself. Nothing of ours may run beside it in the native lane.
  */
-import { COST_TRIAL_TIMEOUT_MS, type BenchExperiment, type CostMeasurement, type CostParameters, type CostSetting, type MeasuredExperiment } from './case.js';
+import { COST_TRIAL_TIMEOUT_MS, type CostExperiment, type CostMeasurement, type CostParameters, type CostSetting, type MeasuredExperiment, type ProgramExperiment } from './case.js';
 import type { Executor, ExecResult } from './executor.js';
 import { BUILT, withoutRoot } from './paths.js';
 import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from './plan.js';
@@ -151,21 +151,34 @@ export function benchCommand(groups: readonly (readonly PlannedCost[])[], lane: 
   ];
 }
 
-function measurementIn(stdout: string): CostMeasurement | undefined {
-  const line = stdout.split('\n').filter((one) => one.startsWith(COST_MARK)).pop();
-  if (line === undefined) return undefined;
+function parsed(text: string | undefined): CostMeasurement | undefined {
   try {
-    return JSON.parse(line.slice(COST_MARK.length)) as CostMeasurement;
+    const found: unknown = text === undefined ? undefined : JSON.parse(text);
+    return typeof found === 'object' && found !== null && ('samples' in found || 'skipped' in found) ? found as CostMeasurement : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** One record of what the processes of one row saw, in the order of rounds. A row of which one round failed is no row. Pure. */
-export function measuredRecord(cost: PlannedCost, results: readonly ExecResult[], group = 0): RunRecord {
-  const seen: Exclude<CostMeasurement, { readonly skipped: string }>[] = [];
+/** What one process measured: a marked line of cost-trial.ts, or the last line of a program that ended well. */
+function measurementIn({ experiment }: PlannedCost, { stdout, exitCode }: ExecResult): CostMeasurement | undefined {
+  if ('command' in experiment) return exitCode === 0 ? parsed(stdout.trimEnd().split('\n').pop()) : undefined;
+  return parsed(stdout.split('\n').filter((one) => one.startsWith(COST_MARK)).pop()?.slice(COST_MARK.length));
+}
+
+type Measured = Exclude<CostMeasurement, { readonly skipped: string }>;
+
+/** Of each name the median over the processes. */
+function observedIn(seen: readonly Measured[]): CostRecord['observed'] {
+  const names = new Set(seen.flatMap(({ observed }) => Object.keys(observed ?? {})));
+  return Object.fromEntries([...names].map((name) => [name, median(seen.flatMap(({ observed }) => observed?.[name] ?? []))]));
+}
+
+/** One record of what the processes of one row saw, in the order of rounds. A row of which one round failed is no row. `answer`: what the row must answer, if it answers. Pure. */
+export function measuredRecord(cost: PlannedCost, results: readonly ExecResult[], group = 0, answer?: string): RunRecord {
+  const seen: Measured[] = [];
   for (const result of results) {
-    const measurement = measurementIn(result.stdout);
+    const measurement = measurementIn(cost, result);
     if (measurement === undefined || ('samples' in measurement && measurement.samples.length === 0)) {
       return { ...skippedRow(cost), reason: withoutRoot(`nothing was measured (${endOf(result)}) ${result.stderr.trim().split('\n').pop() ?? ''}`.trim()), broken: true };
     }
@@ -173,9 +186,21 @@ export function measuredRecord(cost: PlannedCost, results: readonly ExecResult[]
     seen.push(measurement);
   }
   const [first] = seen;
-  return recordOf(cost, 'ns', seen.flatMap(({ samples }) => samples), {
-    repeats: first?.repeats, counts: first?.counts, found: first?.found, warnings: [...new Set(seen.flatMap(({ warnings }) => warnings ?? []))], method: { processes: results.length, group },
+  const wrong = seen.find((one) => one.answer !== (answer ?? first?.answer));
+  if (wrong !== undefined) return { ...skippedRow(cost), reason: `its answer was ${wrong.answer ?? 'none'}, not ${answer ?? first?.answer ?? 'none'}: this is not the same work`, broken: true };
+  return recordOf(cost, cost.lane === 'emulated' ? 'instructions' : 'ns', seen.flatMap(({ samples }) => samples), {
+    repeats: first?.repeats, counts: first?.counts, found: first?.found, warnings: [...new Set(seen.flatMap(({ warnings }) => warnings ?? []))], observed: observedIn(seen),
+    method: { processes: results.length, group, ...(first?.warmUp === undefined ? {} : { warmUp: first.warmUp }) },
   });
+}
+
+/** The records of rows that were measured together: all must answer what the first that answers at all did. Pure. */
+export function measuredRecords(group: readonly PlannedCost[], resultsOf: ReadonlyMap<PlannedCost, readonly ExecResult[]>, number: number): readonly RunRecord[] {
+  const answers = group.flatMap((cost) => (resultsOf.get(cost) ?? []).flatMap((result) => {
+    const measurement = measurementIn(cost, result);
+    return measurement !== undefined && 'samples' in measurement ? measurement.answer ?? [] : [];
+  }));
+  return group.map((cost) => measuredRecord(cost, resultsOf.get(cost) ?? [], number, answers[0]));
 }
 
 async function runBench(executor: Executor, costs: readonly PlannedCost[], options: RunCostsOptions, onRow: (done: number) => void): Promise<readonly RunRecord[]> {
@@ -193,24 +218,42 @@ async function runBench(executor: Executor, costs: readonly PlannedCost[], optio
   return benchRecords(groups.flat(), result);
 }
 
-async function runMeasured(executor: Executor, experiment: MeasuredExperiment, costs: readonly PlannedCost[], options: RunCostsOptions, onRow: (done: number) => void): Promise<readonly RunRecord[]> {
-  const { setting } = options;
-  const rounds = experiment.rounds?.(setting) ?? (setting.quick ? 1 : 3);
+/** The command of one row in one round, and its time limit. */
+type CommandOf = (cost: PlannedCost, round: number, seed: number) => { readonly argv: readonly string[]; readonly timeoutMs: number };
+
+/** Each row of each round in a process of its own; the rows of a group in an order drawn anew for each round. */
+async function runProcesses(executor: Executor, rounds: number, commandOf: CommandOf, costs: readonly PlannedCost[], { seed: runSeed }: RunCostsOptions, onRow: (done: number) => void): Promise<readonly RunRecord[]> {
   let done = 0;
   const records: RunRecord[] = [];
   for (const [number, group] of costGroups(costs).entries()) {
     const results = new Map<PlannedCost, ExecResult[]>(group.map((cost) => [cost, []]));
     for (let round = 0; round < rounds; round++) {
-      const seed = deriveSeed(options.seed, JSON.stringify([group[0]?.name, group[0]?.row.together ?? group[0]?.row.parameters, round]));
+      const seed = deriveSeed(runSeed, JSON.stringify([group[0]?.name, group[0]?.row.together ?? group[0]?.row.parameters, round]));
       for (const cost of shuffled(group, randomBelow(seed))) {
-        const settings: CostTrialSettings = { row: cost.row, round, quick: setting.quick, seed };
-        results.get(cost)?.push(await executor.run(['node', '--expose-gc', BUILT.costTrial, cost.name, JSON.stringify(settings)], { timeoutMs: experiment.timeoutMs ?? COST_TRIAL_TIMEOUT_MS }));
+        const { argv, timeoutMs } = commandOf(cost, round, seed);
+        results.get(cost)?.push(await executor.run(argv, { timeoutMs }));
         if (round === rounds - 1) onRow(++done);
       }
     }
-    for (const cost of group) records.push(measuredRecord(cost, results.get(cost) ?? [], number));
+    records.push(...measuredRecords(group, results, number));
   }
   return records;
+}
+
+function measuredCommand({ timeoutMs = COST_TRIAL_TIMEOUT_MS }: MeasuredExperiment, { setting: { quick } }: RunCostsOptions): CommandOf {
+  return (cost, round, seed) => {
+    const settings: CostTrialSettings = { row: cost.row, round, quick, seed };
+    return { argv: ['node', '--expose-gc', BUILT.costTrial, cost.name, JSON.stringify(settings)], timeoutMs };
+  };
+}
+
+function programCommand(experiment: ProgramExperiment, { setting, timeoutMs }: RunCostsOptions): CommandOf {
+  return ({ row }, round) => ({ argv: experiment.command(row, { ...setting, round }), timeoutMs: experiment.timeoutMs ?? timeoutMs });
+}
+
+/** How many processes each row gets where its experiment does not say. */
+function usualRounds({ lane, quick }: CostSetting): number {
+  return quick || lane === 'emulated' ? 1 : 3;
 }
 
 /** Measures planned rows in one lane, experiment by experiment. */
@@ -218,11 +261,16 @@ export async function runCosts(executor: Executor, costs: readonly PlannedCost[]
   const records: RunRecord[] = [];
   for (const name of new Set(costs.map((cost) => cost.name))) {
     const rows = costs.filter((cost) => cost.name === name);
-    const experiment = rows[0]?.experiment as BenchExperiment | MeasuredExperiment;
+    const experiment = rows[0]?.experiment as CostExperiment;
     const before = records.length;
     const onRow = (done: number): void => { options.onRow?.(`${name}: ${before + done} of ${costs.length}`); };
     onRow(0);
-    records.push(...'bench' in experiment ? await runBench(executor, rows, options, onRow) : await runMeasured(executor, experiment, rows, options, onRow));
+    if ('bench' in experiment) records.push(...await runBench(executor, rows, options, onRow));
+    else {
+      const rounds = experiment.rounds?.(options.setting) ?? usualRounds(options.setting);
+      const commandOf = 'command' in experiment ? programCommand(experiment, options) : measuredCommand(experiment, options);
+      records.push(...await runProcesses(executor, rounds, commandOf, rows, options, onRow));
+    }
   }
   return records;
 }

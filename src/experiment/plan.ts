@@ -158,7 +158,7 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
     }
     if (lane !== 'native' && lane !== 'emulated') continue;
     for (const { name, experiment } of wanted<CostExperiment>('cost', catalogue.cost)) {
-      if (lane === 'emulated' && !('bench' in experiment)) continue;   // nothing from JavaScript is counted
+      if (lane === 'emulated' && 'measure' in experiment) continue;   // nothing from JavaScript is counted
       const setting: CostSetting = { lane, quick: options.quickCosts, keys: planned.keys, cores: options.cores };
       const told = new Set<Mechanism>();
       for (const row of experiment.rows(setting)) {

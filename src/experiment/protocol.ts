@@ -34,7 +34,8 @@ export interface CalledMessage {
 export interface FinishedMessage {
   readonly stage: 'finished';
   readonly aftermath: readonly AftermathStep[];
-  readonly diff: DiffEvidence;
+  /** Null where the image was not compared, since the VM's own work went on in it meanwhile. */
+  readonly diff: DiffEvidence | null;
   readonly canaries: readonly CanaryEvidence[];
   /** Where the image differed. */
   readonly restored?: RestoreEvidence;

@@ -50,7 +50,7 @@ export interface Stage {
   readonly steps: readonly Step[];
 }
 
-/** Of one experiment. */
+/** Of one call of turnkey-bench, which has all rows of an experiment, and of one process of a program. */
 const COST_LIMIT_MS = { native: 240_000, emulated: 600_000 } as const;
 
 /** A run under way: its stages are run in order, then `finish` gives the document. */

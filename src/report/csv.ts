@@ -48,7 +48,7 @@ export function renderCsv(run: Run): ReadonlyMap<string, string> {
         const interval = record.unit === 'ns' && record.samples.length >= 5 ? bootstrapMedian(record.samples) : undefined;
         const spread = record.unit === 'ns' ? spreadOf(record.samples) : undefined;
         return [row, record.experiment, record.mechanism, record.lane, ...parameters(record), record.unit, record.median, interval?.low, interval?.high, spread?.mad, spread?.outliers.map(({ sample }) => sample).join(' '), Math.min(...record.samples), record.samples.length,
-          ratio?.baseline.value, ratio?.ratio, ratio?.interval.low, ratio?.interval.high, ratio?.paired, record.counts?.wrpkru, record.counts?.rdpkru, record.counts?.syscalls, record.counts?.faults,
+          ratio?.baseline.value, ratio?.ratio, ratio?.interval?.low, ratio?.interval?.high, ratio?.interval == null ? undefined : ratio.paired, record.counts?.wrpkru, record.counts?.rdpkru, record.counts?.syscalls, record.counts?.faults,
           record.observed === undefined ? undefined : Object.entries(record.observed).map(([name, value]) => `${name} ${value}`).join('; '), record.method?.processes, record.warnings?.join('; ')];
       }))],
     ['samples.csv', table(['row', 'experiment', 'mechanism', 'lane', ...heads, 'unit', 'sample', 'value'],

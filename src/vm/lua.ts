@@ -1,9 +1,8 @@
 /** The Lua host (experiments/vm/lua): where it is, why it might not be, and what its experiments have in common. */
-import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { closesImage, type GuardMechanism, type Mechanism, type Verdict } from '../experiment/words.js';
 import type { CorruptionCase, Setting } from '../experiment/case.js';
-import { PROJECT_ROOT, inProject } from '../experiment/paths.js';
+import { inProject } from '../experiment/paths.js';
 
 /** The built host, relative to the project's root. */
 export const LUA_HOST = 'build/Release/turnkey-lua';
@@ -29,19 +28,34 @@ function luaSkip({ mechanism, keys }: Setting): string | undefined {
   return keys === 'space' ? 'the Lua host gives its spaces keys of their own where what they lose differs' : undefined;
 }
 
+/** A case that the Lua host tries by one of its programs, which prints what protocol.ts reads (programs/trial.lua). */
+export interface LuaTrial extends Pick<CorruptionCase, 'summary' | 'expected' | 'quick'> {
+  /** Of LUA_PROGRAMS. */
+  readonly script: string;
+  /** Its arguments. */
+  readonly words: readonly string[];
+}
+
+/** A case of the Lua host's. */
+export function luaTrial({ script, words, ...more }: LuaTrial): CorruptionCase {
+  return {
+    kind: 'corruption', group: 'a real VM', timeoutMs: 10_000, ...more,
+    skip: luaSkip,
+    command: ({ mechanism, deny }) => luaCommand(mechanism, script, words, ['--deny', deny]),
+    run: () => { throw new Error('this trial is made by the Lua host, not by a Node process'); },
+  };
+}
+
 /**
  * A corruption of one live object of a Lua program (programs/ruin.lua PART). `ruined`: what becomes of the program where the store lands.
  */
 export function luaCase(part: string, summary: string, ruined: readonly Verdict[], why: string): CorruptionCase {
-  return {
-    kind: 'corruption', group: 'a real VM', summary, ...(part === 'table' ? { quick: true } : {}), timeoutMs: 10_000,
-    skip: luaSkip,
+  return luaTrial({
+    script: 'ruin.lua', words: [part], summary, ...(part === 'table' ? { quick: true } : {}),
     expected: (setting) => (closesImage(setting.mechanism)
       ? { verdicts: ['prevented'], why: 'the object lies in the heap, which is closed while the callee runs' }
       : { verdicts: ruined, why }),
-    command: ({ mechanism, deny }) => [LUA_HOST, '--mechanism', mechanism, '--deny', deny, `${LUA_PROGRAMS}/ruin.lua`, part],
-    run: () => { throw new Error('this trial is made by the Lua host, not by a Node process'); },
-  };
+  });
 }
 
 /** Whether there is a host to run. */
@@ -49,12 +63,7 @@ export function luaIsBuilt(): boolean {
   return existsSync(luaHost());
 }
 
-/**
- * Runs one of the programs and returns what its last line says, as JSON.
- * @throws Error when it fails
- */
-export function runLua<T>(mechanism: Mechanism, program: string, words: readonly string[]): T {
-  const { status, stdout, stderr } = spawnSync(luaHost(), ['--mechanism', mechanism, `${LUA_PROGRAMS}/${program}`, ...words], { cwd: PROJECT_ROOT, encoding: 'utf8' });
-  if (status !== 0) throw new Error(`turnkey-lua ${program} ${words.join(' ')} under ${mechanism}: ${stderr.trim().split('\n')[0] ?? ''}`);
-  return JSON.parse(stdout.trim().split('\n').pop() ?? '') as T;
+/** The command that runs one of LUA_PROGRAMS under a mechanism, by paths in the project. */
+export function luaCommand(mechanism: Mechanism, program: string, words: readonly string[], options: readonly string[] = []): readonly string[] {
+  return [LUA_HOST, '--mechanism', mechanism, ...options, `${LUA_PROGRAMS}/${program}`, ...words];
 }

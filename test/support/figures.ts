@@ -2,6 +2,7 @@
  * Figures in prose, tied to recorded results: `<!--= RUN WHAT… -->text<!--/-->`, where RUN is a directory of results/ and WHAT one of
  *
  *   cost EXPERIMENT MECHANISM LANE [NAME=VALUE…]  the median of the row with these parameters, with its unit; of the whole where it has parts. A number alone is imageBytes; _ stands for a space
+ *   ratio EXPERIMENT MECHANISM LANE [NAME=VALUE…] how many times the unguarded cost, as reports say it; rows are picked likewise
  *   verdict CASE MECHANISM LANE                   the verdict of a corruption case (writes denied, one key for the image)
  *   verdicts MECHANISM VERDICT                    how many cases of the emulated lane have it (writes denied, one key for the image)
  */
@@ -10,6 +11,7 @@ import type { CostRecord, Run } from '../../src/experiment/records.js';
 import { inProject } from '../../src/experiment/paths.js';
 import { readRun } from '../../src/experiment/store.js';
 import { formatCount, formatNs } from '../../src/report/format.js';
+import { costs, ratioOf, timesText } from '../../src/report/html/figures.js';
 
 const MARK = /<!--= (.+?) -->([^<]*)<!--\/-->/g;
 
@@ -36,6 +38,11 @@ function isWhole({ part, occurrence }: CostRecord['parameters']): boolean {
   return (part === undefined || part === 'whole') && occurrence === undefined;
 }
 
+/** Whether a row has these parameters: NAME=VALUE, a number alone is imageBytes, _ stands for a space. */
+function isVariation(parameters: CostRecord['parameters'], wanted: readonly string[]): boolean {
+  return wanted.map((word) => (word.includes('=') ? word : `imageBytes=${word}`).split('=')).every(([name = '', value]) => String(parameters[name]) === value?.replaceAll('_', ' '));
+}
+
 /** The text for a key. Throws where no record, or more than one, has it. */
 export function recorded(key: string): string {
   const [name = '', what, ...words] = key.split(' ');
@@ -46,11 +53,17 @@ export function recorded(key: string): string {
     return first;
   };
   if (what === 'cost') {
-    const [experiment, mechanism, lane, ...parameters] = words;
-    const wanted = parameters.map((word) => (word.includes('=') ? word : `imageBytes=${word}`).split('='));
+    const [experiment, mechanism, lane, ...wanted] = words;
     const found = only(records.flatMap((record) => (record.kind === 'cost' && record.experiment === experiment && record.mechanism === mechanism && record.lane === lane
-      && wanted.every(([parameter = '', value]) => String(record.parameters[parameter]) === value?.replaceAll('_', ' ')) && isWhole(record.parameters) ? [record] : [])));
+      && isVariation(record.parameters, wanted) && isWhole(record.parameters) ? [record] : [])));
     return found.unit === 'ns' ? formatNs(found.median) : `${formatCount(found.median)} instructions`;
+  }
+  if (what === 'ratio') {
+    const [experiment, mechanism, lane, ...wanted] = words;
+    const all = costs(run(name));
+    const ratio = ratioOf(only(all.filter((cost) => cost.experiment === experiment && cost.mechanism === mechanism && cost.lane === lane && isVariation(cost.varied, wanted) && isWhole(cost.varied))), all);
+    if (ratio === null) throw new Error(`${key}: nothing to set it beside`);
+    return timesText(ratio.ratio);
   }
   if (what === 'verdict') {
     const [name, mechanism, lane] = words;

@@ -5,7 +5,7 @@ import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../experiment/w
 import { experimentsOf } from '../cost-tables.js';
 import { addedPerCallout, applicationRates, faultTimelines, fitsOf, gateParts, koffiKeys, ladders, modelSteps, rateAt, suffered, type ApplicationRate } from '../derived.js';
 import { barChart, dotChart, lineChart, logAxis, type Axis, type Dot, type Series } from './charts.js';
-import { costs, describeCost, EVENTS_NOTE, eventsText, gridOf, keyModel, nameText, plainValue, ratioOf, sizeOf, timesText, valueOf, variantOf, type Cost, type KeyModel } from './figures.js';
+import { costs, describeCost, EVENTS_NOTE, eventsText, gridOf, keyModel, nameText, plainValue, ratioOf, sizeOf, timesText, valueOf, variantOf, type Cost, type KeyModel, type Ratio } from './figures.js';
 import { html, type Content, type Markup } from './markup.js';
 import { formatInstructions, formatTickNs, modelText, seriesBySize, sizeAxis } from './picture.js';
 import { EXPERIMENTS, LANE_MEANINGS, MECHANISM_LOOKS, WRPKRU_CYCLES } from './words.js';
@@ -58,7 +58,7 @@ function statisticsTable(cells: readonly Cost[], all: readonly Cost[]): Markup |
 <tbody>${timed.map((cost) => {
     const ratio = ratioOf(cost, all);
     const outliers = cost.spread?.outliers ?? [];
-    return html`<tr><th scope="row">${cost.mechanism}</th><td>${variantOf(cost, [])}</td><td class="n">${valueOf(cost, cost.value)}</td><td class="n">${valueOf(cost, cost.interval?.low ?? 0)} to ${valueOf(cost, cost.interval?.high ?? 0)}</td><td class="n">${valueOf(cost, cost.spread?.mad ?? 0)}</td><td class="n">${cost.samples.length}</td><td class="n">${ratio !== null && `${timesText(ratio.ratio)}, ${timesText(ratio.interval.low)} to ${timesText(ratio.interval.high)}${ratio.paired ? '' : ' (not paired)'}`}</td><td>${outliers.slice(0, MOST_OUTLIERS).map(({ sample, value }) => `${sample}: ${valueOf(cost, value)}`).join(', ')}${outliers.length > MOST_OUTLIERS && ` and ${outliers.length - MOST_OUTLIERS} more`}</td></tr>`;
+    return html`<tr><th scope="row">${cost.mechanism}</th><td>${variantOf(cost, [])}</td><td class="n">${valueOf(cost, cost.value)}</td><td class="n">${valueOf(cost, cost.interval?.low ?? 0)} to ${valueOf(cost, cost.interval?.high ?? 0)}</td><td class="n">${valueOf(cost, cost.spread?.mad ?? 0)}</td><td class="n">${cost.samples.length}</td><td class="n">${ratio?.interval != null && `${timesText(ratio.ratio)}, ${timesText(ratio.interval.low)} to ${timesText(ratio.interval.high)}${ratio.paired ? '' : ' (not paired)'}`}</td><td>${outliers.slice(0, MOST_OUTLIERS).map(({ sample, value }) => `${sample}: ${valueOf(cost, value)}`).join(', ')}${outliers.length > MOST_OUTLIERS && ` and ${outliers.length - MOST_OUTLIERS} more`}</td></tr>`;
   })}</tbody></table></div></details>`;
 }
 
@@ -73,7 +73,7 @@ function xParameter(cells: readonly Cost[]): string | undefined {
 }
 
 /** Experiments whose question is how much slower something gets. */
-const RELATIVE: ReadonlySet<string> = new Set(['applications', 'threads', 'model-run', 'revisit']);
+const RELATIVE: ReadonlySet<string> = new Set(['applications', 'threads', 'model-run', 'revisit', 'lua-programs']);
 
 /** Of these, rows of dots: what they vary in steps is not their question. */
 const ON_ROWS: ReadonlySet<string> = new Set(['applications', 'threads', 'model-run']);
@@ -87,11 +87,15 @@ function rowLabel(cost: Cost): string {
 }
 
 /** Ratios around and above 1. */
-function ratioAxis(ratios: readonly number[]): Axis {
+function ratioAxis(ratios: readonly number[], unit: Cost['unit']): Axis {
   const low = Math.min(0.95, ...ratios) * 0.98;
   const high = Math.max(1.5, ...ratios) * 1.05;
   const ticks = high / low > 50 ? [0.01, 0.1, 1, 10, 100, 1000, 10_000, 1e5].filter((tick) => tick >= low && tick <= high) : [0.1, 0.5, 1, 1.2, 1.5, 2, 3, 5, 10, 30, 100, 1000, 10_000].filter((tick) => tick >= low && tick <= high);
-  return { title: 'times as long, log', domain: [low, high], ticks, format: (value) => `×${value < 10 ? value : formatCount(value)}` };
+  return { title: unit === 'ns' ? 'times as long, log' : 'times as many instructions, log', domain: [low, high], ticks, format: (value) => `×${value < 10 ? value : formatCount(value)}` };
+}
+
+function ratioText({ ratio, interval, paired }: Ratio): string {
+  return `${timesText(ratio)}${interval === null ? '' : ` (95 % ${timesText(interval.low)} to ${timesText(interval.high)}${paired ? ', by pairs' : ''})`}`;
 }
 
 /** Lines where something is varied in steps, dots otherwise. */
@@ -138,12 +142,12 @@ async function experimentChart(experiment: string, cells: readonly Cost[], lane:
       const told = byCycles.map((cycles, at) => `${CYCLE_SHAPES[at % CYCLE_SHAPES.length]?.sign ?? ''} ${cycles} cycles`).join(', ');
       // Threads: what the others lose, and what the callouts lose to them, are two questions.
       const questions = [...new Set(slowed.map(({ cost }) => (experiment === 'threads' ? String(cost.varied['what'] ?? '') : '')))];
-      return Promise.all(questions.map(async (question) => panel(lane, `${question === '' ? 'Times' : `One ${question}: times`} as long as unguarded${told === '' ? '' : `: ${told}`}`, await dotChart({
-        name: `${name}${question === '' ? '' : `, ${question}`}, slowdown, ${lane} lane`, width: 250, x: ratioAxis(slowed.map(({ ratio }) => ratio.ratio)), reference: 1,
+      return Promise.all(questions.map(async (question) => panel(lane, `${question === '' ? 'Times' : `One ${question}: times`} as ${unit === 'ns' ? 'long as' : 'many instructions as'} unguarded${told === '' ? '' : `: ${told}`}`, await dotChart({
+        name: `${name}${question === '' ? '' : `, ${question}`}, slowdown, ${lane} lane`, width: 250, x: ratioAxis(slowed.map(({ ratio }) => ratio.ratio), unit), reference: 1,
         rows: labels.map((label) => ({
           label, dots: slowed.filter((one) => one.label === label && (question === '' || one.cost.varied['what'] === question)).map(({ cost, ratio }): Dot => ({
-            look: { ...MECHANISM_LOOKS[cost.mechanism], shape: shape(cost) }, x: ratio.ratio, low: ratio.interval.low, high: ratio.interval.high,
-            text: `${timesText(ratio.ratio)} (95 % ${timesText(ratio.interval.low)} to ${timesText(ratio.interval.high)}${ratio.paired ? ', by pairs' : ''}) the unguarded time: ${describeCost(cost)}`,
+            look: { ...MECHANISM_LOOKS[cost.mechanism], shape: shape(cost) }, x: ratio.ratio, ...(ratio.interval === null ? {} : { low: ratio.interval.low, high: ratio.interval.high }),
+            text: `${ratioText(ratio)} the unguarded ${unit === 'ns' ? 'time' : 'instructions'}: ${describeCost(cost)}`,
           })),
         })),
       }))));

@@ -47,10 +47,11 @@ export interface Cost {
   readonly found: { readonly [name: string]: Value };
 }
 
-/** A time set beside the time of the same thing unguarded. */
+/** A cost set beside that of the same thing unguarded. */
 export interface Ratio {
   readonly ratio: number;
-  readonly interval: Interval;
+  /** Null for counts: their spread is the timer's interrupts, not chance. */
+  readonly interval: Interval | null;
   /** Sample by sample of the same rounds; else as two sets. */
   readonly paired: boolean;
   readonly baseline: Cost;
@@ -105,23 +106,29 @@ function isPlain({ varied: { way, by } }: Cost): boolean {
   return (way === undefined || way === 'raw call' || way === 'call') && (by === undefined || by === 'koffi');
 }
 
-/** The unguarded row that a time is set beside; undefined where there is none, and for that row itself. */
+/** In these a row is whole work, not one operation: of its counted instructions, too, the reader wants to know how many times the unguarded ones they are. */
+const WHOLE_WORK: ReadonlySet<string> = new Set(['lua-programs']);
+
+/** The unguarded row that a cost is set beside, instructions beside instructions only; undefined where there is none, and for that row itself. */
 export function baselineOf(cost: Cost, all: readonly Cost[]): Cost | undefined {
-  if (cost.unit !== 'ns' || (cost.mechanism === 'none' && isPlain(cost))) return undefined;
-  const fits = all.filter((one) => one.experiment === cost.experiment && one.mechanism === 'none' && one.lane === 'native' && isPlain(one)
+  if (cost.mechanism === 'none' && isPlain(cost)) return undefined;
+  if (cost.unit !== 'ns' && !WHOLE_WORK.has(cost.experiment)) return undefined;
+  const lane = cost.unit === 'ns' ? 'native' : cost.lane;
+  const fits = all.filter((one) => one.experiment === cost.experiment && one.mechanism === 'none' && one.lane === lane && one.unit === cost.unit && isPlain(one)
     && Object.entries(one.varied).every(([name, value]) => FREE.has(name) || cost.varied[name] === value));
   return fits.find((one) => sizeOf(one) === sizeOf(cost)) ?? fits[0];
 }
 
 const ratios = new WeakMap<Cost, Ratio | null>();
 
-/** A time over its baseline; null where there is none, or too few samples for an interval. */
+/** A cost over its baseline; null where there is none, or, of times, too few samples for an interval. */
 export function ratioOf(cost: Cost, all: readonly Cost[]): Ratio | null {
   const known = ratios.get(cost);
   if (known !== undefined) return known;
   const baseline = baselineOf(cost, all);
   let found: Ratio | null = null;
-  if (baseline !== undefined && baseline.value > 0 && cost.samples.length >= LEAST_SAMPLES && baseline.samples.length >= LEAST_SAMPLES) {
+  if (baseline !== undefined && baseline.value > 0 && cost.unit === 'instructions') found = { ratio: cost.value / baseline.value, interval: null, paired: false, baseline };
+  else if (baseline !== undefined && baseline.value > 0 && cost.samples.length >= LEAST_SAMPLES && baseline.samples.length >= LEAST_SAMPLES) {
     const paired = baseline.group === cost.group && baseline.samples.length === cost.samples.length && baseline.samples.every((sample) => sample > 0);
     found = paired ? { ...pairedRatio(baseline.samples, cost.samples), paired, baseline }
       : { ratio: cost.value / baseline.value, interval: bootstrapRatio(baseline.samples, cost.samples, 500), paired, baseline };
@@ -154,7 +161,7 @@ export function valueText(name: string, value: Value): string {
   if (typeof value === 'boolean') return value ? words : `not ${words}`;
   if (typeof value === 'number' && /^(arguments|threads|processors|cycles|spaces)$/.test(name)) return `${formatCount(value)} ${value === 1 ? words.replace(/s$/, '') : words}`;
   if (typeof value === 'number') return `${words} ${name.endsWith('Bytes') ? formatBytes(value) : formatCount(value)}`;
-  return /^(signature|application|way|by|call|part|variant|function|what|work|access|scenario|kind|name)$/.test(name) ? value : `${words} ${value}`;
+  return /^(signature|application|way|by|call|part|variant|function|what|work|access|scenario|kind|name|program|vm)$/.test(name) ? value : `${words} ${value}`;
 }
 
 /** Unlike what one would expect first: untouched or huge pages, many spaces. The plainest variant stands for the experiment. */

@@ -1,13 +1,14 @@
--- Ordinary Lua programs, timed as a whole. Arguments: the program's name, how often it is run, its size as a fraction of the full one. One line: samples in ns of CLOCK_MONOTONIC (in
--- a guest whose clock counts: instructions), callouts a second, the digest of its answer.
-local name, runs, fraction = ...
-runs, fraction = math.tointeger(runs) or 3, tonumber(fraction) or 1
-local function size(full) return math.max(1, math.floor(full * fraction)) end
+-- Ordinary Lua programs, measured as a whole: what a ProgramExperiment runs (src/experiment/case.ts). Arguments: the program's name; how often it is measured; its size as a share of the full one, which
+-- makes fewer callouts and leaves the work between two of them as it is; how many runs come before the first sample. Last line: samples by CLOCK_MONOTONIC (in a guest whose clock counts: instructions),
+-- callouts in one run, what the program answered.
+local name, runs, share, before = ...
+runs, share, before = math.tointeger(runs) or 3, tonumber(share) or 1, math.tointeger(before) or 1
+local function size(full) return math.max(1, math.floor(full * share)) end
 local foreign = ffi.load('build/Release/libturnkey_foreign.so')
 local add = foreign:func('int foreign_add(int, int)')
 local call_back = foreign:func('int foreign_call_back_many(int (*)(int), int)')
 
--- `rate`: callouts a second, about, on a processor of 2025: so much of Lua's own work lies between two of them.
+-- `work`: of Lua's own between two callouts; for 10, 10,000 or 1,000,000 callouts a second, about, on a processor of 2025.
 local function callouts(count, work)
   return function()
     local sum, noise = 0, 0
@@ -69,15 +70,16 @@ local programs = {
 }
 
 local program = programs[name] or error('there is no program ' .. tostring(name))
-local samples, answer, before, spent = {}, nil, turnkey.statistics().callouts, 0
-program()
-before = turnkey.statistics().callouts
-for i = 1, runs do
-  collectgarbage()
+local samples, answer, callouts_before = {}, nil, 0
+for i = 1 - before, runs do
+  collectgarbage()   -- before the others, too: where the heap lies by then is as it will be
+  if i == 1 then callouts_before = turnkey.statistics().callouts end
   local start = turnkey.clock()
   local found = program()
   local took = turnkey.clock() - start
   assert(answer == nil or answer == found)
-  answer, spent, samples[i] = found, spent + took, ('%.0f'):format(took * 1e9)
+  answer = found
+  if i > 0 then samples[i] = ('%.0f'):format(took * 1e9) end
 end
-print(('{"samples":[%s],"calloutsPerSecond":%.0f,"answer":"%s"}'):format(table.concat(samples, ','), (turnkey.statistics().callouts - before) / spent, answer))
+print(('{"samples":[%s],"repeats":1,"warmUp":%d,"found":{"callouts":%.0f},"answer":"%s"}'):format(table.concat(samples, ','), before,
+  (turnkey.statistics().callouts - callouts_before) / runs, answer))
