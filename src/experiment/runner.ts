@@ -230,7 +230,7 @@ async function calibrate(executor: Executor, kernel: string): Promise<number> {
 /** Trials of a warm host. */
 const BATCH = 24;
 /** Trials that are expected to hang mostly wait; so many more at a time. */
-const WAITING = 3;
+const WAITING = 5;
 
 const isUnexpectedHang = (record: RunRecord | undefined): boolean => record?.kind === 'corruption' && record.verdict === 'hung' && !record.expected.verdicts.includes('hung');
 const cellOf = ({ name, mechanism, deny, keys }: PlannedTrial): string => JSON.stringify([name, mechanism, deny, keys]);
