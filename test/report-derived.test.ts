@@ -2,7 +2,7 @@
 import t from 'tap';
 import type { CostRecord, Run } from '../src/experiment/records.js';
 import { bootstrapRatio, pairedRatio } from '../src/report/bootstrap.js';
-import { addedPerCallout, applicationRates, faultTimelines, fitsOf, koffiKeys, ladders, rateAt } from '../src/report/derived.js';
+import { addedPerCallout, applicationRates, faultTimelines, fitsOf, koffiKeys, ladders, rateAt, suffered } from '../src/report/derived.js';
 import { costs, ratioOf } from '../src/report/html/figures.js';
 import { linearTicks } from '../src/report/html/charts.js';
 import { html, textOf } from '../src/report/html/markup.js';
@@ -56,6 +56,19 @@ t.test('counted instructions of a whole program are set beside those of the same
   t.equal(of('callout', 'pkeys', 'emulated'), null);
   const text = renderMarkdown(run);
   t.match(text, /300 instr\. ×1\.500/);
+  t.end();
+});
+
+t.test('what bystanders suffered is told of both experiments with threads, of the rows in which somebody was in callouts', (t) => {
+  const observed = { bystanderFaults: 12, bystanderWaitedNs: 34_000, unprotectedWindows: 1, otherCallouts: 9 };
+  const run = runOf([
+    { ...row('threads', 'mprotect-range', { what: 'operation of the others', work: 'write', threads: 2 }, 5), observed }, { ...row('threads', 'mprotect-range', { what: 'callout meanwhile', work: 'write', threads: 2 }, 5), observed },
+    { ...row('lua-threads', 'mprotect-range', { vm: 'Lua 5.4', otherState: 'busy' }, 5), observed }, { ...row('lua-threads', 'mprotect-range', { vm: 'Lua 5.4', otherState: 'idle' }, 5), observed },
+  ]);
+  t.match(suffered(run, 'threads'), [{ threads: 2, work: 'write', faults: 12, waitedNs: 34_000, windows: 1 }]);
+  t.match(suffered(run, 'lua-threads'), [{ threads: 1, work: 'Lua 5.4 allocates', faults: 12, waitedNs: 34_000, windows: 1 }]);
+  t.equal(suffered(run, 'lua-threads').length, 1);
+  t.match(renderMarkdown(run), /\| Lua 5\.4 allocates \| 1[^|]*\| mprotect-range \| 12 \|/);
   t.end();
 });
 

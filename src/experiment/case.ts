@@ -199,7 +199,7 @@ export type CostMeasurement = {
   readonly repeats?: number;
   readonly counts?: CostRecord['counts'];
   readonly warnings?: readonly string[];
-  /** What was seen besides, for the record's `observed`; of several processes the median. */
+  /** What was seen besides, for the record's `observed`; of several processes the sum. */
   readonly observed?: CostRecord['observed'];
   /** Batches before the first sample. */
   readonly warmUp?: number;

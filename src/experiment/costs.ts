@@ -168,10 +168,10 @@ function measurementIn({ experiment }: PlannedCost, { stdout, exitCode }: ExecRe
 
 type Measured = Exclude<CostMeasurement, { readonly skipped: string }>;
 
-/** Of each name the median over the processes. */
+/** Of each name the sum over the processes. */
 function observedIn(seen: readonly Measured[]): CostRecord['observed'] {
   const names = new Set(seen.flatMap(({ observed }) => Object.keys(observed ?? {})));
-  return Object.fromEntries([...names].map((name) => [name, median(seen.flatMap(({ observed }) => observed?.[name] ?? []))]));
+  return Object.fromEntries([...names].map((name) => [name, seen.reduce((sum, { observed }) => sum + (observed?.[name] ?? 0), 0)]));
 }
 
 /** One record of what the processes of one row saw, in the order of rounds. A row of which one round failed is no row. `answer`: what the row must answer, if it answers. Pure. */

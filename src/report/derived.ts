@@ -281,10 +281,10 @@ export interface Suffered {
   readonly windows: number;
 }
 
-/** Of the rows of `threads` that tell: those of the others' operations. */
-export function suffered(run: Run): readonly Suffered[] {
-  return costs(run).filter(({ experiment, observed, varied }) => experiment === 'threads' && observed !== undefined && varied['what'] !== 'callout meanwhile').map((cost): Suffered => {
+/** Of the rows of `threads` that tell: those of the others' operations. Of `lua-threads`, those with the other state there. */
+export function suffered(run: Run, of: 'threads' | 'lua-threads'): readonly Suffered[] {
+  return costs(run).filter(({ experiment, observed, varied }) => experiment === of && observed !== undefined && varied['what'] !== 'callout meanwhile' && varied['otherState'] !== 'idle').map((cost): Suffered => {
     const seen = (pattern: RegExp): number => Object.entries(cost.observed ?? {}).find(([name]) => pattern.test(name))?.[1] ?? 0;
-    return { cost, threads: Number(cost.varied['threads'] ?? 0), work: String(cost.varied['work'] ?? ''), faults: seen(/faults/i), waitedNs: seen(/waited/i), windows: seen(/windows/i) };
+    return { cost, threads: Number(cost.varied['threads'] ?? 1), work: String(cost.varied['work'] ?? `${String(cost.varied['vm'] ?? '')} allocates`), faults: seen(/faults/i), waitedNs: seen(/waited/i), windows: seen(/windows/i) };
   });
 }

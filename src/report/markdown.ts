@@ -124,7 +124,7 @@ function gateTable(run: Run): Table {
 function sufferedTable(run: Run): Table {
   return {
     title: 'Bystanders: faults, waits and unprotected windows while another thread makes callouts', head: ['work', 'threads', 'mechanism', 'faults', 'waited', 'windows'], numericFrom: 3, notes: [],
-    rows: suffered(run).map(({ cost, threads, work, faults, waitedNs, windows }) => [plain(work), plain(`${threads}${threads >= run.context.host.cores ? ' (oversubscribed)' : ''}`), plain(cost.mechanism), plain(formatCount(faults)), plain(waitedNs === 0 ? '0' : formatNs(waitedNs)), plain(formatCount(windows))]),
+    rows: [...suffered(run, 'threads'), ...suffered(run, 'lua-threads')].map(({ cost, threads, work, faults, waitedNs, windows }) => [plain(work), plain(`${threads}${threads >= run.context.host.cores ? ' (oversubscribed)' : ''}`), plain(cost.mechanism), plain(formatCount(faults)), plain(waitedNs === 0 ? '0' : formatNs(waitedNs)), plain(formatCount(windows))]),
   };
 }
 

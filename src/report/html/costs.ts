@@ -265,8 +265,8 @@ function gatePartsTable(run: Run): Markup | null {
 }
 
 /** Bystanders' faults, waits and windows without protection. */
-function sufferedTable(run: Run): Markup | null {
-  const rows = suffered(run);
+function sufferedTable(run: Run, experiment: 'threads' | 'lua-threads'): Markup | null {
+  const rows = suffered(run, experiment);
   if (rows.length === 0) return null;
   return html`<details><summary>Faults and waits of bystanders, unprotected windows</summary><p class="lead">Over all windows measured. A thread that faults on a closed image waits until it is open; past a limit it opens it, and an unprotected window is counted. From ${run.context.host.cores} threads besides the first on, processors are oversubscribed; interruptions of more than ${run.context.host.cores} processors (TLB shootdown) could not be measured here.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Bystanders"><table><thead><tr><th scope="col">work of the others</th><th scope="col" class="n">threads</th><th scope="col">mechanism</th><th scope="col" class="n">faults</th><th scope="col" class="n">waited</th><th scope="col" class="n">unprotected windows</th></tr></thead><tbody>${rows.map(({ cost, threads, work, faults, waitedNs, windows }) =>
@@ -281,7 +281,7 @@ async function more(experiment: string, run: Run): Promise<Content> {
     case 'model-run': return html`<p class="lead">A model: nothing was protected in these runs. The delay stands where the gate would write rights, and was calibrated in each process${calibrated(run)}. It is never set in one series with measured keys.</p>${modelTable(run)}`;
     case 'callout-koffi': return koffiNote(run);
     case 'gate': return gatePartsTable(run);
-    case 'threads': return sufferedTable(run);
+    case 'threads': case 'lua-threads': return sufferedTable(run, experiment);
     default: return null;
   }
 }

@@ -61,7 +61,7 @@ export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: str
   revisit: { title: 'Coming back to the image', question: 'What does the VM pay when it touches its image again after a callout?' },
   threads: { title: 'Other threads', question: 'What do other threads of the VM lose while one makes callouts?' },
   alternatives: { title: 'What one would do otherwise', question: 'What does the same callout cost in another thread or process?' },
-  'lua-programs': { title: 'Lua programs behind each mechanism', question: 'What does protecting the heap of a real VM cost its programs?' },
+  'lua-programs': { title: 'Lua programs behind each mechanism', question: 'What does protecting the heap of a real VM cost its programs? One row is a run of one of them; counted is a share of some, with as much work between two callouts.' },
   'lua-threads': { title: 'Two Lua states on two threads', question: 'What does one thread pay for the callouts of another?' },
   applications: { title: 'Whole applications', question: 'How much slower does real work get?' },
   'break-even': { title: 'Break-even, as recorded', question: 'At which rate of callouts does a mechanism cost how much?' },

@@ -23,5 +23,5 @@ local mean = (turnkey.clock() - start) / rounds * 1e9
 local after = turnkey.statistics()
 local made = other and other:join() or 0
 assert(turnkey.check())
-print(('{"samples":[%.0f],"repeats":1,"observed":{"bystanderFaults":%d,"bystanderWaitedNs":%d,"otherCallouts":%d}}'):format(mean,
-  after.bystanderFaults - before.bystanderFaults, after.bystanderWaitedNs - before.bystanderWaitedNs, made))
+print(('{"samples":[%.0f],"repeats":1,"observed":{"bystanderFaults":%d,"bystanderWaitedNs":%d,"unprotectedWindows":%d,"otherCallouts":%d}}'):format(mean,
+  after.bystanderFaults - before.bystanderFaults, after.bystanderWaitedNs - before.bystanderWaitedNs, after.bystanderWindows - before.bystanderWindows, made))
