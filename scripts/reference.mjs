@@ -34,6 +34,6 @@ try {
 const status = spawnSync(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), 'run', '--full', '--seed', SEED, '--out', join('results', 'reference'), ...given], { cwd: root, stdio: 'inherit' }).status ?? 1;
 if (status !== 0 && status !== 4) process.exit(status);
 // 4: something could not be tried, which the report says; the figures are what was recorded.
-const { withFigures } = await import(pathToFileURL(join(root, 'dist', 'test', 'support', 'figures.js')).href);
-for (const document of ['README.md', 'docs/porting.md']) writeFileSync(join(root, document), withFigures(readFileSync(join(root, document), 'utf8')));
+const { DOCUMENTS, withFigures } = await import(pathToFileURL(join(root, 'dist', 'test', 'support', 'figures.js')).href);
+for (const [document] of DOCUMENTS) writeFileSync(join(root, document), withFigures(readFileSync(join(root, document), 'utf8')));
 process.exit(status);

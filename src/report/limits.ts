@@ -49,16 +49,15 @@ function verdictWords(record: CorruptionRecord): string {
   return `${record.verdict}${more}${record.surprise ? ' (not expected)' : ''}${record.unstable ? ` (of ${record.repetitions.length} trials: ${record.repetitions.join(', ')})` : ''}`;
 }
 
-/** Columns with the same verdict are told together. */
+/** Columns with the same verdict are told together, and a mechanism whose variants all have it by its own name. */
 function seen(records: readonly CorruptionRecord[]): string {
-  const byVerdict = new Map<string, string[]>();
-  for (const record of records) {
-    const words = verdictWords(record);
-    const columns = byVerdict.get(words) ?? [];
-    if (!columns.includes(columnOf(record))) columns.push(columnOf(record));
-    byVerdict.set(words, columns);
-  }
-  return [...byVerdict].map(([words, columns]) => `${words}: ${columns.map((column) => `\`${column}\``).join(', ')}`).join('; ');
+  const byVerdict = new Map<string, CorruptionRecord[]>();
+  for (const record of records) byVerdict.set(verdictWords(record), [...byVerdict.get(verdictWords(record)) ?? [], record]);
+  const columnsOfMechanism = (list: readonly CorruptionRecord[], { mechanism }: CorruptionRecord): ReadonlySet<string> => new Set(list.filter((one) => one.mechanism === mechanism).map(columnOf));
+  return [...byVerdict].map(([words, same]) => `${words}: ${[...new Set(same.map((record) => {
+    const all = columnsOfMechanism(records, record).size;
+    return all > 1 && columnsOfMechanism(same, record).size === all ? `\`${record.mechanism}\` in each variant` : `\`${columnOf(record)}\``;
+  }))].join(', ')}`).join('; ');
 }
 
 export interface LimitsOptions {
@@ -104,6 +103,7 @@ function kernelSection(run: Run, beside: Run, name: (record: CorruptionRecord) =
 export function renderLimits(run: Run, options: LimitsOptions = {}): string {
   const all = corruptionOf(run);
   const keyed = all.filter((record) => needsKeys(record.mechanism));
+  const lanes = new Set(keyed.map(({ lane }) => lane));   // the others beside them are those of the same machine
   const name = (record: CorruptionRecord): string => (options.sources === undefined ? `\`${record.case}\`` : `[${record.case}](${options.sources}/${record.case}.ts)`);
   const lines: string[] = [
     '# What keys do not stop', '',
@@ -123,7 +123,7 @@ export function renderLimits(run: Run, options: LimitsOptions = {}): string {
       const records = here.filter((record) => record.case === one);
       const [first] = records;
       if (first === undefined) continue;
-      const others = all.filter((record) => record.case === one && !needsKeys(record.mechanism));
+      const others = all.filter((record) => record.case === one && lanes.has(record.lane) && !needsKeys(record.mechanism));
       const why = [...new Set(records.map((record) => (record.surprise ? record.evidence.because : record.expected.why)))].join('; ');
       lines.push(`| ${[name(first), first.summary ?? '', seen(records), why, seen(others), first.remedy ?? ''].map(escape).join(' | ')} |`);
     }

@@ -13,6 +13,9 @@ import { readRun } from '../../src/experiment/store.js';
 import { formatCount, formatNs } from '../../src/report/format.js';
 import { costs, ratioOf, timesText } from '../../src/report/html/figures.js';
 
+/** The documents that have such figures, and how many at least. */
+export const DOCUMENTS: readonly (readonly [string, number])[] = [['docs/porting.md', 20], ['README.md', 10], ['docs/lua.md', 5]];
+
 const MARK = /<!--= (.+?) -->([^<]*)<!--\/-->/g;
 
 /** A figure as it stands in a document, and as the records say. */
