@@ -1,6 +1,6 @@
 /** limits.md: what keys do not stop, why, and what would, each with its case. A pure function of a run. */
 import type { CorruptionRecord, Run } from '../experiment/records.js';
-import { needsKeys, type Verdict } from '../experiment/words.js';
+import { needsKeys, type Lane, type Verdict } from '../experiment/words.js';
 import { columnOf, corruptionOf } from './model.js';
 
 /** A kind of limit: how it is told, and which records show it. */
@@ -67,26 +67,29 @@ export interface LimitsOptions {
   readonly beside?: Run;
 }
 
-const kernelsOf = (run: Run): string => run.context.lanes.map(({ kernel }) => `Linux ${kernel}`).join(', ');
+/** The kernels of some lanes. */
+const kernelsOf = (run: Run, lanes: ReadonlySet<Lane>): string => [...new Set(run.context.lanes.filter(({ lane }) => lanes.has(lane)).map(({ kernel }) => `Linux ${kernel}`))].join(', ');
 
 /** What two kernels do differently: cells tried under both, whose verdicts are not the same; then cases that could be tried under the other alone. */
 function kernelSection(run: Run, beside: Run, name: (record: CorruptionRecord) => string): readonly string[] {
   const cell = (record: CorruptionRecord): string => JSON.stringify([record.case, columnOf(record), record.lane]);
+  const lanes = new Set(corruptionOf(beside).map(({ lane }) => lane));
+  const [kernel, other] = [kernelsOf(run, lanes), kernelsOf(beside, lanes)];
   const others = new Map(corruptionOf(beside).map((record) => [cell(record), record]));
   const pairs = corruptionOf(run).flatMap((record) => {
-    const other = others.get(cell(record));
-    return other === undefined ? [] : [[record, other] as const];
+    const there = others.get(cell(record));
+    return there === undefined ? [] : [[record, there] as const];
   });
-  const here = new Set(corruptionOf(run).map((record) => record.case));
+  const here = new Set(corruptionOf(run).filter(({ lane }) => lanes.has(lane)).map((record) => record.case));
   const onlyThere = corruptionOf(beside).filter((record) => !here.has(record.case));
-  const different = pairs.filter(([one, other]) => verdictWords(one) !== verdictWords(other));
+  const different = pairs.filter(([one, there]) => verdictWords(one) !== verdictWords(there));
   return [
-    '## Another kernel', '', `${pairs.length} cells were tried under ${kernelsOf(run)} and under ${kernelsOf(beside)} (run of ${beside.context.started}, commit ${beside.context.commit ?? 'unknown'}): ${
+    '## Another kernel', '', `${pairs.length} cells were tried under ${kernel} and under ${other} (run of ${beside.context.started}, commit ${beside.context.commit ?? 'unknown'}): ${
       different.length === 0 ? 'all verdicts are the same.' : `${different.length} differ.`}`, '',
-    ...(different.length === 0 ? [] : [`| case | mechanism | ${kernelsOf(run)} | ${kernelsOf(beside)} | how it came to that |`, '| --- | --- | --- | --- | --- |',
-      ...different.map(([one, other]) => `| ${[name(one), columnOf(one), verdictWords(one), verdictWords(other), `${one.evidence.because}; ${other.evidence.because}`].map(escape).join(' | ')} |`), '']),
+    ...(different.length === 0 ? [] : [`| case | mechanism | ${kernel} | ${other} | how it came to that |`, '| --- | --- | --- | --- | --- |',
+      ...different.map(([one, there]) => `| ${[name(one), columnOf(one), verdictWords(one), verdictWords(there), `first ${one.evidence.because}; then ${there.evidence.because}`].map(escape).join(' | ')} |`), '']),
     ...(onlyThere.length === 0 ? [] : [
-      `Only under ${kernelsOf(beside)} could be tried:`, '', '| case | what foreign code does | seen | why | without keys |', '| --- | --- | --- | --- | --- |',
+      `Only under ${other} could be tried:`, '', '| case | what foreign code does | seen | why | without keys |', '| --- | --- | --- | --- | --- |',
       ...[...new Set(onlyThere.map((record) => record.case))].flatMap((one) => {
         const records = onlyThere.filter((record) => record.case === one);
         const keyed = records.filter((record) => needsKeys(record.mechanism));
