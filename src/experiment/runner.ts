@@ -169,8 +169,10 @@ export function groupTrials(trials: readonly PlannedTrial[]): readonly (readonly
 
 interface Lane {
   readonly executor: Executor;
-  /** A trial's time limit here is the native one times this: the executor's, or more where the calibration says so. */
+  /** Setting up may take so many times as long here as natively: the executor's slowness, or more where the calibration says so. */
   readonly slowness: number;
+  /** What follows, by which a trial is judged `hung`, likewise. */
+  readonly limits: number;
   readonly more: Pick<TrialSettings, 'imageFile' | 'bareGate'>;
 }
 
@@ -179,10 +181,10 @@ function limitOf(trial: PlannedTrial, slowness: number): number {
   return (trial.experiment.timeoutMs ?? (trial.kind === 'honest' ? HONEST_TIMEOUT_MS : DEFAULT_TIMEOUT_MS)) * slowness;
 }
 
-async function runGroup({ executor, slowness, more }: Lane, group: readonly PlannedTrial[]): Promise<readonly RunRecord[]> {
+async function runGroup({ executor, slowness, limits, more }: Lane, group: readonly PlannedTrial[]): Promise<readonly RunRecord[]> {
   const [first] = group;
   if (first === undefined) return [];
-  const timeoutMs = group.reduce((sum, trial) => sum + limitOf(trial, slowness), 0);
+  const timeoutMs = group.reduce((sum, trial) => sum + limitOf(trial, limits), 0);
   const setUpMs = SET_UP_MS * slowness;
   const command = trialCommand(first, timeoutMs, setUpMs, more, group.map((trial) => trial.name));
   const result = await executor.run(command, { timeoutMs: setUpMs + timeoutMs + GRACE_MS * slowness });
@@ -197,9 +199,9 @@ async function runFresh(lane: Lane, group: readonly PlannedTrial[]): Promise<rea
 }
 
 /** Trials forked from one warm host; undefined for those that it did not come to. */
-async function runWarm({ executor, slowness, more }: Lane, batch: readonly PlannedCorruption[]): Promise<readonly (CorruptionRecord | SkippedRecord | undefined)[]> {
+async function runWarm({ executor, slowness, limits, more }: Lane, batch: readonly PlannedCorruption[]): Promise<readonly (CorruptionRecord | SkippedRecord | undefined)[]> {
   const setUpMs = SET_UP_MS * slowness;
-  const jobs = batch.map((trial): WarmJob => ({ name: trial.name, mechanism: trial.mechanism, timeoutMs: limitOf(trial, slowness), setUpMs, settings: settingsOf(trial, more) }));
+  const jobs = batch.map((trial): WarmJob => ({ name: trial.name, mechanism: trial.mechanism, timeoutMs: limitOf(trial, limits), setUpMs, settings: settingsOf(trial, more) }));
   const timeoutMs = jobs.reduce((sum, one) => sum + one.timeoutMs, 0) + setUpMs * 2 + GRACE_MS * slowness;
   const result = await executor.run(['node', '--expose-gc', '--single-threaded', BUILT.trial, 'warm', JSON.stringify(jobs)], { timeoutMs });
   return batch.map((trial, job) => {
@@ -245,9 +247,8 @@ export async function runTrials(executor: Executor, trials: readonly PlannedTria
   const { imageFile, bareGate, onDone } = options;
   const more = { ...(imageFile === undefined ? {} : { imageFile }), ...(bareGate === undefined ? {} : { bareGate }) };
   const [some] = trials;
-  const calibrated = async (): Promise<Lane> => (
-    { executor, slowness: some !== undefined && trials.length >= CALIBRATED_FROM ? await calibrate(executor, some.kernel) : executor.slowness, more });
-  let lane = await calibrated();
+  const slowness = some !== undefined && trials.length >= CALIBRATED_FROM ? await calibrate(executor, some.kernel) : executor.slowness;
+  const lane: Lane = { executor, slowness, limits: slowness, more };
   const records = new Map<PlannedTrial, RunRecord>();
   const firsts = new Map<string, Verdict>();
   const freshOnly = new Set<string>();
@@ -256,14 +257,14 @@ export async function runTrials(executor: Executor, trials: readonly PlannedTria
     if (record.kind === 'corruption' && trial.repeat === 0) firsts.set(cellOf(trial), record.verdict);
     onDone?.(record);
   };
-  const fresh = async (group: readonly PlannedTrial[]): Promise<void> => {
-    const of = await runFresh(lane, group);
+  const fresh = async (group: readonly PlannedTrial[], where = lane): Promise<void> => {
+    const of = await runFresh(where, group);
     group.forEach((trial, at) => { const record = of[at]; if (record !== undefined) settle(trial, record); });
   };
   const hangs = (trial: PlannedTrial): boolean => trial.kind === 'corruption' && trial.experiment.expected(trial).verdicts[0] === 'hung';
   const isWarm = (trial: PlannedTrial): trial is PlannedCorruption => trial.kind === 'corruption' && trial.repeat > 0 && trial.experiment.command === undefined && !hangs(trial);
 
-  await inParallel(groupTrials(trials.filter((trial) => !hangs(trial) && !isWarm(trial))), executor.concurrency, fresh);
+  await inParallel(groupTrials(trials.filter((trial) => !hangs(trial) && !isWarm(trial))), executor.concurrency, (group) => fresh(group));
   const warm = trials.filter(isWarm);
   const batches = Array.from({ length: Math.ceil(warm.length / BATCH) }, (_, at) => warm.slice(at * BATCH, (at + 1) * BATCH));
   await inParallel(batches, executor.concurrency, async (batch) => {
@@ -278,9 +279,8 @@ export async function runTrials(executor: Executor, trials: readonly PlannedTria
       }
     }
   });
-  // Those that hang wait for their whole limit: a limit found while the machine was busy would be a waste now.
-  if (trials.some(hangs)) lane = await calibrated();
-  await inParallel(trials.filter(hangs).map((trial) => [trial]), executor.concurrency * WAITING, fresh);
+  // Those that hang wait for their whole limit: no more of it than this lane always has.
+  await inParallel(trials.filter(hangs).map((trial) => [trial]), executor.concurrency * WAITING, (group) => fresh(group, { ...lane, limits: executor.slowness }));
   for (const [trial, record] of records) if (isUnexpectedHang(record)) await fresh([trial]);
 
   const inOrder = trials.flatMap((trial) => records.get(trial) ?? []);
