@@ -316,7 +316,7 @@ export function kernelSince(kernel: string, major: number, minor: number): boole
  */
 export function sealed(open: CorruptionCase, expected: CorruptionCase['expected'], remedy?: string): CorruptionCase {
   return {
-    kind: 'corruption', group: open.group, summary: `${open.summary}, which is sealed`, ...(remedy === undefined ? {} : { remedy }), expected,
+    kind: 'corruption', group: open.group, summary: `${open.summary}; old space is sealed`, ...(remedy === undefined ? {} : { remedy }), expected,
     skip({ mechanism, kernel }) {
       if (!kernelSince(kernel, 6, 10)) return `Linux ${kernel} has no mseal(2), which came with 6.10`;
       return closesImage(mechanism) && !needsKeys(mechanism) ? 'mprotect cannot close pages that are sealed' : undefined;

@@ -49,15 +49,20 @@ function verdictWords(record: CorruptionRecord): string {
   return `${record.verdict}${more}${record.surprise ? ' (not expected)' : ''}${record.unstable ? ` (of ${record.repetitions.length} trials: ${record.repetitions.join(', ')})` : ''}`;
 }
 
-/** Columns with the same verdict are told together, and a mechanism whose variants all have it by its own name. */
+/** The columns of some of a case's records; a mechanism that is there in all its variants by its own name. */
+function columnsText(some: readonly CorruptionRecord[], all: readonly CorruptionRecord[]): string {
+  const columns = (list: readonly CorruptionRecord[], { mechanism }: CorruptionRecord): ReadonlySet<string> => new Set(list.filter((one) => one.mechanism === mechanism).map(columnOf));
+  return [...new Set(some.map((record) => {
+    const variants = columns(all, record).size;
+    return variants > 1 && columns(some, record).size === variants ? `\`${record.mechanism}\` in each variant` : `\`${columnOf(record)}\``;
+  }))].join(', ');
+}
+
+/** Columns with the same verdict are told together. */
 function seen(records: readonly CorruptionRecord[]): string {
   const byVerdict = new Map<string, CorruptionRecord[]>();
   for (const record of records) byVerdict.set(verdictWords(record), [...byVerdict.get(verdictWords(record)) ?? [], record]);
-  const columnsOfMechanism = (list: readonly CorruptionRecord[], { mechanism }: CorruptionRecord): ReadonlySet<string> => new Set(list.filter((one) => one.mechanism === mechanism).map(columnOf));
-  return [...byVerdict].map(([words, same]) => `${words}: ${[...new Set(same.map((record) => {
-    const all = columnsOfMechanism(records, record).size;
-    return all > 1 && columnsOfMechanism(same, record).size === all ? `\`${record.mechanism}\` in each variant` : `\`${columnOf(record)}\``;
-  }))].join(', ')}`).join('; ');
+  return [...byVerdict].map(([words, same]) => `${words}: ${columnsText(same, records)}`).join('; ');
 }
 
 export interface LimitsOptions {
@@ -76,18 +81,32 @@ function kernelSection(run: Run, beside: Run, name: (record: CorruptionRecord) =
   const lanes = new Set(corruptionOf(beside).map(({ lane }) => lane));
   const [kernel, other] = [kernelsOf(run, lanes), kernelsOf(beside, lanes)];
   const others = new Map(corruptionOf(beside).map((record) => [cell(record), record]));
-  const pairs = corruptionOf(run).flatMap((record) => {
+  type Pair = readonly [CorruptionRecord, CorruptionRecord];
+  const pairs = corruptionOf(run).flatMap((record): readonly Pair[] => {
     const there = others.get(cell(record));
-    return there === undefined ? [] : [[record, there] as const];
+    return there === undefined ? [] : [[record, there]];
   });
   const here = new Set(corruptionOf(run).filter(({ lane }) => lanes.has(lane)).map((record) => record.case));
   const onlyThere = corruptionOf(beside).filter((record) => !here.has(record.case));
   const different = pairs.filter(([one, there]) => verdictWords(one) !== verdictWords(there));
+  // Mechanisms of a case that changed alike are one row.
+  const groups = new Map<string, [Pair, ...Pair[]]>();
+  for (const pair of different) {
+    const [one, there] = pair;
+    const key = JSON.stringify([one.case, verdictWords(one), verdictWords(there)]);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [pair]);
+    else group.push(pair);
+  }
   return [
     '## Another kernel', '', `${pairs.length} cells were tried under ${kernel} and under ${other} (run of ${beside.context.started}, commit ${beside.context.commit ?? 'unknown'}): ${
       different.length === 0 ? 'all verdicts are the same.' : `${different.length} differ.`}`, '',
     ...(different.length === 0 ? [] : [`| case | mechanism | ${kernel} | ${other} | how it came to that |`, '| --- | --- | --- | --- | --- |',
-      ...different.map(([one, there]) => `| ${[name(one), columnOf(one), verdictWords(one), verdictWords(there), `first ${one.evidence.because}; then ${there.evidence.because}`].map(escape).join(' | ')} |`), '']),
+      ...[...groups.values()].map((group) => {
+        const [[one, there]] = group;
+        const all = pairs.filter(([record]) => record.case === one.case).map(([record]) => record);
+        return `| ${[name(one), columnsText(group.map(([record]) => record), all), verdictWords(one), verdictWords(there), `first ${one.evidence.because}; then ${there.evidence.because}`].map(escape).join(' | ')} |`;
+      }), '']),
     ...(onlyThere.length === 0 ? [] : [
       `Only under ${other} could be tried:`, '', '| case | what foreign code does | seen | why | without keys |', '| --- | --- | --- | --- | --- |',
       ...[...new Set(onlyThere.map((record) => record.case))].flatMap((one) => {
