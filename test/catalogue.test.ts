@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { isGuardMechanism, type Setting } from '../src/experiment/case.js';
+import { isGuardMechanism, kernelSince, type Setting } from '../src/experiment/case.js';
 import { loadCatalogue } from '../src/experiment/catalogue.js';
 import { PROJECT_ROOT } from '../src/experiment/paths.js';
 import { variantsOf } from '../src/experiment/plan.js';
@@ -34,6 +34,11 @@ t.test('every case says what it stands for, what is expected where, and why', (t
       if (verdicts.length === 0 || why === '' || !verdicts.every((verdict) => VERDICTS.includes(verdict))) t.fail(`${name} has no expectation`, { setting });
     }
   }
+  t.end();
+});
+
+t.test('versions of kernels are compared by number; one that is not known yet rules nothing out', (t) => {
+  t.same(['6.1.0-56-cloud-amd64', '6.9', '6.10.0', '6.12.117+deb13', '7.0', '5.15', ''].map((kernel) => kernelSince(kernel, 6, 10)), [false, false, true, true, true, false, true]);
   t.end();
 });
 

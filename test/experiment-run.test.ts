@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { CorruptionRecord, Run } from '../src/experiment/records.js';
+import { kernelSince } from '../src/experiment/case.js';
 import { readRun } from '../src/experiment/store.js';
 
 const main = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
@@ -63,6 +64,23 @@ t.test('a run here: verdicts with evidence, files named last, records that say w
   const expected = process.env['TURNKEY_LANE'] === 'emulated' ? 'emulated' : 'native';
   t.ok(run.records.every((record) => record.lane === expected), `everything is recorded as ${expected}`);
   t.notMatch(readFileSync(join(folder, 'wild', 'run.json'), 'utf8'), fileURLToPath(new URL('../../', import.meta.url)), 'no path of this machine\'s project');
+  t.end();
+});
+
+t.test('what sealing helps, where the kernel has it: mappings stay, their bytes can be written all the same', outside, (t) => {
+  const { code } = turnkey(['run', 'corruption', '--lane', 'native', '--case', 'sealed-unmap,sealed-discard,sealed-proc-self-mem', '--mechanisms', 'flag,mprotect-range', '--out', 'sealed']);
+  t.equal(code, 0);
+  const { records, context: { host } } = readRun(join(folder, 'sealed'));
+  const of = (mechanism: string, name: string) => records.find((record) => record.kind === 'corruption' ? record.case === name && record.mechanism === mechanism : record.kind === 'skipped' && record.name === name && record.mechanism === mechanism);
+  if (!kernelSince(host.kernel, 6, 10)) {
+    t.match(of('flag', 'sealed-unmap'), { kind: 'skipped', reason: /has no mseal/ });
+    t.end();
+    return;
+  }
+  t.match(of('flag', 'sealed-unmap'), { verdict: 'refused', surprise: false, evidence: { errno: 'EPERM', diff: { changedBytes: 0 } } });
+  t.match(of('flag', 'sealed-discard'), { verdict: 'damaged', surprise: false, evidence: { restored: { equal: true } } });
+  t.match(of('flag', 'sealed-proc-self-mem'), { verdict: 'damaged', surprise: false });
+  t.match(of('mprotect-range', 'sealed-unmap'), { kind: 'skipped', reason: /mprotect cannot close/ });
   t.end();
 });
 

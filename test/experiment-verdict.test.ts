@@ -98,3 +98,12 @@ t.test('a refusal by the kernel, a disclosure, and nothing at all', (t) => {
   t.match(judge({ ...prevented, fault: null, inapplicable: 'no io_uring here' }), { verdict: 'harmless', because: 'no io_uring here' });
   t.end();
 });
+
+t.test('of an image that nobody compared, nobody says that it is equal', (t) => {
+  for (const more of [{ fault: null }, { fault: null, errno: 'EFAULT' }, {}, { aftermath: [{ step: 'allocation', ok: false, detail: 'hm' }] }]) {
+    const { because } = judge({ ...prevented, diff: null, ...more });
+    t.match(because, /image not compared/);
+    t.notMatch(because, /image equal/);
+  }
+  t.end();
+});

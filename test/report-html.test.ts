@@ -130,6 +130,29 @@ t.test('so is that of the reference: the whole matrix in both lanes, every cost 
   t.ok(Buffer.byteLength(page) <= 2 << 20, `${Buffer.byteLength(page)} bytes`);
 });
 
+t.test('so is that of a matrix in both lanes whose evidence packing cannot join', async (t) => {
+  const catalogue = readRun(inProject('results/reference'));
+  const recorded = catalogue.records.filter((record) => record.kind === 'corruption');
+  const columns = (['native', 'emulated'] as const).flatMap((lane) => (['none', 'flag', 'mprotect-page', 'mprotect-range', 'pkeys'] as const).filter((mechanism) => lane === 'emulated' || mechanism !== 'pkeys').map((mechanism) => ({ lane, mechanism })));
+  let number = 0;
+  // Every cell has evidence of its own: addresses and seeds that packing cannot join.
+  const corruption = [...new Set(recorded.map((record) => record.case))].flatMap((name) => columns.flatMap(({ lane, mechanism }) => {
+    const of = recorded.filter((record) => record.case === name);
+    const [from] = of.slice(number % of.length);
+    if (from === undefined) return [];
+    const variants = mechanism === 'pkeys' ? [{ deny: 'write', keys: 'image' }, { deny: 'access', keys: 'image' }, { deny: 'write', keys: 'space' }] as const : [{ deny: 'write', keys: 'image' }] as const;
+    return variants.map((variant) => {
+      number++;
+      const at = (step: number): string => `0x7f${((number * step * 65537) % 2 ** 40).toString(16)}`;
+      const { fault } = from.evidence;
+      return { ...from, lane, mechanism, ...variant, seed: (number * 7919) % 2 ** 31, evidence: { ...from.evidence, fault: fault === null ? null : { ...fault, address: at(7919), pc: at(104_729) } } };
+    });
+  }));
+  t.ok(corruption.length > 1500, `${corruption.length} cells`);
+  const page = await renderHtml({ ...catalogue, records: [...corruption, ...largeRun().records.filter((record) => record.kind !== 'corruption')] });
+  t.ok(Buffer.byteLength(page) <= 2 << 20, `${Buffer.byteLength(page)} bytes`);
+});
+
 t.test('samples of one cell are joined; intervals hold the median; repeats do not make a new cell', (t) => {
   const cells = costs(withRecords([exampleCost, { ...exampleCost, parameters: { ...exampleCost.parameters, repeats: 7 }, samples: [4000, 4100], median: 4050 }]));
   t.equal(cells.length, 1);

@@ -90,11 +90,12 @@ t.test('after the callout: what had to be checked, and what restore() did', (t) 
     { ...flag, case: 'a', verdict: 'damaged', announced: true, evidence: { ...evidence, fault: { ...fault, image: 'unknown' }, diff: diff('3 problems'), restored: restored(true) } },
     { ...flag, case: 'b', verdict: 'damaged', evidence: { ...evidence, fault: null, diff: diff('sound: 5 objects'), restored: restored(true) } },
     { ...flag, case: 'c', verdict: 'damaged', evidence: { ...evidence, fault: null, diff: diff('1 problems'), restored: restored(false) } },
+    { ...flag, case: 'lua', verdict: 'damaged', evidence: { ...evidence, fault: null, diff: { changedBytes: 8, ranges: [], heap: null } } },
     { ...flag, case: 'd', verdict: 'crashed', evidence: { ...evidence, diff: null, process: { ...evidence.process, stage: 'called' } } },
     { ...exampleCost, experiment: 'image-check', mechanism: 'none', parameters: { imageBytes: 1 << 26, operation: 'verify' }, median: 38e6 },
   ]));
   t.same(table.rows.map((row) => row.map(({ text }) => text)), [
-    ['emulated', 'flag', '2', '2', '1', '1 of 1', '2', '1 of 2', '2 of 3'],
+    ['emulated', 'flag', '2', '2', '1', '1 of 1', '3', '1 of 2', '2 of 3'],
     ['emulated', 'pkeys', '1', '0', '0', '–', '0', '–', '–'],
   ]);
   t.match(table.notes.join(' '), /64 MiB, native lane: verify\(\) 38\.0 ms$/);

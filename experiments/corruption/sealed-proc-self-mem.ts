@@ -7,4 +7,4 @@
 import { expectRound, sealed, type CorruptionCase } from '../../src/experiment/case.js';
 import { experiment as open } from './proc-self-mem.js';
 
-export const experiment: CorruptionCase = sealed(open, () => expectRound('sealing is about mappings: a forced write goes into them as before'), 'a filter of system calls that denies opening /proc/self/mem; proc mounted so that it cannot be written (6.10: proc_mem.force_override)');
+export const experiment: CorruptionCase = sealed(open, () => expectRound('sealing is about mappings: a forced write goes into them as before'), open.remedy);

@@ -13,7 +13,7 @@ import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
 import { openImage } from '../../src/experiment/cost-guard.js';
 import { BUILT, inProject } from '../../src/experiment/paths.js';
 import { median } from '../../src/experiment/statistics.js';
-import { timingWarnings } from '../../src/experiment/warnings.js';
+import { sampleWarnings } from '../../src/experiment/warnings.js';
 
 type Call = (...args: unknown[]) => unknown;
 
@@ -105,7 +105,6 @@ export const experiment: CostExperiment = {
     const empty = median(benchmarked(() => { kept = run; return kept; }, maxTime / 4));
     benchmarked(run, maxTime / 4);   // warm-up: benchmark.js makes its own as well, of the loop
     const samples = benchmarked(() => { kept = run(); return kept; }, maxTime).map((ns) => Math.max(0, ns - empty));
-    // Of what turnkey-bench tells of a row, the samples alone are known here.
-    return { samples, warnings: timingWarnings({ samples, timedOperations: 1, clockOverheadNs: 0, settled: true, pinned: true, steal: 0, ghz: [], switches: 0 }) };
+    return { samples, warnings: sampleWarnings(samples) };
   },
 };

@@ -2,14 +2,14 @@
  * What does it cost to find out whether an image can be trusted, and to bring it back?
  *
  * After a callout has failed under the trap alone, a VM has three answers: walk the heap (image.verify), compare with a snapshot (image.diff), go back to it (image.restore). Beside them
- * memcmp of the C library over as many bytes, which no comparison can beat. Where bytes differ, one byte was changed in each of so many pages, evenly spread.
+ * memcmp of the C library over as many bytes, which no comparison can beat. Where bytes differ, one byte was changed in each of so many pages, evenly spread; diff is asked to name no objects, each of which would cost a walk.
  * Of an image as small as 1 MiB, most is reading /proc/self/maps: that every page can still be written is looked up first, whatever the size.
  * Varies: operation with how much differs, image size. Records: ns of one operation over the whole image. Native lane only: what is counted would be memory's time, which instructions do not tell.
  */
 import koffi from 'koffi';
 import type { CostExperiment, CostMeasurement, CostRow, CostTrial } from '../../src/experiment/case.js';
 import { openImage, timeNs, warmUp } from '../../src/experiment/cost-guard.js';
-import { timingWarnings } from '../../src/experiment/warnings.js';
+import { sampleWarnings } from '../../src/experiment/warnings.js';
 import type { Image } from '../../src/image/image.js';
 
 const PAGE = 4096;
@@ -26,7 +26,7 @@ const OPERATIONS = [
 /** Changes one byte in each of `pages` pages. */
 function damage(image: Image, pages: number): void {
   const space = image.space('old');
-  const step = pages === 0 ? 0 : Math.floor(space.bytes / PAGE / pages);
+  const step = Math.floor(space.bytes / PAGE / pages);
   for (let page = 0; page < pages; page++) {
     const at = page * step * PAGE + PAGE / 2;
     const [byte = 0] = space.read(at, 1);
@@ -64,7 +64,7 @@ function measure({ row }: CostTrial): CostMeasurement {
     prepare();
     return timeNs(run);
   });
-  return { samples, warnings: timingWarnings({ samples, timedOperations: 1, clockOverheadNs: 0, settled, pinned: true, steal: 0, ghz: [], switches: 0 }) };
+  return { samples, warnings: sampleWarnings(samples, settled) };
 }
 
 export const experiment: CostExperiment = {

@@ -221,25 +221,15 @@ export interface MeasuredExperiment extends CostExperimentBase {
   measure(trial: CostTrial): CostMeasurement | Promise<CostMeasurement>;
 }
 
-/** What the command of one row is told. */
-export interface ProgramSetting extends CostSetting {
-  /** From 0; as in CostTrial. */
-  readonly round: number;
-}
-
 /**
  * A cost that a built program measures by itself, by CLOCK_MONOTONIC, and tells in the last line that it prints: a CostMeasurement as JSON. The executor runs it as it stands, in either lane. Natively its samples are ns. In the
  * counted guest the very same readings are instructions: with QEMU's `-icount shift=0` that clock advances by 1 ns for each instruction that the machine executes, whoever executes it. The kernel's are among them (system calls,
  * page faults, signals, and the timer's interrupts, which is why runs of some ten million instructions repeat better than short ones), and a program is to be of a size that 50 million instructions a second can get through. The guest has one
- * processor, and time spent asleep is skipped: nothing that waits or runs side by side can be counted.
+ * processor, and time spent asleep is skipped: nothing that waits or runs side by side can be counted. Each row has three processes natively, and one where instructions are counted, or where quick; each has the run's time limit.
  */
 export interface ProgramExperiment extends CostExperimentBase {
-  /** Processes for each row; default 3 natively, and 1 where instructions are counted or where quick. */
-  readonly rounds?: (setting: CostSetting) => number;
-  /** Time limit of one process in ms; default: the run's. */
-  readonly timeoutMs?: number;
   /** The program and its arguments, by paths in the project. Pure. */
-  command(row: CostRow, setting: ProgramSetting): readonly string[];
+  command(row: CostRow, setting: CostSetting): readonly string[];
 }
 
 export type CostExperiment = BenchExperiment | MeasuredExperiment | ProgramExperiment;

@@ -248,7 +248,7 @@ function measuredCommand({ timeoutMs = COST_TRIAL_TIMEOUT_MS }: MeasuredExperime
 }
 
 function programCommand(experiment: ProgramExperiment, { setting, timeoutMs }: RunCostsOptions): CommandOf {
-  return ({ row }, round) => ({ argv: experiment.command(row, { ...setting, round }), timeoutMs: experiment.timeoutMs ?? timeoutMs });
+  return ({ row }) => ({ argv: experiment.command(row, setting), timeoutMs });
 }
 
 /** How many processes each row gets where its experiment does not say. */
@@ -267,7 +267,7 @@ export async function runCosts(executor: Executor, costs: readonly PlannedCost[]
     onRow(0);
     if ('bench' in experiment) records.push(...await runBench(executor, rows, options, onRow));
     else {
-      const rounds = experiment.rounds?.(options.setting) ?? usualRounds(options.setting);
+      const rounds = ('measure' in experiment ? experiment.rounds?.(options.setting) : undefined) ?? usualRounds(options.setting);
       const commandOf = 'command' in experiment ? programCommand(experiment, options) : measuredCommand(experiment, options);
       records.push(...await runProcesses(executor, rounds, commandOf, rows, options, onRow));
     }

@@ -7,6 +7,9 @@ import type { CaseGroup, Denial, KeyMode, Lane, Mechanism, Verdict } from './wor
 /** The version of run.json that this program writes, and the only one that it reads. */
 export const SCHEMA_VERSION = 1;
 
+/** How what image.verify() said begins where it found nothing. */
+export const SOUND = 'sound';
+
 /** A whole run. */
 export interface Run {
   readonly schemaVersion: typeof SCHEMA_VERSION;
@@ -142,7 +145,7 @@ export interface DiffEvidence {
     /** The object in which the range begins, where the space holds a heap: its header's offset, and the slot (null: in the header). */
     readonly object?: { readonly offset: number; readonly bytes: number; readonly classIndex: number; readonly slot: number | null; readonly isFree: boolean };
   }[];
-  /** What image.verify() said; null if it was not asked. */
+  /** What image.verify() said, SOUND first where it found nothing; null if it was not asked. */
   readonly heap: string | null;
 }
 

@@ -161,7 +161,7 @@ export class RunInProgress {
   private async timed<T>(lane: Lane, trials: number, work: () => Promise<T>): Promise<T> {
     const start = performance.now();
     const result = await work();
-    this.addDetails(lane, { trials: `${trials}, in ${Math.ceil((performance.now() - start) / 1000)} s` });
+    this.addDetails(lane, { trials: `${trials}, in ${Math.ceil((performance.now() - start) / 1000)} s of the run's time` });
     return result;
   }
 
@@ -189,23 +189,24 @@ export class RunInProgress {
     const planFor = (kernel: string): Plan => this.plan({ lane: 'emulated', keys: true, keysReason: null, kernel });
     const planned = planFor('');
     // What is skipped of the trials may depend on the kernel; without any there is nothing to boot for.
-    this.records.push(...planned.trials.length > 0 ? planned.skipped.filter((row) => row.of === 'cost') : planned.skipped);
+    const ofTrials = ({ of }: SkippedRecord): boolean => of !== 'cost';
+    this.records.push(...planned.skipped.filter((row) => planned.trials.length === 0 || !ofTrials(row)));
     const steps: Step[] = [];
     if (planned.trials.length > 0) {
-      steps.push({ title: `${planned.trials.length} trials in a guest`, run: async (update) => {
+      steps.push({ title: 'trials in a guest', run: async (update) => {
         update('booting');
         let executor: EmulatedExecutor;
         try {
           executor = await this.boot('behaviour');
         } catch (error) {
-          this.records.push(...planned.skipped.filter((row) => row.of !== 'cost'));
+          this.records.push(...planned.skipped.filter(ofTrials));
           this.giveUp(planned, 'trials', error);
           throw error;
         }
         try {
           this.contexts.push(executor.context);
           const { trials, skipped } = planFor(executor.context.kernel);
-          this.records.push(...skipped.filter((row) => row.of !== 'cost'), ...await this.timed('emulated', trials.length, () => runTrials(executor, trials, this.trialOptions(trials.length, update))));
+          this.records.push(...skipped.filter(ofTrials), ...await this.timed('emulated', trials.length, () => runTrials(executor, trials, this.trialOptions(trials.length, update))));
         } finally {
           await this.shut(executor);
         }

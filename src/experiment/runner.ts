@@ -264,7 +264,7 @@ export async function runTrials(executor: Executor, trials: readonly PlannedTria
   const hangs = (trial: PlannedTrial): boolean => trial.kind === 'corruption' && trial.experiment.expected(trial).verdicts[0] === 'hung';
   const isWarm = (trial: PlannedTrial): trial is PlannedCorruption => trial.kind === 'corruption' && trial.repeat > 0 && trial.experiment.command === undefined && !hangs(trial);
 
-  await inParallel(groupTrials(trials.filter((trial) => !hangs(trial) && !isWarm(trial))), executor.concurrency, (group) => fresh(group));
+  await inParallel(groupTrials(trials.filter((trial) => !hangs(trial) && !isWarm(trial))), executor.concurrency, fresh);
   const warm = trials.filter(isWarm);
   const batches = Array.from({ length: Math.ceil(warm.length / BATCH) }, (_, at) => warm.slice(at * BATCH, (at + 1) * BATCH));
   await inParallel(batches, executor.concurrency, async (batch) => {

@@ -21,7 +21,7 @@ import { BUILT, inProject } from './paths.js';
 import { errnoName, lostBytes, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
 import { JOB_MARK, TRIAL_MARK, type CalledMessage, type TrialMessage, type WarmJob } from './protocol.js';
 import { randomBelow } from './random.js';
-import type { DiffEvidence, FaultEvidence, RestoreEvidence } from './records.js';
+import { SOUND, type DiffEvidence, type FaultEvidence, type RestoreEvidence } from './records.js';
 import type { TrialSettings } from './runner.js';
 import { TRIAL_SPACES } from './trial-image.js';
 import type { Denial, GuardMechanism, KeyMode, Lane } from './words.js';
@@ -229,7 +229,7 @@ class Bench implements HonestTrial {
 
   verify(): string {
     const report = this.image.verify();
-    return report.ok ? `sound: ${report.objects} objects` : `${report.problemCount} problems: ${Object.entries(report.byKind).map(([kind, count]) => `${count} ${kind}`).join(', ')}`;
+    return report.ok ? `${SOUND}: ${report.objects} objects` : `${report.problemCount} problems: ${Object.entries(report.byKind).map(([kind, count]) => `${count} ${kind}`).join(', ')}`;
   }
 
   diff(): DiffEvidence {

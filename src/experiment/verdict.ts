@@ -110,21 +110,22 @@ export function judge(seen: Observation): Judgement {
     const announced = fault !== null;
     return { verdict: 'damaged', announced, because: `${diff.changedBytes} bytes of the image differ, ${announced ? 'and a fault was raised' : 'silently'}`, missing };
   }
+  const image = diff === null ? 'image not compared' : 'image equal';
   const broken = seen.canaries.filter((canary) => !canary.intact).map((canary) => canary.name);
-  if (broken.length > 0) return { verdict: 'host-damaged', because: `image equal, but not the host's ${broken.join(', ')}`, missing };
+  if (broken.length > 0) return { verdict: 'host-damaged', because: `${image}, but not the host's ${broken.join(', ')}`, missing };
   const failed = (seen.aftermath ?? []).filter((step) => !step.ok);
   if (failed.length > 0) {
-    return { verdict: 'host-damaged', because: `image equal, but afterwards ${failed.map((step) => `${step.step} failed (${step.detail})`).join('; ')}`, missing };
+    return { verdict: 'host-damaged', because: `${image}, but afterwards ${failed.map((step) => `${step.step} failed (${step.detail})`).join('; ')}`, missing };
   }
   if (seen.disclosed) return { verdict: 'disclosed', because: 'foreign code read what it should not have', missing };
   if (fault !== null) {
     if (missing.length === 0) {
       return { verdict: 'prevented', because: `${fault.siCodeName} at ${fault.address} in '${fault.space ?? ''}'; image equal; aftermath works`, missing };
     }
-    return { verdict: 'trapped', because: `${fault.signal} (${fault.siCodeName}) failed the callout; image equal; aftermath works`, missing };
+    return { verdict: 'trapped', because: `${fault.signal} (${fault.siCodeName}) failed the callout; ${image}; aftermath works`, missing };
   }
-  if (seen.errno !== null && REFUSALS.includes(seen.errno)) return { verdict: 'refused', because: `the kernel answered ${seen.errno}; image equal`, missing };
-  return { verdict: 'harmless', because: 'nothing happened', missing };
+  if (seen.errno !== null && REFUSALS.includes(seen.errno)) return { verdict: 'refused', because: `the kernel answered ${seen.errno}; ${image}`, missing };
+  return { verdict: 'harmless', because: diff === null ? `no fault; ${image}; aftermath works` : 'nothing happened', missing };
 }
 
 /** Whether verdicts of repetitions agree. */

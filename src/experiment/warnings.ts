@@ -44,3 +44,8 @@ export function timingWarnings(facts: TimingFacts): readonly string[] {
   if (!pinned) warnings.push('the process could not be pinned to one processor; allow sched_setaffinity');
   return warnings;
 }
+
+/** The warnings of a row that JavaScript timed: of all facts, the samples alone are known, and whether warm-up had settled. */
+export function sampleWarnings(samples: readonly number[], settled = true): readonly string[] {
+  return timingWarnings({ samples, timedOperations: 1, clockOverheadNs: 0, settled, pinned: true, steal: 0, ghz: [], switches: 0 });
+}

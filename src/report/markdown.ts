@@ -10,7 +10,7 @@ import { textOf } from './html/markup.js';
 import { spacesSeen } from './html/matrix.js';
 import { hasPicture, modelText, PICTURE_TITLE } from './html/picture.js';
 import { methodFacts } from './method.js';
-import { columnOf, corruptionOf, environment, aftermathTable, honestTable, matrices, rangeText, skippedTable, surprises, totals, verdictText, type Cell, type Table } from './model.js';
+import { aftermathTable, columnOf, corruptionOf, environment, honestTable, matrices, rangeText, skippedTable, surprises, totals, verdictText, type Cell, type Table } from './model.js';
 import { warningsOf } from './warnings.js';
 
 /** Text in a table's cell. */

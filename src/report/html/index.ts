@@ -5,7 +5,6 @@
 import { createHash } from 'node:crypto';
 import { columnOf, corruptionOf, environment, honestTable, skippedTable, surprises } from '../model.js';
 import type { Run } from '../../experiment/records.js';
-import { plainTable } from './table.js';
 import { MECHANISMS, type Mechanism } from '../../experiment/words.js';
 import { formatBytes, formatCount } from '../format.js';
 import { answer } from './answer.js';
@@ -18,6 +17,7 @@ import { cellId, matrixSection, packed, spacesSection } from './matrix.js';
 import { mainPicture, type Picture } from './picture.js';
 import { SCRIPT } from './script.js';
 import { STYLE } from './style.js';
+import { plainTable } from './table.js';
 
 export interface HtmlOptions {
   /** Where the project's files are, seen from the report; with a slash at its end. Links to cases' sources start with it. */

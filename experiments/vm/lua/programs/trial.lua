@@ -2,7 +2,6 @@
 io.stdout:setvbuf('line')
 local trial = {}
 local null, steps = {}, {}
-trial.null = null
 
 local function json(value)
   if value == null or value == nil then return 'null' end
