@@ -1,5 +1,5 @@
-// Makes one file of a trial's program with all experiments (dist/trial/trial.cjs), and keeps its compiled code beside it: see
-// src/experiment/launch.cts. Part of `npm run build:ts`; needs what tsc and CMake have built.
+// Makes one file of a trial's program with all experiments (dist/trial/trial.cjs), and keeps its compiled code beside
+// it: see src/experiment/launch.cts. Part of `npm run build:ts`; needs what tsc and CMake have built.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, rmSync } from 'node:fs';
@@ -14,8 +14,16 @@ const bundle = join(folder, 'trial.cjs');
 
 // What new Script() compiles has nobody to import modules for it: every import() becomes a require().
 await build({
-  entryPoints: [join(root, 'dist', 'src', 'experiment', 'trial.js')], outfile: bundle, bundle: true, format: 'cjs', platform: 'node', target: 'node20', supported: { 'dynamic-import': false },
-  banner: { js: "const ownUrl = require('node:url').pathToFileURL(__filename).href;" }, define: { 'import.meta.url': 'ownUrl' }, logLevel: 'warning',
+  entryPoints: [join(root, 'dist', 'src', 'experiment', 'trial.js')],
+  outfile: bundle,
+  bundle: true,
+  format: 'cjs',
+  platform: 'node',
+  target: 'node20',
+  supported: { 'dynamic-import': false },
+  banner: { js: "const ownUrl = require('node:url').pathToFileURL(__filename).href;" },
+  define: { 'import.meta.url': 'ownUrl' },
+  logLevel: 'warning',
 });
 const launch = join(folder, 'launch.cjs');
 copyFileSync(join(root, 'dist', 'src', 'experiment', 'launch.cjs'), launch);
@@ -24,7 +32,10 @@ const code = `${bundle}.code`;
 rmSync(code, { force: true });
 if (existsSync(join(root, 'build', 'Release', 'turnkey.node'))) {
   const settings = { lane: 'native', deny: 'write', keys: 'image', keysHere: false, seed: 1, kernel: '' };
-  const { status, stderr } = spawnSync(process.execPath, ['--expose-gc', launch, 'corruption', 'wild-write', 'mprotect-range', JSON.stringify(settings)],
-    { cwd: root, encoding: 'utf8', env: { ...process.env, TURNKEY_KEEP_CODE: '1' } });
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ['--expose-gc', launch, 'corruption', 'wild-write', 'mprotect-range', JSON.stringify(settings)],
+    { cwd: root, encoding: 'utf8', env: { ...process.env, TURNKEY_KEEP_CODE: '1' } },
+  );
   if (status !== 0 || !existsSync(code)) process.stderr.write(`no code kept (trials start slower): ${stderr}\n`);
 }

@@ -1,5 +1,7 @@
-// `npm run matrix:windows [-- DIR]`: the corruption cases that are plain C, under Wine, one process for each trial (native/matrix). Writes run.json and its reports to DIR
-// (default results/<time>), in the form of every run, lane `wine`: behaviour only. Sets up what `npm run test:windows` needs, and builds.
+// `npm run matrix:windows [-- DIR]`: the corruption cases that are plain C, under Wine, one process for each trial
+// (native/matrix). Writes run.json and its reports to DIR
+// (default results/<time>), in the form of every run, lane `wine`: behaviour only. Sets up what `npm run test:windows`
+// needs, and builds.
 
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -12,17 +14,27 @@ const LIMIT_MS = 60_000;
 const SETTING = { lane: 'wine', deny: 'write', keys: 'image', kernel: '' };
 /** Where Windows has another word than the case's own expectation. */
 const EXPECTED_HERE = {
-  'stack-pivot': (mechanism) => mechanism === 'none' || mechanism === 'flag' ? undefined
-    : { verdicts: ['crashed'], why: 'Windows reports an exception on the stack that it happened on, and that is closed' },
+  'stack-pivot': (mechanism) =>
+    mechanism === 'none' || mechanism === 'flag'
+      ? undefined
+      : {
+          verdicts: ['crashed'],
+          why: 'Windows reports an exception on the stack that it happened on, and that is closed',
+        },
 };
 
 function run(program, args, timeout) {
-  const { status, signal, stdout, stderr, error } = spawnSync('sh', [join(root, 'cmake', 'wine.sh'), join(root, 'build-win', 'wineprefix'), program, ...args], { encoding: 'utf8', timeout, killSignal: 'SIGTERM' });
+  const { status, signal, stdout, stderr, error } = spawnSync(
+    'sh',
+    [join(root, 'cmake', 'wine.sh'), join(root, 'build-win', 'wineprefix'), program, ...args],
+    { encoding: 'utf8', timeout, killSignal: 'SIGTERM' },
+  );
   return { status, signal, stdout: stdout.replaceAll('\r\n', '\n'), stderr, timedOut: error?.code === 'ETIMEDOUT' };
 }
 
 async function main() {
-  const directory = process.argv[2] ?? join(root, 'results', new Date().toISOString().replaceAll(':', '-').slice(0, 19));
+  const directory =
+    process.argv[2] ?? join(root, 'results', new Date().toISOString().replaceAll(':', '-').slice(0, 19));
   ensurePrerequisites();
   ensurePrerequisites({ lane: 'wine' });
   buildNative();
@@ -37,7 +49,9 @@ async function main() {
   const { writeReports } = await dist('report/files.js');
 
   const started = new Date().toISOString();
-  const names = run(program, ['--list'], LIMIT_MS).stdout.split('\n').filter((line) => line !== '');
+  const names = run(program, ['--list'], LIMIT_MS)
+    .stdout.split('\n')
+    .filter((line) => line !== '');
   const records = [];
   let keysReason = null;
   for (const name of names) {
@@ -48,45 +62,121 @@ async function main() {
       const output = parseOutput(stdout);
       if (output.failed !== null) {
         keysReason = output.failed.reason;
-        records.push({ kind: 'skipped', of: 'corruption', name, mechanism, lane: 'wine', reason: output.failed.reason });
+        records.push({
+          kind: 'skipped',
+          of: 'corruption',
+          name,
+          mechanism,
+          lane: 'wine',
+          reason: output.failed.reason,
+        });
         continue;
       }
       const died = status !== 0 || timedOut;
-      const stage = output.finished !== null ? 'finished' : output.called !== null ? 'called' : output.setUp !== null ? 'set up' : 'start';
+      const stage =
+        output.finished !== null
+          ? 'finished'
+          : output.called !== null
+            ? 'called'
+            : output.setUp !== null
+              ? 'set up'
+              : 'start';
       // Nobody reads a dying Windows process's memory here.
       const ending = {
-        exitCode: timedOut ? null : status, signal: null, timedOut, stage: died && stage === 'finished' ? 'called' : stage, imageAtDeath: 'unknown', changedBytesAtDeath: 0, firstChangeAtDeath: null,
-        lastSignal: null, stderr: died ? stderr.trimEnd().split('\n').slice(-3).join('\n').slice(0, 600) : '',
+        exitCode: timedOut ? null : status,
+        signal: null,
+        timedOut,
+        stage: died && stage === 'finished' ? 'called' : stage,
+        imageAtDeath: 'unknown',
+        changedBytesAtDeath: 0,
+        firstChangeAtDeath: null,
+        lastSignal: null,
+        stderr: died ? stderr.trimEnd().split('\n').slice(-3).join('\n').slice(0, 600) : '',
       };
       const { called, finished } = output;
       const judgement = judge({
-        mechanism, deny: 'write', vmModules: output.setUp?.vmModules ?? [], inapplicable: called?.inapplicable ?? null, fault: called?.fault ?? null, errno: null, disclosed: called?.disclosed ?? false,
-        diff: finished?.diff ?? null, canaries: finished?.canaries ?? [], aftermath: finished?.aftermath ?? null, process: ending,
+        mechanism,
+        deny: 'write',
+        vmModules: output.setUp?.vmModules ?? [],
+        inapplicable: called?.inapplicable ?? null,
+        fault: called?.fault ?? null,
+        errno: null,
+        disclosed: called?.disclosed ?? false,
+        diff: finished?.diff ?? null,
+        canaries: finished?.canaries ?? [],
+        aftermath: finished?.aftermath ?? null,
+        process: ending,
       });
       const expected = EXPECTED_HERE[name]?.(mechanism) ?? experiment.expected({ ...SETTING, mechanism });
       verdicts.push(judgement.verdict);
       records.push({
-        kind: 'corruption', case: name, group: experiment.group, mechanism, lane: 'wine', deny: 'write', keys: 'image', summary: experiment.summary,
-        ...(experiment.remedy === undefined ? {} : { remedy: experiment.remedy }), expected, verdict: judgement.verdict, ...(judgement.announced === undefined ? {} : { announced: judgement.announced }),
-        surprise: !expected.verdicts.includes(judgement.verdict), unstable: false, repetitions: [judgement.verdict], seed: 1,
+        kind: 'corruption',
+        case: name,
+        group: experiment.group,
+        mechanism,
+        lane: 'wine',
+        deny: 'write',
+        keys: 'image',
+        summary: experiment.summary,
+        ...(experiment.remedy === undefined ? {} : { remedy: experiment.remedy }),
+        expected,
+        verdict: judgement.verdict,
+        ...(judgement.announced === undefined ? {} : { announced: judgement.announced }),
+        surprise: !expected.verdicts.includes(judgement.verdict),
+        unstable: false,
+        repetitions: [judgement.verdict],
+        seed: 1,
         evidence: {
-          because: judgement.because, missing: judgement.missing, fault: called?.fault ?? null, answer: called?.answer ?? null, errno: null, diff: finished?.diff ?? null, canaries: finished?.canaries ?? [],
-          aftermath: finished?.aftermath ?? [], process: ending, notes: called?.notes ?? [],
+          because: judgement.because,
+          missing: judgement.missing,
+          fault: called?.fault ?? null,
+          answer: called?.answer ?? null,
+          errno: null,
+          diff: finished?.diff ?? null,
+          canaries: finished?.canaries ?? [],
+          aftermath: finished?.aftermath ?? [],
+          process: ending,
+          notes: called?.notes ?? [],
         },
       });
-      if (records.at(-1).surprise) process.stdout.write(`surprise: ${name} under ${mechanism}: ${judgement.verdict} (${judgement.because}), expected ${expected.verdicts.join(' or ')}\n`);
+      if (records.at(-1).surprise)
+        process.stdout.write(
+          `surprise: ${name} under ${mechanism}: ${judgement.verdict} (${judgement.because}), expected ${expected.verdicts.join(' or ')}\n`,
+        );
     }
     process.stdout.write(`${name.padEnd(24)} ${verdicts.map((verdict) => verdict.padEnd(12)).join(' ')}\n`);
   }
   const host = hostContext();
-  const wine = spawnSync('sh', ['-c', '/usr/lib/wine/wine64 --version 2>/dev/null || wine --version 2>/dev/null'], { encoding: 'utf8' }).stdout.trim();
+  const wine = spawnSync('sh', ['-c', '/usr/lib/wine/wine64 --version 2>/dev/null || wine --version 2>/dev/null'], {
+    encoding: 'utf8',
+  }).stdout.trim();
   const compiler = spawnSync('x86_64-w64-mingw32-gcc', ['-dumpfullversion'], { encoding: 'utf8' }).stdout.trim();
   const result = {
     schemaVersion: SCHEMA_VERSION,
     context: {
-      started, finished: new Date().toISOString(), commit: currentCommit(), seed: 1, quick: false, host,
-      lanes: [{ lane: 'wine', keys: false, keysReason, cpu: host.cpu, kernel: release(), details: { wine, compiler: `MinGW-w64 GCC ${compiler}`, what: 'behaviour only: what Wine does, which is not always what Windows does' } }],
-      versions: versions(), imageFile: null, spaces: ['eden', 'survivor', 'old', 'code', 'stack'].map((name) => ({ name, bytes: 65536 })),
+      started,
+      finished: new Date().toISOString(),
+      commit: currentCommit(),
+      seed: 1,
+      quick: false,
+      host,
+      lanes: [
+        {
+          lane: 'wine',
+          keys: false,
+          keysReason,
+          cpu: host.cpu,
+          kernel: release(),
+          details: {
+            wine,
+            compiler: `MinGW-w64 GCC ${compiler}`,
+            what: 'behaviour only: what Wine does, which is not always what Windows does',
+          },
+        },
+      ],
+      versions: versions(),
+      imageFile: null,
+      spaces: ['eden', 'survivor', 'old', 'code', 'stack'].map((name) => ({ name, bytes: 65536 })),
     },
     records,
   };

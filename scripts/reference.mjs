@@ -1,5 +1,7 @@
-// `npm run reference`: the reference run that README and the documents draw their figures from: every corruption case, honest work and every cost row, in every lane there is, into
-// results/reference, and the figures in the documents written anew. It wants a quiet machine and a clean tree, since its times are kept; --anyway makes it run all the same. Other arguments go on to `turnkey run`.
+// `npm run reference`: the reference run that README and the documents draw their figures from: every corruption case,
+// honest work and every cost row, in every lane there is, into results/reference, and the figures in the documents
+// written anew. It wants a quiet machine and a clean tree, since its times are kept; --anyway makes it run all the
+// same. Other arguments go on to `turnkey run`.
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -17,9 +19,14 @@ const given = process.argv.slice(2).filter((word) => word !== '--anyway');
 const anyway = process.argv.includes('--anyway');
 
 const [load] = loadavg();
-const changed = spawnSync('git', ['status', '--porcelain', '--untracked-files=no'], { cwd: root, encoding: 'utf8' }).stdout.trim();
+const changed = spawnSync('git', ['status', '--porcelain', '--untracked-files=no'], {
+  cwd: root,
+  encoding: 'utf8',
+}).stdout.trim();
 const objections = [
-  ...(load > MOST_LOAD ? [`the machine is not quiet: ${load.toFixed(2)} of its ${cpus().length} processors were busy in the last minute`] : []),
+  ...(load > MOST_LOAD
+    ? [`the machine is not quiet: ${load.toFixed(2)} of its ${cpus().length} processors were busy in the last minute`]
+    : []),
   ...(changed === '' ? [] : ['files differ from the last commit, which the run would name']),
 ];
 if (objections.length > 0 && !anyway) {
@@ -31,9 +38,26 @@ try {
 } catch (error) {
   fail(error);
 }
-const status = spawnSync(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), 'run', '--full', '--seed', SEED, '--out', join('results', 'reference'), ...given], { cwd: root, stdio: 'inherit' }).status ?? 1;
+const status =
+  spawnSync(
+    process.execPath,
+    [
+      join(root, 'dist', 'src', 'cli', 'main.js'),
+      'run',
+      '--full',
+      '--seed',
+      SEED,
+      '--out',
+      join('results', 'reference'),
+      ...given,
+    ],
+    { cwd: root, stdio: 'inherit' },
+  ).status ?? 1;
 if (status !== 0 && status !== 4) process.exit(status);
 // 4: something could not be tried, which the report says; the figures are what was recorded.
-const { DOCUMENTS, withFigures } = await import(pathToFileURL(join(root, 'dist', 'test', 'support', 'figures.js')).href);
-for (const [document] of DOCUMENTS) writeFileSync(join(root, document), withFigures(readFileSync(join(root, document), 'utf8')));
+const { DOCUMENTS, withFigures } = await import(
+  pathToFileURL(join(root, 'dist', 'test', 'support', 'figures.js')).href
+);
+for (const [document] of DOCUMENTS)
+  writeFileSync(join(root, document), withFigures(readFileSync(join(root, document), 'utf8')));
 process.exit(status);

@@ -8,7 +8,18 @@
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -66,7 +77,12 @@ function timed(what, action) {
 
 /** Runs a command quietly; its output is shown only where it fails. */
 function runQuietly(command, args, options = {}) {
-  const { status, signal, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, ...options });
+  const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    ...options,
+  });
   if (error) throw new SetupError(`${command} could not be run: ${error.message}`);
   if (status !== 0) {
     process.stdout.write(stdout ?? '');
@@ -78,7 +94,11 @@ function runQuietly(command, args, options = {}) {
 
 /** A command's output, or '' where it fails. */
 function output(command, args, options = {}) {
-  const { status, stdout } = spawnSync(command, args, { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' }, ...options });
+  const { status, stdout } = spawnSync(command, args, {
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C' },
+    ...options,
+  });
   return status === 0 ? stdout : '';
 }
 
@@ -89,7 +109,10 @@ function libraryKnown(name) {
   return output(ldconfig, ['-p']).includes(`${name} (`);
 }
 
-/** Debian packages that are missing, each with what it is for. `optional`: the rest works without it, and what does not says so. */
+/**
+ * Debian packages that are missing, each with what it is for. `optional`: the rest works without it, and what does not
+ * says so.
+ */
 function missingPackages(emulated) {
   const wanted = [
     { package: 'gcc', why: 'a C compiler', there: () => onPath('gcc') || onPath('cc') },
@@ -97,29 +120,58 @@ function missingPackages(emulated) {
     { package: 'libc6-dev', why: 'C headers', there: () => existsSync('/usr/include/stdio.h') },
     { package: 'make', why: 'make', there: () => onPath('make') },
     { package: 'cmake', why: 'CMake', there: () => onPath('cmake') },
-    { package: 'pkg-config', why: 'pkg-config, by which a test finds the installed libraries', there: () => onPath('pkg-config') },
+    {
+      package: 'pkg-config',
+      why: 'pkg-config, by which a test finds the installed libraries',
+      there: () => onPath('pkg-config'),
+    },
     { package: 'zlib1g', why: 'libz.so.1, called in experiments', there: () => libraryKnown('libz.so.1') },
-    { package: 'libsqlite3-0', why: 'libsqlite3.so.0, called in experiments', there: () => libraryKnown('libsqlite3.so.0') },
-    { package: 'libpng16-16', why: 'libpng16.so.16, called in experiments', there: () => libraryKnown('libpng16.so.16') },
+    {
+      package: 'libsqlite3-0',
+      why: 'libsqlite3.so.0, called in experiments',
+      there: () => libraryKnown('libsqlite3.so.0'),
+    },
+    {
+      package: 'libpng16-16',
+      why: 'libpng16.so.16, called in experiments',
+      there: () => libraryKnown('libpng16.so.16'),
+    },
     { package: 'libbz2-1.0', why: 'libbz2.so.1.0, called in experiments', there: () => libraryKnown('libbz2.so.1.0') },
     { package: 'libexpat1', why: 'libexpat.so.1, called in experiments', there: () => libraryKnown('libexpat.so.1') },
   ];
-  for (const [name, header, what] of [['liblua5.4-dev', 'lua5.4/lua.h', 'Lua'], ['libffi-dev', 'ffi.h', 'libffi']]) {
+  for (const [name, header, what] of [
+    ['liblua5.4-dev', 'lua5.4/lua.h', 'Lua'],
+    ['libffi-dev', 'ffi.h', 'libffi'],
+  ]) {
     const folders = ['/usr/include', '/usr/include/x86_64-linux-gnu', '/usr/local/include'];
-    wanted.push({ package: name, why: `${what}, for turnkey-lua: a real VM behind keys`, optional: true, there: () => folders.some((folder) => existsSync(join(folder, header))) });
+    wanted.push({
+      package: name,
+      why: `${what}, for turnkey-lua: a real VM behind keys`,
+      optional: true,
+      there: () => folders.some((folder) => existsSync(join(folder, header))),
+    });
   }
   if (emulated) {
-    wanted.push({ package: 'qemu-system-x86', why: 'emulates a CPU with protection keys, which this one lacks', there: () => onPath('qemu-system-x86_64') || Boolean(process.env.TURNKEY_QEMU) });
+    wanted.push({
+      package: 'qemu-system-x86',
+      why: 'emulates a CPU with protection keys, which this one lacks',
+      there: () => onPath('qemu-system-x86_64') || Boolean(process.env.TURNKEY_QEMU),
+    });
   }
   if (process.env.TURNKEY_REQUIRE_BROWSER === '1') {
-    wanted.push({ package: 'chromium', why: 'opens report.html in tests', there: () => Boolean(process.env.TURNKEY_CHROMIUM) || existsSync('/usr/bin/chromium') });
+    wanted.push({
+      package: 'chromium',
+      why: 'opens report.html in tests',
+      there: () => Boolean(process.env.TURNKEY_CHROMIUM) || existsSync('/usr/bin/chromium'),
+    });
   }
   return wanted.filter(({ there }) => !there());
 }
 
 /**
- * Lanes in which the C layers run cross-compiled, for another machine or system: what each needs, the toolchain file under cmake/, the folder it is built in,
- * what CMake is told besides, and the variable that makes it a failure that the lane cannot run.
+ * Lanes in which the C layers run cross-compiled, for another machine or system: what each needs, the toolchain file
+ * under cmake/, the folder it is built in, what CMake is told besides, and the variable that makes it a failure that
+ * the lane cannot run.
  */
 export const CROSS_LANES = {
   'qemu-user': {
@@ -131,8 +183,16 @@ export const CROSS_LANES = {
     required: 'TURNKEY_REQUIRE_ARM64',
     packages: [
       { package: 'gcc-aarch64-linux-gnu', why: 'a C compiler for ARM64', there: () => onPath('aarch64-linux-gnu-gcc') },
-      { package: 'g++-aarch64-linux-gnu', why: 'a C++ compiler for ARM64', there: () => onPath('aarch64-linux-gnu-g++') },
-      { package: 'libc6-dev-arm64-cross', why: 'C headers and library for ARM64', there: () => existsSync('/usr/aarch64-linux-gnu/include/stdio.h') },
+      {
+        package: 'g++-aarch64-linux-gnu',
+        why: 'a C++ compiler for ARM64',
+        there: () => onPath('aarch64-linux-gnu-g++'),
+      },
+      {
+        package: 'libc6-dev-arm64-cross',
+        why: 'C headers and library for ARM64',
+        there: () => existsSync('/usr/aarch64-linux-gnu/include/stdio.h'),
+      },
       { package: 'qemu-user', why: 'runs ARM64 programs', there: () => onPath('qemu-aarch64') },
     ],
   },
@@ -144,10 +204,22 @@ export const CROSS_LANES = {
     options: ['-DTURNKEY_SIGNATURES=2000'],
     required: 'TURNKEY_REQUIRE_WINDOWS',
     packages: [
-      { package: 'gcc-mingw-w64-x86-64', why: 'a C compiler for Windows', there: () => onPath('x86_64-w64-mingw32-gcc') },
-      { package: 'g++-mingw-w64-x86-64', why: 'a C++ compiler for Windows', there: () => onPath('x86_64-w64-mingw32-g++') },
+      {
+        package: 'gcc-mingw-w64-x86-64',
+        why: 'a C compiler for Windows',
+        there: () => onPath('x86_64-w64-mingw32-gcc'),
+      },
+      {
+        package: 'g++-mingw-w64-x86-64',
+        why: 'a C++ compiler for Windows',
+        there: () => onPath('x86_64-w64-mingw32-g++'),
+      },
       { package: 'wine', why: 'runs Windows programs', there: () => onPath('wine') },
-      { package: 'wine64', why: 'runs 64-bit Windows programs', there: () => existsSync('/usr/lib/wine/wine64') || onPath('wine64') },
+      {
+        package: 'wine64',
+        why: 'runs 64-bit Windows programs',
+        there: () => existsSync('/usr/lib/wine/wine64') || onPath('wine64'),
+      },
     ],
   },
 };
@@ -183,7 +255,8 @@ function readable(path) {
 
 function kernelThere() {
   if (process.env.TURNKEY_KERNEL) {
-    if (!readable(process.env.TURNKEY_KERNEL)) throw new SetupError(`TURNKEY_KERNEL names ${process.env.TURNKEY_KERNEL}, which cannot be read`);
+    if (!readable(process.env.TURNKEY_KERNEL))
+      throw new SetupError(`TURNKEY_KERNEL names ${process.env.TURNKEY_KERNEL}, which cannot be read`);
     return true;
   }
   return readable(fetched().kernel ?? '');
@@ -198,7 +271,10 @@ function npmPackagesThere() {
   try {
     const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
     const have = JSON.parse(readFileSync(join(root, 'node_modules', '.package-lock.json'), 'utf8')).packages;
-    return Object.entries(wanted).every(([path, { version, optional }]) => path === '' || (have[path] === undefined ? optional === true : have[path].version === version));
+    return Object.entries(wanted).every(
+      ([path, { version, optional }]) =>
+        path === '' || (have[path] === undefined ? optional === true : have[path].version === version),
+    );
   } catch {
     return false;
   }
@@ -246,7 +322,10 @@ function aptUnpack(name, folder) {
     result = fetch();
   }
   const archive = readdirSync(folder).find((file) => file.endsWith('.deb'));
-  if (result.status !== 0 || archive === undefined) throw new SetupError(`apt-get could not download ${name}: ${(result.stderr || result.error?.message || '').trim()}${isRoot() ? '' : '\n  its lists may be missing or old: sudo apt-get update'}`);
+  if (result.status !== 0 || archive === undefined)
+    throw new SetupError(
+      `apt-get could not download ${name}: ${(result.stderr || result.error?.message || '').trim()}${isRoot() ? '' : '\n  its lists may be missing or old: sudo apt-get update'}`,
+    );
   runQuietly('dpkg', ['-x', archive, '.'], { cwd: folder });
   rmSync(join(folder, archive));
 }
@@ -255,7 +334,9 @@ function aptUnpack(name, folder) {
 function concreteKernelPackage() {
   const find = () => {
     for (const meta of KERNEL_PACKAGES) {
-      const concrete = /Depends: (linux-image-\S*\d\S*)/.exec(output('apt-cache', ['depends', '--important', meta]))?.[1];
+      const concrete = /Depends: (linux-image-\S*\d\S*)/.exec(
+        output('apt-cache', ['depends', '--important', meta]),
+      )?.[1];
       if (concrete !== undefined && aptKnows(concrete)) return concrete;
     }
     return undefined;
@@ -265,7 +346,10 @@ function concreteKernelPackage() {
     aptUpdate();
     found = find();
   }
-  if (found === undefined) throw new SetupError(`apt knows none of ${KERNEL_PACKAGES.join(', ')}${isRoot() ? '' : '; its lists may be missing: sudo apt-get update'}. Or name a kernel: TURNKEY_KERNEL=FILE`);
+  if (found === undefined)
+    throw new SetupError(
+      `apt knows none of ${KERNEL_PACKAGES.join(', ')}${isRoot() ? '' : '; its lists may be missing: sudo apt-get update'}. Or name a kernel: TURNKEY_KERNEL=FILE`,
+    );
   return found;
 }
 
@@ -278,12 +362,16 @@ function remember(what) {
 function fetchKernel() {
   const name = concreteKernelPackage();
   const folder = join(cacheFolder(), 'kernel', name);
-  const find = () => (existsSync(join(folder, 'boot')) ? readdirSync(join(folder, 'boot')).find((file) => file.startsWith('vmlinuz')) : undefined);
+  const find = () =>
+    existsSync(join(folder, 'boot'))
+      ? readdirSync(join(folder, 'boot')).find((file) => file.startsWith('vmlinuz'))
+      : undefined;
   if (find() === undefined) {
     const partial = `${folder}.${process.pid}.partial`;
     try {
       timed(`fetching the guest kernel ${name}`, () => aptUnpack(name, partial));
-      for (const left of ['lib', 'usr']) rmSync(join(partial, left), { recursive: true, force: true }); // modules are not used
+      // modules are not used
+      for (const left of ['lib', 'usr']) rmSync(join(partial, left), { recursive: true, force: true });
       rmSync(folder, { recursive: true, force: true });
       renameSync(partial, folder);
     } finally {
@@ -305,12 +393,14 @@ function fetchBusybox() {
 
 /**
  * Makes sure of everything that is needed to build and run; says what it will install before it does.
- * Throws SetupError with the one command to run where this user may not install, or with what is missing under TURNKEY_NO_INSTALL=1.
+ * Throws SetupError with the one command to run where this user may not install, or with what is missing under
+ * TURNKEY_NO_INSTALL=1.
  * With `lane` (of CROSS_LANES): of what that lane alone needs.
  */
 export function ensurePrerequisites({ lane, emulated = lane === undefined && emulatedWanted() } = {}) {
   const [major = 0] = process.versions.node.split('.').map(Number);
-  if (process.platform !== 'linux' || process.arch !== 'x64') throw new SetupError(`this runs on Linux on x86-64 only, not on ${process.platform} on ${process.arch}`);
+  if (process.platform !== 'linux' || process.arch !== 'x64')
+    throw new SetupError(`this runs on Linux on x86-64 only, not on ${process.platform} on ${process.arch}`);
   if (major < 20) throw new SetupError(`Node ${process.versions.node} is too old: 20 or later is needed`);
 
   const missing = lane === undefined ? missingPackages(emulated) : missingForLane(lane);
@@ -318,7 +408,9 @@ export function ensurePrerequisites({ lane, emulated = lane === undefined && emu
   const extras = missing.filter(({ optional }) => optional);
   const extrasWanted = extras.length > 0 && mayInstall() && isRoot() && onPath('apt-get');
   if (extras.length > 0 && !extrasWanted) {
-    say(`going on without ${extras.map(({ package: name, why }) => `${name} (${why})`).join(' and ')}: ${mayInstall() ? `install with: sudo apt-get install ${extras.map(({ package: name }) => name).join(' ')}` : 'TURNKEY_NO_INSTALL is set'}`);
+    say(
+      `going on without ${extras.map(({ package: name, why }) => `${name} (${why})`).join(' and ')}: ${mayInstall() ? `install with: sudo apt-get install ${extras.map(({ package: name }) => name).join(' ')}` : 'TURNKEY_NO_INSTALL is set'}`,
+    );
   }
   const npmMissing = lane === undefined && !npmPackagesThere();
   const kernelMissing = emulated && !kernelThere();
@@ -331,14 +423,20 @@ export function ensurePrerequisites({ lane, emulated = lane === undefined && emu
     ...(busyboxMissing ? [`busybox-static, unpacked into ${cacheFolder()}, not installed`] : []),
   ];
   if (plan.length === 0) return;
-  if (!mayInstall()) throw new SetupError(`TURNKEY_NO_INSTALL is set, and this is missing:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
+  if (!mayInstall())
+    throw new SetupError(
+      `TURNKEY_NO_INSTALL is set, and this is missing:\n${plan.map((line) => `  - ${line}`).join('\n')}`,
+    );
   const names = packages.map(({ package: name }) => name);
   if (names.length > 0 && !isRoot()) {
     throw new SetupError(
       `these Debian packages are missing:\n${packages.map(({ package: name, why }) => `  - ${name}: ${why}`).join('\n')}\nrun this once, then try again:\n  sudo sh -c 'apt-get update && apt-get install -y --no-install-recommends ${names.join(' ')}'`,
     );
   }
-  if ((names.length > 0 || kernelMissing || busyboxMissing) && !onPath('apt-get')) throw new SetupError(`this is missing, and there is no apt-get to get it with:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
+  if ((names.length > 0 || kernelMissing || busyboxMissing) && !onPath('apt-get'))
+    throw new SetupError(
+      `this is missing, and there is no apt-get to get it with:\n${plan.map((line) => `  - ${line}`).join('\n')}`,
+    );
   say(`this is missing and will be installed now:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
   if (names.length > 0) timed('installing Debian packages', () => aptInstall(names));
   if (extrasWanted) {
@@ -348,7 +446,8 @@ export function ensurePrerequisites({ lane, emulated = lane === undefined && emu
       say(`going on without turnkey-lua: ${error.message.split('\n')[0]}`);
     }
   }
-  if (npmMissing) timed('installing npm packages', () => runQuietly('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']));
+  if (npmMissing)
+    timed('installing npm packages', () => runQuietly('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']));
   if (kernelMissing || busyboxMissing) mkdirSync(cacheFolder(), { recursive: true });
   if (kernelMissing) fetchKernel();
   if (busyboxMissing) fetchBusybox();
@@ -366,13 +465,19 @@ function filesBelow(path) {
   const full = join(root, path);
   if (!existsSync(full)) return [];
   if (statSync(full).isFile()) return [full];
-  return readdirSync(full, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1)).flatMap((entry) => filesBelow(join(path, entry.name)));
+  return readdirSync(full, { withFileTypes: true })
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap((entry) => filesBelow(join(path, entry.name)));
 }
 
 /** A digest of the names and contents of these files and folders. */
 function digest(paths, more = '') {
   const hash = createHash('sha256').update(more);
-  for (const file of paths.flatMap(filesBelow)) hash.update(`${relative(root, file)}\0`).update(readFileSync(file)).update('\0');
+  for (const file of paths.flatMap(filesBelow))
+    hash
+      .update(`${relative(root, file)}\0`)
+      .update(readFileSync(file))
+      .update('\0');
   return hash.digest('hex');
 }
 
@@ -390,33 +495,55 @@ const NATIVE_SOURCES = ['CMakeLists.txt', 'cmake', 'native', 'experiments/vm', '
 /** Built with the C layers' tests, against an installed copy of them. */
 const CONSUMER_SOURCES = ['examples', 'test/consumer'];
 /** What else the build depends on: turnkey-lua is built where Lua and libffi are. */
-const nativeExtras = () => String(missingPackages(false).filter(({ optional }) => optional).map(({ package: name }) => name));
+const nativeExtras = () =>
+  String(
+    missingPackages(false)
+      .filter(({ optional }) => optional)
+      .map(({ package: name }) => name),
+  );
 
 /** Builds the addon, the libraries and the guest's programs where their sources have changed. */
 export function buildNative() {
   unlessBuilt('build/.turnkey-stamp', digest(NATIVE_SOURCES, nativeExtras()), 'the native parts (cmake-js)', () => {
-    const cmakeJs = (...args) => runQuietly(process.execPath, [join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js'), ...args, '--log-level', 'warn']);
-    cmakeJs('configure', '--CDTURNKEY_TESTS=ON'); // the libraries that tests call; an older build folder may say otherwise
+    const cmakeJs = (...args) =>
+      runQuietly(process.execPath, [
+        join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js'),
+        ...args,
+        '--log-level',
+        'warn',
+      ]);
+    // the libraries that tests call; an older build folder may say otherwise
+    cmakeJs('configure', '--CDTURNKEY_TESTS=ON');
     cmakeJs('build', '--parallel', '2');
   });
 }
 
 /** Builds the TypeScript parts where they have changed. What was compiled before goes: no test outlives its source. */
 export function buildTypeScript() {
-  unlessBuilt('dist/.turnkey-stamp', digest(['tsconfig.json', 'package-lock.json', 'src', 'experiments', 'test', 'scripts/bundle.mjs']), 'the TypeScript parts', () => {
-    rmSync(join(root, 'dist'), { recursive: true, force: true });
-    runQuietly(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json']);
-    runQuietly(process.execPath, [join(root, 'scripts', 'bundle.mjs')]);
-  });
+  unlessBuilt(
+    'dist/.turnkey-stamp',
+    digest(['tsconfig.json', 'package-lock.json', 'src', 'experiments', 'test', 'scripts/bundle.mjs']),
+    'the TypeScript parts',
+    () => {
+      rmSync(join(root, 'dist'), { recursive: true, force: true });
+      runQuietly(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json']);
+      runQuietly(process.execPath, [join(root, 'scripts', 'bundle.mjs')]);
+    },
+  );
 }
 
 /** Builds the C layers and their tests without Node, by plain CMake. Returns the build folder. */
 export function buildNativeTests() {
   const folder = join(root, 'build-c');
-  unlessBuilt('build-c/.turnkey-stamp', digest([...NATIVE_SOURCES, ...CONSUMER_SOURCES], nativeExtras()), 'the C layers and their tests (CMake)', () => {
-    runQuietly('cmake', ['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release']);
-    runQuietly('cmake', ['--build', folder, '-j', '2']);
-  });
+  unlessBuilt(
+    'build-c/.turnkey-stamp',
+    digest([...NATIVE_SOURCES, ...CONSUMER_SOURCES], nativeExtras()),
+    'the C layers and their tests (CMake)',
+    () => {
+      runQuietly('cmake', ['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release']);
+      runQuietly('cmake', ['--build', folder, '-j', '2']);
+    },
+  );
   return folder;
 }
 
@@ -424,10 +551,23 @@ export function buildNativeTests() {
 export function buildCross(lane) {
   const { what, folder: name, toolchain, options } = CROSS_LANES[lane];
   const folder = join(root, name);
-  unlessBuilt(join(name, '.turnkey-stamp'), digest([...NATIVE_SOURCES, ...CONSUMER_SOURCES], options.join()), `the C layers and their tests for ${what} (CMake)`, () => {
-    runQuietly('cmake', ['-S', '.', '-B', folder, `-DCMAKE_TOOLCHAIN_FILE=${join(root, 'cmake', toolchain)}`, '-DCMAKE_BUILD_TYPE=Release', ...options]);
-    runQuietly('cmake', ['--build', folder, '-j', '2']);
-  });
+  unlessBuilt(
+    join(name, '.turnkey-stamp'),
+    digest([...NATIVE_SOURCES, ...CONSUMER_SOURCES], options.join()),
+    `the C layers and their tests for ${what} (CMake)`,
+    () => {
+      runQuietly('cmake', [
+        '-S',
+        '.',
+        '-B',
+        folder,
+        `-DCMAKE_TOOLCHAIN_FILE=${join(root, 'cmake', toolchain)}`,
+        '-DCMAKE_BUILD_TYPE=Release',
+        ...options,
+      ]);
+      runQuietly('cmake', ['--build', folder, '-j', '2']);
+    },
+  );
   return folder;
 }
 

@@ -3,8 +3,8 @@
 /**
  * Judges one test program.
  * `result`: { stdout, stderr, exitCode, signal, timedOut, lost, reason }.
- * Returns { passed, failed, skipped: [{ name, reason }], failures: [line, …] }. A program that says nothing of TAP counts as one
- * test by its exit code. A program that ends badly has at least one failure, whatever it printed.
+ * Returns { passed, failed, skipped: [{ name, reason }], failures: [line, …] }. A program that says nothing of TAP
+ * counts as one test by its exit code. A program that ends badly has at least one failure, whatever it printed.
  */
 export function judge(result) {
   const points = [];
@@ -15,7 +15,12 @@ export function judge(result) {
     const point = /^(not )?ok\b(?:\s+\d+)?(?:\s*-?\s*)(.*)$/.exec(line);
     if (point) {
       const directive = /\s#\s*(skip|todo)\S*\s*(.*)$/i.exec(` ${point[2]}`);
-      points.push({ ok: point[1] === undefined, name: point[2].replace(/\s*#\s*(time=|skip|todo).*$/i, '').replace(/\s*\{$/, ''), directive: directive?.[1]?.toLowerCase(), reason: directive?.[2] ?? '' });
+      points.push({
+        ok: point[1] === undefined,
+        name: point[2].replace(/\s*#\s*(time=|skip|todo).*$/i, '').replace(/\s*\{$/, ''),
+        directive: directive?.[1]?.toLowerCase(),
+        reason: directive?.[2] ?? '',
+      });
     }
     const planned = /^1\.\.(\d+)(?:\s*#\s*(.*))?$/.exec(line);
     if (planned) {
@@ -25,10 +30,21 @@ export function judge(result) {
     if (line.startsWith('Bail out!')) bail = line;
   }
   const failures = points.filter(({ ok, directive }) => !ok && directive !== 'todo').map(({ name }) => name);
-  const skipped = points.filter(({ directive }) => directive !== undefined).map(({ name, reason }) => ({ name, reason }));
+  const skipped = points
+    .filter(({ directive }) => directive !== undefined)
+    .map(({ name, reason }) => ({ name, reason }));
   const passed = points.filter(({ ok, directive }) => ok && directive === undefined).length;
-  if (plan === 0) skipped.push({ name: 'all', reason: (planReason ?? '').replace(/^skip\S*\s*/i, '') || 'nothing planned' });
-  const ending = result.lost ? `the guest was lost twice: ${result.reason}` : result.timedOut ? `hung: ${result.reason ?? 'time limit'}` : result.signal ? `died of ${result.signal}` : result.exitCode === null ? `did not start: ${result.reason}` : undefined;
+  if (plan === 0)
+    skipped.push({ name: 'all', reason: (planReason ?? '').replace(/^skip\S*\s*/i, '') || 'nothing planned' });
+  const ending = result.lost
+    ? `the guest was lost twice: ${result.reason}`
+    : result.timedOut
+      ? `hung: ${result.reason ?? 'time limit'}`
+      : result.signal
+        ? `died of ${result.signal}`
+        : result.exitCode === null
+          ? `did not start: ${result.reason}`
+          : undefined;
   if (ending !== undefined) failures.push(ending);
   else if (bail !== undefined) failures.push(bail);
   else if (plan === undefined && points.length > 0) failures.push('no plan: it ended before it was done');
@@ -58,5 +74,9 @@ export function excerpt({ stdout, stderr }, most = 60) {
   }
   if (wanted.length === 0) wanted.push(...lines.filter((line) => line.trim() !== '').slice(-10));
   const errors = stderr.split('\n').filter((line) => line.trim() !== '');
-  return [...wanted.slice(0, most), ...(wanted.length > most ? [`… ${wanted.length - most} lines more`] : []), ...errors.slice(-20)];
+  return [
+    ...wanted.slice(0, most),
+    ...(wanted.length > most ? [`… ${wanted.length - most} lines more`] : []),
+    ...errors.slice(-20),
+  ];
 }

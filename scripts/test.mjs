@@ -1,5 +1,6 @@
-// `npm test`: sets up what is missing, builds, and runs every test in every lane that applies: the C layers' tests and the
-// compiled test/*.test.ts, here and in one emulated guest; and the C layers' tests cross-compiled, where the tools for that are there already. The last line counts:
+// `npm test`: sets up what is missing, builds, and runs every test in every lane that applies: the C layers' tests and
+// the compiled test/*.test.ts, here and in one emulated guest; and the C layers' tests cross-compiled, where the tools
+// for that are there already. The last line counts:
 // N passed, N failed[, N skipped].
 //
 // npm test -- [--lane native|emulated|qemu-user|wine] [WORD…]   only tests whose name contains one of the words
@@ -10,11 +11,11 @@
 //   // lanes: native, emulated     (default: native)
 //   // alone                       nothing else runs beside it
 //   // limit: 300 s                (default: 180 s; four times that in the guest)
-// C tests that are programs of the project run in both lanes; the ctest label `native` or `emulated` restricts one, the label `alone` sets it apart, and one with `thorough`
-// runs in a cross-compiled lane only where that was asked for.
+// C tests that are programs of the project run in both lanes; the ctest label `native` or `emulated` restricts one, the
+// label `alone` sets it apart, and one with `thorough` runs in a cross-compiled lane only where that was asked for.
 //
-// TURNKEY_REQUIRE_EMULATED=1 makes it a failure that the emulated lane cannot run; TURNKEY_REQUIRE_BROWSER=1 installs Chromium, and makes it a
-// failure that report.html cannot be opened in it. TURNKEY_REQUIRE_ARM64=1 and
+// TURNKEY_REQUIRE_EMULATED=1 makes it a failure that the emulated lane cannot run; TURNKEY_REQUIRE_BROWSER=1 installs
+// Chromium, and makes it a failure that report.html cannot be opened in it. TURNKEY_REQUIRE_ARM64=1 and
 // TURNKEY_REQUIRE_WINDOWS=1 set that lane up in any run, and make it a failure that it cannot run.
 
 import { spawn, spawnSync } from 'node:child_process';
@@ -22,7 +23,19 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { buildCross, buildNative, buildNativeTests, buildTypeScript, CROSS_LANES, emulatedWanted, ensurePrerequisites, fail, hostHasKeys, missingForLane, root } from './setup.mjs';
+import {
+  buildCross,
+  buildNative,
+  buildNativeTests,
+  buildTypeScript,
+  CROSS_LANES,
+  emulatedWanted,
+  ensurePrerequisites,
+  fail,
+  hostHasKeys,
+  missingForLane,
+  root,
+} from './setup.mjs';
 import { excerpt, judge } from './tap.mjs';
 
 const DEFAULT_LIMIT_S = 180;
@@ -38,7 +51,8 @@ const failed = [];
 function options() {
   try {
     const { values, positionals } = parseArgs({ allowPositionals: true, options: { lane: { type: 'string' } } });
-    if (values.lane !== undefined && !LANES.includes(values.lane)) throw new Error(`--lane ${values.lane}: expected one of ${LANES.join(', ')}`);
+    if (values.lane !== undefined && !LANES.includes(values.lane))
+      throw new Error(`--lane ${values.lane}: expected one of ${LANES.join(', ')}`);
     return { lane: values.lane, words: positionals };
   } catch (error) {
     process.stderr.write(`npm test: ${error.message}\n`);
@@ -48,49 +62,62 @@ function options() {
 
 /** The C tests that ctest knows. */
 function nativeTests(folder) {
-  const { stdout, status, stderr } = spawnSync('ctest', ['--test-dir', folder, '--show-only=json-v1'], { encoding: 'utf8', maxBuffer: 1 << 26 });
-  if (status !== 0) throw new Error(`ctest could not list the tests: ${stderr}`);
-  return JSON.parse(stdout).tests.filter(({ command }) => command !== undefined).map(({ name, command, properties = [] }) => {
-    const property = (wanted) => properties.find((each) => each.name === wanted)?.value;
-    const labels = property('LABELS') ?? [];
-    const restricted = ['native', 'emulated'].filter((lane) => labels.includes(lane));
-    return {
-      name,
-      command,
-      cwd: property('WORKING_DIRECTORY') ?? folder,
-      env: Object.fromEntries((property('ENVIRONMENT') ?? []).map((text) => text.split(/=(.*)/s).slice(0, 2))),
-      // what a tool of this machine does (cmake -P, a search in a binary) has no place in the guest
-      lanes: restricted.length > 0 ? restricted : command[0].startsWith(folder) ? ['native', 'emulated'] : ['native'],
-      alone: labels.includes('alone'),
-      thorough: labels.includes('thorough'),
-      limitS: property('TIMEOUT') ?? DEFAULT_LIMIT_S,
-    };
+  const { stdout, status, stderr } = spawnSync('ctest', ['--test-dir', folder, '--show-only=json-v1'], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
   });
+  if (status !== 0) throw new Error(`ctest could not list the tests: ${stderr}`);
+  return JSON.parse(stdout)
+    .tests.filter(({ command }) => command !== undefined)
+    .map(({ name, command, properties = [] }) => {
+      const property = (wanted) => properties.find((each) => each.name === wanted)?.value;
+      const labels = property('LABELS') ?? [];
+      const restricted = ['native', 'emulated'].filter((lane) => labels.includes(lane));
+      return {
+        name,
+        command,
+        cwd: property('WORKING_DIRECTORY') ?? folder,
+        env: Object.fromEntries((property('ENVIRONMENT') ?? []).map((text) => text.split(/=(.*)/s).slice(0, 2))),
+        // what a tool of this machine does (cmake -P, a search in a binary) has no place in the guest
+        lanes: restricted.length > 0 ? restricted : command[0].startsWith(folder) ? ['native', 'emulated'] : ['native'],
+        alone: labels.includes('alone'),
+        thorough: labels.includes('thorough'),
+        limitS: property('TIMEOUT') ?? DEFAULT_LIMIT_S,
+      };
+    });
 }
 
 /** The compiled test files. */
 function tapTests() {
   const folder = join(root, 'test');
-  return (existsSync(folder) ? readdirSync(folder) : []).filter((name) => name.endsWith('.test.ts')).sort().map((name) => {
-    const source = readFileSync(join(folder, name), 'utf8');
-    const lanes = /^\s*(?:\/\/|\*)\s*lanes:\s*(.+?)\s*(?:\*\/)?$/m.exec(source)?.[1]?.split(/\s*,\s*/) ?? ['native'];
-    const wrong = lanes.find((lane) => !['native', 'emulated'].includes(lane));
-    if (wrong !== undefined) throw new Error(`test/${name}: unknown lane ${wrong}`);
-    return {
-      name: name.replace(/\.test\.ts$/, '.test'),
-      command: ['node', join('dist', 'test', name.replace(/\.ts$/, '.js'))],
-      cwd: root,
-      env: {},
-      lanes,
-      alone: /^\s*(?:\/\/|\*)\s*alone\s*(?:\*\/)?$/m.test(source),
-      limitS: Number(/^\s*(?:\/\/|\*)\s*limit:\s*(\d+)\s*s\b/m.exec(source)?.[1] ?? DEFAULT_LIMIT_S),
-    };
-  });
+  return (existsSync(folder) ? readdirSync(folder) : [])
+    .filter((name) => name.endsWith('.test.ts'))
+    .sort()
+    .map((name) => {
+      const source = readFileSync(join(folder, name), 'utf8');
+      const lanes = /^\s*(?:\/\/|\*)\s*lanes:\s*(.+?)\s*(?:\*\/)?$/m.exec(source)?.[1]?.split(/\s*,\s*/) ?? ['native'];
+      const wrong = lanes.find((lane) => !['native', 'emulated'].includes(lane));
+      if (wrong !== undefined) throw new Error(`test/${name}: unknown lane ${wrong}`);
+      return {
+        name: name.replace(/\.test\.ts$/, '.test'),
+        command: ['node', join('dist', 'test', name.replace(/\.ts$/, '.js'))],
+        cwd: root,
+        env: {},
+        lanes,
+        alone: /^\s*(?:\/\/|\*)\s*alone\s*(?:\*\/)?$/m.test(source),
+        limitS: Number(/^\s*(?:\/\/|\*)\s*limit:\s*(\d+)\s*s\b/m.exec(source)?.[1] ?? DEFAULT_LIMIT_S),
+      };
+    });
 }
 
 function runHere({ command: [program, ...args], cwd, env, limitS }, lane = 'native') {
   return new Promise((resolve) => {
-    const child = spawn(program === 'node' ? process.execPath : program, args, { cwd, env: { ...process.env, TURNKEY_LANE: lane, TAP_TIMEOUT: String(limitS), ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn(program === 'node' ? process.execPath : program, args, {
+      cwd,
+      env: { ...process.env, TURNKEY_LANE: lane, TAP_TIMEOUT: String(limitS), ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
     const out = [];
     const err = [];
     let timedOut = false;
@@ -109,7 +136,16 @@ function runHere({ command: [program, ...args], cwd, env, limitS }, lane = 'nati
     }, limitS * 1000);
     const finish = (how) => {
       clearTimeout(timer);
-      resolve({ stdout: Buffer.concat(out).toString('utf8'), stderr: Buffer.concat(err).toString('utf8'), timedOut, lost: false, reason: timedOut ? `time limit of ${limitS} s` : null, exitCode: null, signal: null, ...how });
+      resolve({
+        stdout: Buffer.concat(out).toString('utf8'),
+        stderr: Buffer.concat(err).toString('utf8'),
+        timedOut,
+        lost: false,
+        reason: timedOut ? `time limit of ${limitS} s` : null,
+        exitCode: null,
+        signal: null,
+        ...how,
+      });
     };
     child.on('error', (error) => finish({ reason: error.message }));
     child.on('exit', () => setTimeout(killAll, 1000).unref()); // what it left running may hold its pipes
@@ -148,7 +184,9 @@ function record(lane, test, result, ms) {
     skips.set(key, [...(skips.get(key) ?? []), `${test.name}: ${name}`]);
   }
   const counts = `${verdict.passed} passed${verdict.failed > 0 ? `, ${verdict.failed} FAILED` : ''}${verdict.skipped.length > 0 ? `, ${verdict.skipped.length} skipped` : ''}`;
-  process.stdout.write(`${lane.padEnd(9)} ${verdict.failed > 0 ? 'FAIL' : 'ok  '}  ${test.name.padEnd(32)} ${counts} (${(ms / 1000).toFixed(1)} s)\n`);
+  process.stdout.write(
+    `${lane.padEnd(9)} ${verdict.failed > 0 ? 'FAIL' : 'ok  '}  ${test.name.padEnd(32)} ${counts} (${(ms / 1000).toFixed(1)} s)\n`,
+  );
   if (verdict.failed === 0) return;
   failed.push(...verdict.failures.map((failure) => `${lane}: ${test.name}: ${failure}`));
   for (const line of excerpt(result)) process.stdout.write(`          | ${line}\n`);
@@ -157,7 +195,9 @@ function record(lane, test, result, ms) {
 /** A lane could not run: said loudly, and a failure where its variable requires it. */
 function laneMissing(lane, reason, variable, loss) {
   const required = process.env[variable] === '1';
-  process.stdout.write(`\n*** the ${lane} lane did not run: ${reason.replaceAll('\n', '\n*** ')}\n*** ${required ? `${variable}=1: that is a failure` : loss}\n\n`);
+  process.stdout.write(
+    `\n*** the ${lane} lane did not run: ${reason.replaceAll('\n', '\n*** ')}\n*** ${required ? `${variable}=1: that is a failure` : loss}\n\n`,
+  );
   if (required) {
     totals.failed++;
     failed.push(`${lane}: the lane did not run`);
@@ -166,7 +206,8 @@ function laneMissing(lane, reason, variable, loss) {
     skips.set(`${lane}: the lane did not run`, [reason.split('\n')[0]]);
   }
 }
-const emulatedMissing = (reason) => laneMissing('emulated', reason, 'TURNKEY_REQUIRE_EMULATED', 'nothing that needs protection keys was tested');
+const emulatedMissing = (reason) =>
+  laneMissing('emulated', reason, 'TURNKEY_REQUIRE_EMULATED', 'nothing that needs protection keys was tested');
 
 /** The C layers for another machine. `asked`: by name, so what is missing is installed. */
 async function crossLane(lane, asked, chosen) {
@@ -174,7 +215,12 @@ async function crossLane(lane, asked, chosen) {
   if (!asked && process.env[required] !== '1') {
     const missing = missingForLane(lane);
     if (missing.length > 0) {
-      laneMissing(lane, `${missing.map(({ package: name }) => name).join(', ')} ${missing.length === 1 ? 'is' : 'are'} not installed (npm run ${script} would)`, required, `nothing was tested for ${what}`);
+      laneMissing(
+        lane,
+        `${missing.map(({ package: name }) => name).join(', ')} ${missing.length === 1 ? 'is' : 'are'} not installed (npm run ${script} would)`,
+        required,
+        `nothing was tested for ${what}`,
+      );
       return 1;
     }
   } else {
@@ -190,7 +236,13 @@ async function emulatedLane(cTests, files) {
   let machine;
   try {
     machine = await Machine.boot({
-      extraFiles: ['libz.so.1', 'libsqlite3.so.0', ...cTests.flatMap(({ command, cwd }) => [cwd, ...command].filter((word) => word.startsWith('/') && existsSync(word) && word !== cwd))],
+      extraFiles: [
+        'libz.so.1',
+        'libsqlite3.so.0',
+        ...cTests.flatMap(({ command, cwd }) =>
+          [cwd, ...command].filter((word) => word.startsWith('/') && existsSync(word) && word !== cwd),
+        ),
+      ],
       extraPackages: files.length > 0 ? ['tap'] : [],
     });
   } catch (error) {
@@ -198,9 +250,17 @@ async function emulatedLane(cTests, files) {
     return;
   }
   const { kernel, qemu, bootMs, conformance, processors } = machine.info;
-  process.stdout.write(`emulated  Linux ${kernel} on QEMU ${qemu}, up in ${(bootMs / 1000).toFixed(1)} s, ${conformance.length} conformance checks passed\n`);
+  process.stdout.write(
+    `emulated  Linux ${kernel} on QEMU ${qemu}, up in ${(bootMs / 1000).toFixed(1)} s, ${conformance.length} conformance checks passed\n`,
+  );
   try {
-    const runOne = ({ command, cwd, env, limitS }) => machine.run({ command, cwd: cwd.startsWith(join(root, 'build-c')) ? root : cwd, env: { TAP_TIMEOUT: String(limitS * GUEST_SLOWNESS), ...env }, timeoutMs: limitS * GUEST_SLOWNESS * 1000 });
+    const runOne = ({ command, cwd, env, limitS }) =>
+      machine.run({
+        command,
+        cwd: cwd.startsWith(join(root, 'build-c')) ? root : cwd,
+        env: { TAP_TIMEOUT: String(limitS * GUEST_SLOWNESS), ...env },
+        timeoutMs: limitS * GUEST_SLOWNESS * 1000,
+      });
     await runAll('emulated', [...cTests, ...files], processors, runOne);
   } finally {
     await machine.close();
@@ -211,11 +271,16 @@ function closing(startedMs) {
   process.stdout.write('\n');
   if (skips.size > 0) {
     process.stdout.write('Skipped:\n');
-    for (const [reason, names] of skips) process.stdout.write(`  ${names.length} for ${reason} (${names.slice(0, 3).join('; ')}${names.length > 3 ? '; …' : ''})\n`);
+    for (const [reason, names] of skips)
+      process.stdout.write(
+        `  ${names.length} for ${reason} (${names.slice(0, 3).join('; ')}${names.length > 3 ? '; …' : ''})\n`,
+      );
   }
   if (failed.length > 0) process.stdout.write(`Failed:\n${failed.map((line) => `  ${line}\n`).join('')}`);
   process.stdout.write(`Took ${((Date.now() - startedMs) / 1000).toFixed(0)} s\n`);
-  process.stdout.write(`${totals.passed} passed, ${totals.failed} failed${totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''}\n`);
+  process.stdout.write(
+    `${totals.passed} passed, ${totals.failed} failed${totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''}\n`,
+  );
 }
 
 async function main() {
@@ -247,7 +312,8 @@ async function main() {
     const [c, tap] = inLane('emulated');
     if (c.length + tap.length > 0) {
       if (lane === 'emulated' || emulatedWanted()) await emulatedLane(c, tap);
-      else if (!hostHasKeys() || process.env.TURNKEY_REQUIRE_EMULATED === '1') emulatedMissing('TURNKEY_NO_EMULATED is set');
+      else if (!hostHasKeys() || process.env.TURNKEY_REQUIRE_EMULATED === '1')
+        emulatedMissing('TURNKEY_NO_EMULATED is set');
     }
   }
   if (lane === undefined) for (const cross of Object.keys(CROSS_LANES)) await crossLane(cross, false, chosen);

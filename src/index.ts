@@ -2,7 +2,19 @@
 export * from './callout/index.js';
 export { Image, Space } from './image/image.js';
 export type {
-  ChangedRange, Denial, Difference, HeapFile, HeapObject, HeapProblem, ImageMechanism, ImageOptions, LendOptions, Loaded, SpaceRange, SpaceReport, SpaceRequest,
+  ChangedRange,
+  Denial,
+  Difference,
+  HeapFile,
+  HeapObject,
+  HeapProblem,
+  ImageMechanism,
+  ImageOptions,
+  LendOptions,
+  Loaded,
+  SpaceRange,
+  SpaceReport,
+  SpaceRequest,
   VerifyReport,
 } from './image/image.js';
 export { Loan } from './image/loan.js';

@@ -1,7 +1,8 @@
 /**
  * Loading the addon, and the types of what it gives. Importing this attaches the thread to Turnkey (I13).
  *
- * The addon answers failures that depend on the machine or the data with a negative errno; src/image and src/callout make the sentences.
+ * The addon answers failures that depend on the machine or the data with a negative errno; src/image and src/callout
+ * make the sentences.
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -35,35 +36,84 @@ export interface Probe {
   readonly reason: string;
 }
 
-export interface NativeSpaceRequest { readonly name: string; readonly bytes: number; readonly reserveBytes: number; readonly deny: 'write' | 'all' }
+export interface NativeSpaceRequest {
+  readonly name: string;
+  readonly bytes: number;
+  readonly reserveBytes: number;
+  readonly deny: 'write' | 'all';
+}
 export interface NativeSpace {
-  readonly name: string; readonly address: bigint; readonly bytes: number; readonly reservedBytes: number; readonly key: number; readonly deny: 'write' | 'all';
+  readonly name: string;
+  readonly address: bigint;
+  readonly bytes: number;
+  readonly reservedBytes: number;
+  readonly key: number;
+  readonly deny: 'write' | 'all';
 }
 export interface NativeObject {
-  readonly offset: number; readonly bytes: number; readonly slots: number; readonly classIndex: number; readonly format: number; readonly slot: number;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly slots: number;
+  readonly classIndex: number;
+  readonly format: number;
+  readonly slot: number;
   readonly isFree: boolean;
 }
 export interface NativeHeapFile {
-  readonly version: number; readonly family: 'spur' | 'v3'; readonly wordBytes: number; readonly swapped: boolean; readonly multipleBytecodes: boolean;
-  readonly fileOffset: number; readonly headerBytes: number; readonly heapBytes: number; readonly baseAddress: bigint; readonly specialObjects: bigint;
+  readonly version: number;
+  readonly family: 'spur' | 'v3';
+  readonly wordBytes: number;
+  readonly swapped: boolean;
+  readonly multipleBytecodes: boolean;
+  readonly fileOffset: number;
+  readonly headerBytes: number;
+  readonly heapBytes: number;
+  readonly baseAddress: bigint;
+  readonly specialObjects: bigint;
   readonly firstSegmentBytes: number;
 }
 export type NativeContent = 'empty' | 'graph' | 'file' | 'heap-file';
 export interface NativeReport {
-  readonly objects: number; readonly pointers: number; readonly classes: number; readonly problemCount: number; readonly byKind: Readonly<Record<string, number>>;
+  readonly objects: number;
+  readonly pointers: number;
+  readonly classes: number;
+  readonly problemCount: number;
+  readonly byKind: Readonly<Record<string, number>>;
   readonly spaces: readonly {
-    readonly content: NativeContent; readonly walked: boolean; readonly objects: number; readonly freeChunks: number; readonly freeBytes: number;
-    readonly walkedBytes: number; readonly problemCount: number;
+    readonly content: NativeContent;
+    readonly walked: boolean;
+    readonly objects: number;
+    readonly freeChunks: number;
+    readonly freeBytes: number;
+    readonly walkedBytes: number;
+    readonly problemCount: number;
   }[];
   readonly problems: readonly {
-    readonly kind: string; readonly space: number; readonly offset: number; readonly object: number; readonly classIndex: number; readonly slot: number; readonly value: bigint;
+    readonly kind: string;
+    readonly space: number;
+    readonly offset: number;
+    readonly object: number;
+    readonly classIndex: number;
+    readonly slot: number;
+    readonly value: bigint;
   }[];
 }
 export interface NativeDifference {
-  readonly changedBytes: number; readonly rangeCount: number; readonly resized: number;
-  readonly ranges: readonly { readonly space: number; readonly offset: number; readonly bytes: number; readonly object?: NativeObject }[];
+  readonly changedBytes: number;
+  readonly rangeCount: number;
+  readonly resized: number;
+  readonly ranges: readonly {
+    readonly space: number;
+    readonly offset: number;
+    readonly bytes: number;
+    readonly object?: NativeObject;
+  }[];
 }
-export interface NativeLoan { readonly id: number; readonly address: bigint; readonly memory: ArrayBuffer }
+export interface NativeLoan {
+  readonly id: number;
+  readonly address: bigint;
+  readonly memory: ArrayBuffer;
+}
 
 /** native/addon/image_binding.cc. `space` arguments are indices. */
 export interface NativeImage {
@@ -76,7 +126,10 @@ export interface NativeImage {
   setMechanism(name: string): Errno;
   close(): Errno;
   fill(seed: bigint): { readonly objects: number; readonly freeChunks: number; readonly pointers: number } | Errno;
-  load(space: number, path: string): { readonly errno: Errno; readonly bytes: number; readonly heap?: NativeHeapFile } | Errno;
+  load(
+    space: number,
+    path: string,
+  ): { readonly errno: Errno; readonly bytes: number; readonly heap?: NativeHeapFile } | Errno;
   resize(space: number, bytes: number): Errno;
   verify(limit: number): NativeReport | Errno;
   snapshot(): Errno;
@@ -111,7 +164,9 @@ export interface NativeImageBinding {
 export function loadAddon(): unknown {
   const path = join(findRoot() ?? '', 'build', 'Release', 'turnkey.node');
   if (!existsSync(path)) {
-    throw Object.assign(new Error(`The Turnkey addon is not built: there is no ${path}. Run "npm run build:native".`), { code: 'ERR_ADDON_MISSING' });
+    throw Object.assign(new Error(`The Turnkey addon is not built: there is no ${path}. Run "npm run build:native".`), {
+      code: 'ERR_ADDON_MISSING',
+    });
   }
   return createRequire(path)(path);
 }

@@ -1,5 +1,8 @@
 // lanes: native, emulated
-/** What a callee leaves behind: good values come out as koffi gives them, wild pointers in any shape are CalloutErrors of phase 'decode'. */
+/**
+ * What a callee leaves behind: good values come out as koffi gives them, wild pointers in any shape are CalloutErrors
+ * of phase 'decode'.
+ */
 import koffi, { as as unwatched } from 'koffi';
 import t from 'tap';
 
@@ -15,7 +18,13 @@ const raw = koffi.load(FOREIGN);
 
 const Small = koffi.struct('Small', { name: 'const char *', id: 'int64_t' });
 const Mixed = koffi.struct('Mixed', { weight: 'double', name: 'const char *' });
-const Large = koffi.struct('Large', { id: 'int32_t', name: 'const char *', weight: 'double', wide: 'const char16_t *', tail: koffi.array('uint8_t', 5) });
+const Large = koffi.struct('Large', {
+  id: 'int32_t',
+  name: 'const char *',
+  weight: 'double',
+  wide: 'const char16_t *',
+  tail: koffi.array('uint8_t', 5),
+});
 koffi.struct('PlainLarge', { values: koffi.array('int64_t', 5) });
 koffi.struct('Nested', { inner: Small, count: 'int16_t', names: koffi.array('const char *', 2) });
 koffi.struct('Counted', { count: 'uint32_t', values: koffi.pointer(null, 'int32_t', 'count') });
@@ -41,7 +50,9 @@ const KERNEL = 0xffff_ffff_8000_0000n;
 
 /* A page that can be read, with one behind it that cannot: what runs over its end faults. */
 const mapping = ((): { readonly last: bigint; readonly page: bigint } => {
-  const mmap = lib.func<(...args: unknown[]) => bigint>('void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)');
+  const mmap = lib.func<(...args: unknown[]) => bigint>(
+    'void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)',
+  );
   const mprotect = lib.func('int mprotect(void *addr, size_t length, int prot)');
   const page = mmap(null, 8192, 3, 0x22, -1, 0);
   mprotect(page + 4096n, 4096, 0);
@@ -56,7 +67,7 @@ function both(definition: string): readonly [GuardedFunction, (...args: unknown[
 const text = (which: number): bigint => (lib.func('void *test_text(int which)') as (which: number) => bigint)(which);
 const text16 = (): bigint => (lib.func('void *test_text16()') as () => bigint)();
 
-t.test('results are decoded as koffi decodes them', async t => {
+t.test('results are decoded as koffi decodes them', async (t) => {
   for (const which of [-1, 0, 1, 2, 3]) {
     const [guarded, bare] = both('const char *test_text(int which)');
     t.equal(guarded(which), bare(which), `text ${which}`);
@@ -89,18 +100,26 @@ t.test('results are decoded as koffi decodes them', async t => {
   t.strictSame(counted(0, 0), bareCounted(0, 0), 'a counted pointer to nothing');
 });
 
-t.test('a wild pointer as a result, in every shape, is a CalloutError of phase decode', async t => {
+t.test('a wild pointer as a result, in every shape, is a CalloutError of phase decode', async (t) => {
   const shapes: readonly (readonly [string, string, (wild: bigint) => unknown[]])[] = [
-    ['string', 'const char *test_string(uint64_t address)', wild => [wild]],
-    ['UTF-16 string', 'const char16_t *test_string16(uint64_t address)', wild => [wild]],
-    ['UTF-32 string', 'const char32_t *test_string32(uint64_t address)', wild => [wild]],
-    ['struct in registers', 'Small test_small(uint64_t name, int64_t id)', wild => [wild, 1]],
-    ['struct in both kinds of registers', 'Mixed test_mixed(double weight, uint64_t name)', wild => [1, wild]],
-    ['struct in memory', 'Large test_large(int id, uint64_t name, uint64_t wide)', wild => [1, wild, 0]],
-    ['struct in memory, UTF-16', 'Large test_large(int id, uint64_t name, uint64_t wide)', wild => [1, 0, wild]],
-    ['struct in a struct', 'Nested test_nested(uint64_t inner, uint64_t first, uint64_t second)', wild => [wild, 0, 0]],
-    ['array in a struct', 'Nested test_nested(uint64_t inner, uint64_t first, uint64_t second)', wild => [0, 0, wild]],
-    ['counted pointer', 'Counted test_counted(uint64_t values, uint32_t count)', wild => [wild, 4]],
+    ['string', 'const char *test_string(uint64_t address)', (wild) => [wild]],
+    ['UTF-16 string', 'const char16_t *test_string16(uint64_t address)', (wild) => [wild]],
+    ['UTF-32 string', 'const char32_t *test_string32(uint64_t address)', (wild) => [wild]],
+    ['struct in registers', 'Small test_small(uint64_t name, int64_t id)', (wild) => [wild, 1]],
+    ['struct in both kinds of registers', 'Mixed test_mixed(double weight, uint64_t name)', (wild) => [1, wild]],
+    ['struct in memory', 'Large test_large(int id, uint64_t name, uint64_t wide)', (wild) => [1, wild, 0]],
+    ['struct in memory, UTF-16', 'Large test_large(int id, uint64_t name, uint64_t wide)', (wild) => [1, 0, wild]],
+    [
+      'struct in a struct',
+      'Nested test_nested(uint64_t inner, uint64_t first, uint64_t second)',
+      (wild) => [wild, 0, 0],
+    ],
+    [
+      'array in a struct',
+      'Nested test_nested(uint64_t inner, uint64_t first, uint64_t second)',
+      (wild) => [0, 0, wild],
+    ],
+    ['counted pointer', 'Counted test_counted(uint64_t values, uint32_t count)', (wild) => [wild, 4]],
   ];
   for (const [shape, definition, args] of shapes) {
     const called = lib.func(definition);
@@ -117,7 +136,7 @@ t.test('a wild pointer as a result, in every shape, is a CalloutError of phase d
   }
 });
 
-t.test('a string that runs to the end of its page is read whole, one that runs over it faults', async t => {
+t.test('a string that runs to the end of its page is read whole, one that runs over it faults', async (t) => {
   const string = lib.func('const char *test_string(uint64_t address)');
   const fill = lib.func('const char *test_unterminated(void *buffer, size_t bytes)');
   const unfilled = lib.func('void *memset(void *to, int value, size_t bytes)');
@@ -127,7 +146,7 @@ t.test('a string that runs to the end of its page is read whole, one that runs o
   t.equal(string(mapping.last - 1n), '');
 });
 
-t.test('a string longer than the limit is an error that says what to do', async t => {
+t.test('a string longer than the limit is an error that says what to do', async (t) => {
   const narrow = new Guard({ mechanism: 'flag', decodeLimit: 100 });
   const string = narrow.load(FOREIGN).func('const char *test_string(uint64_t address)');
   t.throws(() => string(mapping.page), /100 bytes.*decodeLimit/);
@@ -135,14 +154,14 @@ t.test('a string longer than the limit is an error that says what to do', async 
   narrow.close();
 });
 
-t.test('a fault in a function with a result in memory decodes nothing', async t => {
+t.test('a fault in a function with a result in memory decodes nothing', async (t) => {
   const large = lib.func('Large test_large_fault(uint64_t address)');
   const error = fault(() => large(WILD));
   t.equal(error.phase, 'call');
   t.equal(error.address, WILD);
 });
 
-t.test('out-parameters come back as with koffi', async t => {
+t.test('out-parameters come back as with koffi', async (t) => {
   const cases: readonly (readonly [string, () => unknown[]])[] = [
     ['int test_out_int(_Out_ int *out, int value)', () => [[null], 5]],
     ['void test_inout_int(_Inout_ int *value, int add)', () => [[40], 2]],
@@ -172,20 +191,27 @@ t.test('out-parameters come back as with koffi', async t => {
   }
 });
 
-t.test('casts of void * are decoded as what they were cast to', async t => {
+t.test('casts of void * are decoded as what they were cast to', async (t) => {
   const out = lib.func('void test_out_smalls(_Out_ void *out, size_t count, uint64_t last)');
   for (const cast of [as, koffi.as]) {
     const smalls: unknown[] = [{}, {}];
     out(cast(smalls, 'Small *'), 2, text(1));
-    t.strictSame(smalls, [{ name: 'one', id: 0 }, { name: 'plain', id: 1 }]);
+    t.strictSame(smalls, [
+      { name: 'one', id: 0 },
+      { name: 'plain', id: 1 },
+    ]);
     t.equal(fault(() => out(cast([{}, {}], 'Small *'), 2, WILD)).phase, 'decode');
   }
   /* koffi's named export cannot be watched: what it casts is known to koffi alone. */
   t.throws(() => out(unwatched([{}, {}], 'Small *'), 2, text(1)), /use as\(\) from turnkey/);
-  t.equal(lib.func('int64_t test_total_length(const void *strings)')(unwatched(['one', 'three', null], 'char **')), 8, 'which does not matter on the way in');
+  t.equal(
+    lib.func('int64_t test_total_length(const void *strings)')(unwatched(['one', 'three', null], 'char **')),
+    8,
+    'which does not matter on the way in',
+  );
 });
 
-t.test('a wild pointer in an out-parameter, in every shape, is a CalloutError of phase decode', async t => {
+t.test('a wild pointer in an out-parameter, in every shape, is a CalloutError of phase decode', async (t) => {
   const string = lib.func('void test_out_string(_Out_ const char **out, uint64_t address)');
   const large = lib.func('void test_out_large(_Out_ Large *out, uint64_t name)');
   const smalls = lib.func('void test_out_smalls(_Out_ Small *out, size_t count, uint64_t last)');
@@ -196,15 +222,17 @@ t.test('a wild pointer in an out-parameter, in every shape, is a CalloutError of
   }
 });
 
-t.test('a fault in a function with out-parameters leaves them as they were', async t => {
+t.test('a fault in a function with out-parameters leaves them as they were', async (t) => {
   const out = lib.func('void test_out_then_fault(_Out_ int *out, uint64_t address)');
   const value = [5];
   t.equal(fault(() => out(value, WILD)).phase, 'call');
   t.strictSame(value, [5]);
 });
 
-t.test('unions: koffi follows nothing until a member is read, nor does a guard; then it reads guarded', async t => {
-  const union = lib.func<(text: bigint) => { text: string | null; number: number | bigint }>('Either test_union(uint64_t text)');
+t.test('unions: koffi follows nothing until a member is read, nor does a guard; then it reads guarded', async (t) => {
+  const union = lib.func<(text: bigint) => { text: string | null; number: number | bigint }>(
+    'Either test_union(uint64_t text)',
+  );
   const bits = lib.func('uint64_t test_union_bits(Either value)');
   const value = union(text(1));
   t.equal(value.text, 'plain');
@@ -229,7 +257,7 @@ t.test('unions: koffi follows nothing until a member is read, nor does a guard; 
   t.equal((lib.func('Pair test_union_pair(double real)')(1.5) as { real: number }).real, 1.5);
 });
 
-t.test('disposables: decoded, then disposed of through the gate', async t => {
+t.test('disposables: decoded, then disposed of through the gate', async (t) => {
   const disposed = lib.func<() => number>('int test_disposed()');
   const dispose = lib.func('void test_dispose(void *pointer)');
   const before = disposed();
@@ -250,20 +278,42 @@ t.test('disposables: decoded, then disposed of through the gate', async t => {
   t.equal(result.stdout, 'free SIGABRT allocator\ntest_dispose_fault SIGSEGV 8n\n', result.stderr);
 });
 
-t.test('guard.decode: as koffi.decode where there is something, a CalloutError where not', async t => {
+t.test('guard.decode: as koffi.decode where there is something, a CalloutError where not', async (t) => {
   const variable = lib.symbol('test_variable');
   const textVariable = lib.symbol('test_text_variable');
   const numbers = koffi.address(Buffer.from(Int32Array.of(1, 2, 3, 0, 5).buffer));
   const cases: readonly unknown[][] = [
-    [variable, 'int'], [textVariable, 'const char *'], [textVariable, 'void *'], [text(2), 'char', -1], [text(1), 'char', 3], [numbers, 'int', 4], [numbers, 'int', -1],
-    [numbers, 4, 'int'], [numbers, 4, 'int', 2], [numbers, koffi.array('int', 3)], [numbers, 'int', 0], [text16(), 'char16_t', -1], [Buffer.from('abcd'), 'char', 4],
+    [variable, 'int'],
+    [textVariable, 'const char *'],
+    [textVariable, 'void *'],
+    [text(2), 'char', -1],
+    [text(1), 'char', 3],
+    [numbers, 'int', 4],
+    [numbers, 'int', -1],
+    [numbers, 4, 'int'],
+    [numbers, 4, 'int', 2],
+    [numbers, koffi.array('int', 3)],
+    [numbers, 'int', 0],
+    [text16(), 'char16_t', -1],
+    [Buffer.from('abcd'), 'char', 4],
     [Buffer.from('abcdefgh'), 2, 'uint16_t'],
   ];
   for (const args of cases) {
-    t.strictSame(guard.decode(...args), (koffi.decode as (...all: unknown[]) => unknown)(...args), args.map(String).join(', '));
+    t.strictSame(
+      guard.decode(...args),
+      (koffi.decode as (...all: unknown[]) => unknown)(...args),
+      args.map(String).join(', '),
+    );
   }
   const wild: readonly unknown[][] = [
-    [WILD, 'int'], [WILD, 'const char *'], [WILD, 'char', -1], [WILD, 'int', 3], [WILD, Large], [NON_CANONICAL, 'int'], [mapping.last, 'double'], [mapping.last - 4n, 'int64_t'],
+    [WILD, 'int'],
+    [WILD, 'const char *'],
+    [WILD, 'char', -1],
+    [WILD, 'int', 3],
+    [WILD, Large],
+    [NON_CANONICAL, 'int'],
+    [mapping.last, 'double'],
+    [mapping.last - 4n, 'int64_t'],
   ];
   for (const args of wild) {
     const error = fault(() => guard.decode(...args));
@@ -275,7 +325,7 @@ t.test('guard.decode: as koffi.decode where there is something, a CalloutError w
   t.throws(() => guard.decode(variable, 'void'), TypeError);
 });
 
-t.test('the named decoders', async t => {
+t.test('the named decoders', async (t) => {
   const memory = koffi.address(Buffer.from('f1f2f3f4f5f6f7f8f9', 'hex'));
   const koffis = koffi.decode as unknown as Record<string, (...args: unknown[]) => unknown>;
   const guarded = guard.decode as unknown as Record<string, (...args: unknown[]) => unknown>;
@@ -288,7 +338,12 @@ t.test('the named decoders', async t => {
     t.equal(error.function, `decode.${name}`);
     t.match(error.stack, /callout-decode\.test/);
   }
-  for (const [name, at] of [['string', text(2)], ['string16', text16()], ['string32', lib.func<() => bigint>('void *test_text32()')()], ['wstring', lib.func<() => bigint>('void *test_text32()')()]] as const) {
+  for (const [name, at] of [
+    ['string', text(2)],
+    ['string16', text16()],
+    ['string32', lib.func<() => bigint>('void *test_text32()')()],
+    ['wstring', lib.func<() => bigint>('void *test_text32()')()],
+  ] as const) {
     t.equal(guarded[name]?.(at), koffis[name]?.(at), name);
     t.equal(guarded[name]?.(at, 3), koffis[name]?.(at, 3), `${name} with a length`);
     t.equal(fault(() => guarded[name]?.(WILD)).phase, 'decode');
@@ -296,7 +351,7 @@ t.test('the named decoders', async t => {
   }
 });
 
-t.test('function pointers: decoded to guarded functions', async t => {
+t.test('function pointers: decoded to guarded functions', async (t) => {
   const Unary = koffi.proto('int Unary(int value)');
   const pick = lib.func<(which: number) => bigint | null>('Unary *test_pick(int which)');
   t.equal((guard.decode(pick(0), Unary) as (value: number) => number)(21), 42);
@@ -306,8 +361,16 @@ t.test('function pointers: decoded to guarded functions', async t => {
   t.equal(fault(() => guard.call(WILD, Unary, 5)).access, 'execute');
 });
 
-t.test('the layouts that guards rebuild are koffi\'s', async t => {
-  for (const type of [Small, Mixed, Large, koffi.type('Nested'), koffi.type('Counted'), koffi.type('Flexible'), koffi.type('Padded')]) {
+t.test("the layouts that guards rebuild are koffi's", async (t) => {
+  for (const type of [
+    Small,
+    Mixed,
+    Large,
+    koffi.type('Nested'),
+    koffi.type('Counted'),
+    koffi.type('Flexible'),
+    koffi.type('Padded'),
+  ]) {
     t.ok(type.size > 0);
   }
   const odd = koffi.struct('Odd', { a: 'int8_t', b: [8, 'int16_t'], c: 'const char *', d: [2, 'int8_t'] });

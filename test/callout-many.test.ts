@@ -6,7 +6,7 @@ import { FOREIGN } from './support/callout.js';
 
 const lib = new Guard({ mechanism: 'flag' }).load(FOREIGN);
 
-t.test('a hundred thousand faults in a row', async t => {
+t.test('a hundred thousand faults in a row', async (t) => {
   const write = lib.func('int test_write(uint64_t address, int value)');
   const before = process.memoryUsage().rss;
   let caught = 0;

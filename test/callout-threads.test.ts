@@ -56,7 +56,7 @@ function spawn() {
 
 /* 'auto' is keys where there are any; 'flag' has its turn in the scenes below. */
 for (const mechanism of ['auto']) {
-  t.test(`I13: a worker older than the image, and a younger one: ${mechanism}`, async t => {
+  t.test(`I13: a worker older than the image, and a younger one: ${mechanism}`, async (t) => {
     const { out, err } = scene(`${SPAWN}
       const older = spawn();
       await older.ready;
@@ -74,7 +74,7 @@ for (const mechanism of ['auto']) {
     t.equal(out, 'both\n', err);
   });
 
-  t.test(`I4, I13: eight workers and the main thread at once: ${mechanism}`, async t => {
+  t.test(`I4, I13: eight workers and the main thread at once: ${mechanism}`, async (t) => {
     const { out, err } = scene(`${SPAWN}
       const image = Image.map({ spaces: [{ name: 'old', bytes: 1 << 20 }] });
       image.fill(3); image.snapshot();
@@ -92,7 +92,7 @@ for (const mechanism of ['auto']) {
   });
 }
 
-t.test('a worker made inside a callback', async t => {
+t.test('a worker made inside a callback', async (t) => {
   const { out, err } = scene(`${SPAWN}
     koffi.proto('int MakerUnary(int value)');
     const lib = new Guard({ mechanism: 'flag' }).load(FOREIGN);
@@ -105,7 +105,7 @@ t.test('a worker made inside a callback', async t => {
   t.equal(out, 'made\n', err);
 });
 
-t.test('workers that come and go leave nothing behind', async t => {
+t.test('workers that come and go leave nothing behind', async (t) => {
   const { out, err } = scene(`${SPAWN}
     import { native } from '${new URL('../src/native.js', import.meta.url).href}';
     const round = async () => {

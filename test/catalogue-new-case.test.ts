@@ -13,9 +13,11 @@ import { readRun } from '../src/experiment/store.js';
 
 t.test('a template compiles and runs as it is', { timeout: 290_000 }, (t) => {
   const root = t.testdir({});
-  for (const part of ['src', 'experiments', 'scripts', 'package.json', 'tsconfig.json']) cpSync(join(PROJECT_ROOT, part), join(root, part), { recursive: true });
+  for (const part of ['src', 'experiments', 'scripts', 'package.json', 'tsconfig.json'])
+    cpSync(join(PROJECT_ROOT, part), join(root, part), { recursive: true });
   mkdirSync(join(root, 'dist'));
-  for (const part of ['src', 'experiments', 'trial']) cpSync(join(PROJECT_ROOT, 'dist', part), join(root, 'dist', part), { recursive: true });
+  for (const part of ['src', 'experiments', 'trial'])
+    cpSync(join(PROJECT_ROOT, 'dist', part), join(root, 'dist', part), { recursive: true });
   for (const part of ['node_modules', 'build']) symlinkSync(join(PROJECT_ROOT, part), join(root, part));
   const node = (...argv: readonly string[]) => {
     const { status, stdout, stderr } = spawnSync(process.execPath, argv, { cwd: root, encoding: 'utf8' });
@@ -26,15 +28,42 @@ t.test('a template compiles and runs as it is', { timeout: 290_000 }, (t) => {
   t.match(node(turnkey, 'new-case', 'Not A Name'), { status: 1, text: /no name for a case/ });
   t.match(node(turnkey, 'new-case', 'wild-write'), { status: 1, text: /already/ });
   t.match(node(turnkey, 'new-case', 'of-my-own'), { status: 0, text: /of-my-own\.ts/ });
-  t.match(readFileSync(join(root, 'experiments', 'corruption', 'of-my-own.ts'), 'utf8'), /\?\n[^]*Stands for[^]*Varies: [^]*Records: /, 'with all that a docstring needs');
+  t.match(
+    readFileSync(join(root, 'experiments', 'corruption', 'of-my-own.ts'), 'utf8'),
+    /\?\n[^]*Stands for[^]*Varies: [^]*Records: /,
+    'with all that a docstring needs',
+  );
 
   const settings = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8')) as { include: readonly string[] };
   writeFileSync(join(root, 'tsconfig.json'), JSON.stringify({ ...settings, include: ['src', 'experiments'] }));
   t.match(node(join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json'), { status: 0, text: '' });
   t.equal(node(join(root, 'scripts', 'bundle.mjs')).status, 0);
-  const ran = node(turnkey, 'run', 'corruption', '--case', 'of-my-own', '--mechanisms', 'none,mprotect-range', '--lane', 'native', '--out', 'out');
-  t.match(ran, { status: 0, text: /of-my-own under mprotect-range, native lane\n {2}what [^]*prevented: SEGV_ACCERR/ }, 'its evidence is printed');
-  t.same(readRun(join(root, 'out')).records.map((record) => record.kind === 'corruption' && [record.mechanism, record.verdict, record.surprise]),
-    [['none', 'damaged', false], ['mprotect-range', 'prevented', false]]);
+  const ran = node(
+    turnkey,
+    'run',
+    'corruption',
+    '--case',
+    'of-my-own',
+    '--mechanisms',
+    'none,mprotect-range',
+    '--lane',
+    'native',
+    '--out',
+    'out',
+  );
+  t.match(
+    ran,
+    { status: 0, text: /of-my-own under mprotect-range, native lane\n {2}what [^]*prevented: SEGV_ACCERR/ },
+    'its evidence is printed',
+  );
+  t.same(
+    readRun(join(root, 'out')).records.map(
+      (record) => record.kind === 'corruption' && [record.mechanism, record.verdict, record.surprise],
+    ),
+    [
+      ['none', 'damaged', false],
+      ['mprotect-range', 'prevented', false],
+    ],
+  );
   t.end();
 });

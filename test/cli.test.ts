@@ -1,5 +1,6 @@
 /**
- * The command line, run as a program: usage errors as one line, exit codes, reports on disk. What it runs is in experiment-run.test.ts.
+ * The command line, run as a program: usage errors as one line, exit codes, reports on disk. What it runs is in
+ * experiment-run.test.ts.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +13,9 @@ import { exampleRun } from './experiment-example.js';
 
 const main = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'turnkey-cli-'));
-t.teardown(() => { rmSync(folder, { recursive: true, force: true }); });
+t.teardown(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
 
 interface Ended {
   readonly code: number | null;
@@ -21,7 +24,11 @@ interface Ended {
 }
 
 function turnkey(args: readonly string[], env: { readonly [name: string]: string } = {}): Ended {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', env: { ...process.env, TURNKEY_STRICT: '0', ...env }, cwd: folder });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, TURNKEY_STRICT: '0', ...env },
+    cwd: folder,
+  });
   return { code: status, out: stdout, err: stderr };
 }
 
@@ -56,9 +63,15 @@ t.test('what cannot be done: one line, exit code 1, a stack only with --verbose'
     [['run', 'honest', '--case', 'wild-write'], /there is no honest 'wild-write'/],
     [['report', 'nowhere'], /cannot read nowhere: no such file or directory/],
     [['report', 'old.json'], /old\.json has schemaVersion 99; this version of Turnkey reads 1 only/],
-    [['run', '--lane', 'native', '--image', 'nowhere.image'], /cannot read the image file .*nowhere\.image: no such file/],
+    [
+      ['run', '--lane', 'native', '--image', 'nowhere.image'],
+      /cannot read the image file .*nowhere\.image: no such file/,
+    ],
     [['run', '--lane', 'native', '--image', '.'], /is not a file/],
-    [['run', '--lane', 'native', '--case', 'wild-write', '--out', 'file/below'], /cannot write results to .*file\/below: a part of the path is not a directory/],
+    [
+      ['run', '--lane', 'native', '--case', 'wild-write', '--out', 'file/below'],
+      /cannot write results to .*file\/below: a part of the path is not a directory/,
+    ],
   ];
   for (const [args, message] of failing) {
     const { code, err } = turnkey(args);
@@ -83,7 +96,8 @@ t.test('list names every experiment, with its summary', (t) => {
   const { out } = turnkey(['list']);
   const json = JSON.parse(turnkey(['list', '--json']).out) as { name: string; family: string; summary: string }[];
   t.ok(json.length >= 11);
-  for (const { name, summary } of json) t.match(out, new RegExp(`^  ${name} +${summary.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`, 'm'));
+  for (const { name, summary } of json)
+    t.match(out, new RegExp(`^  ${name} +${summary.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`, 'm'));
   t.end();
 });
 
@@ -98,10 +112,14 @@ t.test('report: the tables, and the reports written again', (t) => {
   t.end();
 });
 
-t.test('a directory that may not be written to is told before anything is run', { skip: process.getuid?.() === 0 ? 'root: no permission stops it' : false }, (t) => {
-  const locked = join(folder, 'locked');
-  mkdirSync(locked);
-  chmodSync(locked, 0o500);
-  t.match(turnkey(['run', '--lane', 'native', '--out', 'locked']), { code: 1, err: /permission denied/ });
-  t.end();
-});
+t.test(
+  'a directory that may not be written to is told before anything is run',
+  { skip: process.getuid?.() === 0 ? 'root: no permission stops it' : false },
+  (t) => {
+    const locked = join(folder, 'locked');
+    mkdirSync(locked);
+    chmodSync(locked, 0o500);
+    t.match(turnkey(['run', '--lane', 'native', '--out', 'locked']), { code: 1, err: /permission denied/ });
+    t.end();
+  },
+);

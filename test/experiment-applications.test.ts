@@ -1,5 +1,8 @@
 // limit: 120 s
-/** The applications of cost experiments do their work, count their crossings, and notice when it comes out wrong; the model of keys protects nothing and passes for no mechanism. */
+/**
+ * The applications of cost experiments do their work, count their crossings, and notice when it comes out wrong; the
+ * model of keys protects nothing and passes for no mechanism.
+ */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
@@ -15,7 +18,12 @@ import { probe } from '../src/callout/vm.js';
 t.test('the file is 16 MiB of text, the same each time, and named by its hash', (t) => {
   const first = textFile();
   t.equal(first.bytes.length, TEXT_BYTES);
-  t.equal(createHash('sha256').update(readFileSync(inProject('build/text-16m'))).digest('hex'), first.sha256);
+  t.equal(
+    createHash('sha256')
+      .update(readFileSync(inProject('build/text-16m')))
+      .digest('hex'),
+    first.sha256,
+  );
   t.equal(textFile().sha256, first.sha256);
   const text = first.bytes.subarray(0, 1 << 20);
   t.ok(text.filter((byte) => byte === 10 || (byte >= 32 && byte < 127)).length > 0.98 * text.length, 'text it is');
@@ -43,9 +51,18 @@ t.test('guarded copies are counted as they are made', (t) => {
   const { copy, copyString } = binding;
   let made = 0;
   const counting = binding as { -readonly [name in keyof typeof binding]: (typeof binding)[name] };
-  counting.copy = (...args) => { made++; return copy(...args); };
-  counting.copyString = (...args) => { made++; return copyString(...args); };
-  t.teardown(() => { counting.copy = copy; counting.copyString = copyString; });
+  counting.copy = (...args) => {
+    made++;
+    return copy(...args);
+  };
+  counting.copyString = (...args) => {
+    made++;
+    return copyString(...args);
+  };
+  t.teardown(() => {
+    counting.copy = copy;
+    counting.copyString = copyString;
+  });
   for (const name of ['qsort', 'sqlite3, select', 'png decode']) {
     const work = applicationNamed(name).start(guard, 0);
     made = 0;
@@ -61,17 +78,20 @@ t.test('a library that is not there is a reason, not an error', (t) => {
   t.end();
 });
 
-t.test('rows of the model are in a lane of their own, name their cycles, and are skipped with a reason where there are keys', async (t) => {
-  const experiment = await loadCost('model-run');
-  const setting = { lane: 'native', quick: false, cores: 2 } as const;
-  t.match(experiment.rows({ ...setting, keys: true }), [{ skip: /measured, not modelled/ }]);
-  t.equal(experiment.rows({ ...setting, keys: true }).length, 1);
-  const rows = experiment.rows({ ...setting, keys: false });
-  const model = rows.filter(({ mechanism }) => mechanism === 'pkeys-model');
-  t.equal(model.length, 3 * APPLICATIONS.length);
-  t.ok(model.every(({ lane, parameters }) => lane === 'model' && typeof parameters['cycles'] === 'number'));
-  t.ok(rows.every(({ mechanism, lane }) => (mechanism === 'pkeys-model') === (lane === 'model')));
-});
+t.test(
+  'rows of the model are in a lane of their own, name their cycles, and are skipped with a reason where there are keys',
+  async (t) => {
+    const experiment = await loadCost('model-run');
+    const setting = { lane: 'native', quick: false, cores: 2 } as const;
+    t.match(experiment.rows({ ...setting, keys: true }), [{ skip: /measured, not modelled/ }]);
+    t.equal(experiment.rows({ ...setting, keys: true }).length, 1);
+    const rows = experiment.rows({ ...setting, keys: false });
+    const model = rows.filter(({ mechanism }) => mechanism === 'pkeys-model');
+    t.equal(model.length, 3 * APPLICATIONS.length);
+    t.ok(model.every(({ lane, parameters }) => lane === 'model' && typeof parameters['cycles'] === 'number'));
+    t.ok(rows.every(({ mechanism, lane }) => (mechanism === 'pkeys-model') === (lane === 'model')));
+  },
+);
 
 t.test('the model is refused as a mechanism, protects nothing, and is refused where there are keys', (t) => {
   t.throws(() => new Guard({ mechanism: 'pkeys-model' as Mechanism }), /protects nothing/);
@@ -82,7 +102,11 @@ t.test('the model is refused as a mechanism, protects nothing, and is refused wh
     return;
   }
   const { guard: open, image, reachedCycles } = openImage(row, 65536);
-  t.teardown(() => { binding.model(0); open.close(); image.close(); });
+  t.teardown(() => {
+    binding.model(0);
+    open.close();
+    image.close();
+  });
   t.ok(reachedCycles > 0);
   t.equal(open.mechanism, 'flag', 'it does not call itself protection');
   const memset = open.load('libc.so.6').func('void *memset(void *to, int byte, size_t count)');

@@ -1,6 +1,6 @@
 /**
- * Real runs through the command line: verdicts with their evidence, deaths compared, honest work, costs; the same program here and in the
- * emulated machine, where keys are tried too.
+ * Real runs through the command line: verdicts with their evidence, deaths compared, honest work, costs; the same
+ * program here and in the emulated machine, where keys are tried too.
  *
  * lanes: native, emulated
  * limit: 240 s
@@ -17,7 +17,9 @@ import { readRun } from '../src/experiment/store.js';
 
 const main = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'turnkey-cli-'));
-t.teardown(() => { rmSync(folder, { recursive: true, force: true }); });
+t.teardown(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
 
 interface Ended {
   readonly code: number | null;
@@ -26,76 +28,193 @@ interface Ended {
 }
 
 function turnkey(args: readonly string[], env: { readonly [name: string]: string } = {}): Ended {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', env: { ...process.env, TURNKEY_STRICT: '0', ...env }, cwd: folder });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, TURNKEY_STRICT: '0', ...env },
+    cwd: folder,
+  });
   return { code: status, out: stdout, err: stderr };
 }
 
 const keys = turnkey(['probe']).code === 0;
 /** JavaScript is some twenty times slower in the guest: what does not depend on keys is tried outside only. */
 const outside = { skip: process.env['TURNKEY_LANE'] === 'emulated' ? 'the same outside' : false };
-const corruptionOf = (run: Run): readonly CorruptionRecord[] => run.records.filter((record) => record.kind === 'corruption');
+const corruptionOf = (run: Run): readonly CorruptionRecord[] =>
+  run.records.filter((record) => record.kind === 'corruption');
 
 t.test('a run here: verdicts with evidence, files named last, records that say what was skipped', (t) => {
-  const { code, out, err } = turnkey(['run', 'corruption', '--lane', 'native', '--case', 'wild-write', '--mechanisms', 'none,flag,mprotect-range,pkeys', '--deny', 'write', '--seed', '3', '--out', 'wild']);
+  const { code, out, err } = turnkey([
+    'run',
+    'corruption',
+    '--lane',
+    'native',
+    '--case',
+    'wild-write',
+    '--mechanisms',
+    'none,flag,mprotect-range,pkeys',
+    '--deny',
+    'write',
+    '--seed',
+    '3',
+    '--out',
+    'wild',
+  ]);
   t.equal(code, 0, err);
-  t.same(out.trim().split('\n').slice(-4), ['run.json', 'limits.md', 'report.md', 'report.html'].map((name) => join(folder, 'wild', name)));
+  t.same(
+    out.trim().split('\n').slice(-4),
+    ['run.json', 'limits.md', 'report.md', 'report.html'].map((name) => join(folder, 'wild', name)),
+  );
   const run = readRun(join(folder, 'wild'));
   t.equal(run.context.seed, 3);
   const verdicts = new Map(corruptionOf(run).map((record) => [record.mechanism, record]));
   t.match(verdicts.get('none'), { verdict: 'damaged', announced: false, surprise: false });
   t.match(verdicts.get('flag'), { verdict: 'damaged', announced: false });
   t.match(verdicts.get('flag')?.evidence.diff, { ranges: [{ space: 'old', bytes: 8 }] });
-  t.match(verdicts.get('flag')?.evidence.restored, { bytes: 4096, equal: true, heap: /^sound/ }, 'the snapshot came back');
+  t.match(
+    verdicts.get('flag')?.evidence.restored,
+    { bytes: 4096, equal: true, heap: /^sound/ },
+    'the snapshot came back',
+  );
   t.notHas(verdicts.get('mprotect-range')?.evidence, { restored: {} });
   t.match(verdicts.get('mprotect-range'), {
     verdict: 'prevented',
     evidence: {
-      missing: [], fault: { siCodeName: 'SEGV_ACCERR', access: 'write', space: 'old', symbol: 'foreign_write64', pcModule: 'build/Release/libturnkey_foreign.so' },
-      diff: { changedBytes: 0 }, process: { stage: 'finished', exitCode: 0 },
+      missing: [],
+      fault: {
+        siCodeName: 'SEGV_ACCERR',
+        access: 'write',
+        space: 'old',
+        symbol: 'foreign_write64',
+        pcModule: 'build/Release/libturnkey_foreign.so',
+      },
+      diff: { changedBytes: 0 },
+      process: { stage: 'finished', exitCode: 0 },
     },
   });
   if (keys) {
     const record = verdicts.get('pkeys');
-    t.match(record, { verdict: 'prevented', lane: 'emulated', evidence: { missing: [], fault: { siCodeName: 'SEGV_PKUERR', space: 'old' }, diff: { changedBytes: 0 } } });
-    t.equal(record?.evidence.fault?.pkey, record?.evidence.fault?.spaceKey, 'the fault names the space\'s key');
+    t.match(record, {
+      verdict: 'prevented',
+      lane: 'emulated',
+      evidence: { missing: [], fault: { siCodeName: 'SEGV_PKUERR', space: 'old' }, diff: { changedBytes: 0 } },
+    });
+    t.equal(record?.evidence.fault?.pkey, record?.evidence.fault?.spaceKey, "the fault names the space's key");
   } else {
-    t.match(run.records.find((record) => record.kind === 'skipped' && record.mechanism === 'pkeys'), { lane: 'native', reason: /PKU|protection keys/ });
+    t.match(
+      run.records.find((record) => record.kind === 'skipped' && record.mechanism === 'pkeys'),
+      { lane: 'native', reason: /PKU|protection keys/ },
+    );
   }
   const expected = process.env['TURNKEY_LANE'] === 'emulated' ? 'emulated' : 'native';
-  t.ok(run.records.every((record) => record.lane === expected), `everything is recorded as ${expected}`);
-  t.notMatch(readFileSync(join(folder, 'wild', 'run.json'), 'utf8'), fileURLToPath(new URL('../../', import.meta.url)), 'no path of this machine\'s project');
+  t.ok(
+    run.records.every((record) => record.lane === expected),
+    `everything is recorded as ${expected}`,
+  );
+  t.notMatch(
+    readFileSync(join(folder, 'wild', 'run.json'), 'utf8'),
+    fileURLToPath(new URL('../../', import.meta.url)),
+    "no path of this machine's project",
+  );
   t.end();
 });
 
-t.test('what sealing helps, where the kernel has it: mappings stay, their bytes can be written all the same', outside, (t) => {
-  const { code } = turnkey(['run', 'corruption', '--lane', 'native', '--case', 'sealed-unmap,sealed-discard,sealed-proc-self-mem', '--mechanisms', 'flag,mprotect-range', '--out', 'sealed']);
-  t.equal(code, 0);
-  const { records, context: { host } } = readRun(join(folder, 'sealed'));
-  const of = (mechanism: string, name: string) => records.find((record) => record.kind === 'corruption' ? record.case === name && record.mechanism === mechanism : record.kind === 'skipped' && record.name === name && record.mechanism === mechanism);
-  if (!kernelSince(host.kernel, 6, 10)) {
-    t.match(of('flag', 'sealed-unmap'), { kind: 'skipped', reason: /has no mseal/ });
+t.test(
+  'what sealing helps, where the kernel has it: mappings stay, their bytes can be written all the same',
+  outside,
+  (t) => {
+    const { code } = turnkey([
+      'run',
+      'corruption',
+      '--lane',
+      'native',
+      '--case',
+      'sealed-unmap,sealed-discard,sealed-proc-self-mem',
+      '--mechanisms',
+      'flag,mprotect-range',
+      '--out',
+      'sealed',
+    ]);
+    t.equal(code, 0);
+    const {
+      records,
+      context: { host },
+    } = readRun(join(folder, 'sealed'));
+    const of = (mechanism: string, name: string) =>
+      records.find((record) =>
+        record.kind === 'corruption'
+          ? record.case === name && record.mechanism === mechanism
+          : record.kind === 'skipped' && record.name === name && record.mechanism === mechanism,
+      );
+    if (!kernelSince(host.kernel, 6, 10)) {
+      t.match(of('flag', 'sealed-unmap'), { kind: 'skipped', reason: /has no mseal/ });
+      t.end();
+      return;
+    }
+    t.match(of('flag', 'sealed-unmap'), {
+      verdict: 'refused',
+      surprise: false,
+      evidence: { errno: 'EPERM', diff: { changedBytes: 0 } },
+    });
+    t.match(of('flag', 'sealed-discard'), {
+      verdict: 'damaged',
+      surprise: false,
+      evidence: { restored: { equal: true } },
+    });
+    t.match(of('flag', 'sealed-proc-self-mem'), { verdict: 'damaged', surprise: false });
+    t.match(of('mprotect-range', 'sealed-unmap'), { kind: 'skipped', reason: /mprotect cannot close/ });
     t.end();
-    return;
-  }
-  t.match(of('flag', 'sealed-unmap'), { verdict: 'refused', surprise: false, evidence: { errno: 'EPERM', diff: { changedBytes: 0 } } });
-  t.match(of('flag', 'sealed-discard'), { verdict: 'damaged', surprise: false, evidence: { restored: { equal: true } } });
-  t.match(of('flag', 'sealed-proc-self-mem'), { verdict: 'damaged', surprise: false });
-  t.match(of('mprotect-range', 'sealed-unmap'), { kind: 'skipped', reason: /mprotect cannot close/ });
-  t.end();
-});
+  },
+);
 
 t.test('deaths are compared: a null pointer without a trap', outside, (t) => {
-  const { code } = turnkey(['run', '--lane', 'native', '--case', 'null-pointer', '--mechanisms', 'none,flag', '--out', 'null']);
+  const { code } = turnkey([
+    'run',
+    '--lane',
+    'native',
+    '--case',
+    'null-pointer',
+    '--mechanisms',
+    'none,flag',
+    '--out',
+    'null',
+  ]);
   t.equal(code, 0);
   const records = corruptionOf(readRun(join(folder, 'null')));
-  t.match(records.find(({ mechanism }) => mechanism === 'none'), { verdict: 'crashed', evidence: { process: { signal: 'SIGSEGV', imageAtDeath: 'equal', lastSignal: { signal: 'SIGSEGV', siCode: 1, address: '0x0' } } } });
-  t.match(records.find(({ mechanism }) => mechanism === 'flag'), { verdict: 'trapped', evidence: { fault: { siCodeName: 'SEGV_MAPERR', space: null } } });
+  t.match(
+    records.find(({ mechanism }) => mechanism === 'none'),
+    {
+      verdict: 'crashed',
+      evidence: {
+        process: {
+          signal: 'SIGSEGV',
+          imageAtDeath: 'equal',
+          lastSignal: { signal: 'SIGSEGV', siCode: 1, address: '0x0' },
+        },
+      },
+    },
+  );
+  t.match(
+    records.find(({ mechanism }) => mechanism === 'flag'),
+    { verdict: 'trapped', evidence: { fault: { siCodeName: 'SEGV_MAPERR', space: null } } },
+  );
   t.ok(records.find(({ mechanism }) => mechanism === 'flag')?.evidence.aftermath.every(({ ok }) => ok));
   t.end();
 });
 
 t.test('TURNKEY_STRICT=1 makes a skipped row a failure', outside, (t) => {
-  const args = ['run', '--lane', 'native', '--case', 'null-pointer', '--mechanisms', 'pkeys', '--deny', 'write', '--out', 'strict'];
+  const args = [
+    'run',
+    '--lane',
+    'native',
+    '--case',
+    'null-pointer',
+    '--mechanisms',
+    'pkeys',
+    '--deny',
+    'write',
+    '--out',
+    'strict',
+  ];
   t.equal(turnkey(args).code, 0);
   t.equal(turnkey(args, { TURNKEY_STRICT: '1' }).code, keys ? 0 : 3);
   t.ok(existsSync(join(folder, 'strict', 'run.json')), 'the results are written all the same');
@@ -116,7 +235,9 @@ t.test('honest work gives the same bytes', outside, (t) => {
   const honest = readRun(join(folder, 'honest')).records.filter((record) => record.kind === 'honest');
   t.equal(honest.length, keys ? 7 : 5);
   t.same(new Set(honest.map(({ sha256 }) => sha256)).size, 1);
-  t.ok(honest.every(({ imageEqual, outcome }) => imageEqual === true && (outcome === 'same' || outcome === 'reference')));
+  t.ok(
+    honest.every(({ imageEqual, outcome }) => imageEqual === true && (outcome === 'same' || outcome === 'reference')),
+  );
   t.end();
 });
 

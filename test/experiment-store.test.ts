@@ -20,7 +20,10 @@ t.test('a run comes back as it was written', (t) => {
 
 t.test('unknown versions are refused by name', (t) => {
   for (const schemaVersion of [0, 2, '1', null]) {
-    t.throws(() => checkRun({ ...exampleRun, schemaVersion }, 'x/run.json'), { name: 'RunFormatError', message: /x\/run\.json has schemaVersion .*reads 1 only/ });
+    t.throws(() => checkRun({ ...exampleRun, schemaVersion }, 'x/run.json'), {
+      name: 'RunFormatError',
+      message: /x\/run\.json has schemaVersion .*reads 1 only/,
+    });
   }
   t.throws(() => checkRun({ context: {} }, 'run.json'), { message: /no schemaVersion/ });
   t.throws(() => checkRun([], 'run.json'), { message: /no schemaVersion/ });
@@ -35,16 +38,77 @@ t.test('every departure from the schema is refused, and the message says where',
     return copy;
   };
   const cases: readonly [string, unknown, RegExp][] = [
-    ['a missing field', bad((run) => { delete run['context']; }), /context/],
-    ['an unknown field', bad((run) => { run['more'] = 1; }), /more/],
-    ['an unknown verdict', bad((_, records) => { if (records[0]) records[0]['verdict'] = 'fine'; }), /\/records\/0\/verdict/],
-    ['an unknown kind', bad((_, records) => { if (records[0]) records[0]['kind'] = 'story'; }), /\/records\/0/],
-    ['a time from the emulated lane', bad((_, records) => { for (const one of records) if (one['kind'] === 'cost') { one['lane'] = 'emulated'; one['unit'] = 'ns'; } }), /\/unit/],
-    ['a count in the native lane', bad((_, records) => { for (const one of records) if (one['kind'] === 'cost') { one['lane'] = 'native'; one['unit'] = 'instructions'; } }), /\/unit/],
-    ['no samples', bad((_, records) => { for (const one of records) if (one['kind'] === 'cost') one['samples'] = []; }), /samples/],
+    [
+      'a missing field',
+      bad((run) => {
+        delete run['context'];
+      }),
+      /context/,
+    ],
+    [
+      'an unknown field',
+      bad((run) => {
+        run['more'] = 1;
+      }),
+      /more/,
+    ],
+    [
+      'an unknown verdict',
+      bad((_, records) => {
+        if (records[0]) records[0]['verdict'] = 'fine';
+      }),
+      /\/records\/0\/verdict/,
+    ],
+    [
+      'an unknown kind',
+      bad((_, records) => {
+        if (records[0]) records[0]['kind'] = 'story';
+      }),
+      /\/records\/0/,
+    ],
+    [
+      'a time from the emulated lane',
+      bad((_, records) => {
+        for (const one of records)
+          if (one['kind'] === 'cost') {
+            one['lane'] = 'emulated';
+            one['unit'] = 'ns';
+          }
+      }),
+      /\/unit/,
+    ],
+    [
+      'a count in the native lane',
+      bad((_, records) => {
+        for (const one of records)
+          if (one['kind'] === 'cost') {
+            one['lane'] = 'native';
+            one['unit'] = 'instructions';
+          }
+      }),
+      /\/unit/,
+    ],
+    [
+      'no samples',
+      bad((_, records) => {
+        for (const one of records) if (one['kind'] === 'cost') one['samples'] = [];
+      }),
+      /samples/,
+    ],
   ];
-  for (const [name, value, message] of cases) t.throws(() => checkRun(value, 'run.json'), { name: 'RunFormatError', message }, name);
-  t.throws(() => writeRun(t.testdir(), bad((run) => { run['more'] = 1; }) as never), RunFormatError, 'nothing wrong is written');
+  for (const [name, value, message] of cases)
+    t.throws(() => checkRun(value, 'run.json'), { name: 'RunFormatError', message }, name);
+  t.throws(
+    () =>
+      writeRun(
+        t.testdir(),
+        bad((run) => {
+          run['more'] = 1;
+        }) as never,
+      ),
+    RunFormatError,
+    'nothing wrong is written',
+  );
   t.end();
 });
 
@@ -59,8 +123,18 @@ t.test('what cannot be read says so', (t) => {
 t.test('a failed write leaves the old file whole and nothing beside it', (t) => {
   const directory = t.testdir({ 'run.json': 'old' });
   mkdirSync(join(directory, 'taken', 'x'), { recursive: true });
-  t.throws(() => { writeWhole(join(directory, 'taken'), 'new'); }, { message: /cannot write .*taken: it is a directory/ });
-  t.throws(() => { writeWhole(join(directory, 'run.json', 'below'), 'new'); }, { message: /cannot write/ });
+  t.throws(
+    () => {
+      writeWhole(join(directory, 'taken'), 'new');
+    },
+    { message: /cannot write .*taken: it is a directory/ },
+  );
+  t.throws(
+    () => {
+      writeWhole(join(directory, 'run.json', 'below'), 'new');
+    },
+    { message: /cannot write/ },
+  );
   t.equal(readFileSync(join(directory, 'run.json'), 'utf8'), 'old');
   t.same(readdirSync(directory).sort(), ['run.json', 'taken']);
   t.end();
@@ -83,7 +157,12 @@ t.test('a full disk: clear error, old results whole', (t) => {
   });
   const path = join(mount, 'run.json');
   writeFileSync(path, 'old');
-  t.throws(() => { writeWhole(path, 'x'.repeat(1 << 20)); }, { name: 'ExperimentError', message: `cannot write ${path}: the disk is full` });
+  t.throws(
+    () => {
+      writeWhole(path, 'x'.repeat(1 << 20));
+    },
+    { name: 'ExperimentError', message: `cannot write ${path}: the disk is full` },
+  );
   t.equal(readFileSync(path, 'utf8'), 'old');
   t.same(readdirSync(mount), ['run.json']);
   t.ok(existsSync(path));

@@ -1,4 +1,7 @@
-/** Repetitions of a cell: forked from warm hosts, made afresh where those disagree; hangs that nobody expected. On this machine, in real processes. */
+/**
+ * Repetitions of a cell: forked from warm hosts, made afresh where those disagree; hangs that nobody expected. On this
+ * machine, in real processes.
+ */
 import { release } from 'node:os';
 import t from 'tap';
 import { loadCorruption } from '../src/experiment/catalogue.js';
@@ -9,14 +12,28 @@ import type { CorruptionRecord, RunRecord } from '../src/experiment/records.js';
 import { runTrials } from '../src/experiment/runner.js';
 import type { GuardMechanism } from '../src/experiment/words.js';
 
-const context = { lane: 'native', keys: false, keysReason: 'not asked for', cpu: '', kernel: release(), details: {} } as const;
+const context = {
+  lane: 'native',
+  keys: false,
+  keysReason: 'not asked for',
+  cpu: '',
+  kernel: release(),
+  details: {},
+} as const;
 
 /** The native lane, with what it is asked to run noted, and each answer passed through `change`. */
-function watched(change: (command: readonly string[], result: ExecResult) => ExecResult = (_, result) => result): { readonly executor: Executor; readonly commands: string[][] } {
+function watched(change: (command: readonly string[], result: ExecResult) => ExecResult = (_, result) => result): {
+  readonly executor: Executor;
+  readonly commands: string[][];
+} {
   const native = new NativeExecutor(context, 1);
   const commands: string[][] = [];
   const executor: Executor = {
-    lane: native.lane, context, concurrency: 1, slowness: native.slowness, close: () => native.close(),
+    lane: native.lane,
+    context,
+    concurrency: 1,
+    slowness: native.slowness,
+    close: () => native.close(),
     async run(argv: readonly string[], options: ExecOptions) {
       commands.push([...argv]);
       return change(argv, await native.run(argv, options));
@@ -25,16 +42,32 @@ function watched(change: (command: readonly string[], result: ExecResult) => Exe
   return { executor, commands };
 }
 
-async function planned(name: string, mechanism: GuardMechanism, repeats: number): Promise<readonly PlannedCorruption[]> {
+async function planned(
+  name: string,
+  mechanism: GuardMechanism,
+  repeats: number,
+): Promise<readonly PlannedCorruption[]> {
   const experiment = await loadCorruption(name);
-  return Array.from({ length: repeats }, (_, repeat): PlannedCorruption => (
-    { kind: 'corruption', name, lane: 'native', mechanism, deny: 'write', keys: 'image', keysHere: false, seed: 100 + repeat, repeat, kernel: release(), experiment }));
+  return Array.from({ length: repeats }, (_, repeat): PlannedCorruption => ({
+    kind: 'corruption',
+    name,
+    lane: 'native',
+    mechanism,
+    deny: 'write',
+    keys: 'image',
+    keysHere: false,
+    seed: 100 + repeat,
+    repeat,
+    kernel: release(),
+    experiment,
+  }));
 }
 
 const isWarm = (command: readonly string[]): boolean => command.includes('warm');
 const cell = (records: readonly RunRecord[]): CorruptionRecord => {
   const [record] = records;
-  if (records.length !== 1 || record?.kind !== 'corruption') throw new Error(`not one record of a corruption: ${JSON.stringify(records)}`);
+  if (records.length !== 1 || record?.kind !== 'corruption')
+    throw new Error(`not one record of a corruption: ${JSON.stringify(records)}`);
   return record;
 };
 
@@ -58,15 +91,27 @@ t.test('the first repetition is a fresh Node, the others are forked from one hos
 
 t.test('deaths and damage in a forked trial are seen as in a fresh one', async (t) => {
   const { executor, commands } = watched();
-  const trials = [...await planned('null-pointer', 'none', 3), ...await planned('thread-fault', 'flag', 3), ...await planned('wild-write', 'flag', 3)];
+  const trials = [
+    ...(await planned('null-pointer', 'none', 3)),
+    ...(await planned('thread-fault', 'flag', 3)),
+    ...(await planned('wild-write', 'flag', 3)),
+  ];
   const records = await runTrials(executor, trials);
-  t.strictSame(records.map((record) => record.kind === 'corruption' && record.repetitions),
-    [['crashed', 'crashed', 'crashed'], ['crashed', 'crashed', 'crashed'], ['damaged', 'damaged', 'damaged']]);
+  t.strictSame(
+    records.map((record) => record.kind === 'corruption' && record.repetitions),
+    [
+      ['crashed', 'crashed', 'crashed'],
+      ['crashed', 'crashed', 'crashed'],
+      ['damaged', 'damaged', 'damaged'],
+    ],
+  );
   t.equal(commands.length, 4, 'three fresh ones and one host');
 });
 
 t.test('a forked trial that disagrees with the fresh one is made afresh', async (t) => {
-  const { executor, commands } = watched((command, result) => (isWarm(command) ? { ...result, stdout: result.stdout.replace(/"changedBytes":\d+/g, '"changedBytes":0') } : result));
+  const { executor, commands } = watched((command, result) =>
+    isWarm(command) ? { ...result, stdout: result.stdout.replace(/"changedBytes":\d+/g, '"changedBytes":0') } : result,
+  );
   const record = cell(await runTrials(executor, await planned('wild-write', 'flag', 3)));
   t.strictSame(record.repetitions, ['damaged', 'damaged', 'damaged']);
   t.notOk(record.unstable);
@@ -83,7 +128,9 @@ t.test('trials that a host did not come to are made afresh', async (t) => {
 t.test('a hang that was not expected is believed only when it comes again', async (t) => {
   for (const often of [1, 2]) {
     let left = often;
-    const { executor, commands } = watched((_, result) => (left-- > 0 ? { ...result, stdout: result.stdout.replaceAll('"timedOut":false', '"timedOut":true') } : result));
+    const { executor, commands } = watched((_, result) =>
+      left-- > 0 ? { ...result, stdout: result.stdout.replaceAll('"timedOut":false', '"timedOut":true') } : result,
+    );
     const record = cell(await runTrials(executor, await planned('wild-write', 'mprotect-range', 1)));
     t.strictSame(record.repetitions, [often === 1 ? 'prevented' : 'hung']);
     t.equal(commands.length, 2);

@@ -24,51 +24,70 @@ function fault(run: () => unknown): CalloutError {
 }
 
 function smallImage(): Image {
-  const image = Image.map({ spaces: [{ name: 'eden', bytes: 1 << 16 }, { name: 'old', bytes: 1 << 18 }] });
+  const image = Image.map({
+    spaces: [
+      { name: 'eden', bytes: 1 << 16 },
+      { name: 'old', bytes: 1 << 18 },
+    ],
+  });
   image.fill(42);
   image.snapshot();
   return image;
 }
 
-const PROTECTING: readonly Mechanism[] = ['mprotect-page', 'mprotect-range', ...(keys ? ['pkeys', 'pkeys-glibc'] as const : [])];
+const PROTECTING: readonly Mechanism[] = [
+  'mprotect-page',
+  'mprotect-range',
+  ...(keys ? (['pkeys', 'pkeys-glibc'] as const) : []),
+];
 if (!keys) t.comment('this machine has no protection keys: what needs them is tested in the emulated lane');
 
-t.test('a wild write into the image fails the callout and changes nothing, under every mechanism that protects', async t => {
-  for (const mechanism of PROTECTING) {
-    const image = smallImage();
-    const guard = new Guard({ image, mechanism });
-    t.equal(guard.mechanism, mechanism);
-    t.equal(guard.chosenBecause, 'asked for');
-    const lib = guard.load(FOREIGN);
-    const write = lib.func('int test_write(uint64_t address, int value)');
-    const at = image.space('old').address + 0x40n;
-    const error = fault(() => write(at, 1));
-    t.equal(error.signal, 'SIGSEGV', mechanism);
-    t.equal(error.siCodeName, mechanism.startsWith('pkeys') ? 'SEGV_PKUERR' : 'SEGV_ACCERR');
-    t.equal(error.address, at);
-    t.equal(error.access, 'write');
-    t.equal(error.space, 'old');
-    t.equal(error.spaceOffset, 0x40n);
-    t.equal(error.image, 'protected');
-    t.equal(error.mechanism, mechanism);
-    if (mechanism.startsWith('pkeys')) t.equal(error.pkey, image.space('old').key);
-    t.match(error.message, /write to 0x[0-9a-f]+ in space 'old' \+0x40/);
-    t.ok(image.diff().equal);
-    t.ok(image.verify().ok);
-    t.equal(error.compareImage(), 'intact');
-    t.equal(lib.func('int test_add(int a, int b)')(40, 2), 42, 'and the next call works');
-    image.space('old').write(0, image.space('old').read(0, 8));
-    guard.close();
-    image.close();
-  }
-});
+t.test(
+  'a wild write into the image fails the callout and changes nothing, under every mechanism that protects',
+  async (t) => {
+    for (const mechanism of PROTECTING) {
+      const image = smallImage();
+      const guard = new Guard({ image, mechanism });
+      t.equal(guard.mechanism, mechanism);
+      t.equal(guard.chosenBecause, 'asked for');
+      const lib = guard.load(FOREIGN);
+      const write = lib.func('int test_write(uint64_t address, int value)');
+      const at = image.space('old').address + 0x40n;
+      const error = fault(() => write(at, 1));
+      t.equal(error.signal, 'SIGSEGV', mechanism);
+      t.equal(error.siCodeName, mechanism.startsWith('pkeys') ? 'SEGV_PKUERR' : 'SEGV_ACCERR');
+      t.equal(error.address, at);
+      t.equal(error.access, 'write');
+      t.equal(error.space, 'old');
+      t.equal(error.spaceOffset, 0x40n);
+      t.equal(error.image, 'protected');
+      t.equal(error.mechanism, mechanism);
+      if (mechanism.startsWith('pkeys')) t.equal(error.pkey, image.space('old').key);
+      t.match(error.message, /write to 0x[0-9a-f]+ in space 'old' \+0x40/);
+      t.ok(image.diff().equal);
+      t.ok(image.verify().ok);
+      t.equal(error.compareImage(), 'intact');
+      t.equal(lib.func('int test_add(int a, int b)')(40, 2), 42, 'and the next call works');
+      image.space('old').write(0, image.space('old').read(0, 8));
+      guard.close();
+      image.close();
+    }
+  },
+);
 
-t.test('the image can be written by the VM inside a callback, under every mechanism', async t => {
+t.test('the image can be written by the VM inside a callback, under every mechanism', async (t) => {
   for (const mechanism of ['none', 'flag', ...PROTECTING] as const) {
     const image = smallImage();
     const guard = new Guard({ image, mechanism });
     const call = guard.load(FOREIGN_FAULTS).func('foreign_call_back', 'int', [guardCallback(), 'int']);
-    t.equal(call((value: number) => { image.space('old').write(0, Buffer.of(value)); return value; }, 77), 78, mechanism);
+    t.equal(
+      call((value: number) => {
+        image.space('old').write(0, Buffer.of(value));
+        return value;
+      }, 77),
+      78,
+      mechanism,
+    );
     t.equal(image.space('old').read(0, 1)[0], 77);
     guard.close();
     image.close();
@@ -79,7 +98,7 @@ function guardCallback(): object {
   return koffi.pointer(koffi.proto('int', ['int']));
 }
 
-t.test('flag: a wild write goes through; the error says so only after a comparison', async t => {
+t.test('flag: a wild write goes through; the error says so only after a comparison', async (t) => {
   const image = smallImage();
   const guard = new Guard({ image, mechanism: 'flag' });
   const lib = guard.load(FOREIGN);
@@ -96,7 +115,7 @@ t.test('flag: a wild write goes through; the error says so only after a comparis
   image.close();
 });
 
-t.test('auto says what it chose, and why', async t => {
+t.test('auto says what it chose, and why', async (t) => {
   const image = smallImage();
   const guard = new Guard({ image });
   t.equal(guard.mechanism, keys ? 'pkeys' : 'mprotect-range');
@@ -109,16 +128,22 @@ t.test('auto says what it chose, and why', async t => {
   bare.close();
 });
 
-t.test('pkeys where there are no keys throws with the probe\'s reason and does not fall back', { skip: keys ? 'this machine has keys' : false }, async t => {
-  const image = smallImage();
-  for (const mechanism of ['pkeys', 'pkeys-glibc'] as const) {
-    t.throws(() => new Guard({ image, mechanism }), { message: `mechanism '${mechanism}' cannot be had here: ${probe().reason}` });
-  }
-  t.equal(image.mechanism, undefined);
-  image.close();
-});
+t.test(
+  "pkeys where there are no keys throws with the probe's reason and does not fall back",
+  { skip: keys ? 'this machine has keys' : false },
+  async (t) => {
+    const image = smallImage();
+    for (const mechanism of ['pkeys', 'pkeys-glibc'] as const) {
+      t.throws(() => new Guard({ image, mechanism }), {
+        message: `mechanism '${mechanism}' cannot be had here: ${probe().reason}`,
+      });
+    }
+    t.equal(image.mechanism, undefined);
+    image.close();
+  },
+);
 
-t.test('wrong options are refused, each with its reason', async t => {
+t.test('wrong options are refused, each with its reason', async (t) => {
   const image = smallImage();
   t.throws(() => new Guard({ mechanism: 'mprotect-range' }), /give one/);
   t.throws(() => new Guard({ image, mechanism: 'pkeys-model' as Mechanism }), /cost experiments only/);
@@ -127,13 +152,17 @@ t.test('wrong options are refused, each with its reason', async t => {
   t.throws(() => new Guard({ mechanism: 'flag', decodeLimit: -1 }), /decodeLimit/);
   const guard = new Guard({ image, mechanism: 'mprotect-range' });
   t.throws(() => new Guard({ image, mechanism: 'flag' }), /one mechanism/);
-  t.doesNotThrow(() => { new Guard({ image, mechanism: 'mprotect-range' }).close(); }, 'two guards, one mechanism');
-  t.throws(() => { guard.response = 'perhaps' as 'always'; }, /unknown response/);
+  t.doesNotThrow(() => {
+    new Guard({ image, mechanism: 'mprotect-range' }).close();
+  }, 'two guards, one mechanism');
+  t.throws(() => {
+    guard.response = 'perhaps' as 'always';
+  }, /unknown response/);
   guard.close();
   image.close();
 });
 
-t.test('mechanism none: koffi\'s own functions behind the same surface', async t => {
+t.test("mechanism none: koffi's own functions behind the same surface", async (t) => {
   const guard = new Guard({ mechanism: 'none' });
   const lib = guard.load(FOREIGN);
   t.equal(lib.func('int test_add(int a, int b)')(40, 2), 42);
@@ -145,7 +174,7 @@ t.test('mechanism none: koffi\'s own functions behind the same surface', async t
   t.equal(result.signal, 'SIGSEGV', 'and nothing catches a fault');
 });
 
-t.test('response: never, declared, always; changeable', async t => {
+t.test('response: never, declared, always; changeable', async (t) => {
   const prelude = `
     const guard = new Guard({ mechanism: 'flag', response: process.env.RESPONSE });
     const lib = guard.load(FOREIGN);
@@ -162,23 +191,31 @@ t.test('response: never, declared, always; changeable', async t => {
   const never = run('never', `attempt('declared', declared);`);
   t.equal(never.stdout, '');
   t.equal(never.signal, 'SIGSEGV');
-  const changed = run('never', `guard.response = 'always'; attempt('plain', plain); guard.response = 'declared'; attempt('declared', declared); console.log(guard.response);
-    guard.response = 'never'; attempt('declared', declared);`);
+  const changed = run(
+    'never',
+    `guard.response = 'always'; attempt('plain', plain); guard.response = 'declared'; attempt('declared', declared); console.log(guard.response);
+    guard.response = 'never'; attempt('declared', declared);`,
+  );
   t.equal(changed.stdout, 'plain ERR_CALLOUT_FAULT\ndeclared ERR_CALLOUT_FAULT\ndeclared\n', changed.stderr);
   t.equal(changed.signal, 'SIGSEGV');
-  const two = run('never', `
+  const two = run(
+    'never',
+    `
     const other = new Guard({ mechanism: 'flag', response: 'always' }).load(FOREIGN).func('int test_read(uint64_t address)');
-    attempt('other', other); attempt('declared', declared);`);
+    attempt('other', other); attempt('declared', declared);`,
+  );
   t.equal(two.stdout, 'other ERR_CALLOUT_FAULT\n', 'each guard has its own');
   t.equal(two.signal, 'SIGSEGV');
 });
 
-t.test('an error says everything that DESIGN asks for', async t => {
+t.test('an error says everything that DESIGN asks for', async (t) => {
   const guard = new Guard({ mechanism: 'flag' });
   const lib = guard.load(FOREIGN);
   const write = lib.func('int test_write_pointer(int *address, int value)');
   const buffer = Buffer.alloc(4);
-  function theCaller(): unknown { return write(0x1230n, 5); }
+  function theCaller(): unknown {
+    return write(0x1230n, 5);
+  }
   const error = fault(theCaller);
   t.ok(error instanceof Error);
   t.equal(error.name, 'CalloutError');
@@ -208,27 +245,46 @@ t.test('an error says everything that DESIGN asks for', async t => {
   t.equal(error.image, 'unknown');
   t.equal(error.registers.rip, error.pc);
   t.equal(error.record.function, start);
-  t.match(error.message, new RegExp('^exception in FFI call: test_write_pointer \\(libturnkey_callout_foreign\\.so\\): SIGSEGV \\(SEGV_MAPERR\\) write to 0x1230, '
-    + 'pc 0x[0-9a-f]+ libturnkey_callout_foreign\\.so\\+0x[0-9a-f]+ \\(test_write_pointer\\+0x[0-9a-f]+\\)$'));
-  t.match(error.stack, /^CalloutError: exception in FFI call: test_write_pointer.*\n +at theCaller /, 'the stack begins at the call site');
+  t.match(
+    error.message,
+    new RegExp(
+      '^exception in FFI call: test_write_pointer \\(libturnkey_callout_foreign\\.so\\): SIGSEGV \\(SEGV_MAPERR\\) write to 0x1230, ' +
+        'pc 0x[0-9a-f]+ libturnkey_callout_foreign\\.so\\+0x[0-9a-f]+ \\(test_write_pointer\\+0x[0-9a-f]+\\)$',
+    ),
+  );
+  t.match(
+    error.stack,
+    /^CalloutError: exception in FFI call: test_write_pointer.*\n +at theCaller /,
+    'the stack begins at the call site',
+  );
   const json = JSON.parse(JSON.stringify(error)) as Record<string, unknown>;
-  t.match(json, { name: 'CalloutError', errorCode: 11, address: '0x1230', function: 'test_write_pointer', arguments: ['0x1230', 5], image: 'unknown', siCodeName: 'SEGV_MAPERR' });
+  t.match(json, {
+    name: 'CalloutError',
+    errorCode: 11,
+    address: '0x1230',
+    function: 'test_write_pointer',
+    arguments: ['0x1230', 5],
+    image: 'unknown',
+    siCodeName: 'SEGV_MAPERR',
+  });
   t.match(inspect(error), /theCaller[^]*signal: 'SIGSEGV'/);
   const wide = fault(() => lib.func('int test_write_pointer(int *address, int value)')(0x8000_0000_0000_0000n, 1));
   t.equal(wide.address, 0n);
   t.equal(wide.access, 'unknown', 'a non-canonical address is no null pointer');
-  t.ok(buffer.every(byte => byte === 0));
+  t.ok(buffer.every((byte) => byte === 0));
   guard.close();
 });
 
-t.test('listeners are told before the throw; what they throw does not replace the error', async t => {
+t.test('listeners are told before the throw; what they throw does not replace the error', async (t) => {
   const guard = new Guard({ mechanism: 'flag' });
   const read = guard.load(FOREIGN).func('int test_read(uint64_t address)');
   const told: CalloutError[] = [];
   const warnings: unknown[] = [];
-  process.on('warning', warning => warnings.push(warning));
-  const stopFirst = guard.onFault(() => { throw new Error('a listener of bad manners'); });
-  const stop = guard.onFault(error => told.push(error));
+  process.on('warning', (warning) => warnings.push(warning));
+  const stopFirst = guard.onFault(() => {
+    throw new Error('a listener of bad manners');
+  });
+  const stop = guard.onFault((error) => told.push(error));
   const error = fault(() => read(8));
   t.strictSame(told, [error]);
   t.match(told[0]?.stack, /guard\.test/);
@@ -236,31 +292,39 @@ t.test('listeners are told before the throw; what they throw does not replace th
   stopFirst();
   fault(() => read(16));
   t.equal(told.length, 1);
-  await new Promise(resolve => setImmediate(resolve));
+  await new Promise((resolve) => setImmediate(resolve));
   t.match(warnings, [{ message: 'a listener of bad manners' }]);
   guard.close();
 });
 
-t.test('constructors and destructors are foreign code too', async t => {
+t.test('constructors and destructors are foreign code too', async (t) => {
   const ctor = built('libturnkey_foreign_ctor.so');
-  const result = runChild(`
+  const result = runChild(
+    `
     const guard = new Guard({ mechanism: 'flag' });
     process.env.TURNKEY_FOREIGN_CTOR = 'write:0x1230';
     try { guard.load(${JSON.stringify(ctor)}); } catch (error) { console.log(error.phase, error.function, error.address, error.module); }
     process.kill(process.pid, 'SIGKILL');   // the loader's lock may be held by now
-  `, { env: { TURNKEY_FOREIGN_CTOR: 'write:0x1230' } });
+  `,
+    { env: { TURNKEY_FOREIGN_CTOR: 'write:0x1230' } },
+  );
   t.equal(result.stdout, `load dlopen 4656n ${ctor}\n`, result.stderr);
-  const fine = runChild(`
+  const fine = runChild(
+    `
     const lib = new Guard({ mechanism: 'flag' }).load(${JSON.stringify(ctor)});
     console.log(lib.func('int foreign_ctor_loaded()')());
     lib.unload();
-  `, { env: { TURNKEY_FOREIGN_CTOR: 'none' } });
+  `,
+    { env: { TURNKEY_FOREIGN_CTOR: 'none' } },
+  );
   t.equal(fine.stdout, '1\n', fine.stderr);
 });
 
-t.test('unloading: functions throw, errors still know where they came from', async t => {
+t.test('unloading: functions throw, errors still know where they came from', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'turnkey-'));
-  t.teardown(() => { rmSync(directory, { recursive: true, force: true }); });
+  t.teardown(() => {
+    rmSync(directory, { recursive: true, force: true });
+  });
   const copy = join(directory, 'libgone.so');
   copyFileSync(FOREIGN, copy);
   const guard = new Guard({ mechanism: 'flag' });
@@ -275,15 +339,19 @@ t.test('unloading: functions throw, errors still know where they came from', asy
   t.throws(() => large([null]), /libgone\.so' was unloaded/);
   t.throws(() => lib.func('int test_add(int, int)'), /was unloaded/);
   t.throws(() => lib.symbol('test_add'), /was unloaded/);
-  t.throws(() => { lib.unload(); }, /was unloaded/);
+  t.throws(() => {
+    lib.unload();
+  }, /was unloaded/);
   guard.close();
 });
 
-t.test('a library or symbol that is not there is one clear error', async t => {
+t.test('a library or symbol that is not there is one clear error', async (t) => {
   const guard = new Guard({ mechanism: 'flag' });
   t.throws(() => guard.load('libnosuchthing.so.9'), /libnosuchthing\.so\.9.*full path/s);
   const directory = mkdtempSync(join(tmpdir(), 'turnkey-'));
-  t.teardown(() => { rmSync(directory, { recursive: true, force: true }); });
+  t.teardown(() => {
+    rmSync(directory, { recursive: true, force: true });
+  });
   writeFileSync(join(directory, 'text.so'), 'this is no library');
   t.throws(() => guard.load(join(directory, 'text.so')), /text\.so/);
   t.throws(() => guard.load(directory), /cannot load/);
@@ -296,7 +364,7 @@ t.test('a library or symbol that is not there is one clear error', async t => {
   guard.close();
 });
 
-t.test('use after close', async t => {
+t.test('use after close', async (t) => {
   const guard = new Guard({ mechanism: 'flag' });
   const lib = guard.load(FOREIGN);
   const add = lib.func('int test_add(int a, int b)');
@@ -309,11 +377,15 @@ t.test('use after close', async t => {
   await t.rejects(text.promise(1), /guard was closed/);
   t.throws(() => guard.load(FOREIGN), /guard was closed/);
   t.throws(() => lib.func('int test_add(int, int)'), /guard was closed/);
-  t.throws(() => { guard.response = 'never'; }, /guard was closed/);
+  t.throws(() => {
+    guard.response = 'never';
+  }, /guard was closed/);
 });
 
-t.test('guards that are made and closed leave nothing behind', async t => {
-  const { native } = await import('../src/native.js') as unknown as { native: { statistics(): { thunksLive: number; callbacksLive: number } } };
+t.test('guards that are made and closed leave nothing behind', async (t) => {
+  const { native } = (await import('../src/native.js')) as unknown as {
+    native: { statistics(): { thunksLive: number; callbacksLive: number } };
+  };
   const before = native.statistics();
   for (let i = 0; i < 2000; i++) {
     const guard = new Guard({ mechanism: 'flag' });

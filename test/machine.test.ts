@@ -7,7 +7,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 
-import { type Job, type JobResult, Machine, MachineError, type MachineOptions, projectRoot } from '../src/machine/index.js';
+import {
+  type Job,
+  type JobResult,
+  Machine,
+  MachineError,
+  type MachineOptions,
+  projectRoot,
+} from '../src/machine/index.js';
 import { crc32, encodeFile, encodeFrame, encodeRun, FrameReader } from '../src/machine/protocol.js';
 
 t.setTimeout(420_000);
@@ -46,20 +53,36 @@ async function refusal(options: MachineOptions): Promise<MachineError> {
 
 t.test('frames', async (t) => {
   t.equal(crc32(Buffer.from('123456789')), 0xcbf43926, 'CRC-32 of the check string');
-  const frames = [encodeFrame(66, 7, Buffer.from('hello')), encodeFrame(70, 0), encodeFrame(67, 9, Buffer.alloc(70_000, 3))];
+  const frames = [
+    encodeFrame(66, 7, Buffer.from('hello')),
+    encodeFrame(70, 0),
+    encodeFrame(67, 9, Buffer.alloc(70_000, 3)),
+  ];
   const stream = Buffer.concat(frames);
   for (const pieceBytes of [1, 7, 4096, stream.length]) {
     const reader = new FrameReader();
     const seen = [];
-    for (let at = 0; at < stream.length; at += pieceBytes) seen.push(...reader.push(stream.subarray(at, at + pieceBytes)));
-    t.same(seen.map(({ type, job, payload }) => [type, job, payload.length]), [[66, 7, 5], [70, 0, 0], [67, 9, 70_000]], `whole from pieces of ${pieceBytes} bytes`);
+    for (let at = 0; at < stream.length; at += pieceBytes)
+      seen.push(...reader.push(stream.subarray(at, at + pieceBytes)));
+    t.same(
+      seen.map(({ type, job, payload }) => [type, job, payload.length]),
+      [
+        [66, 7, 5],
+        [70, 0, 0],
+        [67, 9, 70_000],
+      ],
+      `whole from pieces of ${pieceBytes} bytes`,
+    );
   }
   for (const at of [0, 6, 13, 18, 21]) {
     const damaged = Buffer.from(frames[0] ?? []);
     damaged[at] = (damaged[at] ?? 0) ^ 0x10;
     const reader = new FrameReader();
     // a damaged length waits for more; what follows tells
-    t.throws(() => reader.push(Buffer.concat([damaged, Buffer.alloc(1 << 21)])), `a bit turned over in byte ${at} is noticed`);
+    t.throws(
+      () => reader.push(Buffer.concat([damaged, Buffer.alloc(1 << 21)])),
+      `a bit turned over in byte ${at} is noticed`,
+    );
   }
   t.throws(() => encodeFrame(1, 1, Buffer.alloc((1 << 20) + 1)), RangeError);
   t.throws(() => encodeRun(['a\0b'], {}, '/'), RangeError);
@@ -72,7 +95,10 @@ t.test('boots with keys, and says what it is', async (t) => {
   t.match(info.kernel, /^\d+\.\d+/);
   t.match(info.qemu, /^\d+\.\d+/);
   t.equal(info.processors, 2);
-  t.ok(info.conformance.some((line) => line.includes('a denied write is SIGSEGV with SEGV_PKUERR and the key')), 'the conformance program vouched for it');
+  t.ok(
+    info.conformance.some((line) => line.includes('a denied write is SIGSEGV with SEGV_PKUERR and the key')),
+    'the conformance program vouched for it',
+  );
 });
 
 t.test('runs Node and koffi at the same paths as outside', async (t) => {
@@ -94,7 +120,15 @@ t.test('gives exit code, signal, both outputs, and takes input, files, environme
     env: { COLOUR: 'grün' },
     cwd: '/tmp/deep',
   });
-  t.match(result, { exitCode: 7, signal: null, stdout: 'typed\nwritten\n/tmp/deep\n', stderr: 'grün\n', timedOut: false, lost: false, attempts: 1 });
+  t.match(result, {
+    exitCode: 7,
+    signal: null,
+    stdout: 'typed\nwritten\n/tmp/deep\n',
+    stderr: 'grün\n',
+    timedOut: false,
+    lost: false,
+    attempts: 1,
+  });
   t.match(await run(['sh', '-c', 'kill -SEGV $$']), { exitCode: null, signal: 'SIGSEGV', lost: false });
   t.match(await run(['cat', taken]), { exitCode: 0, stdout: 'from outside\n' });
   const script = { path: '/tmp/script', content: '#!/bin/sh\necho ran\n', mode: 0o755 };
@@ -114,7 +148,8 @@ t.test('output and input of some size arrive whole', async (t) => {
 
 t.test('two jobs run at once', async (t) => {
   // each waits for the other's file
-  const meet = (mine: string, other: string): Promise<JobResult> => run(['sh', '-c', `touch /tmp/${mine}; while [ ! -e /tmp/${other} ]; do sleep 0.05; done`]);
+  const meet = (mine: string, other: string): Promise<JobResult> =>
+    run(['sh', '-c', `touch /tmp/${mine}; while [ ! -e /tmp/${other} ]; do sleep 0.05; done`]);
   t.match(await Promise.all([meet('a', 'b'), meet('b', 'a')]), [{ exitCode: 0 }, { exitCode: 0 }]);
 });
 
@@ -135,24 +170,35 @@ t.test('a job that kills its process group, or leaves something running, does no
 });
 
 t.test('a job that hangs is killed at its time limit, with all that it started', async (t) => {
-  const result = await run(['sh', '-c', 'trap "" TERM INT HUP; echo begun; setsid sleep 4712 & sleep 4713'], { timeoutMs: 2000 });
-  t.match(result, { timedOut: true, signal: 'SIGKILL', stdout: 'begun\n', reason: /time limit of 2000 ms/, lost: false });
+  const result = await run(['sh', '-c', 'trap "" TERM INT HUP; echo begun; setsid sleep 4712 & sleep 4713'], {
+    timeoutMs: 2000,
+  });
+  t.match(result, {
+    timedOut: true,
+    signal: 'SIGKILL',
+    stdout: 'begun\n',
+    reason: /time limit of 2000 ms/,
+    lost: false,
+  });
   t.match(await run(['sh', '-c', 'ps | grep -c "sleep 471[23]"']), { stdout: '0\n' }, 'nothing of it is left');
 });
 
-t.test('a lost guest is started again: its jobs are tried once more, the one at fault alone, then recorded', async (t) => {
-  const before = (await machine()).info.restarts;
-  const retried: string[] = [];
-  const [innocent, fatal] = await Promise.all([
-    run(['sh', '-c', 'sleep 1; echo fine'], { onRetry: (reason) => retried.push(reason) }),
-    run(['sh', '-c', 'echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger; sleep 100']),
-  ]);
-  t.match(fatal, { lost: true, attempts: 2, exitCode: null, reason: /guest ended/ });
-  t.match(innocent, { lost: false, exitCode: 0, stdout: 'fine\n', attempts: 2 });
-  t.equal(retried.length, 1);
-  t.match(await run(['echo', 'again']), { exitCode: 0, stdout: 'again\n', attempts: 1 });
-  t.equal((await machine()).info.restarts - before, 2);
-});
+t.test(
+  'a lost guest is started again: its jobs are tried once more, the one at fault alone, then recorded',
+  async (t) => {
+    const before = (await machine()).info.restarts;
+    const retried: string[] = [];
+    const [innocent, fatal] = await Promise.all([
+      run(['sh', '-c', 'sleep 1; echo fine'], { onRetry: (reason) => retried.push(reason) }),
+      run(['sh', '-c', 'echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger; sleep 100']),
+    ]);
+    t.match(fatal, { lost: true, attempts: 2, exitCode: null, reason: /guest ended/ });
+    t.match(innocent, { lost: false, exitCode: 0, stdout: 'fine\n', attempts: 2 });
+    t.equal(retried.length, 1);
+    t.match(await run(['echo', 'again']), { exitCode: 0, stdout: 'again\n', attempts: 1 });
+    t.equal((await machine()).info.restarts - before, 2);
+  },
+);
 
 t.test('a guest that no longer answers is stuck: another takes over its job', async (t) => {
   const stuck = await Machine.boot({ silenceLimitMs: 8000 });
@@ -178,9 +224,15 @@ t.test('a guest without keys is refused, with the line that failed', async (t) =
 });
 
 t.test('what is missing is named', async (t) => {
-  t.match(await refusal({ kernel: join(scratch, 'no such kernel') }), { code: 'ERR_MACHINE_NO_KERNEL', message: /no such kernel/ });
+  t.match(await refusal({ kernel: join(scratch, 'no such kernel') }), {
+    code: 'ERR_MACHINE_NO_KERNEL',
+    message: /no such kernel/,
+  });
   t.match(await refusal({ kernel: taken }), { code: 'ERR_MACHINE_NO_KERNEL', message: /not a Linux kernel/ });
-  t.match(await refusal({ extraFiles: ['/nowhere/at/all'] }), { code: 'ERR_MACHINE_NO_FILE', message: /\/nowhere\/at\/all/ });
+  t.match(await refusal({ extraFiles: ['/nowhere/at/all'] }), {
+    code: 'ERR_MACHINE_NO_FILE',
+    message: /\/nowhere\/at\/all/,
+  });
   t.match(await refusal({ extraFiles: ['libnonesuch.so.9'] }), { code: 'ERR_MACHINE_NO_FILE', message: /libnonesuch/ });
   const path = process.env['PATH'];
   process.env['PATH'] = scratch;
@@ -189,7 +241,11 @@ t.test('what is missing is named', async (t) => {
   } finally {
     process.env['PATH'] = path;
   }
-  t.match(await refusal({ cpu: 'no-such-cpu' }), { code: 'ERR_MACHINE_BOOT', message: /no-such-cpu/ }, "QEMU's own words are shown");
+  t.match(
+    await refusal({ cpu: 'no-such-cpu' }),
+    { code: 'ERR_MACHINE_BOOT', message: /no-such-cpu/ },
+    "QEMU's own words are shown",
+  );
   await t.rejects(Machine.boot({ processors: 0 }), RangeError);
 });
 
@@ -197,8 +253,14 @@ t.test('the counting machine counts instructions, the same each time', async (t)
   const counting = await Machine.boot({ mode: 'counting' });
   try {
     t.equal(counting.info.processors, 1);
-    t.ok(counting.info.conformance.some((line) => line.endsWith('the clock counts instructions')), 'checked before it was believed');
-    t.match(await counting.run({ command: ['echo', 'hello'], timeoutMs: AMPLE_MS }), { exitCode: 0, stdout: 'hello\n' });
+    t.ok(
+      counting.info.conformance.some((line) => line.endsWith('the clock counts instructions')),
+      'checked before it was believed',
+    );
+    t.match(await counting.run({ command: ['echo', 'hello'], timeoutMs: AMPLE_MS }), {
+      exitCode: 0,
+      stdout: 'hello\n',
+    });
   } finally {
     await counting.close();
   }
@@ -208,9 +270,17 @@ t.test('the counting machine counts instructions, the same each time', async (t)
 t.test('turnkey emulated: output, exit code, files taken along', async (t) => {
   const script = `import { emulatedCommand } from ${JSON.stringify(join(projectRoot(), 'dist', 'src', 'machine', 'index.js'))};
     process.exitCode = await emulatedCommand(JSON.parse(process.argv[1]), JSON.parse(process.argv[2]));`;
-  const call = (command: readonly string[], options: object, input = ''): Promise<{ code: number | null; out: string; err: string }> =>
+  const call = (
+    command: readonly string[],
+    options: object,
+    input = '',
+  ): Promise<{ code: number | null; out: string; err: string }> =>
     new Promise((resolve) => {
-      const child = spawn(process.execPath, ['--input-type=module', '-e', script, JSON.stringify(command), JSON.stringify(options)], { cwd: projectRoot() });
+      const child = spawn(
+        process.execPath,
+        ['--input-type=module', '-e', script, JSON.stringify(command), JSON.stringify(options)],
+        { cwd: projectRoot() },
+      );
       let out = '';
       let err = '';
       child.stdout.on('data', (bytes: Buffer) => (out += bytes.toString('utf8')));
@@ -218,7 +288,11 @@ t.test('turnkey emulated: output, exit code, files taken along', async (t) => {
       child.on('close', (code) => resolve({ code, out, err }));
       child.stdin.end(input);
     });
-  const ran = await call(['sh', '-c', 'cat "$1" -; grep -o -m1 ospke /proc/cpuinfo; echo complaint >&2; exit 9', 'sh', taken], { with: [taken] }, 'input\n');
+  const ran = await call(
+    ['sh', '-c', 'cat "$1" -; grep -o -m1 ospke /proc/cpuinfo; echo complaint >&2; exit 9', 'sh', taken],
+    { with: [taken] },
+    'input\n',
+  );
   t.same(ran, { code: 9, out: 'from outside\ninput\nospke\n', err: 'complaint\n' });
   t.match(await call([], {}), { code: 2, err: /no command/ });
   t.match(await call(['true'], { kernel: '/nowhere' }), { code: 125, err: /\/nowhere/ });

@@ -20,8 +20,15 @@ function noisy(middle: number, seed: number, count = 30): CostRecord {
   const samples = Array.from({ length: count }, () => middle * (0.97 + 0.06 * random() + (random() < 0.1 ? 0.3 : 0)));
   return { ...exampleCost, samples, median: [...samples].sort((a, b) => a - b)[count >> 1] ?? middle };
 }
-const counted = (value: number, mechanism: CostRecord['mechanism'], counts: CostRecord['counts']): CostRecord =>
-  ({ ...exampleCost, lane: 'emulated', unit: 'instructions', mechanism, samples: [value + 1, value], median: value, ...(counts === undefined ? {} : { counts }) });
+const counted = (value: number, mechanism: CostRecord['mechanism'], counts: CostRecord['counts']): CostRecord => ({
+  ...exampleCost,
+  lane: 'emulated',
+  unit: 'instructions',
+  mechanism,
+  samples: [value + 1, value],
+  median: value,
+  ...(counts === undefined ? {} : { counts }),
+});
 const none = { wrpkru: 2, rdpkru: 2, syscalls: 0, faults: 0 };
 
 t.test('a run is not different from itself', (t) => {
@@ -64,14 +71,18 @@ t.test('the threshold decides what is worth telling', (t) => {
 });
 
 t.test('too few samples decide nothing', (t) => {
-  const compared = compareRuns(withRecords([exampleCost]), withRecords([{ ...exampleCost, samples: [50000], median: 50000 }])).costs[0];
+  const compared = compareRuns(
+    withRecords([exampleCost]),
+    withRecords([{ ...exampleCost, samples: [50000], median: 50000 }]),
+  ).costs[0];
   t.equal(compared?.real, false);
   t.match(compared?.rule, /fewer than 5 samples/);
   t.end();
 });
 
 t.test('counts: user mode exactly, kernel within 2 %, signals and split mappings within 6 %', (t) => {
-  const real = (a: CostRecord, b: CostRecord): boolean | undefined => compareRuns(withRecords([a]), withRecords([b])).costs[0]?.real;
+  const real = (a: CostRecord, b: CostRecord): boolean | undefined =>
+    compareRuns(withRecords([a]), withRecords([b])).costs[0]?.real;
   t.equal(real(counted(56.008, 'pkeys', none), counted(56.2, 'pkeys', none)), false);
   t.equal(real(counted(56, 'pkeys', none), counted(57, 'pkeys', none)), true);
   const calls = { ...none, syscalls: 2 };
@@ -84,9 +95,19 @@ t.test('counts: user mode exactly, kernel within 2 %, signals and split mappings
 
 t.test('changed verdicts and outcomes are told, and whether for the worse', (t) => {
   const a = withRecords([exampleCorruption, exampleHonest, { ...exampleHonest, mechanism: 'pkeys', outcome: 'same' }]);
-  const b = withRecords([{ ...exampleCorruption, verdict: 'damaged' }, exampleHonest, { ...exampleHonest, mechanism: 'pkeys', outcome: 'differs' }]);
+  const b = withRecords([
+    { ...exampleCorruption, verdict: 'damaged' },
+    exampleHonest,
+    { ...exampleHonest, mechanism: 'pkeys', outcome: 'differs' },
+  ]);
   const comparison = compareRuns(a, b);
-  t.same(comparison.outcomes.map(({ what, change }) => [what, change]), [['wild-write, pkeys, emulated', 'worse'], ['honest zlib, pkeys, native', 'worse']]);
+  t.same(
+    comparison.outcomes.map(({ what, change }) => [what, change]),
+    [
+      ['wild-write, pkeys, emulated', 'worse'],
+      ['honest zlib, pkeys, native', 'worse'],
+    ],
+  );
   t.equal(isWorse(comparison), true);
   t.equal(isWorse(compareRuns(b, a)), false);
   t.match(renderComparison(comparison, { all: false }), /prevented.*damaged.*worse/);
@@ -96,7 +117,10 @@ t.test('changed verdicts and outcomes are told, and whether for the worse', (t) 
 });
 
 t.test('what only one run has is named, and two lanes are never compared', (t) => {
-  const comparison = compareRuns(withRecords([exampleCost, exampleSkipped]), withRecords([counted(5000, 'mprotect-range', none)]));
+  const comparison = compareRuns(
+    withRecords([exampleCost, exampleSkipped]),
+    withRecords([counted(5000, 'mprotect-range', none)]),
+  );
   t.equal(comparison.costs.length, 0);
   t.equal(comparison.onlyA.length, 2);
   t.equal(comparison.onlyB.length, 1);
@@ -107,7 +131,7 @@ t.test('what only one run has is named, and two lanes are never compared', (t) =
 function readCsv(text: string): string[][] {
   const rows: string[][] = [[]];
   for (const [, quoted, bare, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)/g)) {
-    rows.at(-1)?.push(quoted === undefined ? bare ?? '' : quoted.replaceAll('""', '"'));
+    rows.at(-1)?.push(quoted === undefined ? (bare ?? '') : quoted.replaceAll('""', '"'));
     if (end === '\r\n') rows.push([]);
   }
   rows.pop();
@@ -117,17 +141,29 @@ function readCsv(text: string): string[][] {
 t.test('CSV: every field comes back, whatever is in it', (t) => {
   t.equal(csvLine(['a', 1, null, true, 'x,"y"\n']), 'a,1,,true,"x,""y""\n"\r\n');
   const harm = 'comma, "quote"\r\nnew line';
-  const run = withRecords([{ ...exampleCorruption, evidence: { ...exampleCorruption.evidence, because: harm } }, exampleHonest, exampleCost, { ...exampleCost, parameters: { threads: 2 } }, exampleSkipped]);
+  const run = withRecords([
+    { ...exampleCorruption, evidence: { ...exampleCorruption.evidence, because: harm } },
+    exampleHonest,
+    exampleCost,
+    { ...exampleCost, parameters: { threads: 2 } },
+    exampleSkipped,
+  ]);
   const tables = renderCsv(run);
   for (const [name, text] of tables) {
     const rows = readCsv(text);
-    t.ok(rows.every((row) => row.length === rows[0]?.length), `${name}: rows are as wide as the head`);
+    t.ok(
+      rows.every((row) => row.length === rows[0]?.length),
+      `${name}: rows are as wide as the head`,
+    );
   }
   const corruption = readCsv(tables.get('corruption.csv') ?? '');
   t.equal(corruption[1]?.[corruption[0]?.indexOf('because') ?? -1], harm);
   const samples = readCsv(tables.get('samples.csv') ?? '');
   t.equal(samples.length, 1 + 6);
-  t.same(samples[0]?.filter((name) => name.startsWith('parameter_')), ['parameter_imageBytes', 'parameter_pages', 'parameter_threads']);
+  t.same(
+    samples[0]?.filter((name) => name.startsWith('parameter_')),
+    ['parameter_imageBytes', 'parameter_pages', 'parameter_threads'],
+  );
   t.end();
 });
 
@@ -136,7 +172,9 @@ t.test('the commands: exit codes, and files', (t) => {
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   writeRun(join(folder, 'a'), withRecords([exampleCorruption, noisy(5000, 1)]));
   writeRun(join(folder, 'b'), withRecords([{ ...exampleCorruption, verdict: 'damaged' }, noisy(9000, 2)]));
-  const turnkey = (...args: string[]): { readonly status: number | null; readonly stdout: string; readonly stderr: string } =>
+  const turnkey = (
+    ...args: string[]
+  ): { readonly status: number | null; readonly stdout: string; readonly stderr: string } =>
     spawnSync(process.execPath, [inProject('dist/src/cli/main.js'), ...args], { cwd: folder, encoding: 'utf8' });
   t.equal(turnkey('compare', 'a', 'a').status, 0);
   const worse = turnkey('compare', 'a', 'b');
@@ -153,7 +191,10 @@ t.test('the commands: exit codes, and files', (t) => {
   const exported = turnkey('export', '--csv', 'a');
   t.equal(exported.status, 0);
   t.equal(exported.stdout.trim().split('\n').length, 5);
-  t.match(readFileSync(join(folder, 'a', 'csv', 'corruption.csv'), 'utf8'), /^case,group,.*\r\nwild-write,stray writes,pkeys,/);
+  t.match(
+    readFileSync(join(folder, 'a', 'csv', 'corruption.csv'), 'utf8'),
+    /^case,group,.*\r\nwild-write,stray writes,pkeys,/,
+  );
   t.equal(turnkey('export', '--csv', 'a', '--out', 'elsewhere').status, 0);
   t.match(readFileSync(join(folder, 'elsewhere', 'costs.csv'), 'utf8'), /mprotect-range,native/);
   t.end();

@@ -1,7 +1,7 @@
 // limit: 300 s
 /**
- * report.html in a browser: Debian's Chromium, driven by playwright-core. Where Chromium is not installed these tests are skipped and say
- * so; TURNKEY_REQUIRE_BROWSER=1 makes that a failure. TURNKEY_CHROMIUM names another binary.
+ * report.html in a browser: Debian's Chromium, driven by playwright-core. Where Chromium is not installed these tests
+ * are skipped and say so; TURNKEY_REQUIRE_BROWSER=1 makes that a failure. TURNKEY_CHROMIUM names another binary.
  */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,15 @@ import { renderHtml } from '../src/report/html/index.js';
 import { harmfulRun, largeRun } from './report-html-example.js';
 
 const CHROMIUM = process.env['TURNKEY_CHROMIUM'] ?? '/usr/bin/chromium';
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
 const WIDTHS = [400, 1400] as const;
 
 if (!existsSync(CHROMIUM)) {
@@ -24,7 +32,11 @@ if (!existsSync(CHROMIUM)) {
   else t.test('report.html in a browser', { skip: reason }, (t) => t.end());
 } else {
   const folder = mkdtempSync(join(tmpdir(), 'turnkey-report-'));
-  const runs = { quick: readRun(inProject('test/fixtures/run-quick/run.json')), large: largeRun(), harmful: harmfulRun() };
+  const runs = {
+    quick: readRun(inProject('test/fixtures/run-quick/run.json')),
+    large: largeRun(),
+    harmful: harmfulRun(),
+  };
   const browser: Browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   t.teardown(async () => {
     await browser.close();
@@ -33,14 +45,21 @@ if (!existsSync(CHROMIUM)) {
   for (const [name, run] of Object.entries(runs)) writeFileSync(join(folder, `${name}.html`), await renderHtml(run));
 
   /** Opens a report from disk and keeps what the browser complained of and asked for. */
-  const open = async (name: keyof typeof runs, width: number, colorScheme: 'light' | 'dark' = 'light', fragment = ''): Promise<{ readonly page: Page; readonly complaints: string[]; readonly requests: string[] }> => {
+  const open = async (
+    name: keyof typeof runs,
+    width: number,
+    colorScheme: 'light' | 'dark' = 'light',
+    fragment = '',
+  ): Promise<{ readonly page: Page; readonly complaints: string[]; readonly requests: string[] }> => {
     const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme, reducedMotion: 'reduce' });
     const complaints: string[] = [];
     const requests: string[] = [];
     const url = `${pathToFileURL(join(folder, `${name}.html`)).href}${fragment}`;
     page.on('console', (message) => complaints.push(`${message.type()}: ${message.text()}`));
     page.on('pageerror', (error) => complaints.push(error.message));
-    page.on('request', (request) => { if (request.url() !== url && !request.url().startsWith('data:')) requests.push(request.url()); });
+    page.on('request', (request) => {
+      if (request.url() !== url && !request.url().startsWith('data:')) requests.push(request.url());
+    });
     await page.goto(url);
     return { page, complaints, requests };
   };
@@ -48,18 +67,27 @@ if (!existsSync(CHROMIUM)) {
   for (const name of ['quick', 'large', 'harmful'] as const) {
     for (const width of WIDTHS) {
       for (const scheme of ['light', 'dark'] as const) {
-        t.test(`${name} run, ${width} px, ${scheme}: opens from disk without complaint, request or overflow`, async (t) => {
-          const { page, complaints, requests } = await open(name, width, scheme);
-          t.same(complaints, []);
-          t.same(requests, []);
-          t.equal(await page.evaluate('document.documentElement.scrollWidth'), width, 'nothing is wider than the window');
-          await page.evaluate('document.querySelectorAll("details").forEach((one) => { one.open = true; })');
-          t.equal(await page.evaluate('document.documentElement.scrollWidth'), width, 'nor with everything unfolded');
-          const beside = await page.evaluate('[...document.querySelectorAll("main *")].filter((one) => !one.closest(".scroll, dialog") && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.tagName + "." + one.getAttribute("class")).slice(0, 5)');
-          t.same(beside, [], 'no element sticks out');
-          t.equal(await page.title(), 'Turnkey: what protection keys prevent, and what they cost');
-          await page.close();
-        });
+        t.test(
+          `${name} run, ${width} px, ${scheme}: opens from disk without complaint, request or overflow`,
+          async (t) => {
+            const { page, complaints, requests } = await open(name, width, scheme);
+            t.same(complaints, []);
+            t.same(requests, []);
+            t.equal(
+              await page.evaluate('document.documentElement.scrollWidth'),
+              width,
+              'nothing is wider than the window',
+            );
+            await page.evaluate('document.querySelectorAll("details").forEach((one) => { one.open = true; })');
+            t.equal(await page.evaluate('document.documentElement.scrollWidth'), width, 'nor with everything unfolded');
+            const beside = await page.evaluate(
+              '[...document.querySelectorAll("main *")].filter((one) => !one.closest(".scroll, dialog") && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.tagName + "." + one.getAttribute("class")).slice(0, 5)',
+            );
+            t.same(beside, [], 'no element sticks out');
+            t.equal(await page.title(), 'Turnkey: what protection keys prevent, and what they cost');
+            await page.close();
+          },
+        );
       }
     }
   }
@@ -88,7 +116,7 @@ if (!existsSync(CHROMIUM)) {
     }
   });
 
-  t.test('the switch overrides the system\'s scheme, and is remembered', async (t) => {
+  t.test("the switch overrides the system's scheme, and is remembered", async (t) => {
     const { page } = await open('quick', 1400, 'light');
     const background = (): Promise<unknown> => page.evaluate('getComputedStyle(document.body).backgroundColor');
     const light = await background();
@@ -106,9 +134,18 @@ if (!existsSync(CHROMIUM)) {
     t.test(`${width} px: a cell's evidence opens and closes by keyboard, and focus comes back`, async (t) => {
       const { page } = await open('quick', width);
       const cell = page.locator('button[data-cell="emulated--null-pointer--flag"]');
-      t.same(await page.evaluate('[...document.querySelectorAll("table.matrix button")].filter((one) => !one.dataset.cell || !one.getAttribute("aria-label")).length'), 0, 'all cells have their names');
+      t.same(
+        await page.evaluate(
+          '[...document.querySelectorAll("table.matrix button")].filter((one) => !one.dataset.cell || !one.getAttribute("aria-label")).length',
+        ),
+        0,
+        'all cells have their names',
+      );
       t.match(await cell.getAttribute('aria-label'), /^flag: hung !, not expected/);
-      t.equal(await page.locator('button[data-cell="emulated--wild-write--pkeys"]').getAttribute('aria-label'), 'pkeys: prevented');
+      t.equal(
+        await page.locator('button[data-cell="emulated--wild-write--pkeys"]').getAttribute('aria-label'),
+        'pkeys: prevented',
+      );
       await page.locator('table.matrix button').first().focus();
       await page.keyboard.press('ArrowDown');
       await page.keyboard.press('ArrowRight');
@@ -124,7 +161,10 @@ if (!existsSync(CHROMIUM)) {
       t.match(text, /past the time limit in the aftermath/);
       t.match(text, /trapped: the trap fails the callout/, 'what was expected');
       t.match(text, /foreign_null_write/);
-      t.match(await dialog.getByRole('link').getAttribute('href'), /^\.\.\/\.\.\/experiments\/corruption\/null-pointer\.ts$/);
+      t.match(
+        await dialog.getByRole('link').getAttribute('href'),
+        /^\.\.\/\.\.\/experiments\/corruption\/null-pointer\.ts$/,
+      );
       t.match(page.url(), /#emulated--null-pointer--flag$/, 'the address leads here again');
       await page.keyboard.press('Escape');
       await dialog.waitFor({ state: 'hidden' });
@@ -171,27 +211,58 @@ if (!existsSync(CHROMIUM)) {
 
   t.test('bars of parts, dots and the model tell their numbers by keyboard, each chart one stop', async (t) => {
     const { page } = await open('large', 400);
-    for (const [chart, words] of [['#cost-fault svg.chart[aria-label^="Parts"]', /kernel: delivery and return: .*native lane/], ['#cost-model-run .model svg.chart', /by pairs.*model lane/], ['#break-even .model svg.chart', /not measured|model/]] as const) {
+    for (const [chart, words] of [
+      ['#cost-fault svg.chart[aria-label^="Parts"]', /kernel: delivery and return: .*native lane/],
+      ['#cost-model-run .model svg.chart', /by pairs.*model lane/],
+      ['#break-even .model svg.chart', /not measured|model/],
+    ] as const) {
       const marks = page.locator(chart).first().locator('.mark');
-      t.ok(await marks.count() > 3, chart);
+      t.ok((await marks.count()) > 3, chart);
       t.equal(await page.locator(chart).first().locator('[tabindex="0"]').count(), 1);
       await marks.nth(0).focus();
       await page.keyboard.press('ArrowRight');
       const tip = page.locator('#tip');
       t.match(await tip.innerText(), words, chart);
       const box = await tip.boundingBox();
-      t.ok(box !== null && box.x >= 0 && box.x + box.width <= 400, 'inside the window', { box, inner: await page.evaluate(() => [innerWidth, document.documentElement.clientWidth, document.documentElement.scrollWidth, visualViewport?.scale, visualViewport?.offsetLeft]) });
+      t.ok(box !== null && box.x >= 0 && box.x + box.width <= 400, 'inside the window', {
+        box,
+        inner: await page.evaluate(() => [
+          innerWidth,
+          document.documentElement.clientWidth,
+          document.documentElement.scrollWidth,
+          visualViewport?.scale,
+          visualViewport?.offsetLeft,
+        ]),
+      });
     }
     await page.close();
   });
 
   t.test('everything that can be worked has a name, headings do not skip, ids are unique', async (t) => {
     const { page } = await open('large', 1400);
-    t.same(await page.evaluate('[...document.querySelectorAll("button, a, input, summary, svg.chart")].filter((one) => !(one.getAttribute("aria-label") || one.textContent.trim() || one.closest("label"))).length'), 0);
-    const levels = await page.evaluate('[...document.querySelectorAll("h1,h2,h3,h4")].map((one) => Number(one.tagName[1]))') as number[];
+    t.same(
+      await page.evaluate(
+        '[...document.querySelectorAll("button, a, input, summary, svg.chart")].filter((one) => !(one.getAttribute("aria-label") || one.textContent.trim() || one.closest("label"))).length',
+      ),
+      0,
+    );
+    const levels = (await page.evaluate(
+      '[...document.querySelectorAll("h1,h2,h3,h4")].map((one) => Number(one.tagName[1]))',
+    )) as number[];
     t.equal(levels.filter((level) => level === 1).length, 1);
-    t.same(await page.evaluate('(() => { const ids = [...document.querySelectorAll("[id]")].map((one) => one.id); return ids.filter((id, at) => ids.indexOf(id) !== at); })()'), []);
-    t.same(await page.evaluate('[...document.querySelectorAll("nav a")].filter((one) => !document.querySelector(one.getAttribute("href"))).length'), 0, 'contents lead somewhere');
+    t.same(
+      await page.evaluate(
+        '(() => { const ids = [...document.querySelectorAll("[id]")].map((one) => one.id); return ids.filter((id, at) => ids.indexOf(id) !== at); })()',
+      ),
+      [],
+    );
+    t.same(
+      await page.evaluate(
+        '[...document.querySelectorAll("nav a")].filter((one) => !document.querySelector(one.getAttribute("href"))).length',
+      ),
+      0,
+      'contents lead somewhere',
+    );
     await page.close();
   });
 

@@ -1,4 +1,6 @@
-/** Reports: pure functions of a run; everything in it is in them, and no time from where only instructions are counted. */
+/**
+ * Reports: pure functions of a run; everything in it is in them, and no time from where only instructions are counted.
+ */
 import t from 'tap';
 import type { CostRecord, Run } from '../src/experiment/records.js';
 import { formatBytes, formatCount, formatNs } from '../src/report/format.js';
@@ -8,7 +10,14 @@ import { aftermathTable, surprises } from '../src/report/model.js';
 import { renderTerminal } from '../src/report/terminal.js';
 import { exampleCorruption, exampleCost, exampleHonest, exampleRun } from './experiment-example.js';
 
-const counted: CostRecord = { ...exampleCost, lane: 'emulated', mechanism: 'pkeys', unit: 'instructions', samples: [22.02, 22, 23], median: 22.02 };
+const counted: CostRecord = {
+  ...exampleCost,
+  lane: 'emulated',
+  mechanism: 'pkeys',
+  unit: 'instructions',
+  samples: [22.02, 22, 23],
+  median: 22.02,
+};
 const withRecords = (records: Run['records']): Run => ({ ...exampleRun, records });
 
 t.test('numbers', (t) => {
@@ -32,19 +41,49 @@ t.test('the same run gives the same text', (t) => {
 
 t.test('lanes have tables of their own, and the emulated one has no times', (t) => {
   const tables = costTables(withRecords([exampleCost, counted]));
-  t.same(tables.map(({ title }) => title.replace(/.*, /, '')), ['native lane', 'emulated lane']);
-  t.same(tables.map(({ head }) => head), [['image', 'mechanism'], ['image', 'mechanism']].map(([image], at) => [image, at === 0 ? 'mprotect-range' : 'pkeys']));
-  t.same(tables.map(({ rows }) => rows.map((row) => row.map((cell) => cell.text))), [[['64 KiB', '5.00 µs']], [['64 KiB', '22 instr. [0 / 0 / 2 / 0]']]]);
+  t.same(
+    tables.map(({ title }) => title.replace(/.*, /, '')),
+    ['native lane', 'emulated lane'],
+  );
+  t.same(
+    tables.map(({ head }) => head),
+    [
+      ['image', 'mechanism'],
+      ['image', 'mechanism'],
+    ].map(([image], at) => [image, at === 0 ? 'mprotect-range' : 'pkeys']),
+  );
+  t.same(
+    tables.map(({ rows }) => rows.map((row) => row.map((cell) => cell.text))),
+    [[['64 KiB', '5.00 µs']], [['64 KiB', '22 instr. [0 / 0 / 2 / 0]']]],
+  );
   const markdown = renderMarkdown(withRecords([counted]));
-  const measured = markdown.replace(/\d+ to \d+ ns by published latencies \(a model[^)]*\)/g, '').replace(/^.*two WRPKRU at 11 to 260 cycles.*$/gm, '');
-  t.notMatch(measured, /\d (ns|µs|ms)\b/, 'no time in a report of counted rows only, but the model\'s');
+  const measured = markdown
+    .replace(/\d+ to \d+ ns by published latencies \(a model[^)]*\)/g, '')
+    .replace(/^.*two WRPKRU at 11 to 260 cycles.*$/gm, '');
+  t.notMatch(measured, /\d (ns|µs|ms)\b/, "no time in a report of counted rows only, but the model's");
   t.end();
 });
 
 t.test('surprises come first and say what was expected and seen', (t) => {
-  const run = withRecords([{ ...exampleCorruption, verdict: 'damaged', announced: false, surprise: true, evidence: { ...exampleCorruption.evidence, because: '8 bytes differ' } },
+  const run = withRecords([
+    {
+      ...exampleCorruption,
+      verdict: 'damaged',
+      announced: false,
+      surprise: true,
+      evidence: { ...exampleCorruption.evidence, because: '8 bytes differ' },
+    },
     { ...exampleHonest, mechanism: 'flag', outcome: 'differs', detail: 'not the bytes of none' },
-    { kind: 'skipped', of: 'cost', name: 'flip', mechanism: 'pkeys', lane: 'emulated', reason: 'no emulated machine', broken: true }]);
+    {
+      kind: 'skipped',
+      of: 'cost',
+      name: 'flip',
+      mechanism: 'pkeys',
+      lane: 'emulated',
+      reason: 'no emulated machine',
+      broken: true,
+    },
+  ]);
   t.equal(surprises(run).length, 3);
   const markdown = renderMarkdown(run);
   t.ok(markdown.indexOf('## Surprises') < markdown.indexOf('## Corruption'));
@@ -65,8 +104,20 @@ t.test('colour adds nothing that the words do not say', (t) => {
 });
 
 t.test('text from a run cannot break a Markdown table', (t) => {
-  const run = withRecords([{ kind: 'skipped', of: 'honest', name: 'a|b', mechanism: 'pkeys', lane: 'native', reason: 'line\nbreak | <b>bold</b>' }]);
-  const line = renderMarkdown(run).split('\n').find((one) => one.includes('a\\|b')) ?? '';
+  const run = withRecords([
+    {
+      kind: 'skipped',
+      of: 'honest',
+      name: 'a|b',
+      mechanism: 'pkeys',
+      lane: 'native',
+      reason: 'line\nbreak | <b>bold</b>',
+    },
+  ]);
+  const line =
+    renderMarkdown(run)
+      .split('\n')
+      .find((one) => one.includes('a\\|b')) ?? '';
   t.match(line, /line break \\\| &lt;b>bold/);
   t.end();
 });
@@ -84,20 +135,62 @@ t.test('after the callout: what had to be checked, and what restore() did', (t) 
   const diff = (heap: string): typeof evidence.diff => ({ changedBytes: 8, ranges: [], heap });
   const restored = (equal: boolean): NonNullable<typeof evidence.restored> => ({ bytes: 4096, equal, heap: 'sound' });
   const flag = { ...exampleCorruption, mechanism: 'flag' } as const;
-  const table = aftermathTable(withRecords([
-    exampleCorruption,
-    { ...flag, verdict: 'trapped', evidence: { ...evidence, fault: { ...fault, image: 'unknown' } } },
-    { ...flag, case: 'a', verdict: 'damaged', announced: true, evidence: { ...evidence, fault: { ...fault, image: 'unknown' }, diff: diff('3 problems'), restored: restored(true) } },
-    { ...flag, case: 'b', verdict: 'damaged', evidence: { ...evidence, fault: null, diff: diff('sound: 5 objects'), restored: restored(true) } },
-    { ...flag, case: 'c', verdict: 'damaged', evidence: { ...evidence, fault: null, diff: diff('1 problems'), restored: restored(false) } },
-    { ...flag, case: 'lua', verdict: 'damaged', evidence: { ...evidence, fault: null, diff: { changedBytes: 8, ranges: [], heap: null } } },
-    { ...flag, case: 'd', verdict: 'crashed', evidence: { ...evidence, diff: null, process: { ...evidence.process, stage: 'called' } } },
-    { ...exampleCost, experiment: 'image-check', mechanism: 'none', parameters: { imageBytes: 1 << 26, operation: 'verify' }, median: 38e6 },
-  ]));
-  t.same(table.rows.map((row) => row.map(({ text }) => text)), [
-    ['emulated', 'flag', '2', '2', '1', '1 of 1', '3', '1 of 2', '2 of 3'],
-    ['emulated', 'pkeys', '1', '0', '0', '–', '0', '–', '–'],
-  ]);
+  const table = aftermathTable(
+    withRecords([
+      exampleCorruption,
+      { ...flag, verdict: 'trapped', evidence: { ...evidence, fault: { ...fault, image: 'unknown' } } },
+      {
+        ...flag,
+        case: 'a',
+        verdict: 'damaged',
+        announced: true,
+        evidence: {
+          ...evidence,
+          fault: { ...fault, image: 'unknown' },
+          diff: diff('3 problems'),
+          restored: restored(true),
+        },
+      },
+      {
+        ...flag,
+        case: 'b',
+        verdict: 'damaged',
+        evidence: { ...evidence, fault: null, diff: diff('sound: 5 objects'), restored: restored(true) },
+      },
+      {
+        ...flag,
+        case: 'c',
+        verdict: 'damaged',
+        evidence: { ...evidence, fault: null, diff: diff('1 problems'), restored: restored(false) },
+      },
+      {
+        ...flag,
+        case: 'lua',
+        verdict: 'damaged',
+        evidence: { ...evidence, fault: null, diff: { changedBytes: 8, ranges: [], heap: null } },
+      },
+      {
+        ...flag,
+        case: 'd',
+        verdict: 'crashed',
+        evidence: { ...evidence, diff: null, process: { ...evidence.process, stage: 'called' } },
+      },
+      {
+        ...exampleCost,
+        experiment: 'image-check',
+        mechanism: 'none',
+        parameters: { imageBytes: 1 << 26, operation: 'verify' },
+        median: 38e6,
+      },
+    ]),
+  );
+  t.same(
+    table.rows.map((row) => row.map(({ text }) => text)),
+    [
+      ['emulated', 'flag', '2', '2', '1', '1 of 1', '3', '1 of 2', '2 of 3'],
+      ['emulated', 'pkeys', '1', '0', '0', '–', '0', '–', '–'],
+    ],
+  );
   t.match(table.notes.join(' '), /64 MiB, native lane: verify\(\) 38\.0 ms$/);
   t.end();
 });

@@ -1,6 +1,6 @@
 /**
- * Lua 5.4 with its whole heap and its C stack in an image: what the host promises, under every mechanism that this lane has. The promises themselves are in
- * test/data/vm-lua/host.lua, one check each.
+ * Lua 5.4 with its whole heap and its C stack in an image: what the host promises, under every mechanism that this lane
+ * has. The promises themselves are in test/data/vm-lua/host.lua, one check each.
  *
  * lanes: native, emulated
  * limit: 240 s
@@ -20,11 +20,17 @@ const skip = existsSync(luaHost()) ? false : LUA_MISSING;
 const keys = probeKeys();
 /** The guest is for what needs keys; the rest is shown natively. */
 const settings: readonly (readonly string[])[] = [
-  ...(laneHere() === 'native' ? [['flag'], ['mprotect-range'], ['mprotect-range', '--deny', 'access'], ['mprotect-page']] : []),
+  ...(laneHere() === 'native'
+    ? [['flag'], ['mprotect-range'], ['mprotect-range', '--deny', 'access'], ['mprotect-page']]
+    : []),
   ...(keys.usable ? [['pkeys'], ['pkeys', '--deny', 'access']] : []),
 ];
 
-function run(...words: readonly string[]): { readonly code: number | null; readonly out: string; readonly err: string } {
+function run(...words: readonly string[]): {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+} {
   const { status, stdout, stderr } = spawnSync(luaHost(), words, { cwd: root, encoding: 'utf8', timeout: 200_000 });
   return { code: status, out: stdout, err: stderr };
 }
@@ -60,24 +66,52 @@ t.test('keys are never replaced by something else; auto says what it took', { sk
   t.end();
 });
 
-t.test('two states on two threads: mprotect makes bystanders fault and wait, the trap alone and keys do not', { skip }, (t) => {
-  const faults = (mechanism: string): number => {
-    const { code, out, err } = run('--mechanism', mechanism, 'experiments/vm/lua/programs/threads.lua', 'busy', '0.5');
-    t.equal(code, 0, err);
-    const found = (JSON.parse(out) as { readonly observed: { readonly bystanderFaults: number; readonly otherCallouts: number } }).observed;
-    t.ok(found.otherCallouts > 0, `${mechanism}: the other state was in callouts`);
-    return found.bystanderFaults;
-  };
-  if (keys.usable) t.equal(faults('pkeys'), 0, 'keys');
-  t.equal(faults('flag'), 0, 'flag');
-  t.ok(faults('mprotect-range') > 0, 'mprotect-range');
-  t.end();
-});
+t.test(
+  'two states on two threads: mprotect makes bystanders fault and wait, the trap alone and keys do not',
+  { skip },
+  (t) => {
+    const faults = (mechanism: string): number => {
+      const { code, out, err } = run(
+        '--mechanism',
+        mechanism,
+        'experiments/vm/lua/programs/threads.lua',
+        'busy',
+        '0.5',
+      );
+      t.equal(code, 0, err);
+      const found = (
+        JSON.parse(out) as { readonly observed: { readonly bystanderFaults: number; readonly otherCallouts: number } }
+      ).observed;
+      t.ok(found.otherCallouts > 0, `${mechanism}: the other state was in callouts`);
+      return found.bystanderFaults;
+    };
+    if (keys.usable) t.equal(faults('pkeys'), 0, 'keys');
+    t.equal(faults('flag'), 0, 'flag');
+    t.ok(faults('mprotect-range') > 0, 'mprotect-range');
+    t.end();
+  },
+);
 
 t.test('the programs that are timed have the same answer under every mechanism', { skip }, (t) => {
-  for (const program of ['binary-trees', 'strings', 'spectral-norm', 'callouts-10', 'callouts-10000', 'callouts-1000000', 'callbacks', 'checksums']) {
+  for (const program of [
+    'binary-trees',
+    'strings',
+    'spectral-norm',
+    'callouts-10',
+    'callouts-10000',
+    'callouts-1000000',
+    'callbacks',
+    'checksums',
+  ]) {
     const answers = ['none', ...new Set(settings.map(([mechanism = '']) => mechanism))].map((mechanism) => {
-      const { code, out, err } = run('--mechanism', mechanism, 'experiments/vm/lua/programs/bench.lua', program, '1', '0.02');
+      const { code, out, err } = run(
+        '--mechanism',
+        mechanism,
+        'experiments/vm/lua/programs/bench.lua',
+        program,
+        '1',
+        '0.02',
+      );
       t.equal(code, 0, err);
       return (JSON.parse(out) as { readonly answer: string }).answer;
     });

@@ -21,14 +21,16 @@ int main(void) {
   int rc = trap_init();
   if (rc < 0) return failed("trap_init", rc);
 
-  /* An image of one space, closed for writing during callouts: by a key where there are keys, else by mprotect, and said so. */
+  /* An image of one space, closed for writing during callouts: by a key where there are keys, else by mprotect, and
+   * said so. */
   struct pkeys_probe machine;
   pkeys_probe(&machine);
   if (!machine.usable) printf("no protection keys here (%s): using mprotect\n", machine.reason);
   struct pkeys_space_request request = {.name = "heap", .bytes = 1 << 20, .deny = PKEYS_NO_WRITE};
   struct pkeys_image *image;
   rc = pkeys_image_map(&request, 1, PKEYS_KEY_PER_IMAGE, &image, NULL);
-  if (rc == 0) rc = pkeys_image_set_mechanism(image, machine.usable ? PKEYS_MECHANISM_PKEYS : PKEYS_MECHANISM_MPROTECT_RANGE);
+  if (rc == 0)
+    rc = pkeys_image_set_mechanism(image, machine.usable ? PKEYS_MECHANISM_PKEYS : PKEYS_MECHANISM_MPROTECT_RANGE);
   struct pkeys_space heap;
   if (rc == 0) rc = pkeys_image_space(image, 0, &heap);
   if (rc < 0) return failed("image", rc);
@@ -47,8 +49,9 @@ int main(void) {
   rc = TRAP_CALL(&fault, done, shout, text, (size_t)5);
   printf("the call %s; the object is still '%s'\n", rc == 0 ? "succeeded" : "failed", object);
   if (rc == -EFAULT)
-    printf("%s at %s+%llu, by the instruction at %#llx\n", strsignal(fault.signal), fault.space_found ? fault.space_name : "?",
-           (unsigned long long)fault.space_offset, (unsigned long long)fault.pc);
+    printf("%s at %s+%llu, by the instruction at %#llx\n", strsignal(fault.signal),
+           fault.space_found ? fault.space_name : "?", (unsigned long long)fault.space_offset,
+           (unsigned long long)fault.pc);
 
   return rc == -EFAULT && strcmp(object, "an object") == 0 ? 0 : 1;
 }

@@ -1,6 +1,7 @@
 /*
- * tests.c: what has to hold in the tiny VM while foreign code runs, faults, calls back and is interrupted; docs/porting.md tells which of these to copy. TAP on
- * standard output. Each test runs in a process of its own, under the trap alone, mprotect and keys.
+ * tests.c: what has to hold in the tiny VM while foreign code runs, faults, calls back and is interrupted;
+ * docs/porting.md tells which of these to copy. TAP on standard output. Each test runs in a process of its own, under
+ * the trap alone, mprotect and keys.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,15 +17,15 @@
 #include "tiny-vm.h"
 
 static int failures;
-#define EXPECT(condition)                                                                     \
-  do {                                                                                        \
-    if (!(condition)) {                                                                       \
-      failures++;                                                                             \
-      printf("# %s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                        \
-    }                                                                                         \
+#define EXPECT(condition)                                              \
+  do {                                                                 \
+    if (!(condition)) {                                                \
+      failures++;                                                      \
+      printf("# %s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+    }                                                                  \
   } while (0)
 
-/* ---- foreign code ---------------------------------------------------------------------------------------------- */
+/* ---- foreign code -------------------------------------------------------------------------------------------- */
 
 static sem_t inside, go;
 static void reach(sem_t *semaphore) {
@@ -35,7 +36,9 @@ static void meet(void) { /* says that the callout is under way, and waits until 
   reach(&go);
 }
 
-static long echo(long a, long b, long c, long d, long e, long f) { return a + 10 * (b + 10 * (c + 10 * (d + 10 * (e + 10 * f)))); }
+static long echo(long a, long b, long c, long d, long e, long f) {
+  return a + 10 * (b + 10 * (c + 10 * (d + 10 * (e + 10 * f))));
+}
 static long fault(long address, long b, long c, long d, long e, long f) {
   (void)b, (void)c, (void)d, (void)e, (void)f;
   *(volatile long *)(intptr_t)address = 0x5bad5bad5bad5bad;
@@ -73,35 +76,38 @@ static long each_and_fault(long callback, long method, long from, long to, long 
 static long fill(long bytes, long count, long with, long d, long e, long f) {
   (void)d, (void)e, (void)f;
   meet();
-  for (volatile char *at = (volatile char *)(intptr_t)bytes; at < (volatile char *)(intptr_t)bytes + count; at++) *at = (char)with; /* one by one */
+  for (volatile char *at = (volatile char *)(intptr_t)bytes; at < (volatile char *)(intptr_t)bytes + count; at++)
+    *at = (char)with; /* one by one */
   return count;
 }
 
-/* ---- programs ---------------------------------------------------------------------------------------------------- */
+/* ---- programs ------------------------------------------------------------------------------------------------ */
 
 /* (n): a list of n tuples, built and summed: n (n + 1) / 2. */
 static const struct instruction list_program[] = {
-    {LOCAL, 0}, {UNLESS, 17},                                                               /* 0 */
-    {NEW, 2}, {SET, 2}, {LOCAL, 2}, {LOCAL, 0}, {PUT, 0}, {LOCAL, 2}, {LOCAL, 1}, {PUT, 1}, /* 2 */
-    {LOCAL, 2}, {SET, 1}, {LOCAL, 0}, {PUSH, 1}, {SUBTRACT, 0}, {SET, 0}, {JUMP, 0},        /* 10 */
-    {PUSH, 0}, {SET, 3},                                                                    /* 17 */
-    {LOCAL, 1}, {UNLESS, 30}, {LOCAL, 3}, {LOCAL, 1}, {AT, 0}, {ADD, 0}, {SET, 3},          /* 19 */
-    {LOCAL, 1}, {AT, 1}, {SET, 1}, {JUMP, 19},                                              /* 26 */
-    {LOCAL, 3}, {RETURN, 0},                                                                /* 30 */
+    {LOCAL, 0}, {UNLESS, 17},                                                                          /* 0 */
+    {NEW, 2},   {SET, 2},     {LOCAL, 2}, {LOCAL, 0}, {PUT, 0},      {LOCAL, 2}, {LOCAL, 1}, {PUT, 1}, /* 2 */
+    {LOCAL, 2}, {SET, 1},     {LOCAL, 0}, {PUSH, 1},  {SUBTRACT, 0}, {SET, 0},   {JUMP, 0},            /* 10 */
+    {PUSH, 0},  {SET, 3},                                                                              /* 17 */
+    {LOCAL, 1}, {UNLESS, 30}, {LOCAL, 3}, {LOCAL, 1}, {AT, 0},       {ADD, 0},   {SET, 3},             /* 19 */
+    {LOCAL, 1}, {AT, 1},      {SET, 1},   {JUMP, 19},                                                  /* 26 */
+    {LOCAL, 3}, {RETURN, 0},                                                                           /* 30 */
 };
-/* (function, argument): 7000, from a tuple that lives across the callout, plus the result; or less the signal, if it failed. */
+/* (function, argument): 7000, from a tuple that lives across the callout, plus the result; or less the signal, if it
+ * failed. */
 static const struct instruction across_program[] = {
-    {NEW, 2}, {SET, 2}, {LOCAL, 2}, {PUSH, 7000}, {PUT, 0},
-    {LOCAL, 0}, {LOCAL, 1}, {CALLOUT, 1}, {SET, 3},                                           /* 5 */
-    {FAILURE, 0}, {UNLESS, 17}, {LOCAL, 2}, {AT, 0}, {FAILURE, 0}, {AT, 0}, {SUBTRACT, 0}, {RETURN, 0}, /* 9 */
-    {LOCAL, 2}, {AT, 0}, {LOCAL, 3}, {ADD, 0}, {RETURN, 0},                                   /* 17 */
+    {NEW, 2},     {SET, 2},     {LOCAL, 2}, {PUSH, 7000}, {PUT, 0},     {LOCAL, 0}, {LOCAL, 1},    {CALLOUT, 1},
+    {SET, 3},                                                                                                   /* 5 */
+    {FAILURE, 0}, {UNLESS, 17}, {LOCAL, 2}, {AT, 0},      {FAILURE, 0}, {AT, 0},    {SUBTRACT, 0}, {RETURN, 0}, /* 9 */
+    {LOCAL, 2},   {AT, 0},      {LOCAL, 3}, {ADD, 0},     {RETURN, 0},                                          /* 17 */
 };
 /* (function, callback, method, from, to): the same with a callout that calls back. */
 static const struct instruction back_program[] = {
-    {NEW, 2}, {SET, 5}, {LOCAL, 5}, {PUSH, 7000}, {PUT, 0},
-    {LOCAL, 0}, {LOCAL, 1}, {LOCAL, 2}, {LOCAL, 3}, {LOCAL, 4}, {CALLOUT, 4}, {SET, 6},        /* 5 */
-    {FAILURE, 0}, {UNLESS, 20}, {LOCAL, 5}, {AT, 0}, {FAILURE, 0}, {AT, 0}, {SUBTRACT, 0}, {RETURN, 0}, /* 12 */
-    {LOCAL, 5}, {AT, 0}, {LOCAL, 6}, {ADD, 0}, {RETURN, 0},                                    /* 20 */
+    {NEW, 2},      {SET, 5},     {LOCAL, 5}, {PUSH, 7000}, {PUT, 0},     {LOCAL, 0},
+    {LOCAL, 1},    {LOCAL, 2},   {LOCAL, 3}, {LOCAL, 4},   {CALLOUT, 4}, {SET, 6}, /* 5 */
+    {FAILURE, 0},  {UNLESS, 20}, {LOCAL, 5}, {AT, 0},      {FAILURE, 0}, {AT, 0},
+    {SUBTRACT, 0}, {RETURN, 0},                                         /* 12 */
+    {LOCAL, 5},    {AT, 0},      {LOCAL, 6}, {ADD, 0},     {RETURN, 0}, /* 20 */
 };
 /* (function, argument): the first letter of the space that the callout's fault lay in. */
 static const struct instruction where_program[] = {
@@ -109,17 +115,16 @@ static const struct instruction where_program[] = {
 };
 /* (function, count, with): 100 bytes, of which the callee fills `count`; 1000 * failed + the last byte. */
 static const struct instruction bytes_program[] = {
-    {NEW_BYTES, 100}, {SET, 3}, {LOCAL, 3}, {PUSH, 7}, {PUT, 99},
-    {LOCAL, 0}, {LOCAL, 3}, {LOCAL, 1}, {LOCAL, 2}, {CALLOUT, 3}, {POP, 0}, /* 5 */
-    {LOCAL, 3}, {AT, 99}, {FAILURE, 0}, {UNLESS, 17}, {PUSH, 1000}, {ADD, 0}, /* 11 */
+    {NEW_BYTES, 100}, {SET, 3},   {LOCAL, 3},   {PUSH, 7},    {PUT, 99},    {LOCAL, 0},
+    {LOCAL, 3},       {LOCAL, 1}, {LOCAL, 2},   {CALLOUT, 3}, {POP, 0},               /* 5 */
+    {LOCAL, 3},       {AT, 99},   {FAILURE, 0}, {UNLESS, 17}, {PUSH, 1000}, {ADD, 0}, /* 11 */
     {RETURN, 0},
 };
 /* (argument), as a callback: a callout that faults, then a method that allocates; the signal. */
 static struct instruction nested_program[] = {
-    {PUSH, 0}, {PUSH, 0}, {CALLOUT, 1}, {POP, 0}, /* the function's number is put in by the test */
-    {PUSH, 0}, {PUSH, 300}, {CALL, 1}, {POP, 0},  /* the method's too */
-    {FAILURE, 0}, {UNLESS, 13}, {FAILURE, 0}, {AT, 0}, {RETURN, 0},
-    {PUSH, 0}, {RETURN, 0},
+    {PUSH, 0},    {PUSH, 0},    {CALLOUT, 1}, {POP, 0}, /* the function's number is put in by the test */
+    {PUSH, 0},    {PUSH, 300},  {CALL, 1},    {POP, 0}, /* the method's too */
+    {FAILURE, 0}, {UNLESS, 13}, {FAILURE, 0}, {AT, 0},  {RETURN, 0}, {PUSH, 0}, {RETURN, 0},
 };
 
 static struct vm_thread *thread;
@@ -130,7 +135,8 @@ static long run(int method, int count, const long *arguments) {
   EXPECT(vm_run(thread, method, arguments, count, &result) == 0);
   return result;
 }
-#define RUN(method, ...) run(method, (int)(sizeof((const long[]){__VA_ARGS__}) / sizeof(long)), (const long[]){__VA_ARGS__})
+#define RUN(method, ...) \
+  run(method, (int)(sizeof((const long[]){__VA_ARGS__}) / sizeof(long)), (const long[]){__VA_ARGS__})
 
 static enum pkeys_mechanism mechanism;
 static void start(void) {
@@ -150,7 +156,7 @@ static void stop(void) {
   EXPECT(vm_close() == 0);
 }
 
-/* ---- tests ---------------------------------------------------------------------------------------------------------- */
+/* ---- tests --------------------------------------------------------------------------------------------------- */
 
 static void programs_run_and_memory_grows(void) {
   EXPECT(RUN(list, 100) == 5050);
@@ -176,7 +182,8 @@ static void a_store_into_the_heap_fails_the_callout(void) {
   EXPECT(vm_statistics().failures == 3);
 }
 
-/* A second thread of the VM's that collects while the first is in a callout; what the first does then is up to the test. */
+/* A second thread of the VM's that collects while the first is in a callout; what the first does then is up to the
+ * test. */
 static void *collects(void *unused) {
   (void)unused;
   struct vm_thread *other;
@@ -211,7 +218,8 @@ static void a_callout_faults_after_the_collector_moved_everything(void) {
 static void a_loan_comes_back_to_an_object_that_moved(void) {
   int number = vm_foreign(fill);
   EXPECT(beside_a_collector(bytes, 3, (const long[]){number, 100, 5}) == 5);
-  EXPECT(beside_a_collector(bytes, 3, (const long[]){number, 101, 5}) == 1007); /* one byte too many: failed, nothing copied back */
+  EXPECT(beside_a_collector(bytes, 3, (const long[]){number, 101, 5}) ==
+         1007); /* one byte too many: failed, nothing copied back */
 }
 
 static void the_heartbeat_comes_in_a_callout(void) {
@@ -287,7 +295,11 @@ static void a_thread_older_than_the_image(void) {
   stop();
 }
 
-static const struct { const char *name; void (*run)(void); bool starts_itself; } tests[] = {
+static const struct {
+  const char *name;
+  void (*run)(void);
+  bool starts_itself;
+} tests[] = {
 #define TEST(name) {#name, name, false}
     TEST(programs_run_and_memory_grows),
     TEST(a_store_into_the_heap_fails_the_callout),
@@ -304,7 +316,8 @@ static const struct { const char *name; void (*run)(void); bool starts_itself; }
 };
 
 int main(int argc, char **argv) {
-  static const enum pkeys_mechanism mechanisms[] = {PKEYS_MECHANISM_FLAG, PKEYS_MECHANISM_MPROTECT_RANGE, PKEYS_MECHANISM_PKEYS};
+  static const enum pkeys_mechanism mechanisms[] = {PKEYS_MECHANISM_FLAG, PKEYS_MECHANISM_MPROTECT_RANGE,
+                                                    PKEYS_MECHANISM_PKEYS};
   const char *word = argc > 1 ? argv[1] : "";
   bool keys = pkeys_supported();
   int number = 0, failed = 0;

@@ -28,16 +28,22 @@ struct vm_thread {
 typedef long foreign(long, long, long, long, long, long);
 
 /*
- * [K1] What is protected: all that a stray store must not reach. The heap's two halves, the operand stacks, and the VM's own state: roots, allocation pointers, tables of
- * methods and functions. All under one key, denied for writing: foreign code may read what it is shown.
+ * [K1] What is protected: all that a stray store must not reach. The heap's two halves, the operand stacks, and the
+ * VM's own state: roots, allocation pointers, tables of methods and functions. All under one key, denied for writing:
+ * foreign code may read what it is shown.
  */
 enum space { STATE, STACKS, HALF_A, HALF_B, SPACES };
 struct state {
   char *free, *limit;
   int half;
   struct vm_thread threads[THREADS];
-  struct { const struct instruction *program; int locals; } methods[METHODS];
-  struct { foreign *plain, *lent; } functions[METHODS];
+  struct {
+    const struct instruction *program;
+    int locals;
+  } methods[METHODS];
+  struct {
+    foreign *plain, *lent;
+  } functions[METHODS];
   int method_count, function_count;
   volatile bool poll; /* set by the heartbeat */
   volatile uint64_t beats;
@@ -48,8 +54,9 @@ static struct pkeys_image *image;
 static struct state *vm;
 
 /*
- * [K2] What is left open, on key 0. The lock: threads contend for it while others are in callouts, and a mutex in pages that mprotect closes could not even be waited for. Which
- * thread this is: thread-local storage is never keyed (the kernel writes there). Both are believed only as far as they can be checked.
+ * [K2] What is left open, on key 0. The lock: threads contend for it while others are in callouts, and a mutex in pages
+ * that mprotect closes could not even be waited for. Which thread this is: thread-local storage is never keyed (the
+ * kernel writes there). Both are believed only as far as they can be checked.
  */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread struct vm_thread *current;
@@ -70,7 +77,7 @@ static char *space_at(enum space space, size_t *bytes) {
   return (char *)found.address;
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------------- */
 
 static size_t bytes_of(const struct object *object) {
   size_t body = object->kind == BYTES ? object->size : object->size * sizeof(value);
@@ -90,9 +97,10 @@ static value moved(value v) {
 }
 
 /*
- * [K3] The collector. It runs on a thread that owns the VM, whose rights are all: nothing is opened or closed for it, whoever is in a callout meanwhile. (Under mprotect it would
- * have to wait for them.) What it must not do is move what foreign code was shown: nothing is, but loans and copies. A collector that maps or
- * unmaps pages of the image calls pkeys_image_reapply before anyone goes out again: a fresh mapping has key 0.
+ * [K3] The collector. It runs on a thread that owns the VM, whose rights are all: nothing is opened or closed for it,
+ * whoever is in a callout meanwhile. (Under mprotect it would have to wait for them.) What it must not do is move what
+ * foreign code was shown: nothing is, but loans and copies. A collector that maps or unmaps pages of the image calls
+ * pkeys_image_reapply before anyone goes out again: a fresh mapping has key 0.
  */
 static void collect(void) {
   size_t bytes;
@@ -117,7 +125,8 @@ static value new_object(enum kind kind, uint32_t size) {
   size_t bytes = bytes_of(&header);
   if (vm->free + bytes > vm->limit) collect();
   if (vm->free + bytes > vm->limit) {
-    /* [K4] The image grows: new pages get access and key in one call, so there is no moment in which they are open to a callout on another thread. */
+    /* [K4] The image grows: new pages get access and key in one call, so there is no moment in which they are open to a
+     * callout on another thread. */
     size_t before, half = 0;
     for (int each = HALF_A; each <= HALF_B; each++) {
       space_at((enum space)each, &before);
@@ -135,12 +144,13 @@ static value new_object(enum kind kind, uint32_t size) {
   return (value)object;
 }
 
-/* ---- callouts and callbacks ------------------------------------------------------------------------------------ */
+/* ---- callouts and callbacks ---------------------------------------------------------------------------------- */
 
 static void note_failure(struct vm_thread *thread, const struct trap_fault *fault) {
   const char *name = fault->space_found ? fault->space_name : "";
   vm->failures++;
-  /* [K10] The image is as it was. The rest of the process need not be: a failed callout keeps its locks and half-written structures. Who saves this image says so. */
+  /* [K10] The image is as it was. The rest of the process need not be: a failed callout keeps its locks and
+   * half-written structures. Who saves this image says so. */
   vm->suspect = true;
   value tuple = new_object(TUPLE, 4);
   if (tuple == NIL) return;
@@ -165,7 +175,8 @@ static value callout(struct vm_thread *thread, int number, int count) {
     if (v == NIL || IS_INTEGER(v)) {
       arguments[i] = INTEGER_OF(v);
     } else if (object->kind == BYTES && pkeys_lend(object->size, NULL, 0, 0, PKEYS_LOAN_INOUT, true, &loans[i]) == 0) {
-      /* [K5] Bytes go out as a loan: pages of their own, under a key that is open in this callout alone, their end flush with a guard page. */
+      /* [K5] Bytes go out as a loan: pages of their own, under a key that is open in this callout alone, their end
+       * flush with a guard page. */
       memcpy(loans[i].address, object->slots, object->size);
       arguments[i] = (long)(intptr_t)loans[i].address;
       lent |= 1u << i;
@@ -179,9 +190,11 @@ static value callout(struct vm_thread *thread, int number, int count) {
   if (!refused) {
     foreign *function = lent ? vm->functions[number].lent : vm->functions[number].plain;
     disown(); /* with the VM's rights; from here to own() nothing of the image is touched */
-    /* [K6] The call itself: the thunk arms the trap, takes the rights away, calls on another stack, and puts all back. */
+    /* [K6] The call itself: the thunk arms the trap, takes the rights away, calls on another stack, and puts all back.
+     */
     result = function(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
-    /* [K7] Did it fail? Asked before any other callout on this thread can be made. Then result is 0 and means nothing. */
+    /* [K7] Did it fail? Asked before any other callout on this thread can be made. Then result is 0 and means nothing.
+     */
     failed = trap_take_fault(&fault);
     own();
   }
@@ -199,11 +212,13 @@ static value callout(struct vm_thread *thread, int number, int count) {
 
 static value interpret(struct vm_thread *thread, int method, int count);
 
-/* [K8] What foreign code calls. The thunk from TRAP_CALLBACK has brought this thread back to its own stack and rights; what it was passed is as wild as anything else. */
+/* [K8] What foreign code calls. The thunk from TRAP_CALLBACK has brought this thread back to its own stack and rights;
+ * what it was passed is as wild as anything else. */
 static long call_back(long method, long argument) {
   struct vm_thread *thread = current;
   own();
-  if (thread < vm->threads || thread >= vm->threads + THREADS || !thread->used) give_up("a callback on a thread that is none of the VM's");
+  if (thread < vm->threads || thread >= vm->threads + THREADS || !thread->used)
+    give_up("a callback on a thread that is none of the VM's");
   if (method < 0 || method >= vm->method_count) method = 0;
   *thread->sp++ = INTEGER(argument);
   value result = interpret(thread, (int)method, 1);
@@ -213,13 +228,14 @@ static long call_back(long method, long argument) {
 
 long (*vm_callback(void))(long, long) { return TRAP_CALLBACK(call_back, 0); }
 
-/* ---- the interpreter --------------------------------------------------------------------------------------------- */
+/* ---- the interpreter ----------------------------------------------------------------------------------------- */
 
 /* Pops `count` arguments. A thread's stack ends at a guard; methods are nested as far as that goes. */
 static value interpret(struct vm_thread *thread, int method, int count) {
   const struct instruction *program = vm->methods[method].program, *pc = program;
   value *const base = thread->sp - count;
-  if (base + count + vm->methods[method].locals + 64 > thread->stack + STACK_VALUES) give_up("methods nested too deeply");
+  if (base + count + vm->methods[method].locals + 64 > thread->stack + STACK_VALUES)
+    give_up("methods nested too deeply");
   for (int i = 0; i < vm->methods[method].locals; i++) *thread->sp++ = NIL;
   while (!vm->full) {
     const int operand = pc->operand;
@@ -231,7 +247,9 @@ static value interpret(struct vm_thread *thread, int method, int count) {
       case SET: base[operand] = *--thread->sp; break;
       case POP: thread->sp--; break;
       case ADD: thread->sp--, thread->sp[-1] = INTEGER(INTEGER_OF(thread->sp[-1]) + INTEGER_OF(*thread->sp)); break;
-      case SUBTRACT: thread->sp--, thread->sp[-1] = INTEGER(INTEGER_OF(thread->sp[-1]) - INTEGER_OF(*thread->sp)); break;
+      case SUBTRACT:
+        thread->sp--, thread->sp[-1] = INTEGER(INTEGER_OF(thread->sp[-1]) - INTEGER_OF(*thread->sp));
+        break;
       case LESS: thread->sp--, thread->sp[-1] = INTEGER(INTEGER_OF(thread->sp[-1]) < INTEGER_OF(*thread->sp)); break;
       case JUMP:
         if (program + operand < pc && vm->poll) {
@@ -253,7 +271,8 @@ static value interpret(struct vm_thread *thread, int method, int count) {
         break;
       case AT:
         object = (struct object *)thread->sp[-1];
-        thread->sp[-1] = object->kind == TUPLE ? object->slots[operand] : INTEGER(((unsigned char *)object->slots)[operand]);
+        thread->sp[-1] = object->kind == TUPLE ? object->slots[operand]
+                                               : INTEGER(((unsigned char *)object->slots)[operand]);
         break;
       case PUT:
         thread->sp -= 2, object = (struct object *)thread->sp[0];
@@ -279,11 +298,12 @@ static value interpret(struct vm_thread *thread, int method, int count) {
   return NIL;
 }
 
-/* ---- the heartbeat ------------------------------------------------------------------------------------------------ */
+/* ---- the heartbeat ------------------------------------------------------------------------------------------- */
 
 /*
- * [K9] A handler of the VM's. It may come in the middle of a callout, and starts with rights to key 0 alone, whatever was set: it touches the image
- * between enter and leave only, which open the VM's rights, suspend the trap, and put both back.
+ * [K9] A handler of the VM's. It may come in the middle of a callout, and starts with rights to key 0 alone, whatever
+ * was set: it touches the image between enter and leave only, which open the VM's rights, suspend the trap, and put
+ * both back.
  */
 static void heartbeat(int signal) {
   (void)signal;
@@ -301,7 +321,7 @@ int vm_heartbeat(unsigned microseconds) {
   return setitimer(ITIMER_REAL, &timer, NULL) != 0 ? -errno : 0;
 }
 
-/* ---- the VM from outside -------------------------------------------------------------------------------------------- */
+/* ---- the VM from outside ------------------------------------------------------------------------------------- */
 
 int vm_open(enum pkeys_mechanism mechanism, size_t heap_bytes) {
   const struct pkeys_space_request requests[SPACES] = {
@@ -310,7 +330,8 @@ int vm_open(enum pkeys_mechanism mechanism, size_t heap_bytes) {
       [HALF_A] = {.name = "half-a", .bytes = heap_bytes, .reserve_bytes = heap_bytes * 64},
       [HALF_B] = {.name = "half-b", .bytes = heap_bytes, .reserve_bytes = heap_bytes * 64},
   };
-  /* [K11] First the trap, whose handlers chain to those that are there; then the image; then its mechanism. Without keys -EOPNOTSUPP: the caller decides, and says so. */
+  /* [K11] First the trap, whose handlers chain to those that are there; then the image; then its mechanism. Without
+   * keys -EOPNOTSUPP: the caller decides, and says so. */
   int rc = trap_init();
   if (rc == 0) rc = pkeys_image_map(requests, SPACES, PKEYS_KEY_PER_IMAGE, &image, NULL);
   if (rc == 0 && (rc = pkeys_image_set_mechanism(image, mechanism)) < 0) pkeys_image_close(image);
@@ -396,7 +417,8 @@ bool vm_heap_is_sound(struct vm_thread *thread) {
   bool sound = true;
   while (sound && at < vm->free) {
     const struct object *object = (const struct object *)at;
-    sound = (object->kind == TUPLE || object->kind == BYTES) && object->moved == NULL && bytes_of(object) <= (size_t)(vm->free - at);
+    sound = (object->kind == TUPLE || object->kind == BYTES) && object->moved == NULL &&
+            bytes_of(object) <= (size_t)(vm->free - at);
     for (uint32_t i = 0; sound && object->kind == TUPLE && i < object->size; i++) {
       value v = object->slots[i];
       sound = v == NIL || IS_INTEGER(v) || (v >= (value)low && v < (value)vm->free && v % 16 == 0);

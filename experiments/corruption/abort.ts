@@ -1,8 +1,9 @@
 /**
  * Is abort() in the callee survived?
  *
- * Stands for assert, for GLib's g_error, for Rust's panic with panic=abort: the library has decided for the whole process that it should end.
- * `none`: it does. Every mechanism with the trap: the callout fails. What the library knew to be broken still is.
+ * Stands for assert, for GLib's g_error, for Rust's panic with panic=abort: the library has decided for the whole
+ * process that it should end. `none`: it does. Every mechanism with the trap: the callout fails. What the library knew
+ * to be broken still is.
  * Varies: mechanism. Records: the signal.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

@@ -1,7 +1,8 @@
 /**
  * Is a store still prevented when the callee has dropped the alternate stack?
  *
- * Stands for libraries that disable "their" alternate stack at the end. The handler runs on the foreign stack then, which is as good as long as there is any of it. A wild store to 'old'.
+ * Stands for libraries that disable "their" alternate stack at the end. The handler runs on the foreign stack then,
+ * which is as good as long as there is any of it. A wild store to 'old'.
  * Varies: mechanism. Records: the fault.
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';
@@ -13,6 +14,9 @@ export const experiment: CorruptionCase = {
   expected: (setting) => expectStore(setting),
   run(trial) {
     trial.answered(trial.foreign('int foreign_drop_altstack(void)')());
-    trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(trial.addressIn('old'), 0x4141414141414141n);
+    trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(
+      trial.addressIn('old'),
+      0x4141414141414141n,
+    );
   },
 };

@@ -1,7 +1,8 @@
 /**
  * Is a fault survived when the alternate stack has been unmapped?
  *
- * Stands for libraries that free the stack on which their handlers ran, and leave it registered. The kernel cannot write the signal frame.
+ * Stands for libraries that free the stack on which their handlers ran, and leave it registered. The kernel cannot
+ * write the signal frame.
  * Varies: mechanism. Records: the image at death.
  */
 import { type CorruptionCase } from '../../src/experiment/case.js';

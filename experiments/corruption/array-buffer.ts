@@ -1,8 +1,8 @@
 /**
  * Does anything stop an overflow from one view of an ArrayBuffer into the next?
  *
- * Stands for Node's Buffer pool: small Buffers share one ArrayBuffer of 8 KiB, so that an overflow of the one that was passed to C lands in another, which belongs to
- * some other part of the program. No page boundary lies between them.
+ * Stands for Node's Buffer pool: small Buffers share one ArrayBuffer of 8 KiB, so that an overflow of the one that was
+ * passed to C lands in another, which belongs to some other part of the program. No page boundary lies between them.
  * Every mechanism: the second view changes, the image is equal.
  * Varies: mechanism. Records: the second view's canary.
  */
@@ -19,6 +19,10 @@ export const experiment: CorruptionCase = {
     const passed = new Uint8Array(pool, 0, 64);
     const next = new Uint8Array(pool, 64, 64).fill(0x5a);
     trial.canary('next view of the ArrayBuffer', () => next.every((byte) => byte === 0x5a));
-    trial.foreign('uint64_t foreign_overflow(uint8_t *start, uint64_t bytes, uint8_t value)')(passed, passed.length + 32, 0x41);
+    trial.foreign('uint64_t foreign_overflow(uint8_t *start, uint64_t bytes, uint8_t value)')(
+      passed,
+      passed.length + 32,
+      0x41,
+    );
   },
 };

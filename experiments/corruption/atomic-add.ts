@@ -1,8 +1,9 @@
 /**
  * Is an atomic read-modify-write of the image prevented?
  *
- * Stands for a reference count kept inside an object that the VM has moved or freed (a g_object_unref too many): `lock xadd`.
- * `none`, `flag`: the word changes. mprotect and keys: faults; nothing is half done, for the instruction has not begun to store.
+ * Stands for a reference count kept inside an object that the VM has moved or freed (a g_object_unref too many): `lock
+ * xadd`. `none`, `flag`: the word changes. mprotect and keys: faults; nothing is half done, for the instruction has not
+ * begun to store.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';

@@ -1,9 +1,11 @@
 /**
  * Can a callback from a foreign thread write the image after the callout has returned?
  *
- * Stands for completion callbacks. A thread of the callee's calls a registered callback 100 ms after the callout has returned; koffi runs it on the thread of
+ * Stands for completion callbacks. A thread of the callee's calls a registered callback 100 ms after the callout has
+ * returned; koffi runs it on the thread of
  * JavaScript, outside any callout, where it writes 8 bytes to 'old'. They must be there, and are put back.
- * Varies: mechanism. Records: that the write holds. The foreign thread itself was made without rights to the image; it never touches it.
+ * Varies: mechanism. Records: that the write holds. The foreign thread itself was made without rights to the image; it
+ * never touches it.
  */
 import { type CorruptionCase } from '../../src/experiment/case.js';
 
@@ -11,7 +13,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'time and threads',
   summary: 'a callback from a foreign thread, after the callout, writes the image, as it may',
-  expected: () => ({ verdicts: ['harmless'], why: 'the callback runs on the VM\'s thread, with the VM\'s rights' }),
+  expected: () => ({ verdicts: ['harmless'], why: "the callback runs on the VM's thread, with the VM's rights" }),
   async run(trial) {
     const offset = 8 * trial.random(trial.space('old').bytes / 8);
     const before = trial.read('old', offset, 8);

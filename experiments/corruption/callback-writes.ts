@@ -1,8 +1,9 @@
 /**
  * Can a callback write the image in the middle of a callout?
  *
- * Stands for every callback: a comparator that allocates, a progress handler that updates an object. The callback reads 8 bytes of 'old', writes others, and
- * sees them; when the callout has returned they must be there still, and the callee must have got its result. They are put back.
+ * Stands for every callback: a comparator that allocates, a progress handler that updates an object. The callback reads
+ * 8 bytes of 'old', writes others, and sees them; when the callout has returned they must be there still, and the
+ * callee must have got its result. They are put back.
  * Varies: mechanism. Records: that the write holds.
  */
 import { type CorruptionCase } from '../../src/experiment/case.js';
@@ -11,7 +12,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'time and threads',
   summary: 'a callback writes the image, as it may',
-  expected: () => ({ verdicts: ['harmless'], why: 'a callback has the VM\'s rights' }),
+  expected: () => ({ verdicts: ['harmless'], why: "a callback has the VM's rights" }),
   run(trial) {
     const offset = 8 * trial.random(trial.space('old').bytes / 8);
     const before = trial.read('old', offset, 8);

@@ -1,8 +1,10 @@
 /**
  * Does anything stop a callee from closing a file that is the VM's?
  *
- * Stands for the double close: a library closes its descriptor twice, and in between the VM has opened a file that got the same number. Writes then go to whatever is opened next.
- * Every mechanism: the descriptor is gone, the image is equal. Keys are about memory; descriptors, the current directory, the umask and the environment are the process's.
+ * Stands for the double close: a library closes its descriptor twice, and in between the VM has opened a file that got
+ * the same number. Writes then go to whatever is opened next.
+ * Every mechanism: the descriptor is gone, the image is equal. Keys are about memory; descriptors, the current
+ * directory, the umask and the environment are the process's.
  * Varies: mechanism. Records: whether the VM's file is still open.
  */
 import { fstatSync, openSync } from 'node:fs';

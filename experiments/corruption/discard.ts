@@ -13,6 +13,8 @@ export const experiment: CorruptionCase = {
   expected: () => expectRound('dropping contents asks for no right to write'),
   remedy: 'sealing (mseal, 6.10): it refuses MADV_DONTNEED while the key denies writes',
   run(trial) {
-    trial.answered(trial.foreign('int64_t foreign_discard(uint64_t address, uint64_t bytes)')(trial.pageIn('old'), 4096));
+    trial.answered(
+      trial.foreign('int64_t foreign_discard(uint64_t address, uint64_t bytes)')(trial.pageIn('old'), 4096),
+    );
   },
 };

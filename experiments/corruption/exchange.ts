@@ -1,8 +1,8 @@
 /**
  * Is an exchange with memory prevented?
  *
- * Stands for `xchg`, the spin lock's instruction, on a lock that was in memory that is the image's now. It is locked without a prefix.
- * `none`, `flag`: the word changes. mprotect and keys: faults.
+ * Stands for `xchg`, the spin lock's instruction, on a lock that was in memory that is the image's now. It is locked
+ * without a prefix. `none`, `flag`: the word changes. mprotect and keys: faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';

@@ -12,6 +12,11 @@ export const experiment: CorruptionCase = {
   summary: 'a forked child of the callee writes',
   expected: () => ({ verdicts: ['harmless'], why: 'the child writes to its own copy, or dies trying' }),
   run(trial) {
-    trial.answered(trial.foreign('int foreign_fork_write(uint64_t address, uint64_t value)')(trial.addressIn('old'), 0x4141414141414141n));
+    trial.answered(
+      trial.foreign('int foreign_fork_write(uint64_t address, uint64_t value)')(
+        trial.addressIn('old'),
+        0x4141414141414141n,
+      ),
+    );
   },
 };

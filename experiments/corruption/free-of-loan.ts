@@ -1,8 +1,9 @@
 /**
  * What happens when a library frees the buffer that it was lent?
  *
- * Stands for two conventions that met: the VM lends, the library takes over and frees. The loan begins its page; malloc's header would be in the guard page before it.
- * `none`: the process dies. Every mechanism with the trap: the callout fails when free reads that header; no lock is held yet, so the host lives on.
+ * Stands for two conventions that met: the VM lends, the library takes over and frees. The loan begins its page;
+ * malloc's header would be in the guard page before it. `none`: the process dies. Every mechanism with the trap: the
+ * callout fails when free reads that header; no lock is held yet, so the host lives on.
  * Varies: mechanism. Records: the fault, outside the image, and the aftermath.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

@@ -12,6 +12,11 @@ export const experiment: CorruptionCase = {
   summary: 'getcwd(2) into old space',
   expected: (setting) => expectCopy(setting),
   run(trial) {
-    trial.answered(trial.foreign('int64_t foreign_getcwd_into(uint64_t address, uint64_t bytes)')(trial.addressIn('old', 4096), 4096));
+    trial.answered(
+      trial.foreign('int64_t foreign_getcwd_into(uint64_t address, uint64_t bytes)')(
+        trial.addressIn('old', 4096),
+        4096,
+      ),
+    );
   },
 };

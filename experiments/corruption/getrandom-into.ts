@@ -12,6 +12,8 @@ export const experiment: CorruptionCase = {
   summary: 'getrandom(2) of 64 bytes into old space',
   expected: (setting) => expectCopy(setting),
   run(trial) {
-    trial.answered(trial.foreign('int64_t foreign_getrandom_into(uint64_t address, uint64_t bytes)')(trial.addressIn('old', 64), 64));
+    trial.answered(
+      trial.foreign('int64_t foreign_getrandom_into(uint64_t address, uint64_t bytes)')(trial.addressIn('old', 64), 64),
+    );
   },
 };

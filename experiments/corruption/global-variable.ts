@@ -1,8 +1,9 @@
 /**
  * Does anything stop a stray write to a global of the process?
  *
- * Stands for a VM's own variables: the address of its current context, its interrupt flag, a table of functions. They lie in the data of the program and its libraries, on key 0; here it is the C
- * library's `opterr`, which program, VM and callee share.
+ * Stands for a VM's own variables: the address of its current context, its interrupt flag, a table of functions. They
+ * lie in the data of the program and its libraries, on key 0; here it is the C library's `opterr`, which program, VM
+ * and callee share.
  * Every mechanism: the variable changes, the image is equal.
  * Varies: mechanism. Records: the variable's canary.
  */
@@ -12,7 +13,8 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'left open',
   summary: '4 bytes into a global variable of the C library',
-  remedy: 'A key of their own on a VM\'s few vital globals, as Turnkey does with its own state (I11); or another process.',
+  remedy:
+    "A key of their own on a VM's few vital globals, as Turnkey does with its own state (I11); or another process.",
   expected: () => expectHostDamage('globals lie on key 0'),
   run(trial) {
     const address = trial.foreign('uint64_t foreign_global_address(void)')();

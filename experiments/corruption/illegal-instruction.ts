@@ -1,8 +1,8 @@
 /**
  * Is an illegal instruction survived?
  *
- * Stands for a library built for a newer processor (AVX-512 on one that lacks it), and for __builtin_unreachable reached (`ud2`).
- * `none`: the process dies of SIGILL. Every mechanism with the trap: trapped.
+ * Stands for a library built for a newer processor (AVX-512 on one that lacks it), and for __builtin_unreachable
+ * reached (`ud2`). `none`: the process dies of SIGILL. Every mechanism with the trap: trapped.
  * Varies: mechanism. Records: the signal and the pc.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

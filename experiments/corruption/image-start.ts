@@ -1,9 +1,11 @@
 /**
  * Does a stray store reach the start of the heap?
  *
- * Stands for an index of zero or a null base: the first 64 bytes of 'old', where a file's header or the class table begins.
+ * Stands for an index of zero or a null base: the first 64 bytes of 'old', where a file's header or the class table
+ * begins.
  * Runs on the image file of --image, or on the synthetic Spur heap without one.
- * Varies: mechanism. Records: the object, its class index, and whether header or slot; what the heap's walker makes of it.
+ * Varies: mechanism. Records: the object, its class index, and whether header or slot; what the heap's walker makes of
+ * it.
  */
 import { pickObject } from '../../src/experiment/objects.js';
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';

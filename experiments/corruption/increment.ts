@@ -1,9 +1,9 @@
 /**
  * Is a plain increment of memory prevented?
  *
- * Stands for a counter in a structure that was freed and reused (Py_INCREF through a stale pointer): one instruction that reads, adds and writes.
- * `none`, `flag`: one byte or more changes. mprotect and keys: faults. With all access denied the read is what faults; the processor reports a write, since the
- * instruction asks for both at once.
+ * Stands for a counter in a structure that was freed and reused (Py_INCREF through a stale pointer): one instruction
+ * that reads, adds and writes. `none`, `flag`: one byte or more changes. mprotect and keys: faults. With all access
+ * denied the read is what faults; the processor reports a write, since the instruction asks for both at once.
  * Varies: mechanism, denial. Records: the fault and the access it tells, or the bytes changed.
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';

@@ -2,7 +2,8 @@
  * Does anything stop a callee that never returns?
  *
  * Stands for a parser that does not advance. No fault is ever raised.
- * Every mechanism: hung. Interrupting it would need a timer whose signal fails the callout, with all that a callee interrupted anywhere leaves behind.
+ * Every mechanism: hung. Interrupting it would need a timer whose signal fails the callout, with all that a callee
+ * interrupted anywhere leaves behind.
  * Varies: mechanism. Records: that the time limit was reached in the callout, and the image at death.
  */
 import { type CorruptionCase } from '../../src/experiment/case.js';

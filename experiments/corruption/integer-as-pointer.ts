@@ -1,8 +1,9 @@
 /**
  * Is an integer passed where a pointer is wanted caught?
  *
- * Stands for swapped arguments and forgotten `&`: the callee writes to address 4242. No image lies there, nor anything else (vm.mmap_min_addr).
- * `none`: the process dies. Every mechanism with the trap: the callout fails, no thanks to keys.
+ * Stands for swapped arguments and forgotten `&`: the callee writes to address 4242. No image lies there, nor anything
+ * else (vm.mmap_min_addr). `none`: the process dies. Every mechanism with the trap: the callout fails, no thanks to
+ * keys.
  * Varies: mechanism. Records: the fault's address.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

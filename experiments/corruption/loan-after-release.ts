@@ -1,9 +1,10 @@
 /**
  * What does a write through a pointer to a loan do after the VM has taken the loan back?
  *
- * Stands for the library that keeps the buffer it was given and writes to it later (an asynchronous read, a registered row), when the VM believes it to be
- * its own again. The pages of a released loan are closed.
- * `none`: the process dies. Every mechanism with the trap: the callout that does it fails, where a malloc'd buffer would have been damaged silently.
+ * Stands for the library that keeps the buffer it was given and writes to it later (an asynchronous read, a registered
+ * row), when the VM believes it to be its own again. The pages of a released loan are closed.
+ * `none`: the process dies. Every mechanism with the trap: the callout that does it fails, where a malloc'd buffer
+ * would have been damaged silently.
  * Varies: mechanism. Records: the fault.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

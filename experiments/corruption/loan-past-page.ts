@@ -1,8 +1,9 @@
 /**
  * Is a write one past a lent buffer that ends its page noticed?
  *
- * Stands for the same `<=` as loan-off-by-one, with the buffer's end flush with the guard page: what guarded allocators (Electric Fence) do.
- * `none`: the guard page ends the process. Every mechanism with the trap: the callout fails. No image page is involved.
+ * Stands for the same `<=` as loan-off-by-one, with the buffer's end flush with the guard page: what guarded allocators
+ * (Electric Fence) do. `none`: the guard page ends the process. Every mechanism with the trap: the callout fails. No
+ * image page is involved.
  * Varies: mechanism. Records: the fault, outside the image.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

@@ -1,8 +1,8 @@
 /**
  * Is a vector store whose lanes in the image are all masked off left in peace?
  *
- * Stands for vectorised loops whose last store covers memory past the array and is masked there: correct code, which must not be stopped. `vmaskmovps` with an
- * all-zero mask, 32 bytes, all of them in old space.
+ * Stands for vectorised loops whose last store covers memory past the array and is masked there: correct code, which
+ * must not be stopped. `vmaskmovps` with an all-zero mask, 32 bytes, all of them in old space.
  * Every mechanism: no byte is stored and no fault is raised. If one were, keys would fail honest callouts.
  * Varies: mechanism. Records: that nothing happened.
  */

@@ -1,7 +1,8 @@
 /**
  * Does a null pointer in the callee fail the callout and nothing else?
  *
- * Stands for the most common crash of all: a handle that was never opened, a result that was not checked. One write to address 0.
+ * Stands for the most common crash of all: a handle that was never opened, a result that was not checked. One write to
+ * address 0.
  * Varies: mechanism. Records: the fault, and that the VM goes on.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

@@ -1,8 +1,8 @@
 /**
  * Does a copy longer than its source bring the image's bytes along?
  *
- * Stands for Heartbleed (CVE-2014-0160): the reply is as long as the request claims, and what lies behind the buffer goes with it. The buffer lies in front
- * of eden; 64 bytes too many are copied to memory that the VM then sends.
+ * Stands for Heartbleed (CVE-2014-0160): the reply is as long as the request claims, and what lies behind the buffer
+ * goes with it. The buffer lies in front of eden; 64 bytes too many are copied to memory that the VM then sends.
  * `none`, `flag`, writes denied: disclosed. All access denied: the first byte of eden faults.
  * Varies: mechanism, denial. Records: the fault, or that eden's bytes came back.
  */
@@ -17,7 +17,11 @@ export const experiment: CorruptionCase = {
   run(trial) {
     const request = trial.neighbour(256);
     const reply = Buffer.alloc(320);
-    trial.foreign('void foreign_memcpy(uint8_t *destination, uintptr_t source, uint64_t bytes)')(reply, request.address, reply.length);
+    trial.foreign('void foreign_memcpy(uint8_t *destination, uintptr_t source, uint64_t bytes)')(
+      reply,
+      request.address,
+      reply.length,
+    );
     if (reply.subarray(256).equals(trial.read('eden', 0, 64))) trial.disclose();
   },
 };

@@ -2,7 +2,8 @@
  * Does read(2) fill the image through a wild buffer?
  *
  * Stands for a read into a buffer that is not one: 64 bytes of /dev/zero to an address in 'old'.
- * Varies: mechanism. Records: the kernel's answer. A copy that the kernel makes for a thread honours the thread's PKRU: EFAULT, and no signal.
+ * Varies: mechanism. Records: the kernel's answer. A copy that the kernel makes for a thread honours the thread's PKRU:
+ * EFAULT, and no signal.
  */
 import { expectCopy, type CorruptionCase } from '../../src/experiment/case.js';
 
@@ -13,6 +14,8 @@ export const experiment: CorruptionCase = {
   quick: true,
   expected: (setting) => expectCopy(setting),
   run(trial) {
-    trial.answered(trial.foreign('int64_t foreign_read_into(uint64_t address, uint64_t bytes)')(trial.addressIn('old', 64), 64));
+    trial.answered(
+      trial.foreign('int64_t foreign_read_into(uint64_t address, uint64_t bytes)')(trial.addressIn('old', 64), 64),
+    );
   },
 };

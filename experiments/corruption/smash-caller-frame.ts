@@ -1,8 +1,9 @@
 /**
  * Is a callee survived that overwrites the frame of the function that called it?
  *
- * Stands for the commoner overflow: a local array is passed down, and it is the function it was passed to that writes past its end. The caller's return address is what goes. The value is no canonical address.
- * `none`: the process dies. Every mechanism with the trap: trapped when the caller returns.
+ * Stands for the commoner overflow: a local array is passed down, and it is the function it was passed to that writes
+ * past its end. The caller's return address is what goes. The value is no canonical address. `none`: the process dies.
+ * Every mechanism with the trap: trapped when the caller returns.
  * Varies: mechanism. Records: the fault.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

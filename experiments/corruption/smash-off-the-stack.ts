@@ -2,7 +2,8 @@
  * Where does an overflow end that never stops going up the stack?
  *
  * Stands for an unbounded copy into a local array: it ends where the stack does.
- * `none`: it runs off koffi's stack, into whatever is mapped above, until something faults, and the process dies. Every mechanism with the trap: there is a guard page above the foreign stack; nothing of the VM's lies between.
+ * `none`: it runs off koffi's stack, into whatever is mapped above, until something faults, and the process dies. Every
+ * mechanism with the trap: there is a guard page above the foreign stack; nothing of the VM's lies between.
  * Varies: mechanism. Records: the fault.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

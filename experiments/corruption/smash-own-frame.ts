@@ -1,8 +1,9 @@
 /**
  * Is a callee that overwrites its own saved registers and return address survived?
  *
- * Stands for the overflow of a local array in a function built without a stack protector. The value is no canonical address, so that the return itself faults (general protection, which tells no address).
- * `none`: the process dies. Every mechanism with the trap: the foreign stack is the callee's alone; recovery reads nothing from it.
+ * Stands for the overflow of a local array in a function built without a stack protector. The value is no canonical
+ * address, so that the return itself faults (general protection, which tells no address). `none`: the process dies.
+ * Every mechanism with the trap: the foreign stack is the callee's alone; recovery reads nothing from it.
  * Varies: mechanism. Records: the fault.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

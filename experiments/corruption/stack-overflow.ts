@@ -1,8 +1,8 @@
 /**
  * Does unbounded recursion in the callee fail the callout and nothing else?
  *
- * Stands for a recursive parser given hostile nesting, or a comparator that calls itself. Recurses without end with small frames
- * until the guard below the foreign stack.
+ * Stands for a recursive parser given hostile nesting, or a comparator that calls itself. Recurses without end with
+ * small frames until the guard below the foreign stack.
  * Varies: mechanism. Records: the fault, and that the VM goes on.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

@@ -1,8 +1,9 @@
 /**
  * Is the stack protector's abort survived?
  *
- * Stands for a library built as distributions build them (-fstack-protector-strong): the overflow is found before the return, "*** stack smashing detected ***", abort.
- * `none`: the process dies. Every mechanism with the trap: the SIGABRT that the thread sent itself fails the callout (I5's exception). No lock is held then.
+ * Stands for a library built as distributions build them (-fstack-protector-strong): the overflow is found before the
+ * return, "*** stack smashing detected ***", abort. `none`: the process dies. Every mechanism with the trap: the
+ * SIGABRT that the thread sent itself fails the callout (I5's exception). No lock is held then.
  * Varies: mechanism. Records: the signal.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';

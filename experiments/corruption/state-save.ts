@@ -1,8 +1,8 @@
 /**
  * Is a 512-byte register save into the image prevented?
  *
- * Stands for fxsave, and for the structure copies of setjmp and getcontext, through a context that was freed: hundreds of bytes by one instruction.
- * `none`, `flag`: lands. mprotect and keys: faults with nothing stored.
+ * Stands for fxsave, and for the structure copies of setjmp and getcontext, through a context that was freed: hundreds
+ * of bytes by one instruction. `none`, `flag`: lands. mprotect and keys: faults with nothing stored.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';

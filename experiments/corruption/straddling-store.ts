@@ -1,8 +1,9 @@
 /**
  * Does a store half in an open page and half in a closed one change either half?
  *
- * Stands for any unaligned access across the image's first byte. Faults are precise: the store is done whole or not at all.
- * `none`, `flag`: 4 bytes land in eden. mprotect and keys: it faults, and the 4 bytes before eden keep their value too (a note says so).
+ * Stands for any unaligned access across the image's first byte. Faults are precise: the store is done whole or not at
+ * all. `none`, `flag`: 4 bytes land in eden. mprotect and keys: it faults, and the 4 bytes before eden keep their value
+ * too (a note says so).
  * Varies: mechanism. Records: the address that the fault tells, and the open half.
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';

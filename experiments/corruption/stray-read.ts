@@ -2,7 +2,8 @@
  * Can foreign code read the image through a wild pointer?
  *
  * Stands for the library that hashes, prints or sends what a stale pointer points at.
- * `none`, `flag`, and everything that denies writes only: the word is read. With all access denied (PKRU's AD bit, PROT_NONE): it faults.
+ * `none`, `flag`, and everything that denies writes only: the word is read. With all access denied (PKRU's AD bit,
+ * PROT_NONE): it faults.
  * Denying reads costs the callee its legitimate reads of the image as well: what it may read must then be lent.
  * Varies: mechanism, denial. Records: the fault, or that the word came back.
  */

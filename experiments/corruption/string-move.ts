@@ -1,8 +1,9 @@
 /**
  * Where does a `rep movsb` that runs into the image stop?
  *
- * Stands for memcpy on processors with fast string moves: one instruction that may have done half its work when it faults. It starts 64 bytes before eden.
- * `none`, `flag`: the second half lands in eden. mprotect and keys: the first half lands in C's own page, the first byte of eden faults; rcx says how much was left.
+ * Stands for memcpy on processors with fast string moves: one instruction that may have done half its work when it
+ * faults. It starts 64 bytes before eden. `none`, `flag`: the second half lands in eden. mprotect and keys: the first
+ * half lands in C's own page, the first byte of eden faults; rcx says how much was left.
  * Varies: mechanism. Records: the fault's address, or the bytes changed.
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';

@@ -1,7 +1,8 @@
 /**
  * What becomes of strtok() on a constant of the library's?
  *
- * Stands for the function that everybody forgets writes: strtok(3) cuts the string that a library returned, which lies in its read-only data.
+ * Stands for the function that everybody forgets writes: strtok(3) cuts the string that a library returned, which lies
+ * in its read-only data.
  * Varies: mechanism. Records: the fault.
  */
 import { expectTrap, type CorruptionCase } from '../../src/experiment/case.js';
@@ -13,6 +14,10 @@ export const experiment: CorruptionCase = {
   expected: (setting) => expectTrap(setting),
   run(trial) {
     const text = trial.foreign('uintptr_t foreign_greeting(void)')();
-    trial.answered(trial.library('libc.so.6').func('uintptr_t strtok(uintptr_t text, const char *separators)')(text, ' ') === 0 ? 0 : 1);
+    trial.answered(
+      trial.library('libc.so.6').func('uintptr_t strtok(uintptr_t text, const char *separators)')(text, ' ') === 0
+        ? 0
+        : 1,
+    );
   },
 };

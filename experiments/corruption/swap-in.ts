@@ -9,10 +9,12 @@ import { expectRound, type CorruptionCase } from '../../src/experiment/case.js';
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   group: 'undoing protection',
-  summary: 'mremap(2) of a page of the callee\'s over one of old space',
+  summary: "mremap(2) of a page of the callee's over one of old space",
   expected: () => expectRound('mapping asks for no right to the memory'),
   remedy: 'sealing (mseal, 6.10), or a filter of system calls',
   run(trial) {
-    trial.answered(trial.foreign('int64_t foreign_swap_in(uint64_t address, uint64_t bytes)')(trial.pageIn('old'), 4096));
+    trial.answered(
+      trial.foreign('int64_t foreign_swap_in(uint64_t address, uint64_t bytes)')(trial.pageIn('old'), 4096),
+    );
   },
 };

@@ -2,8 +2,8 @@
  * Does munmap(2) take a part of the image away?
  *
  * Stands for a double munmap: the second one hits what has been mapped there since. A page of 'old'.
- * Varies: mechanism. Records: how much is not there for the VM any more. Under mprotect that is more than a page: opening stops at the hole,
- * and what lies behind it stays closed.
+ * Varies: mechanism. Records: how much is not there for the VM any more. Under mprotect that is more than a page:
+ * opening stops at the hole, and what lies behind it stays closed.
  */
 import { expectRound, type CorruptionCase } from '../../src/experiment/case.js';
 

@@ -13,6 +13,9 @@ export const experiment: CorruptionCase = {
   summary: 'movups of 16 bytes into old space',
   expected: (setting) => expectStore(setting),
   run(trial) {
-    trial.foreign('void foreign_write128(uint64_t address, uint64_t value)')(trial.addressIn('old', 24) + 3n, 0x4141414141414141n);
+    trial.foreign('void foreign_write128(uint64_t address, uint64_t value)')(
+      trial.addressIn('old', 24) + 3n,
+      0x4141414141414141n,
+    );
   },
 };

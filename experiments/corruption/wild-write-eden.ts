@@ -1,8 +1,9 @@
 /**
  * Does a store through a wild pointer reach 'eden', where the newest objects are?
  *
- * Stands for an out-parameter computed from a stale index, which lands among objects that the VM has just made and not yet published.
- * `none`, `flag`: the 8 bytes land and nobody is told. mprotect and keys: the store faults before it changes anything, whatever the space.
+ * Stands for an out-parameter computed from a stale index, which lands among objects that the VM has just made and not
+ * yet published. `none`, `flag`: the 8 bytes land and nobody is told. mprotect and keys: the store faults before it
+ * changes anything, whatever the space.
  * Varies: mechanism, denial, one key or one per space. Records: the fault and its key, or the bytes changed.
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';

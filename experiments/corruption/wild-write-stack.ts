@@ -1,8 +1,9 @@
 /**
  * Does a store through a wild pointer reach 'stack', the VM's own stack of contexts?
  *
- * Stands for a pointer to an activation of a method that has returned: the library kept the address of a temporary. The VM finds the damage when it next walks its frames.
- * `none`, `flag`: the 8 bytes land and nobody is told. mprotect and keys: the store faults before it changes anything, whatever the space.
+ * Stands for a pointer to an activation of a method that has returned: the library kept the address of a temporary. The
+ * VM finds the damage when it next walks its frames. `none`, `flag`: the 8 bytes land and nobody is told. mprotect and
+ * keys: the store faults before it changes anything, whatever the space.
  * Varies: mechanism, denial, one key or one per space. Records: the fault and its key, or the bytes changed.
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';

@@ -1,8 +1,9 @@
 /**
  * Does a store through a wild pointer reach the image?
  *
- * Stands for an uninitialised or miscomputed pointer in a C library that happens to point into the VM's object heap: the write
- * that corrupts an object long before anything crashes. One 8-byte store to a random aligned address in 'old'.
+ * Stands for an uninitialised or miscomputed pointer in a C library that happens to point into the VM's object heap:
+ * the write that corrupts an object long before anything crashes. One 8-byte store to a random aligned address in
+ * 'old'.
  * Varies: mechanism. Records: the fault or its absence, the bytes changed.
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';

@@ -1,8 +1,10 @@
 /**
  * Are rights that a callee has opened closed again for the next callout?
  *
- * Stands for a library that writes the whole of PKRU and returns. Its successor, in the next callout, makes a wild store to 'old'.
- * Varies: mechanism. Records: the fault. On its way out, and on the next way in, the gate gives owned keys absolute rights, whatever was there (I2).
+ * Stands for a library that writes the whole of PKRU and returns. Its successor, in the next callout, makes a wild
+ * store to 'old'.
+ * Varies: mechanism. Records: the fault. On its way out, and on the next way in, the gate gives owned keys absolute
+ * rights, whatever was there (I2).
  */
 import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';
 
@@ -13,6 +15,9 @@ export const experiment: CorruptionCase = {
   expected: (setting) => expectStore(setting),
   run(trial) {
     trial.answered(trial.foreign('int64_t foreign_wrpkru(uint32_t pkru)')(0));
-    trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(trial.addressIn('old'), 0x4141414141414141n);
+    trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(
+      trial.addressIn('old'),
+      0x4141414141414141n,
+    );
   },
 };

@@ -1,11 +1,14 @@
 /**
  * What would a user do otherwise, and what does that cost?
  *
- * The same small function, called here, plainly and through the gate; in a process forked beforehand, request and answer in shared memory, each side woken by a futex; in a child over a pair of pipes; by a worker thread of this
- * process, woken by a futex, which protects nothing and shows what handing over costs alone. Nobody spins: an idle side sleeps, as it would between callouts. The image
- * of the guarded rows has 256 pages. Every way must have given the right result before it is timed. native/bench/alternatives.c.
- * Varies: way, bytes of a buffer that the callee changes (copied there and back for another process), both sides on one processor or on two. Records: samples of one call, in ns (native) or
- * instructions of both sides (counted guest, one processor).
+ * The same small function, called here, plainly and through the gate; in a process forked beforehand, request and
+ * answer in shared memory, each side woken by a futex; in a child over a pair of pipes; by a worker thread of this
+ * process, woken by a futex, which protects nothing and shows what handing over costs alone. Nobody spins: an idle side
+ * sleeps, as it would between callouts. The image of the guarded rows has 256 pages. Every way must have given the
+ * right result before it is timed. native/bench/alternatives.c.
+ * Varies: way, bytes of a buffer that the callee changes (copied there and back for another process), both sides on one
+ * processor or on two. Records: samples of one call, in ns (native) or instructions of both sides (counted guest, one
+ * processor).
  */
 import type { CostExperiment } from '../../src/experiment/case.js';
 
@@ -23,7 +26,21 @@ export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'the same call in another thread or process',
   bench: 'alternatives',
-  rows: ({ quick, lane, cores }) => (quick ? [] : [0, 4096].flatMap((bytes) => [1, 2].filter((processors) => processors === 1 || (lane === 'native' && cores > 1)).flatMap((processors) => WAYS
-    .filter(({ option }) => (option !== 'call' && option !== 'guarded') || processors === 1)
-    .map(({ way, option, mechanism }) => ({ mechanism, parameters: { way, bufferBytes: bytes, processors }, options: { way: option, bytes, processors }, together: `${bytes} bytes, ${processors}` }))))),
+  rows: ({ quick, lane, cores }) =>
+    quick
+      ? []
+      : [0, 4096].flatMap((bytes) =>
+          [1, 2]
+            .filter((processors) => processors === 1 || (lane === 'native' && cores > 1))
+            .flatMap((processors) =>
+              WAYS.filter(({ option }) => (option !== 'call' && option !== 'guarded') || processors === 1).map(
+                ({ way, option, mechanism }) => ({
+                  mechanism,
+                  parameters: { way, bufferBytes: bytes, processors },
+                  options: { way: option, bytes, processors },
+                  together: `${bytes} bytes, ${processors}`,
+                }),
+              ),
+            ),
+        ),
 };

@@ -1,9 +1,10 @@
 /**
  * How much slower does real work get, and how many callouts does it make in a second?
  *
- * Correct libraries through koffi and the guard: zlib over a 16 MiB file of real text in chunks of three sizes, SQLite inserting rows and handing rows back through a callback, qsort with a
- * comparison callback, libpng row by row (src/experiment/applications.ts). An image of 1 MiB is open meanwhile. The work is cut into units that are the same under every
- * mechanism; unit k of one is set beside unit k of the other, and the bytes that come out are checked.
+ * Correct libraries through koffi and the guard: zlib over a 16 MiB file of real text in chunks of three sizes, SQLite
+ * inserting rows and handing rows back through a callback, qsort with a comparison callback, libpng row by row
+ * (src/experiment/applications.ts). An image of 1 MiB is open meanwhile. The work is cut into units that are the same
+ * under every mechanism; unit k of one is set beside unit k of the other, and the bytes that come out are checked.
  * Varies: application, mechanism. Records: ns of one unit, callouts and callbacks in it.
  */
 import type { CostExperiment } from '../../src/experiment/case.js';
@@ -22,9 +23,13 @@ export const experiment: CostExperiment = {
   summary: 'zlib, SQLite, qsort and libpng doing real work',
   rounds: ({ quick }) => (quick ? 1 : ROUNDS),
   timeoutMs: 120_000,
-  rows: ({ quick }) => APPLICATIONS.filter(({ name }) => !quick || QUICK.has(name)).flatMap(({ name }) =>
-    (quick ? ['none', 'flag', 'mprotect-range', 'pkeys'] as const : ['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys-glibc', 'pkeys'] as const)
-      .map((mechanism) => ({ mechanism, parameters: { application: name, imageBytes: IMAGE_BYTES } }))),
+  rows: ({ quick }) =>
+    APPLICATIONS.filter(({ name }) => !quick || QUICK.has(name)).flatMap(({ name }) =>
+      (quick
+        ? (['none', 'flag', 'mprotect-range', 'pkeys'] as const)
+        : (['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys-glibc', 'pkeys'] as const)
+      ).map((mechanism) => ({ mechanism, parameters: { application: name, imageBytes: IMAGE_BYTES } })),
+    ),
   measure({ row, round, quick }) {
     const application = applicationNamed(String(row.parameters['application']));
     const { guard } = openImage(row, IMAGE_BYTES);
@@ -35,7 +40,11 @@ export const experiment: CostExperiment = {
     return {
       samples,
       ...(warm ? {} : { warnings: ['the warm-up had not settled; leave the machine alone and run again'] }),
-      found: { ...crossings, unit: application.unit, ...(application.library === 'libz.so.1' ? { file: `sha256 ${textFile().sha256}` } : {}) },
+      found: {
+        ...crossings,
+        unit: application.unit,
+        ...(application.library === 'libz.so.1' ? { file: `sha256 ${textFile().sha256}` } : {}),
+      },
     };
   },
 };

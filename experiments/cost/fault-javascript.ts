@@ -1,8 +1,10 @@
 /**
  * What does one failed callout cost from the call in JavaScript to the caught CalloutError?
  *
- * The callee stores into the closed image (through a null pointer where nothing is closed); the error is caught, its errorCode read, and nothing else of it: costly fields are
- * resolved on first use. What C takes of it is the experiment fault, whole. Each process makes a thousand failing callouts before the first sample of `thousandth`; the sample of `first` is its very first one.
+ * The callee stores into the closed image (through a null pointer where nothing is closed); the error is caught, its
+ * errorCode read, and nothing else of it: costly fields are resolved on first use. What C takes of it is the experiment
+ * fault, whole. Each process makes a thousand failing callouts before the first sample of `thousandth`; the sample of
+ * `first` is its very first one.
  * Varies: mechanism; first or thousandth and later. Records: samples of one failed callout, in ns. Native lane only.
  */
 import type { CostExperiment, CostMeasurement, CostTrial } from '../../src/experiment/case.js';
@@ -23,7 +25,10 @@ function measure({ row }: CostTrial): CostMeasurement {
   const image = Image.map({ spaces: [{ name: 'old', bytes: imageSize(PAGES).imageBytes }] });
   const guard = new Guard({ image, mechanism, response: 'always' });
   const library = guard.load(inProject(BUILT.foreign));
-  const write = library.func('void foreign_write64(uint64_t address, uint64_t value)') as (address: bigint, value: number) => unknown;
+  const write = library.func('void foreign_write64(uint64_t address, uint64_t value)') as (
+    address: bigint,
+    value: number,
+  ) => unknown;
   const add = library.func('int foreign_add(int a, int b)') as (a: number, b: number) => number;
   const target = mechanism === 'flag' ? 0n : image.space('old').address + 8n;
   let caught = 0;
@@ -41,7 +46,7 @@ function measure({ row }: CostTrial): CostMeasurement {
     fail(times);
     return Number(process.hrtime.bigint() - start) / times;
   };
-  add(1, 2);   // the gate is known, only the fault is new
+  add(1, 2); // the gate is known, only the fault is new
   const first = parameters['occurrence'] === 'first';
   if (!first) fail(BEFORE);
   const samples = first ? [timed(1)] : Array.from({ length: BATCHES }, () => timed(BATCH));
@@ -53,8 +58,15 @@ function measure({ row }: CostTrial): CostMeasurement {
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'one callout that faults, from the call in JavaScript to the caught error',
-  rows: ({ quick }) => (quick ? [] : (['thousandth', 'first'] as const).flatMap((occurrence) => (['flag', 'mprotect-range', 'pkeys'] as const).map((mechanism) => (
-    { mechanism, parameters: { ...imageSize(PAGES), occurrence } })))),
+  rows: ({ quick }) =>
+    quick
+      ? []
+      : (['thousandth', 'first'] as const).flatMap((occurrence) =>
+          (['flag', 'mprotect-range', 'pkeys'] as const).map((mechanism) => ({
+            mechanism,
+            parameters: { ...imageSize(PAGES), occurrence },
+          })),
+        ),
   rounds: () => 5,
   measure,
 };

@@ -1,16 +1,27 @@
 /**
- * What does one failed callout cost in C, from the call through the fault and the recovery back to the caller, and where does the time go?
+ * What does one failed callout cost in C, from the call through the fault and the recovery back to the caller, and
+ * where does the time go?
  *
- * `whole`: the callee stores into the closed image (through a null pointer where nothing is closed), the trap recovers, the record is taken. `delivery`: the same store with a bare handler that
- * only steps over it: what the kernel takes to deliver a fault and to return from its handler. `gate`: the callout without a fault. What is left of the whole is the trap's handler and recovery. What
+ * `whole`: the callee stores into the closed image (through a null pointer where nothing is closed), the trap recovers,
+ * the record is taken. `delivery`: the same store with a bare handler that only steps over it: what the kernel takes to
+ * deliver a fault and to return from its handler. `gate`: the callout without a fault. What is left of the whole is the
+ * trap's handler and recovery. What
  * JavaScript adds is measured by fault-javascript. native/bench/fault.c.
- * Varies: mechanism, image size, part; the thousandth fault and later, or the first one in a process. Records: samples of one failed callout, in ns (native) or instructions (counted guest).
+ * Varies: mechanism, image size, part; the thousandth fault and later, or the first one in a process. Records: samples
+ * of one failed callout, in ns (native) or instructions (counted guest).
  */
 import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
 import { imagePages, imageSize, sizedRow } from '../../src/experiment/sizes.js';
 import type { Mechanism } from '../../src/experiment/words.js';
 
-const MECHANISMS: readonly Mechanism[] = ['flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys-glibc', 'pkeys'];
+const MECHANISMS: readonly Mechanism[] = [
+  'flag',
+  'mprotect-page',
+  'mprotect-range',
+  'mprotect-naive',
+  'pkeys-glibc',
+  'pkeys',
+];
 const KINDS: readonly Mechanism[] = ['flag', 'mprotect-range', 'pkeys'];
 
 export const experiment: CostExperiment = {
@@ -18,16 +29,27 @@ export const experiment: CostExperiment = {
   summary: 'one callout that faults and is recovered, in C, and its parts',
   bench: 'fault',
   rows: (setting) => {
-    const whole = imagePages(setting, [16, 1024, 16384]).flatMap((pages) => MECHANISMS.map((mechanism) => sizedRow(setting, mechanism, pages, { ...imageSize(pages), part: 'whole' })));
+    const whole = imagePages(setting, [16, 1024, 16384]).flatMap((pages) =>
+      MECHANISMS.map((mechanism) => sizedRow(setting, mechanism, pages, { ...imageSize(pages), part: 'whole' })),
+    );
     if (setting.quick) return whole;
     const size = imageSize(16);
     const together = 'parts';
     return [
       ...whole,
       ...KINDS.flatMap((mechanism): readonly CostRow[] => [
-        { mechanism, parameters: { ...size, part: 'delivery' }, together }, { mechanism, parameters: { ...size, part: 'gate' }, together },
-        { mechanism, parameters: { ...size, part: 'whole', occurrence: 'first' }, options: { ...size, part: 'whole', cold: true } },
-        { mechanism, parameters: { ...size, part: 'delivery', occurrence: 'first' }, options: { ...size, part: 'delivery', cold: true } },
+        { mechanism, parameters: { ...size, part: 'delivery' }, together },
+        { mechanism, parameters: { ...size, part: 'gate' }, together },
+        {
+          mechanism,
+          parameters: { ...size, part: 'whole', occurrence: 'first' },
+          options: { ...size, part: 'whole', cold: true },
+        },
+        {
+          mechanism,
+          parameters: { ...size, part: 'delivery', occurrence: 'first' },
+          options: { ...size, part: 'delivery', cold: true },
+        },
       ]),
     ];
   },

@@ -1,10 +1,14 @@
 /**
  * What does it cost to deny writes to the whole image and to allow them again, and what does each page add?
  *
- * One deny-and-restore pair with nothing else around it: two PKRU writes as the gate makes them, two calls of glibc's pkey_set for each key, two mprotect calls for each
- * range, or for each page, or two pkey_mprotect calls for each range. native/bench/flip.c tries each flip before it is timed: read(2) into closed pages must answer EFAULT, and must work after.
- * Varies: mechanism; pages (1 to 65,536 in powers of four); touched or not (a page that was never written has no page-table entry to change); huge pages, where they are to be had; 1, 4, 15
- * spaces, each with its key. Records: samples of one pair, in ns (native) or instructions (counted guest). A straight line over pages is fitted by the report.
+ * One deny-and-restore pair with nothing else around it: two PKRU writes as the gate makes them, two calls of glibc's
+ * pkey_set for each key, two mprotect calls for each range, or for each page, or two pkey_mprotect calls for each
+ * range. native/bench/flip.c tries each flip before it is timed: read(2) into closed pages must answer EFAULT, and must
+ * work after.
+ * Varies: mechanism; pages (1 to 65,536 in powers of four); touched or not (a page that was never written has no
+ * page-table entry to change); huge pages, where they are to be had; 1, 4, 15 spaces, each with its key. Records:
+ * samples of one pair, in ns (native) or instructions (counted guest). A straight line over pages is fitted by the
+ * report.
  */
 import type { CostExperiment, CostParameters, CostRow, CostSetting } from '../../src/experiment/case.js';
 import { imagePages, imageSize, sizedRow } from '../../src/experiment/sizes.js';
@@ -13,7 +17,12 @@ import type { Mechanism } from '../../src/experiment/words.js';
 const MECHANISMS: readonly Mechanism[] = ['mprotect-page', 'mprotect-range', 'pkeys-glibc', 'pkeys'];
 const HUGE_PAGE_BYTES = 2 * 1024 * 1024;
 
-function rows(setting: CostSetting, pages: number, mechanisms: readonly Mechanism[], more: CostParameters): readonly CostRow[] {
+function rows(
+  setting: CostSetting,
+  pages: number,
+  mechanisms: readonly Mechanism[],
+  more: CostParameters,
+): readonly CostRow[] {
   return mechanisms.map((mechanism) => sizedRow(setting, mechanism, pages, { ...imageSize(pages), ...more }));
 }
 
@@ -28,8 +37,18 @@ export const experiment: CostExperiment = {
     return [
       ...plain,
       ...sizes.flatMap((pages) => rows(setting, pages, MECHANISMS, { touched: false })),
-      ...sizes.filter((pages) => pages >= 1024).flatMap((pages) => rows(setting, pages, ['mprotect-range', 'pkeys'], { touched: true, pageBytes: HUGE_PAGE_BYTES })),
-      ...[4, 15].flatMap((spaces) => sizes.filter((pages) => pages >= 16).flatMap((pages) => rows(setting, pages, ['mprotect-range', 'pkeys-glibc', 'pkeys'], { touched: true, spaces }))),
+      ...sizes
+        .filter((pages) => pages >= 1024)
+        .flatMap((pages) =>
+          rows(setting, pages, ['mprotect-range', 'pkeys'], { touched: true, pageBytes: HUGE_PAGE_BYTES }),
+        ),
+      ...[4, 15].flatMap((spaces) =>
+        sizes
+          .filter((pages) => pages >= 16)
+          .flatMap((pages) =>
+            rows(setting, pages, ['mprotect-range', 'pkeys-glibc', 'pkeys'], { touched: true, spaces }),
+          ),
+      ),
       ...sizes.flatMap((pages) => rows(setting, pages, ['mprotect-range'], { touched: true, call: 'pkey_mprotect' })),
     ];
   },

@@ -1,27 +1,46 @@
 /**
- * What does the gate add to a call, against a raw call and against what a VM would write without one, and what do its parts cost?
+ * What does the gate add to a call, against a raw call and against what a VM would write without one, and what do its
+ * parts cost?
  *
- * In C, results going into the next call as in code that uses them; each row in a process of its own, so that no two share a call site. The parts are differences between rows of one
- * round: the trap is `flag` over the raw call; the rights are `pkeys` over `flag`; the foreign stack is a row with it over one without; the floating-point environment likewise; stack arguments are 12
- * over 6. native/bench/gate.c; docs/gate.md says what each instruction is for.
- * Varies: mechanism, way (raw call, guarded, sigsetjmp with and without the signal mask), arguments (0, 6, 12), foreign stack or the caller's. Records: samples of one call, in ns (native) or
- * instructions (counted guest).
+ * In C, results going into the next call as in code that uses them; each row in a process of its own, so that no two
+ * share a call site. The parts are differences between rows of one round: the trap is `flag` over the raw call; the
+ * rights are `pkeys` over `flag`; the foreign stack is a row with it over one without; the floating-point environment
+ * likewise; stack arguments are 12 over 6. native/bench/gate.c; docs/gate.md says what each instruction is for.
+ * Varies: mechanism, way (raw call, guarded, sigsetjmp with and without the signal mask), arguments (0, 6, 12), foreign
+ * stack or the caller's. Records: samples of one call, in ns (native) or instructions (counted guest).
  */
 import type { CostExperiment, CostParameters, CostRow } from '../../src/experiment/case.js';
 import type { Mechanism } from '../../src/experiment/words.js';
 
 function row(mechanism: Mechanism, way: string, option: string, args: number, more: CostParameters = {}): CostRow {
-  return { mechanism, parameters: { way, arguments: args, ...more }, options: { way: option, arguments: args, ...more }, together: `${args} arguments` };
+  return {
+    mechanism,
+    parameters: { way, arguments: args, ...more },
+    options: { way: option, arguments: args, ...more },
+    together: `${args} arguments`,
+  };
 }
 
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'what the gate adds to one call, in C',
   bench: 'gate',
-  rows: ({ quick }) => (quick ? [] : [0, 6, 12].flatMap((args): readonly CostRow[] => [
-    row('none', 'raw call', 'raw', args),
-    row('none', 'sigsetjmp(buf, 0)', 'sigsetjmp0', args), row('none', 'sigsetjmp(buf, 1)', 'sigsetjmp1', args),
-    ...[true, false].flatMap((foreignStack) => (['flag', 'pkeys-glibc', 'pkeys'] as const).map((mechanism) => row(mechanism, 'guarded', 'gate', args, { foreignStack }))),
-    ...(args === 6 ? (['flag', 'pkeys'] as const).map((mechanism) => row(mechanism, 'guarded', 'gate', args, { foreignStack: true, floats: true })) : []),
-  ])),
+  rows: ({ quick }) =>
+    quick
+      ? []
+      : [0, 6, 12].flatMap((args): readonly CostRow[] => [
+          row('none', 'raw call', 'raw', args),
+          row('none', 'sigsetjmp(buf, 0)', 'sigsetjmp0', args),
+          row('none', 'sigsetjmp(buf, 1)', 'sigsetjmp1', args),
+          ...[true, false].flatMap((foreignStack) =>
+            (['flag', 'pkeys-glibc', 'pkeys'] as const).map((mechanism) =>
+              row(mechanism, 'guarded', 'gate', args, { foreignStack }),
+            ),
+          ),
+          ...(args === 6
+            ? (['flag', 'pkeys'] as const).map((mechanism) =>
+                row(mechanism, 'guarded', 'gate', args, { foreignStack: true, floats: true }),
+              )
+            : []),
+        ]),
 };

@@ -1,10 +1,14 @@
 /**
  * What does it cost to find out whether an image can be trusted, and to bring it back?
  *
- * After a callout has failed under the trap alone, a VM has three answers: walk the heap (image.verify), compare with a snapshot (image.diff), go back to it (image.restore). Beside them
- * memcmp of the C library over as many bytes, which no comparison can beat. Where bytes differ, one byte was changed in each of so many pages, evenly spread; diff is asked to name no objects, each of which would cost a walk.
- * Of an image as small as 1 MiB, most is reading /proc/self/maps: that every page can still be written is looked up first, whatever the size.
- * Varies: operation with how much differs, image size. Records: ns of one operation over the whole image. Native lane only: what is counted would be memory's time, which instructions do not tell.
+ * After a callout has failed under the trap alone, a VM has three answers: walk the heap (image.verify), compare with a
+ * snapshot (image.diff), go back to it (image.restore). Beside them memcmp of the C library over as many bytes, which
+ * no comparison can beat. Where bytes differ, one byte was changed in each of so many pages, evenly spread; diff is
+ * asked to name no objects, each of which would cost a walk.
+ * Of an image as small as 1 MiB, most is reading /proc/self/maps: that every page can still be written is looked up
+ * first, whatever the size.
+ * Varies: operation with how much differs, image size. Records: ns of one operation over the whole image. Native lane
+ * only: what is counted would be memory's time, which instructions do not tell.
  */
 import koffi from 'koffi';
 import type { CostExperiment, CostMeasurement, CostRow, CostTrial } from '../../src/experiment/case.js';
@@ -19,8 +23,18 @@ const WARM_MS = 1000;
 
 /** What is done, how it is called, and how many pages differ before. 'all': every page of the image. */
 const OPERATIONS = [
-  { operation: 'memcmp', method: 'memcmp', differ: 0 }, { operation: 'snapshot', method: 'snapshot', differ: 0 }, { operation: 'verify', method: 'verify', differ: 0 },
-  ...(['diff', 'restore'] as const).flatMap((method) => ([['nothing differs', 0], ['one page', 1], ['every page', 'all']] as const).map(([what, differ]) => ({ operation: `${method}, ${what}`, method, differ }))),
+  { operation: 'memcmp', method: 'memcmp', differ: 0 },
+  { operation: 'snapshot', method: 'snapshot', differ: 0 },
+  { operation: 'verify', method: 'verify', differ: 0 },
+  ...(['diff', 'restore'] as const).flatMap((method) =>
+    (
+      [
+        ['nothing differs', 0],
+        ['one page', 1],
+        ['every page', 'all'],
+      ] as const
+    ).map(([what, differ]) => ({ operation: `${method}, ${what}`, method, differ })),
+  ),
 ] as const;
 
 /** Changes one byte in each of `pages` pages. */
@@ -38,8 +52,14 @@ function damage(image: Image, pages: number): void {
 function comparison(image: Image): () => void {
   const space = image.space('old');
   const copy = space.read(0, space.bytes);
-  const memcmp = koffi.load('libc.so.6').func('int memcmp(uintptr_t a, uint8_t *b, size_t bytes)') as (a: bigint, b: Buffer, bytes: number) => number;
-  return () => { if (memcmp(space.address, copy, copy.length) !== 0) throw new Error('the copy is not equal'); };
+  const memcmp = koffi.load('libc.so.6').func('int memcmp(uintptr_t a, uint8_t *b, size_t bytes)') as (
+    a: bigint,
+    b: Buffer,
+    bytes: number,
+  ) => number;
+  return () => {
+    if (memcmp(space.address, copy, copy.length) !== 0) throw new Error('the copy is not equal');
+  };
 }
 
 function measure({ row }: CostTrial): CostMeasurement {
@@ -52,14 +72,28 @@ function measure({ row }: CostTrial): CostMeasurement {
   image.snapshot();
   const memcmp = comparison(image);
   const run = {
-    memcmp, snapshot: () => { image.snapshot(); },
-    verify: () => { if (!image.verify().ok) throw new Error('the heap is not sound'); },
-    diff: () => { if (image.diff({ objects: 0 }).changedBytes !== pages) throw new Error(`not ${pages} bytes differ`); },
-    restore: () => { if (image.restore() !== pages * PAGE) throw new Error(`not ${pages} pages were restored`); },
+    memcmp,
+    snapshot: () => {
+      image.snapshot();
+    },
+    verify: () => {
+      if (!image.verify().ok) throw new Error('the heap is not sound');
+    },
+    diff: () => {
+      if (image.diff({ objects: 0 }).changedBytes !== pages) throw new Error(`not ${pages} bytes differ`);
+    },
+    restore: () => {
+      if (image.restore() !== pages * PAGE) throw new Error(`not ${pages} pages were restored`);
+    },
   }[method];
   if (method === 'diff') damage(image, pages);
-  const prepare = (): void => { if (method === 'restore') damage(image, pages); };
-  const settled = warmUp(() => { prepare(); run(); }, WARM_MS);
+  const prepare = (): void => {
+    if (method === 'restore') damage(image, pages);
+  };
+  const settled = warmUp(() => {
+    prepare();
+    run();
+  }, WARM_MS);
   const samples = Array.from({ length: SAMPLES }, () => {
     prepare();
     return timeNs(run);
@@ -70,6 +104,15 @@ function measure({ row }: CostTrial): CostMeasurement {
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'checking an image after a failed callout, and bringing it back',
-  rows: ({ quick }) => (quick ? [] : SIZES.flatMap((imageBytes) => OPERATIONS.map(({ operation }): CostRow => ({ mechanism: 'none', together: `${imageBytes}`, parameters: { imageBytes, operation } })))),
+  rows: ({ quick }) =>
+    quick
+      ? []
+      : SIZES.flatMap((imageBytes) =>
+          OPERATIONS.map(({ operation }): CostRow => ({
+            mechanism: 'none',
+            together: `${imageBytes}`,
+            parameters: { imageBytes, operation },
+          })),
+        ),
   measure,
 };

@@ -1,25 +1,40 @@
 /**
  * What does one VM thread pay for another's callouts?
  *
- * Two Lua states on two threads, an image each: one allocates, the other sleeps in callouts of a millisecond, one after the other, or is not there. mprotect closes the heap for everybody: the allocating thread faults, as a
- * bystander, and waits until the other is back. Keys are each thread's own.
- * Varies: mechanism, whether the other state is there. Records: ns of 2,000 allocations, the mean over a second or so; `observed`: the bystanders' faults, how long they waited, unprotected windows, callouts of the other. Native lane only: the
- * counted guest has one processor and skips time that is slept. That nobody waits under keys is behaviour, and recorded where there are keys by the case lua-bystander.
+ * Two Lua states on two threads, an image each: one allocates, the other sleeps in callouts of a millisecond, one after
+ * the other, or is not there. mprotect closes the heap for everybody: the allocating thread faults, as a bystander, and
+ * waits until the other is back. Keys are each thread's own.
+ * Varies: mechanism, whether the other state is there. Records: ns of 2,000 allocations, the mean over a second or so;
+ * `observed`: the bystanders' faults, how long they waited, unprotected windows, callouts of the other. Native lane
+ * only: the counted guest has one processor and skips time that is slept. That nobody waits under keys is behaviour,
+ * and recorded where there are keys by the case lua-bystander.
  */
 import type { CostExperiment } from '../../src/experiment/case.js';
 import { LUA_MISSING, luaCommand, luaIsBuilt } from '../../src/vm/lua.js';
 
 const MECHANISMS = ['none', 'flag', 'mprotect-range', 'pkeys'] as const;
-const NOT_COUNTED = 'the counted guest has one processor and skips time that is slept; who waits for whom is recorded by the case lua-bystander';
+const NOT_COUNTED =
+  'the counted guest has one processor and skips time that is slept; who waits for whom is recorded by the case lua-bystander';
 
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'two Lua states on two threads, one allocating, one in callouts',
   rows: ({ quick, lane }) => {
     if (quick) return [];
-    if (lane === 'emulated') return (['mprotect-range', 'pkeys'] as const).map((mechanism) => ({ mechanism, parameters: {}, skip: NOT_COUNTED }));
-    return MECHANISMS.flatMap((mechanism) => ['idle', 'busy'].map((other) => (
-      { mechanism, parameters: { vm: 'Lua 5.4', otherState: other }, together: 'threads', ...(luaIsBuilt() ? {} : { skip: LUA_MISSING }) })));
+    if (lane === 'emulated')
+      return (['mprotect-range', 'pkeys'] as const).map((mechanism) => ({
+        mechanism,
+        parameters: {},
+        skip: NOT_COUNTED,
+      }));
+    return MECHANISMS.flatMap((mechanism) =>
+      ['idle', 'busy'].map((other) => ({
+        mechanism,
+        parameters: { vm: 'Lua 5.4', otherState: other },
+        together: 'threads',
+        ...(luaIsBuilt() ? {} : { skip: LUA_MISSING }),
+      })),
+    );
   },
   command: ({ mechanism, parameters }) => luaCommand(mechanism, 'threads.lua', [String(parameters['otherState']), '1']),
 };

@@ -1,9 +1,11 @@
 /**
  * What would real work feel of two rights writes per callout, on a CPU that has none?
  *
- * The applications once more, with a calibrated serialising delay in place of each PKRU write (docs/gate.md, "A model of keys"): a model, which protects nothing and is never set in one series with
- * measured keys. Beside it, in the same rounds, the same work unguarded and under the trap alone. Only where the CPU has no keys.
- * Varies: application, cycles of the delay. Records: ns of one unit, lane `model`; the cycles that the calibration reached.
+ * The applications once more, with a calibrated serialising delay in place of each PKRU write (docs/gate.md, "A model
+ * of keys"): a model, which protects nothing and is never set in one series with measured keys. Beside it, in the same
+ * rounds, the same work unguarded and under the trap alone. Only where the CPU has no keys.
+ * Varies: application, cycles of the delay. Records: ns of one unit, lane `model`; the cycles that the calibration
+ * reached.
  */
 import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
 import { APPLICATIONS, applicationNamed, timeUnits } from '../../src/experiment/applications.js';
@@ -21,10 +23,27 @@ export const experiment: CostExperiment = {
   rounds: ({ quick }) => (quick ? 1 : ROUNDS),
   timeoutMs: 120_000,
   rows({ quick, keys }) {
-    if (keys) return [{ mechanism: 'pkeys-model', lane: 'model', parameters: {}, skip: 'this CPU has protection keys: they are measured, not modelled' }];
+    if (keys)
+      return [
+        {
+          mechanism: 'pkeys-model',
+          lane: 'model',
+          parameters: {},
+          skip: 'this CPU has protection keys: they are measured, not modelled',
+        },
+      ];
     return APPLICATIONS.filter(({ name }) => !quick || name === QUICK).flatMap(({ name }): readonly CostRow[] => [
-      ...(['none', 'flag'] as const).map((mechanism) => ({ mechanism, together: name, parameters: { application: name } })),
-      ...CYCLES.map((cycles) => ({ mechanism: 'pkeys-model' as const, lane: 'model' as const, together: name, parameters: { application: name, cycles } })),
+      ...(['none', 'flag'] as const).map((mechanism) => ({
+        mechanism,
+        together: name,
+        parameters: { application: name },
+      })),
+      ...CYCLES.map((cycles) => ({
+        mechanism: 'pkeys-model' as const,
+        lane: 'model' as const,
+        together: name,
+        parameters: { application: name, cycles },
+      })),
     ]);
   },
   measure({ row, round, quick }) {
@@ -37,7 +56,11 @@ export const experiment: CostExperiment = {
     return {
       samples,
       ...(warm ? {} : { warnings: ['the warm-up had not settled; leave the machine alone and run again'] }),
-      found: { ...crossings, unit: application.unit, ...(row.mechanism === 'pkeys-model' ? { reachedCycles: Math.round(reachedCycles * 10) / 10 } : {}) },
+      found: {
+        ...crossings,
+        unit: application.unit,
+        ...(row.mechanism === 'pkeys-model' ? { reachedCycles: Math.round(reachedCycles * 10) / 10 } : {}),
+      },
     };
   },
 };

@@ -1,11 +1,12 @@
 /**
  * What does the VM pay when it comes back to its image after a callout?
  *
- * A callout of an empty function, and then, timed alone, one access to each of so many pages, at another cache line in each. mprotect has emptied the TLB of them, and has made writes
- * fault where the kernel does not open them at once; keys leave page tables and TLB as they are. `none` touches the same pages after a raw call: the baseline of every round.
- * native/bench/callout.c.
- * Varies: mechanism, pages touched (1 to 16,384), read or write. Records: samples of touching all of them once, in ns (native) or instructions (counted guest: TLB misses are not instructions, so only
- * faults show there).
+ * A callout of an empty function, and then, timed alone, one access to each of so many pages, at another cache line in
+ * each. mprotect has emptied the TLB of them, and has made writes fault where the kernel does not open them at once;
+ * keys leave page tables and TLB as they are. `none` touches the same pages after a raw call: the baseline of every
+ * round. native/bench/callout.c.
+ * Varies: mechanism, pages touched (1 to 16,384), read or write. Records: samples of touching all of them once, in ns
+ * (native) or instructions (counted guest: TLB misses are not instructions, so only faults show there).
  */
 import type { CostExperiment } from '../../src/experiment/case.js';
 import { imageSize } from '../../src/experiment/sizes.js';
@@ -18,11 +19,27 @@ export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'touching pages of the image after a callout',
   bench: 'revisit',
-  rows: ({ quick, lane }) => (quick ? [] : (['write', 'read'] as const).flatMap((access) => [1, 4, 16, 64, 256, 1024, 4096, 16384].flatMap((touchedPages) => MECHANISMS
-    // Page by page, one callout over this image takes a tenth of a second, and is counted for a minute.
-    .filter((mechanism) => mechanism !== 'mprotect-page' || (lane === 'native' && [16, 1024, IMAGE_PAGES].includes(touchedPages)))
-    .map((mechanism) => {
-      const parameters = { imageBytes: imageSize(IMAGE_PAGES).imageBytes, touchedPages, access };
-      return { mechanism, parameters, options: { pages: IMAGE_PAGES, touchedPages, access }, ...(mechanism === 'mprotect-page' ? { together: `page ${access} ${touchedPages}` } : {}) };
-    })))),
+  rows: ({ quick, lane }) =>
+    quick
+      ? []
+      : (['write', 'read'] as const).flatMap((access) =>
+          [1, 4, 16, 64, 256, 1024, 4096, 16384].flatMap((touchedPages) =>
+            MECHANISMS
+              // Page by page, one callout over this image takes a tenth of a second, and is counted for a minute.
+              .filter(
+                (mechanism) =>
+                  mechanism !== 'mprotect-page' ||
+                  (lane === 'native' && [16, 1024, IMAGE_PAGES].includes(touchedPages)),
+              )
+              .map((mechanism) => {
+                const parameters = { imageBytes: imageSize(IMAGE_PAGES).imageBytes, touchedPages, access };
+                return {
+                  mechanism,
+                  parameters,
+                  options: { pages: IMAGE_PAGES, touchedPages, access },
+                  ...(mechanism === 'mprotect-page' ? { together: `page ${access} ${touchedPages}` } : {}),
+                };
+              }),
+          ),
+        ),
 };

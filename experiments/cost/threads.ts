@@ -1,11 +1,14 @@
 /**
  * What do other VM threads pay while one thread makes callouts back to back?
  *
- * One thread calls an empty foreign function in a loop; others, each on a processor of its own, read or write one word of each page of the image in turn, or allocate. mprotect closes the image
- * for all of them: they fault and wait, and every flip interrupts their processors (TLB shootdown; beyond the processors at hand it is not measurable here). Keys are each thread's own. native/bench/threads.c.
- * Varies: mechanism, work, number of others (more than there are processors besides the first is marked oversubscribed), what is measured. Records: ns that one operation of one of the others took, by what all of
- * them got done in a window of 10 ms; or ns of one callout meanwhile. `observed`: faults and waits of bystanders, unprotected windows, callouts and operations in all windows. Native lane only: the
- * counted guest has one processor.
+ * One thread calls an empty foreign function in a loop; others, each on a processor of its own, read or write one word
+ * of each page of the image in turn, or allocate. mprotect closes the image for all of them: they fault and wait, and
+ * every flip interrupts their processors (TLB shootdown; beyond the processors at hand it is not measurable here). Keys
+ * are each thread's own. native/bench/threads.c.
+ * Varies: mechanism, work, number of others (more than there are processors besides the first is marked
+ * oversubscribed), what is measured. Records: ns that one operation of one of the others took, by what all of them got
+ * done in a window of 10 ms; or ns of one callout meanwhile. `observed`: faults and waits of bystanders, unprotected
+ * windows, callouts and operations in all windows. Native lane only: the counted guest has one processor.
  */
 import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
 import { imageSize } from '../../src/experiment/sizes.js';
@@ -17,8 +20,14 @@ const PAGES = 256;
 function row(mechanism: Mechanism, work: string, threads: number, what: string, measure: string): CostRow {
   const dies = mechanism === 'mprotect-naive' && work === 'write';
   return {
-    mechanism, parameters: { imageBytes: imageSize(PAGES).imageBytes, what, work, threads }, options: { pages: PAGES, work, threads, measure },
-    ...(dies ? { skip: 'a thread that writes the image while another\'s callout has it closed dies: mprotect-naive has nobody wait' } : {}),
+    mechanism,
+    parameters: { imageBytes: imageSize(PAGES).imageBytes, what, work, threads },
+    options: { pages: PAGES, work, threads, measure },
+    ...(dies
+      ? {
+          skip: "a thread that writes the image while another's callout has it closed dies: mprotect-naive has nobody wait",
+        }
+      : {}),
     together: `${work}, ${threads}, ${what}`,
   };
 }
@@ -29,10 +38,20 @@ export const experiment: CostExperiment = {
   bench: 'threads',
   rows: ({ quick, lane, cores }) => {
     if (quick) return [];
-    if (lane === 'emulated') return (['mprotect-range', 'pkeys'] as const).map((mechanism) => ({ mechanism, parameters: {}, skip: 'the counted guest has one processor: threads do not run side by side' }));
+    if (lane === 'emulated')
+      return (['mprotect-range', 'pkeys'] as const).map((mechanism) => ({
+        mechanism,
+        parameters: {},
+        skip: 'the counted guest has one processor: threads do not run side by side',
+      }));
     const numbers = [...new Set([1, Math.max(1, Math.min(cores - 1, 8)), Math.min(cores, 9)])];
-    return (['read', 'write', 'allocate'] as const).flatMap((work) => numbers.flatMap((threads) => MECHANISMS.flatMap((mechanism) => [
-      row(mechanism, work, threads, 'operation of the others', 'others'), row(mechanism, work, threads, 'callout meanwhile', 'callouts'),
-    ])));
+    return (['read', 'write', 'allocate'] as const).flatMap((work) =>
+      numbers.flatMap((threads) =>
+        MECHANISMS.flatMap((mechanism) => [
+          row(mechanism, work, threads, 'operation of the others', 'others'),
+          row(mechanism, work, threads, 'callout meanwhile', 'callouts'),
+        ]),
+      ),
+    );
   },
 };

@@ -1,8 +1,8 @@
 /**
  * Does qsort with a comparator written in JavaScript sort the same way under every mechanism?
  *
- * The C library calls back into the VM some eighty times during one callout; the comparator reads the elements it is handed by
- * guarded copies. The numbers come from the seed.
+ * The C library calls back into the VM some eighty times during one callout; the comparator reads the elements it is
+ * handed by guarded copies. The numbers come from the seed.
  * Varies: mechanism. Records: SHA-256 over the sorted bytes and the number of comparisons.
  */
 import type { HonestCase } from '../../src/experiment/case.js';
@@ -15,7 +15,9 @@ export const experiment: HonestCase = {
   libraries: ['libc.so.6'],
   run(trial) {
     const compare = trial.callback('int TurnkeyCompare(const void *a, const void *b)');
-    const qsort = trial.library('libc.so.6').func(`void qsort(_Inout_ int32_t *base, size_t count, size_t size, ${compare} compare)`);
+    const qsort = trial
+      .library('libc.so.6')
+      .func(`void qsort(_Inout_ int32_t *base, size_t count, size_t size, ${compare} compare)`);
     const numbers = Int32Array.from({ length: COUNT }, () => trial.random(1 << 30));
     let comparisons = 0;
     qsort(numbers, COUNT, 4, (a: unknown, b: unknown) => {

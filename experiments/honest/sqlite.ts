@@ -18,7 +18,9 @@ export const experiment: HonestCase = {
     const row = trial.callback('int TurnkeyRow(void *context, int columns, char **values, char **names)');
     const open = sqlite.func('int sqlite3_open(const char *name, _Out_ void **db)');
     const close = sqlite.func('int sqlite3_close(void *db)');
-    const exec = sqlite.func(`int sqlite3_exec(void *db, const char *sql, ${row} callback, void *context, void *message)`);
+    const exec = sqlite.func(
+      `int sqlite3_exec(void *db, const char *sql, ${row} callback, void *context, void *message)`,
+    );
     const handle: [unknown] = [null];
     if (open(':memory:', handle) !== 0) throw new Error('sqlite3_open failed');
     const db = handle[0];

@@ -1,8 +1,8 @@
 /**
  * Does zlib give the same bytes under every mechanism?
  *
- * Compresses a real file in one callout, checks it with crc32 over the file and over what decompression gives back. Buffers are
- * the host's: zlib reads the input and writes the output without touching the image.
+ * Compresses a real file in one callout, checks it with crc32 over the file and over what decompression gives back.
+ * Buffers are the host's: zlib reads the input and writes the output without touching the image.
  * Varies: mechanism. Records: SHA-256 over the compressed bytes, the checksums and the decompressed bytes.
  */
 import type { HonestCase } from '../../src/experiment/case.js';
@@ -14,8 +14,12 @@ export const experiment: HonestCase = {
   run(trial) {
     const zlib = trial.library('libz.so.1');
     const bound = zlib.func('unsigned long compressBound(unsigned long source_bytes)');
-    const compress2 = zlib.func('int compress2(_Out_ uint8_t *dest, _Inout_ unsigned long *dest_bytes, const uint8_t *source, unsigned long source_bytes, int level)');
-    const uncompress = zlib.func('int uncompress(_Out_ uint8_t *dest, _Inout_ unsigned long *dest_bytes, const uint8_t *source, unsigned long source_bytes)');
+    const compress2 = zlib.func(
+      'int compress2(_Out_ uint8_t *dest, _Inout_ unsigned long *dest_bytes, const uint8_t *source, unsigned long source_bytes, int level)',
+    );
+    const uncompress = zlib.func(
+      'int uncompress(_Out_ uint8_t *dest, _Inout_ unsigned long *dest_bytes, const uint8_t *source, unsigned long source_bytes)',
+    );
     const crc32 = zlib.func('unsigned long crc32(unsigned long crc, const uint8_t *buffer, unsigned int bytes)');
     const source = trial.file.bytes;
     const packed = Buffer.alloc(Number(bound(source.length)));

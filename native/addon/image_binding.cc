@@ -1,11 +1,11 @@
 /*
  * image_binding.cc: native/pkeys and native/image for JavaScript. Converts and checks arguments; nothing else.
  *
- * Failures that depend on the machine or the data come back as a negative errno; the sentence is made once, in src/image/. What throws here is only
- * a wrong argument that TypeScript's types should have kept away.
+ * Failures that depend on the machine or the data come back as a negative errno; the sentence is made once, in
+ * src/image/. What throws here is only a wrong argument that TypeScript's types should have kept away.
  *
- * An image belongs to the process, not to one environment: the main thread and workers may hold the same one (by its id). Its operations take a lock
- * of its own. Every entry attaches its thread first (I13).
+ * An image belongs to the process, not to one environment: the main thread and workers may hold the same one (by its
+ * id). Its operations take a lock of its own. Every entry attaches its thread first (I13).
  */
 #include <cerrno>
 #include <cmath>
@@ -26,14 +26,16 @@ namespace {
 
 void attach() {
 #ifdef TURNKEY_HAS_TRAP
-  (void)trap_attach();   /* without a thread slot the rights are still opened below */
+  (void)trap_attach(); /* without a thread slot the rights are still opened below */
 #endif
   pkeys_open_thread();
 }
 
 /* ---- arguments ---- */
 
-[[noreturn]] void wrong(Napi::Env env, const char *what) { throw Napi::TypeError::New(env, std::string("turnkey addon: ") + what); }
+[[noreturn]] void wrong(Napi::Env env, const char *what) {
+  throw Napi::TypeError::New(env, std::string("turnkey addon: ") + what);
+}
 
 uint64_t whole(const Napi::CallbackInfo &info, size_t i, const char *what) {
   if (!info[i].IsNumber()) wrong(info.Env(), what);
@@ -64,7 +66,7 @@ Napi::Value big(Napi::Env env, uint64_t value) { return Napi::BigInt::New(env, v
 
 struct Handle {
   std::mutex lock;
-  image *content = nullptr;   /* null once closed */
+  image *content = nullptr; /* null once closed */
   uint32_t id = 0;
 };
 
@@ -75,7 +77,7 @@ std::vector<image *> abandoned;
 
 bool safe_to_close() {
 #ifdef TURNKEY_HAS_TRAP
-  return trap_depth() == 0;   /* not while foreign code is underneath: it may hold pointers into the image */
+  return trap_depth() == 0; /* not while foreign code is underneath: it may hold pointers into the image */
 #else
   return true;
 #endif
@@ -149,21 +151,39 @@ Napi::Object object_object(Napi::Env env, const spur_object &s) {
 }
 
 class NativeImage : public Napi::ObjectWrap<NativeImage> {
- public:
+public:
   static void define(Napi::Env env, Napi::Object exports) {
-    exports.Set("NativeImage", DefineClass(env, "NativeImage", {
-      InstanceMethod<&NativeImage::failure>("failure"), InstanceMethod<&NativeImage::id>("id"), InstanceMethod<&NativeImage::isOpen>("isOpen"),
-      InstanceMethod<&NativeImage::spaces>("spaces"), InstanceMethod<&NativeImage::space>("space"), InstanceMethod<&NativeImage::mechanism>("mechanism"),
-      InstanceMethod<&NativeImage::setMechanism>("setMechanism"), InstanceMethod<&NativeImage::close>("close"), InstanceMethod<&NativeImage::fill>("fill"),
-      InstanceMethod<&NativeImage::load>("load"), InstanceMethod<&NativeImage::resize>("resize"), InstanceMethod<&NativeImage::verify>("verify"),
-      InstanceMethod<&NativeImage::snapshot>("snapshot"), InstanceMethod<&NativeImage::hasSnapshot>("hasSnapshot"), InstanceMethod<&NativeImage::diff>("diff"),
-      InstanceMethod<&NativeImage::restore>("restore"), InstanceMethod<&NativeImage::objectAt>("objectAt"), InstanceMethod<&NativeImage::hash>("hash"),
-      InstanceMethod<&NativeImage::read>("read"), InstanceMethod<&NativeImage::write>("write"), InstanceMethod<&NativeImage::neighbour>("neighbour"),
-      InstanceMethod<&NativeImage::reapply>("reapply"), InstanceMethod<&NativeImage::verifyTags>("verifyTags"), InstanceMethod<&NativeImage::lend>("lend"),
-    }));
+    exports.Set("NativeImage", DefineClass(env, "NativeImage",
+                                           {
+                                               InstanceMethod<&NativeImage::failure>("failure"),
+                                               InstanceMethod<&NativeImage::id>("id"),
+                                               InstanceMethod<&NativeImage::isOpen>("isOpen"),
+                                               InstanceMethod<&NativeImage::spaces>("spaces"),
+                                               InstanceMethod<&NativeImage::space>("space"),
+                                               InstanceMethod<&NativeImage::mechanism>("mechanism"),
+                                               InstanceMethod<&NativeImage::setMechanism>("setMechanism"),
+                                               InstanceMethod<&NativeImage::close>("close"),
+                                               InstanceMethod<&NativeImage::fill>("fill"),
+                                               InstanceMethod<&NativeImage::load>("load"),
+                                               InstanceMethod<&NativeImage::resize>("resize"),
+                                               InstanceMethod<&NativeImage::verify>("verify"),
+                                               InstanceMethod<&NativeImage::snapshot>("snapshot"),
+                                               InstanceMethod<&NativeImage::hasSnapshot>("hasSnapshot"),
+                                               InstanceMethod<&NativeImage::diff>("diff"),
+                                               InstanceMethod<&NativeImage::restore>("restore"),
+                                               InstanceMethod<&NativeImage::objectAt>("objectAt"),
+                                               InstanceMethod<&NativeImage::hash>("hash"),
+                                               InstanceMethod<&NativeImage::read>("read"),
+                                               InstanceMethod<&NativeImage::write>("write"),
+                                               InstanceMethod<&NativeImage::neighbour>("neighbour"),
+                                               InstanceMethod<&NativeImage::reapply>("reapply"),
+                                               InstanceMethod<&NativeImage::verifyTags>("verifyTags"),
+                                               InstanceMethod<&NativeImage::lend>("lend"),
+                                           }));
   }
 
-  /* new NativeImage(requests, keyMode) maps; new NativeImage(id) takes part in an image that another thread has mapped. failure() tells how it went. */
+  /* new NativeImage(requests, keyMode) maps; new NativeImage(id) takes part in an image that another thread has mapped.
+   * failure() tells how it went. */
   explicit NativeImage(const Napi::CallbackInfo &info) : Napi::ObjectWrap<NativeImage>(info) {
     attach();
     close_abandoned();
@@ -186,7 +206,8 @@ class NativeImage : public Napi::ObjectWrap<NativeImage> {
       if (!item.IsObject()) wrong(info.Env(), "a space must be an object");
       Napi::Object s = item.As<Napi::Object>();
       names.push_back(text(s.Get("name"), "a space's name must be a string"));
-      if (names.back().find('\0') != std::string::npos) wrong(info.Env(), "a space's name must not contain a null character");
+      if (names.back().find('\0') != std::string::npos)
+        wrong(info.Env(), "a space's name must not contain a null character");
       pkeys_space_request r = {};
       r.name = names.back().c_str();
       r.bytes = static_cast<size_t>(whole_of(s, "bytes"));
@@ -214,7 +235,7 @@ class NativeImage : public Napi::ObjectWrap<NativeImage> {
     handles[handle->id] = handle_;
   }
 
- private:
+private:
   std::shared_ptr<Handle> handle_;
   int failure_ = 0, failed_index_ = -1;
 
@@ -246,8 +267,12 @@ class NativeImage : public Napi::ObjectWrap<NativeImage> {
     o["index"] = number(info.Env(), failed_index_);
     return o;
   }
-  Napi::Value id(const Napi::CallbackInfo &info) { return number(info.Env(), static_cast<uint64_t>(handle_ ? handle_->id : 0)); }
-  Napi::Value isOpen(const Napi::CallbackInfo &info) { return Napi::Boolean::New(info.Env(), static_cast<bool>(use())); }
+  Napi::Value id(const Napi::CallbackInfo &info) {
+    return number(info.Env(), static_cast<uint64_t>(handle_ ? handle_->id : 0));
+  }
+  Napi::Value isOpen(const Napi::CallbackInfo &info) {
+    return Napi::Boolean::New(info.Env(), static_cast<bool>(use()));
+  }
 
   static Napi::Object space_object(Napi::Env env, const pkeys_space &s) {
     Napi::Object o = Napi::Object::New(env);
@@ -292,7 +317,7 @@ class NativeImage : public Napi::ObjectWrap<NativeImage> {
     Use u = use();
     if (!u) return closed(info);
     int e = pkeys_image_set_mechanism(u.mapped(), m);
-    attach();   /* this thread is older than the new keys */
+    attach(); /* this thread is older than the new keys */
     return number(info.Env(), e);
   }
   Napi::Value close(const Napi::CallbackInfo &info) {
@@ -340,7 +365,8 @@ class NativeImage : public Napi::ObjectWrap<NativeImage> {
   Napi::Value resize(const Napi::CallbackInfo &info) {
     Use u = use();
     if (!u) return closed(info);
-    return number(info.Env(), image_resize(u.content, index(info, u), static_cast<size_t>(whole(info, 1, "bytes must be a whole number"))));
+    return number(info.Env(), image_resize(u.content, index(info, u),
+                                           static_cast<size_t>(whole(info, 1, "bytes must be a whole number"))));
   }
 
   Napi::Value verify(const Napi::CallbackInfo &info) {
@@ -358,7 +384,8 @@ class NativeImage : public Napi::ObjectWrap<NativeImage> {
     o["problemCount"] = number(env, report->problems);
     Napi::Object kinds = Napi::Object::New(env);
     for (unsigned k = 1; k < SPUR_PROBLEM_KINDS; k++)
-      if (report->by_kind[k]) kinds.Set(spur_problem_name(static_cast<spur_problem_kind>(k)), number(env, report->by_kind[k]));
+      if (report->by_kind[k])
+        kinds.Set(spur_problem_name(static_cast<spur_problem_kind>(k)), number(env, report->by_kind[k]));
     o["byKind"] = kinds;
     Napi::Array spaces = Napi::Array::New(env, report->spaces);
     for (size_t i = 0; i < report->spaces; i++) {
@@ -450,10 +477,12 @@ class NativeImage : public Napi::ObjectWrap<NativeImage> {
     Use u = use();
     if (!u) return closed(info);
     size_t i = index(info, u);
-    uint64_t offset = whole(info, 1, "offset must be a whole number"), bytes = whole(info, 2, "bytes must be a whole number");
+    uint64_t offset = whole(info, 1, "offset must be a whole number"),
+             bytes = whole(info, 2, "bytes must be a whole number");
     pkeys_space s;
     int e = pkeys_image_space(u.mapped(), i, &s);
-    if (e == 0 && (offset > s.bytes || bytes > s.bytes - offset)) e = -ERANGE;   /* before anything that large is allocated */
+    if (e == 0 && (offset > s.bytes || bytes > s.bytes - offset))
+      e = -ERANGE; /* before anything that large is allocated */
     if (e < 0) return number(info.Env(), e);
     Napi::Buffer<uint8_t> out = Napi::Buffer<uint8_t>::New(info.Env(), static_cast<size_t>(bytes));
     e = image_read(u.content, i, offset, out.Data(), static_cast<size_t>(bytes));
@@ -473,7 +502,8 @@ class NativeImage : public Napi::ObjectWrap<NativeImage> {
     Use u = use();
     if (!u) return closed(info);
     void *out = nullptr;
-    int e = pkeys_space_neighbour(u.mapped(), index(info, u), static_cast<size_t>(whole(info, 1, "bytes must be a whole number")), &out);
+    int e = pkeys_space_neighbour(u.mapped(), index(info, u),
+                                  static_cast<size_t>(whole(info, 1, "bytes must be a whole number")), &out);
     return e < 0 ? number(info.Env(), e) : big(info.Env(), reinterpret_cast<uintptr_t>(out));
   }
   Napi::Value reapply(const Napi::CallbackInfo &info) {
@@ -502,9 +532,10 @@ class NativeImage : public Napi::ObjectWrap<NativeImage> {
     Use u = use();
     if (!u) return closed(info);
     pkeys_loan loan;
-    int e = pkeys_lend(static_cast<size_t>(bytes), from_space ? u.mapped() : nullptr, from_space ? index(info, u, 1) : 0, static_cast<size_t>(offset),
+    int e = pkeys_lend(static_cast<size_t>(bytes), from_space ? u.mapped() : nullptr,
+                       from_space ? index(info, u, 1) : 0, static_cast<size_t>(offset),
                        static_cast<pkeys_loan_mode>(mode), flush_end, &loan);
-    attach();   /* the first loan makes a key */
+    attach(); /* the first loan makes a key */
     if (e < 0) return number(env, e);
     Napi::Object o = Napi::Object::New(env);
     o["id"] = number(env, static_cast<uint64_t>(loan.id));
@@ -526,16 +557,19 @@ Napi::Value release_loan(const Napi::CallbackInfo &info) {
   return number(info.Env(), pkeys_loan_release(id));
 }
 
-}  // namespace
+} // namespace
 
 void image_binding_init(Napi::Env env, Napi::Object exports) {
   int e = pkeys_init();
   if (e < 0) throw Napi::Error::New(env, std::string("turnkey: cannot set up protection keys: ") + std::strerror(-e));
   attach();
   NativeImage::define(env, exports);
-  exports.Set("probe", Napi::Function::New(env, [](const Napi::CallbackInfo &info) -> Napi::Value {
-    attach();
-    return probe_object(info.Env());
-  }, "probe"));
+  exports.Set("probe", Napi::Function::New(
+                           env,
+                           [](const Napi::CallbackInfo &info) -> Napi::Value {
+                             attach();
+                             return probe_object(info.Env());
+                           },
+                           "probe"));
   exports.Set("releaseLoan", Napi::Function::New(env, release_loan, "releaseLoan"));
 }

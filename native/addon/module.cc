@@ -1,6 +1,6 @@
 /*
- * module.cc: the addon's entry. Runs once in each environment (the main thread and every worker): nothing here or in the bindings may
- * keep per-environment state in globals. Each binding adds its functions to `exports`.
+ * module.cc: the addon's entry. Runs once in each environment (the main thread and every worker): nothing here or in
+ * the bindings may keep per-environment state in globals. Each binding adds its functions to `exports`.
  */
 #include <napi.h>
 

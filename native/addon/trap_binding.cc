@@ -1,8 +1,8 @@
 /*
  * trap_binding.cc: native/trap for JavaScript. Converts and checks arguments; nothing else. Addresses are BigInt.
  *
- * A function that may touch the image or run foreign code attaches its thread first (I13). What an environment made and did not release is
- * released when the environment ends.
+ * A function that may touch the image or run foreign code attaches its thread first (I13). What an environment made and
+ * did not release is released when the environment ends.
  */
 #include <dlfcn.h>
 #include <link.h>
@@ -34,7 +34,9 @@ struct State {
 };
 
 [[noreturn]] void fail(const Napi::Env &env, const std::string &message) { throw Napi::Error::New(env, message); }
-[[noreturn]] void fail_type(const Napi::Env &env, const std::string &message) { throw Napi::TypeError::New(env, message); }
+[[noreturn]] void fail_type(const Napi::Env &env, const std::string &message) {
+  throw Napi::TypeError::New(env, message);
+}
 
 std::string describe(int error) { return std::string(strerror(error < 0 ? -error : error)); }
 
@@ -64,7 +66,8 @@ size_t size_argument(const Napi::CallbackInfo &info, size_t index, const char *n
 trap_policy *policy_argument(const Napi::CallbackInfo &info, size_t index) {
   if (info[index].IsNull() || info[index].IsUndefined()) return nullptr;
   auto *policy = reinterpret_cast<trap_policy *>(address_argument(info, index, "policy"));
-  if (state_of(info)->policies.count(policy) == 0) fail_type(info.Env(), "policy is not a live policy of this environment");
+  if (state_of(info)->policies.count(policy) == 0)
+    fail_type(info.Env(), "policy is not a live policy of this environment");
   return policy;
 }
 
@@ -76,7 +79,7 @@ struct trap_fault *record_argument(const Napi::CallbackInfo &info, size_t index)
   return reinterpret_cast<struct trap_fault *>(array.Data());
 }
 
-/* ---- threads and records ---------------------------------------------------------------------------------------- */
+/* ---- threads and records ------------------------------------------------------------------------------------- */
 
 /* faultView(): this thread's fault record as an ArrayBuffer over the trap's own memory. */
 Napi::Value fault_view(const Napi::CallbackInfo &info) {
@@ -100,7 +103,7 @@ Napi::Value thunk_fault(const Napi::CallbackInfo &info) {
 /* depth(): callouts this thread is inside of. */
 Napi::Value depth(const Napi::CallbackInfo &info) { return Napi::Number::New(info.Env(), trap_depth()); }
 
-/* ---- policies ------------------------------------------------------------------------------------------------------ */
+/* ---- policies ------------------------------------------------------------------------------------------------ */
 
 enum trap_response response_argument(const Napi::CallbackInfo &info, size_t index) {
   size_t response = size_argument(info, index, "response");
@@ -136,7 +139,7 @@ Napi::Value policy_release(const Napi::CallbackInfo &info) {
   return info.Env().Undefined();
 }
 
-/* ---- thunks and callbacks ------------------------------------------------------------------------------------------ */
+/* ---- thunks and callbacks ------------------------------------------------------------------------------------ */
 
 /* thunk(target, stackBytes, flags, policy | null, isPrivate): a code address to be released once. */
 Napi::Value thunk(const Napi::CallbackInfo &info) {
@@ -148,9 +151,11 @@ Napi::Value thunk(const Napi::CallbackInfo &info) {
   bool is_private = info[4].ToBoolean();
   attach(env);
   void *code = nullptr;
-  int status = (is_private ? trap_thunk_private : trap_thunk)(target, stack_bytes, static_cast<unsigned>(flags), policy, &code);
+  int status = (is_private ? trap_thunk_private : trap_thunk)(target, stack_bytes, static_cast<unsigned>(flags), policy,
+                                                              &code);
   if (status < 0) {
-    fail(env, "cannot make a thunk (stack bytes = " + std::to_string(stack_bytes) + ", flags = " + std::to_string(flags) + "): " + describe(status));
+    fail(env, "cannot make a thunk (stack bytes = " + std::to_string(stack_bytes) +
+                  ", flags = " + std::to_string(flags) + "): " + describe(status));
   }
   state_of(info)->thunks.insert(code);
   return Napi::BigInt::New(env, reinterpret_cast<uint64_t>(code));
@@ -172,18 +177,20 @@ Napi::Value callback(const Napi::CallbackInfo &info) {
   size_t stack_bytes = size_argument(info, 1, "stackBytes");
   void *code = nullptr;
   int status = trap_callback(target, stack_bytes, &code);
-  if (status < 0) fail(env, "cannot make a callback thunk (stack bytes = " + std::to_string(stack_bytes) + "): " + describe(status));
+  if (status < 0)
+    fail(env, "cannot make a callback thunk (stack bytes = " + std::to_string(stack_bytes) + "): " + describe(status));
   state_of(info)->callbacks.insert(code);
   return Napi::BigInt::New(env, reinterpret_cast<uint64_t>(code));
 }
 
 Napi::Value callback_release(const Napi::CallbackInfo &info) {
   auto *code = reinterpret_cast<void *>(address_argument(info, 0, "code"));
-  if (state_of(info)->callbacks.erase(code) == 0) fail_type(info.Env(), "code is not a live callback thunk of this environment");
+  if (state_of(info)->callbacks.erase(code) == 0)
+    fail_type(info.Env(), "code is not a live callback thunk of this environment");
   return Napi::Number::New(info.Env(), trap_callback_release(code));
 }
 
-/* ---- bounded copies ------------------------------------------------------------------------------------------------ */
+/* ---- bounded copies ------------------------------------------------------------------------------------------ */
 
 /* copy(destination: Uint8Array, source, bytes, record): true, or false with the fault in `record`. */
 Napi::Value copy(const Napi::CallbackInfo &info) {
@@ -215,8 +222,8 @@ Napi::Value string_of_utf32(Napi::Env env, const char32_t *units, size_t length)
   return Napi::String::New(env, text);
 }
 
-/* copyString(source, unitBytes, maxUnits, record): the terminated string; null if no terminator was found in maxUnits; undefined with the fault in
- * `record`. Copied in growing pieces, so that a short string costs a short copy. */
+/* copyString(source, unitBytes, maxUnits, record): the terminated string; null if no terminator was found in maxUnits;
+ * undefined with the fault in `record`. Copied in growing pieces, so that a short string costs a short copy. */
 Napi::Value copy_string(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   uint64_t source = address_argument(info, 0, "source");
@@ -232,7 +239,8 @@ Napi::Value copy_string(const Napi::CallbackInfo &info) {
   for (;;) {
     size_t want = capacity < max_units ? capacity : max_units;
     bool terminated = false;
-    long got = trap_copy_string(buffer + length * unit_bytes, reinterpret_cast<const void *>(source + length * unit_bytes), want - length,
+    long got = trap_copy_string(buffer + length * unit_bytes,
+                                reinterpret_cast<const void *>(source + length * unit_bytes), want - length,
                                 static_cast<unsigned>(unit_bytes), &terminated, record);
     if (got < 0) return env.Undefined();
     length += static_cast<size_t>(got);
@@ -251,9 +259,10 @@ Napi::Value copy_string(const Napi::CallbackInfo &info) {
   }
 }
 
-/* ---- libraries ----------------------------------------------------------------------------------------------------- */
+/* ---- libraries ----------------------------------------------------------------------------------------------- */
 
-/* dlopen(path | null, flags, policy | null, record): the handle, or the loader's message, or undefined with the fault in `record`. */
+/* dlopen(path | null, flags, policy | null, record): the handle, or the loader's message, or undefined with the fault
+ * in `record`. */
 Napi::Value open_library(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   bool self = info[0].IsNull();
@@ -265,7 +274,8 @@ Napi::Value open_library(const Napi::CallbackInfo &info) {
   attach(env);
   char message[1024] = "";
   record->pending = 0;
-  void *handle = trap_dlopen(self ? nullptr : path.c_str(), static_cast<int>(flags), policy, record, message, sizeof message);
+  void *handle = trap_dlopen(self ? nullptr : path.c_str(), static_cast<int>(flags), policy, record, message,
+                             sizeof message);
   if (handle != nullptr) return Napi::BigInt::New(env, reinterpret_cast<uint64_t>(handle));
   if (record->pending != 0) return env.Undefined();
   return Napi::String::New(env, message);
@@ -324,7 +334,7 @@ Napi::Value modules(const Napi::CallbackInfo &info) {
   return result;
 }
 
-/* ---- settings and statistics --------------------------------------------------------------------------------------- */
+/* ---- settings and statistics --------------------------------------------------------------------------------- */
 
 /* setForeignStack(enabled, bytes): for stacks made from now on. */
 Napi::Value set_foreign_stack(const Napi::CallbackInfo &info) {
@@ -333,7 +343,8 @@ Napi::Value set_foreign_stack(const Napi::CallbackInfo &info) {
   return info.Env().Undefined();
 }
 
-/* model(cycles): measurement only. Callouts that close nothing pay a delay in place of rights writes, and are protected by nothing. The cycles reached. */
+/* model(cycles): measurement only. Callouts that close nothing pay a delay in place of rights writes, and are protected
+ * by nothing. The cycles reached. */
 Napi::Value model(const Napi::CallbackInfo &info) {
   double reached = 0;
   size_t cycles = size_argument(info, 0, "cycles");
@@ -363,9 +374,10 @@ void end_of_environment(State *state) {
   delete state;
 }
 
-}  // namespace
+} // namespace
 
-/* hooks(): code addresses for a VM's native parts in other modules: [trap_signal_enter, trap_signal_leave], and where this thread's fault record is. */
+/* hooks(): code addresses for a VM's native parts in other modules: [trap_signal_enter, trap_signal_leave], and where
+ * this thread's fault record is. */
 Napi::Value hooks(const Napi::CallbackInfo &info) {
   attach(info.Env());
   Napi::Env env = info.Env();

@@ -1,11 +1,14 @@
 /*
- * alternatives: the same call made where it cannot reach the image by its own stores, as a user would do it without keys or a trap.
+ * alternatives: the same call made where it cannot reach the image by its own stores, as a user would do it without
+ * keys or a trap.
  *
- * Options: way (process: a process forked beforehand, request and answer in shared memory, each side woken by a futex; pipe: a child that reads requests from one pipe and writes answers to
- * another; thread: a worker thread of this process, woken by a futex, which protects nothing: what handing over costs alone; guarded: through the gate, under the row's
- * mechanism, beside an image of `pages`; call: the call itself); bytes (of a buffer that the callee is
- * given and changes: copied there and back for process and pipe; a thread is given the pointer); processors (1: both sides on the same one; 2: each on its own). The callee adds two numbers, and one to each
- * 64th byte. Nobody spins: an idle side sleeps, as it would between rare callouts. futex(2), pipe(7).
+ * Options: way (process: a process forked beforehand, request and answer in shared memory, each side woken by a futex;
+ * pipe: a child that reads requests from one pipe and writes answers to another; thread: a worker thread of this
+ * process, woken by a futex, which protects nothing: what handing over costs alone; guarded: through the gate, under
+ * the row's mechanism, beside an image of `pages`; call: the call itself); bytes (of a buffer that the callee is given
+ * and changes: copied there and back for process and pipe; a thread is given the pointer); processors (1: both sides on
+ * the same one; 2: each on its own). The callee adds two numbers, and one to each 64th byte. Nobody spins: an idle side
+ * sleeps, as it would between rare callouts. futex(2), pipe(7).
  */
 #define _GNU_SOURCE
 #include "guarded.h"
@@ -31,7 +34,7 @@ struct message {
   unsigned char buffer[MOST_BYTES];
 };
 struct shared {
-  _Atomic uint32_t turn;   /* 0: the caller's, 1: the callee's, 2: over */
+  _Atomic uint32_t turn; /* 0: the caller's, 1: the callee's, 2: over */
   struct message message;
 };
 static struct shared *shared;
@@ -92,7 +95,7 @@ static void *serve_thread(void *unused) {
 }
 
 typedef long called(long, long, unsigned char *, size_t);
-static called *volatile here = callee;   /* the function itself, or its thunk */
+static called *volatile here = callee; /* the function itself, or its thunk */
 static void run_call(uint64_t times) {
   called *call = here;
   for (uint64_t i = 0; i < times; i++) expected = call((long)i, 1, user_buffer, bytes);
@@ -117,7 +120,9 @@ static void run_pipe(uint64_t times) {
   for (uint64_t i = 0; i < times; i++) {
     message.a = (long)i, message.b = 1, message.bytes = bytes;
     memcpy(message.buffer, user_buffer, bytes);
-    if (!whole(writing, to_child[1], &message, HEAD_BYTES + bytes) || !whole(read, from_child[0], &message, HEAD_BYTES + bytes)) abort();
+    if (!whole(writing, to_child[1], &message, HEAD_BYTES + bytes) ||
+        !whole(read, from_child[0], &message, HEAD_BYTES + bytes))
+      abort();
     memcpy(user_buffer, message.buffer, bytes);
     expected = message.result;
   }
@@ -148,7 +153,7 @@ const char *bench_alternatives(struct bench_row *row) {
   bytes = bench_number(row, "bytes", 0);
   if (bytes > MOST_BYTES) return "too many bytes";
   if (wanted > count) return "there are not as many processors";
-  other_processor = (int)list[wanted == 2 ? count - 2 : count - 1];   /* this side is on the last one */
+  other_processor = (int)list[wanted == 2 ? count - 2 : count - 1]; /* this side is on the last one */
   row->take_down = take_down;
   const char *why = NULL;
   if (bench_is(row, "way", "call")) row->run = run_call;
@@ -156,12 +161,11 @@ const char *bench_alternatives(struct bench_row *row) {
     why = guarded_set_up(row, 0);
     if (why == NULL) here = (called *)(uintptr_t)guarded_thunk((const void *)(uintptr_t)callee, 0, 0);
     row->run = run_call;
-  }
-  else if (bench_is(row, "way", "pipe")) {
+  } else if (bench_is(row, "way", "pipe")) {
     if (pipe(to_child) != 0 || pipe(from_child) != 0) return strerror(errno);
     why = start_child(serve_pipe);
     row->run = run_pipe;
-    row->counts.syscalls = bytes == 0 ? 4 : 5;          /* both sides */
+    row->counts.syscalls = bytes == 0 ? 4 : 5; /* both sides */
   } else {
     bool other_process = bench_is(row, "way", "process");
     if (!other_process && !bench_is(row, "way", "thread")) return "no such way";
@@ -171,10 +175,10 @@ const char *bench_alternatives(struct bench_row *row) {
     row->run = other_process ? run_process : run_thread;
     if (other_process) why = start_child(serve_process);
     else if (pthread_create(&thread, NULL, serve_thread, NULL) != 0) why = "a thread could not be made";
-    row->counts.syscalls = 4;                           /* two wakes and two waits */
+    row->counts.syscalls = 4; /* two wakes and two waits */
   }
   if (why != NULL) return why;
-  row->many_processors = row->run != run_call;   /* one side alone is not the whole of it: not to be stepped through */
+  row->many_processors = row->run != run_call; /* one side alone is not the whole of it: not to be stepped through */
   user_buffer[0] = 41;
   row->run(1);
   return expected == 1 && user_buffer[0] == (bytes > 0 ? 42 : 41) ? NULL : "the call was tried and gave a wrong result";

@@ -1,22 +1,30 @@
 /*
  * turnkey-bench: the native loops behind the cost experiments.
  *
- *   turnkey-bench [--counted] [--seed N] [--processes N] [--rounds N] [--batch-us N] [--group-ms N] [--steps N] [--clock monotonic] ROW... [/ ROW...]
+ *   turnkey-bench [--counted] [--seed N] [--processes N] [--rounds N] [--batch-us N] [--group-ms N] [--steps N]
+ *                 [--clock monotonic] ROW... [/ ROW...]
  *
- * ROW: EXPERIMENT:MECHANISM[:NAME=VALUE,...], e.g. flip:pkeys:pages=16,touched=1. Rows between slashes are a group: they are measured in the same rounds.
+ * ROW: EXPERIMENT:MECHANISM[:NAME=VALUE,...], e.g. flip:pkeys:pages=16,touched=1. Rows between slashes are a group:
+ * they are measured in the same rounds.
  *
- * One JSON line first: {"clock":{"name","nsPerTick","overheadNs","drift","governor"}}. Then one for each row, in the order of the command line within its group:
- *   {"row" (its number, from 0),"unit","repeats","samples":[...],"counts":{...},"instructions","processes","rounds","warmUp","settled","steal","ghz":[first,last],"switches",
- *    "pinned","observed":{...},"warning","each" (true: every operation is timed for itself)}
- * or {"row","skipped":"why"}, or {"row","broken":"why"}. A sample is the cost of one operation, the mean over one batch of `repeats`, the empty loop and the clock subtracted; sample k of
- * one row was taken in the same round as sample k of the others of its group. counts: WRPKRUs, RDPKRUs, system calls and faults of one operation, seen by single-stepping it
- * (then "instructions" says how many in user mode), or, where that takes more than --steps, known from the code path.
+ * One JSON line first: {"clock":{"name","nsPerTick","overheadNs","drift","governor"}}. Then one for each row, in the
+ * order of the command line within its group:
+ *   {"row" (its number, from 0),"unit","repeats","samples":[...],"counts":{...},"instructions","processes","rounds",
+ *    "warmUp","settled","steal","ghz":[first,last],"switches","pinned","observed":{...},"warning",
+ *    "each" (true: every operation is timed for itself)}
+ * or {"row","skipped":"why"}, or {"row","broken":"why"}. A sample is the cost of one operation, the mean over one batch
+ * of `repeats`, the empty loop and the clock subtracted; sample k of one row was taken in the same round as sample k of
+ * the others of its group. counts: WRPKRUs, RDPKRUs, system calls and faults of one operation, seen by single-stepping
+ * it (then "instructions" says how many in user mode), or, where that takes more than --steps, known from the code
+ * path.
  *
- * Times: each row of a group has a process of its own, forked from one that has done nothing, pinned to one processor; it sets up, sizes its batches, and warms up until batches no longer
- * get faster. In each round every row measures one batch, one after the other, in an order drawn anew. All this --processes times over.
+ * Times: each row of a group has a process of its own, forked from one that has done nothing, pinned to one processor;
+ * it sets up, sizes its batches, and warms up until batches no longer get faster. In each round every row measures one
+ * batch, one after the other, in an order drawn anew. All this --processes times over.
  *
- * With --counted, on a machine whose clock advances by one nanosecond for each executed instruction (QEMU -icount shift=0): instructions; the program waits until the clock has settled,
- * some seconds after boot, sizes its batches by count, and measures row after row in one process each.
+ * With --counted, on a machine whose clock advances by one nanosecond for each executed instruction (QEMU -icount
+ * shift=0): instructions; the program waits until the clock has settled, some seconds after boot, sizes its batches by
+ * count, and measures row after row in one process each.
  *
  * Exit code 0, or 2 on wrong usage.
  */
@@ -42,7 +50,7 @@
 
 #include "step.h"
 
-#define SETTLED_S 6          /* before, an early clock source misleads */
+#define SETTLED_S 6 /* before, an early clock source misleads */
 #define MAX_ROWS 4000
 #define MAX_GROUP 64
 #define MAX_SAMPLES 1000
@@ -94,7 +102,7 @@ void bench_observe(struct bench_row *row, const char *name, double value) {
 }
 bool bench_have_keys(void) {
   unsigned a, b, c = 0, d;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & (1u << 4)) != 0;   /* OSPKE */
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & (1u << 4)) != 0; /* OSPKE */
 }
 
 static cpu_set_t allowed;
@@ -116,11 +124,11 @@ bool bench_pin(unsigned processor) {
 enum command { SIZE, SAMPLE, SEE, END };
 struct order {
   enum command command;
-  uint64_t repeats;            /* SIZE: 0 to find out */
+  uint64_t repeats; /* SIZE: 0 to find out */
 };
 struct answer {
   enum { READY, SKIPPED, DONE } kind;
-  double value;                /* SAMPLE: ns or instructions of one operation; SIZE: of a batch */
+  double value; /* SAMPLE: ns or instructions of one operation; SIZE: of a batch */
   uint64_t repeats;
   unsigned warm_up;
   bool settled, pinned, steppable, each;
@@ -139,7 +147,9 @@ static uint64_t ticks_of(void (*run)(uint64_t), uint64_t times) {
   return clock_since(start);
 }
 /* The whole of a batch, in ns (or instructions). */
-static double batch(const struct bench_row *row, uint64_t times) { return (row->timed != NULL ? row->timed(times) : (double)ticks_of(row->run, times)) * bench_clock.ns_per_tick; }
+static double batch(const struct bench_row *row, uint64_t times) {
+  return (row->timed != NULL ? row->timed(times) : (double)ticks_of(row->run, times)) * bench_clock.ns_per_tick;
+}
 
 /* The smallest of a few: what the loop itself costs. */
 static double empty_cost(const struct bench_row *row, uint64_t times) {
@@ -152,7 +162,8 @@ static double empty_cost(const struct bench_row *row, uint64_t times) {
   return clock_ns(least);
 }
 
-/* Batches double until one is long enough by the wall; the clock's readings are no measure where a row times only a part. */
+/* Batches double until one is long enough by the wall; the clock's readings are no measure where a row times only a
+ * part. */
 static uint64_t sized(const struct bench_row *row) {
   uint64_t times = 1;
   for (;;) {
@@ -174,7 +185,7 @@ static void warm_up(const struct bench_row *row, uint64_t times, struct answer *
     answer->value = cost;
     answer->settled = calm >= 2;
     if (clock_ns(clock_since(start)) > WARM_UP_NS) {
-      answer->settled = answer->settled || answer->warm_up < 3;   /* too long a batch to judge by */
+      answer->settled = answer->settled || answer->warm_up < 3; /* too long a batch to judge by */
       break;
     }
   }
@@ -190,7 +201,13 @@ static const char *set_up(struct bench_row *row) {
   static const struct {
     const char *name;
     const char *(*set_up)(struct bench_row *row);
-  } experiments[] = {{"flip", bench_flip}, {"callout", bench_callout}, {"gate", bench_gate}, {"fault", bench_fault}, {"revisit", bench_revisit}, {"threads", bench_threads}, {"alternatives", bench_alternatives}};
+  } experiments[] = {{"flip", bench_flip},
+                     {"callout", bench_callout},
+                     {"gate", bench_gate},
+                     {"fault", bench_fault},
+                     {"revisit", bench_revisit},
+                     {"threads", bench_threads},
+                     {"alternatives", bench_alternatives}};
   for (size_t i = 0; i < sizeof experiments / sizeof *experiments; i++)
     if (strcmp(row->experiment, experiments[i].name) == 0) return experiments[i].set_up(row);
   return "no such experiment";
@@ -213,7 +230,7 @@ static void serve(struct bench_row *row, int channel) {
     tell(channel, &answer);
     _exit(0);
   }
-  if (row->many_processors) answer.pinned = true;   /* it has pinned its threads itself */
+  if (row->many_processors) answer.pinned = true; /* it has pinned its threads itself */
   if (row->warning != NULL) snprintf(answer.text, sizeof answer.text, "%s", row->warning);
   answer.counts = row->counts;
   answer.each = row->timed != NULL && row->at_most != 1;
@@ -265,7 +282,7 @@ struct member {
   bool stepped;
   struct step_counts steps;
   struct bench_observed observed[BENCH_OBSERVED];
-  const char *failed;          /* skipped or broken */
+  const char *failed; /* skipped or broken */
   bool broken;
   char text[400];
 };
@@ -289,7 +306,7 @@ static void fail(struct member *member, bool broken, const char *why) {
 static void end(struct member *member) {
   if (member->child <= 0) return;
   struct order order = {.command = END};
-  ssize_t told = write(member->channel, &order, sizeof order);   /* gone already: SIGPIPE is ignored */
+  ssize_t told = write(member->channel, &order, sizeof order); /* gone already: SIGPIPE is ignored */
   (void)told;
   close(member->channel);
   while (waitpid(member->child, NULL, 0) < 0 && errno == EINTR) continue;
@@ -302,7 +319,10 @@ static bool hear(struct member *member, struct answer *answer) {
   while (waitpid(member->child, &status, 0) < 0 && errno == EINTR) continue;
   close(member->channel);
   member->child = 0;
-  fail(member, true, WIFSIGNALED(status) ? bench_why("its process ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status))) : bench_why("its process ended with exit code %d", WEXITSTATUS(status)));
+  fail(member, true,
+       WIFSIGNALED(status)
+           ? bench_why("its process ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)))
+           : bench_why("its process ended with exit code %d", WEXITSTATUS(status)));
   return false;
 }
 static bool ask(struct member *member, enum command command, uint64_t repeats, struct answer *answer) {
@@ -380,8 +400,7 @@ static void see(struct member *member) {
   if (write(member->channel, &order, sizeof order) != (ssize_t)sizeof order) return;
   member->stepped = step_see(member->child, most_steps, &member->steps);
   if (member->stepped) hear(member, &answer);
-  else {   /* it is gone; what was measured stands */
-    close(member->channel);
+  else { /* it is gone; what was measured stands */ close(member->channel);
     member->child = 0;
   }
 }
@@ -395,7 +414,8 @@ static struct stolen stolen_now(void) {
   unsigned long long field[8] = {0};
   FILE *file = fopen("/proc/stat", "re");
   if (file == NULL) return now;
-  if (fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &field[0], &field[1], &field[2], &field[3], &field[4], &field[5], &field[6], &field[7]) == 8) {
+  if (fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &field[0], &field[1], &field[2], &field[3], &field[4],
+             &field[5], &field[6], &field[7]) == 8) {
     for (int i = 0; i < 8; i++) now.all += (double)field[i];
     now.steal = (double)field[7];
   }
@@ -412,7 +432,8 @@ static void print_text(const char *text) {
   putchar('"');
 }
 
-static void print(const struct member *member, unsigned processes_done, double steal, double ghz_first, double ghz_last) {
+static void print(const struct member *member, unsigned processes_done, double steal, double ghz_first,
+                  double ghz_last) {
   if (member->failed != NULL || member->sample_count == 0) {
     printf("{\"row\":%u,\"%s\":", member->number, member->broken ? "broken" : "skipped");
     print_text(member->failed != NULL ? member->failed : "no sample was taken");
@@ -420,21 +441,28 @@ static void print(const struct member *member, unsigned processes_done, double s
     fflush(stdout);
     return;
   }
-  printf("{\"row\":%u,\"unit\":\"%s\",\"repeats\":%" PRIu64 ",\"samples\":[", member->number, counted ? "instructions" : "ns", member->sized.repeats);
-  for (unsigned i = 0; i < member->sample_count; i++) printf(member->samples[i] >= 1000 ? "%s%.1f" : "%s%.3f", i == 0 ? "" : ",", member->samples[i]);
+  printf("{\"row\":%u,\"unit\":\"%s\",\"repeats\":%" PRIu64 ",\"samples\":[", member->number,
+         counted ? "instructions" : "ns", member->sized.repeats);
+  for (unsigned i = 0; i < member->sample_count; i++)
+    printf(member->samples[i] >= 1000 ? "%s%.1f" : "%s%.3f", i == 0 ? "" : ",", member->samples[i]);
   struct bench_counts counts = member->stepped ? member->steps.counts : member->first.counts;
   printf("]");
   /* The first one in a process is not known from a later one. */
   if (!member->row.cold)
-    printf(",\"counts\":{\"wrpkru\":%u,\"rdpkru\":%u,\"syscalls\":%u,\"faults\":%u}", counts.wrpkru, counts.rdpkru, counts.syscalls, counts.faults);
+    printf(",\"counts\":{\"wrpkru\":%u,\"rdpkru\":%u,\"syscalls\":%u,\"faults\":%u}", counts.wrpkru, counts.rdpkru,
+           counts.syscalls, counts.faults);
   if (member->stepped) printf(",\"instructions\":%u", member->steps.instructions);
   if (member->first.each) printf(",\"each\":true");
-  printf(",\"processes\":%u,\"warmUp\":%u,\"settled\":%s,\"pinned\":%s", member->row.cold ? member->sample_count : processes_done, member->sized.warm_up, member->sized.settled || counted || member->row.cold ? "true" : "false",
+  printf(",\"processes\":%u,\"warmUp\":%u,\"settled\":%s,\"pinned\":%s",
+         member->row.cold ? member->sample_count : processes_done, member->sized.warm_up,
+         member->sized.settled || counted || member->row.cold ? "true" : "false",
          member->first.pinned ? "true" : "false");
-  if (!counted) printf(",\"steal\":%.4f,\"ghz\":[%.3f,%.3f],\"switches\":%ld", steal, ghz_first, ghz_last, member->switches);
+  if (!counted)
+    printf(",\"steal\":%.4f,\"ghz\":[%.3f,%.3f],\"switches\":%ld", steal, ghz_first, ghz_last, member->switches);
   if (member->observed[0].name[0] != 0) {
     printf(",\"observed\":{");
-    for (int i = 0; i < BENCH_OBSERVED && member->observed[i].name[0] != 0; i++) printf("%s\"%s\":%.0f", i == 0 ? "" : ",", member->observed[i].name, member->observed[i].value);
+    for (int i = 0; i < BENCH_OBSERVED && member->observed[i].name[0] != 0; i++)
+      printf("%s\"%s\":%.0f", i == 0 ? "" : ",", member->observed[i].name, member->observed[i].value);
     putchar('}');
   }
   if (member->first.text[0] != 0) {
@@ -459,7 +487,8 @@ static void measure_group(void) {
     double round_ns = prepare();
     unsigned here = rounds;
     /* All rows of a group have the same number of rounds, or there would be no pairs. */
-    if (!counted && round_ns > 0 && (double)group_ns / processes / round_ns < here) here = (unsigned)((double)group_ns / processes / round_ns);
+    if (!counted && round_ns > 0 && (double)group_ns / processes / round_ns < here)
+      here = (unsigned)((double)group_ns / processes / round_ns);
     if (here < LEAST_ROUNDS && !counted) here = LEAST_ROUNDS < rounds ? LEAST_ROUNDS : rounds;
     if (counted && round_ns > 20 * (double)batch_ns) here = round_ns > 500 * (double)batch_ns ? 1 : 2;
     for (unsigned round = 0; round < here; round++) {
@@ -501,8 +530,10 @@ static bool parse_row(char *text, struct bench_row *row) {
 }
 
 static int usage(void) {
-  fprintf(stderr, "usage: turnkey-bench [--counted] [--seed N] [--processes N] [--rounds N] [--batch-us N] [--group-ms N] [--steps N] [--clock monotonic] ROW... [/ ROW...]\n"
-                  "  ROW: EXPERIMENT:MECHANISM[:NAME=VALUE,...], EXPERIMENT one of flip, callout, gate, fault, revisit, threads, alternatives\n");
+  fprintf(stderr, "usage: turnkey-bench [--counted] [--seed N] [--processes N] [--rounds N] [--batch-us N] [--group-ms "
+                  "N] [--steps N] [--clock monotonic] ROW... [/ ROW...]\n"
+                  "  ROW: EXPERIMENT:MECHANISM[:NAME=VALUE,...], EXPERIMENT one of flip, callout, gate, fault, "
+                  "revisit, threads, alternatives\n");
   return 2;
 }
 
@@ -537,7 +568,8 @@ int main(int count, char **arguments) {
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &settled, NULL);
   }
   clock_set_up(counted, monotonic);
-  printf("{\"clock\":{\"name\":\"%s\",\"nsPerTick\":%.6f,\"overheadNs\":%.2f,\"drift\":%.6f}}\n", bench_clock.tsc ? "invariant TSC, serialised" : "CLOCK_MONOTONIC", bench_clock.ns_per_tick,
+  printf("{\"clock\":{\"name\":\"%s\",\"nsPerTick\":%.6f,\"overheadNs\":%.2f,\"drift\":%.6f}}\n",
+         bench_clock.tsc ? "invariant TSC, serialised" : "CLOCK_MONOTONIC", bench_clock.ns_per_tick,
          bench_clock.overhead_ns, bench_clock.drift);
   fflush(stdout);
   for (unsigned number = 0; at < count; at++) {

@@ -1,7 +1,8 @@
 /*
  * bench.h: one cost row: what to set up, what to repeat, what to take down; and what rows share. No Node.
  *
- * A row runs in a process of its own (bench.c), so its state may be static. Whatever closes an image is tried before it is measured: what does not deny is not timed.
+ * A row runs in a process of its own (bench.c), so its state may be static. Whatever closes an image is tried before it
+ * is measured: what does not deny is not timed.
  */
 #ifndef TURNKEY_BENCH_H
 #define TURNKEY_BENCH_H
@@ -15,7 +16,7 @@
 #define BENCH_PAGE 4096u
 
 struct bench_counts {
-  unsigned wrpkru, rdpkru, syscalls, faults;   /* in one operation, from the code path */
+  unsigned wrpkru, rdpkru, syscalls, faults; /* in one operation, from the code path */
 };
 
 #define BENCH_OBSERVED 6
@@ -28,16 +29,17 @@ struct bench_observed {
 struct bench_row {
   const char *experiment;
   const char *mechanism;
-  const char *options;         /* name=value,name=value */
-  bool cold;                   /* one operation in each process: what is asked for is the first one */
+  const char *options; /* name=value,name=value */
+  bool cold;           /* one operation in each process: what is asked for is the first one */
   /* Filled by set-up, in the row's own process. One of run and timed: */
-  void (*run)(uint64_t times);        /* repeats the operation; timed from outside */
-  double (*timed)(uint64_t times);    /* repeats the operation, and returns the ticks of what is asked for, the clock's own cost taken off */
+  void (*run)(uint64_t times);     /* repeats the operation; timed from outside */
+  double (*timed)(uint64_t times); /* repeats the operation, and returns the ticks of what is asked for, the clock's own
+                                      cost taken off */
   void (*take_down)(void);
   struct bench_counts counts;
-  uint64_t at_most;            /* repeats in a batch at most (0: no limit) */
-  bool many_processors;        /* is not to be pinned to one */
-  const char *warning;         /* of set-up; static text */
+  uint64_t at_most;     /* repeats in a batch at most (0: no limit) */
+  bool many_processors; /* is not to be pinned to one */
+  const char *warning;  /* of set-up; static text */
   struct bench_observed observed[BENCH_OBSERVED];
 };
 

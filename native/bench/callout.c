@@ -1,7 +1,8 @@
 /*
  * callout: a guarded call of an empty function, in C. `none` is the raw call: what the others are compared with.
  * revisit: what the VM pays when it comes back to its image after a callout.
- * Options: pages; bare (1: a gate that closes nothing, which must be found out); revisit also touchedPages, access (read | write). trap.h.
+ * Options: pages; bare (1: a gate that closes nothing, which must be found out); revisit also touchedPages, access
+ * (read | write). trap.h.
  */
 #include "guarded.h"
 
@@ -18,7 +19,9 @@ static void run_calls(uint64_t times) {
 const char *bench_callout(struct bench_row *row) {
   const char *why = guarded_set_up(row, bench_number(row, "bare", 0) != 0 ? TRAP_BARE : 0);
   if (why != NULL) return why;
-  callee = guarded.mechanism == PKEYS_MECHANISM_NONE ? nothing : (void (*)(void))(uintptr_t)guarded_thunk((const void *)(uintptr_t)nothing, 0, 0);
+  callee = guarded.mechanism == PKEYS_MECHANISM_NONE
+               ? nothing
+               : (void (*)(void))(uintptr_t)guarded_thunk((const void *)(uintptr_t)nothing, 0, 0);
   row->run = run_calls;
   return NULL;
 }
@@ -58,6 +61,6 @@ const char *bench_revisit(struct bench_row *row) {
   if (touched_pages * BENCH_PAGE > guarded.bytes) return "more pages than the image has";
   row->timed = bench_is(row, "access", "read") ? revisit_reading : revisit_writing;
   row->run = NULL;
-  row->counts = (struct bench_counts){0, 0, 0, 0};   /* of touching; the callout is not part of it */
+  row->counts = (struct bench_counts){0, 0, 0, 0}; /* of touching; the callout is not part of it */
   return NULL;
 }

@@ -26,7 +26,8 @@ static bool invariant_tsc(void) {
   return (d & (1u << 8)) != 0;
 }
 
-/* ns per tick over a while. Each end is the closest of a few pairs of readings, so that an interruption between the two does not count. */
+/* ns per tick over a while. Each end is the closest of a few pairs of readings, so that an interruption between the two
+ * does not count. */
 static void both(uint64_t *tsc, uint64_t *ns) {
   uint64_t closest = UINT64_MAX;
   for (int i = 0; i < 9; i++) {
@@ -72,7 +73,8 @@ double clock_core_ghz(void) {
   double best = 0;
   for (int i = 0; i < 5; i++) {
     uint64_t start = clock_ticks(), left = 20000, product = 3;
-    /* A dependent multiplication takes three cycles on every x86-64 of the last fifteen years (uops.info); the counting goes on beside it. */
+    /* A dependent multiplication takes three cycles on every x86-64 of the last fifteen years (uops.info); the counting
+     * goes on beside it. */
     __asm__ volatile("1: imul %0, %0\n\tdec %1\n\tjnz 1b" : "+r"(product), "+r"(left) : : "cc");
     double ghz = 60000 / clock_ns(clock_since(start));
     if (ghz > best) best = ghz;

@@ -1,9 +1,10 @@
 /*
  * clock.h: the clock of all cost rows, in ticks.
  *
- * Times: the time-stamp counter where it is invariant (CPUID 80000007H:EDX[8]) and RDTSCP is there, read between serialising instructions (SDM vol. 2, RDTSC: LFENCE
- * before and after) and calibrated against CLOCK_MONOTONIC_RAW; else CLOCK_MONOTONIC, one tick per ns. Counts: CLOCK_MONOTONIC of a guest that advances it by 1 ns for
- * each executed instruction.
+ * Times: the time-stamp counter where it is invariant (CPUID 80000007H:EDX[8]) and RDTSCP is there, read between
+ * serialising instructions (SDM vol. 2, RDTSC: LFENCE before and after) and calibrated against CLOCK_MONOTONIC_RAW;
+ * else CLOCK_MONOTONIC, one tick per ns. Counts: CLOCK_MONOTONIC of a guest that advances it by 1 ns for each executed
+ * instruction.
  */
 #ifndef TURNKEY_BENCH_CLOCK_H
 #define TURNKEY_BENCH_CLOCK_H
@@ -14,9 +15,10 @@
 struct clock_facts {
   bool tsc;
   double ns_per_tick;
-  uint64_t overhead;       /* ticks between two readings with nothing in between: the median of many, the least where instructions are counted */
+  uint64_t overhead; /* ticks between two readings with nothing in between: the median of many, the least where
+                        instructions are counted */
   double overhead_ns;
-  double drift;            /* relative difference of two calibrations; 0 without TSC */
+  double drift; /* relative difference of two calibrations; 0 without TSC */
 };
 extern struct clock_facts bench_clock;
 

@@ -1,10 +1,11 @@
 /*
  * fault: a bad store, and what it takes until the callout has failed, in parts.
  *
- * Option part: `delivery`: the same store under the same protection, and a bare handler that edits the context to go on behind it: what the kernel takes to deliver a fault and to
- * return from its handler. `gate`: a guarded callout that does not fault. `whole`: the guarded callout whose callee stores into the closed image (through a null pointer where nothing is
- * closed), recovered, the record taken. The trap's own handler and recovery are the rest. With `cold` the first one in a process; else at least a thousand were before.
- * sigaction(2), trap.h.
+ * Option part: `delivery`: the same store under the same protection, and a bare handler that edits the context to go on
+ * behind it: what the kernel takes to deliver a fault and to return from its handler. `gate`: a guarded callout that
+ * does not fault. `whole`: the guarded callout whose callee stores into the closed image (through a null pointer where
+ * nothing is closed), recovered, the record taken. The trap's own handler and recovery are the rest. With `cold` the
+ * first one in a process; else at least a thousand were before. sigaction(2), trap.h.
  */
 #define _GNU_SOURCE
 #include "guarded.h"
@@ -64,7 +65,9 @@ static const char *delivery(struct bench_row *row) {
     if (keyed) {
       if (!bench_have_keys()) return "the CPU or kernel has no protection keys (CPUID OSPKE is 0)";
       int key = pkey_alloc(0, 0);
-      if (key < 0 || pkey_mprotect(page, BENCH_PAGE, PROT_READ | PROT_WRITE, key) != 0 || pkey_set(key, PKEY_DISABLE_WRITE) != 0) return strerror(errno);
+      if (key < 0 || pkey_mprotect(page, BENCH_PAGE, PROT_READ | PROT_WRITE, key) != 0 ||
+          pkey_set(key, PKEY_DISABLE_WRITE) != 0)
+        return strerror(errno);
     } else if (mprotect(page, BENCH_PAGE, PROT_READ) != 0) return strerror(errno);
   }
   stack_t stack = {.ss_sp = alternate, .ss_size = sizeof alternate};
@@ -76,7 +79,7 @@ static const char *delivery(struct bench_row *row) {
   target = (volatile uint64_t *)page;
   row->run = run_store;
   row->take_down = bare_take_down;
-  row->counts = (struct bench_counts){0, 0, 1, 1};   /* rt_sigreturn */
+  row->counts = (struct bench_counts){0, 0, 1, 1}; /* rt_sigreturn */
   if (row->cold) return NULL;
   run_store(BEFORE);
   return bare_faults == BEFORE ? NULL : "the store was tried and does not fault";
@@ -89,14 +92,16 @@ const char *bench_fault(struct bench_row *row) {
   if (why != NULL) return why;
   bool whole = !bench_is(row, "part", "gate");
   target = guarded.closes ? (volatile uint64_t *)(guarded.memory + guarded.bytes / 2) : NULL;
-  callee = (void (*)(void))(uintptr_t)guarded_thunk(whole ? (const void *)(uintptr_t)store : (const void *)(uintptr_t)nothing, 0, 0);
+  callee = (void (*)(void))(uintptr_t)guarded_thunk(
+      whole ? (const void *)(uintptr_t)store : (const void *)(uintptr_t)nothing, 0, 0);
   row->run = whole ? run_whole : run_calls;
   if (whole) {
     row->counts.faults = 1;
-    row->counts.syscalls += 2;   /* as seen by stepping, where it is short enough */
-    if (bench_have_keys()) {     /* the handler's, and the landing pad's in place of the gate's own way out */
+    row->counts.syscalls += 2; /* as seen by stepping, where it is short enough */
+    if (bench_have_keys()) {   /* the handler's, and the landing pad's in place of the gate's own way out */
       row->counts.wrpkru += guarded.mechanism == PKEYS_MECHANISM_PKEYS ? 1 : 2;
-      row->counts.rdpkru += guarded.mechanism == PKEYS_MECHANISM_PKEYS || guarded.mechanism == PKEYS_MECHANISM_FLAG ? 2 : 3;
+      row->counts.rdpkru += guarded.mechanism == PKEYS_MECHANISM_PKEYS || guarded.mechanism == PKEYS_MECHANISM_FLAG ? 2
+                                                                                                                    : 3;
     }
   }
   if (row->cold) return NULL;
@@ -105,7 +110,8 @@ const char *bench_fault(struct bench_row *row) {
     struct trap_fault fault;
     callee();
     bool faulted = trap_take_fault(&fault);
-    if (faulted != whole || (whole && (fault.signal != SIGSEGV || fault.address != (uintptr_t)target))) return "the callout was tried and did not fail as it should";
+    if (faulted != whole || (whole && (fault.signal != SIGSEGV || fault.address != (uintptr_t)target)))
+      return "the callout was tried and did not fail as it should";
   }
   return NULL;
 }

@@ -3,12 +3,16 @@
  *
  *   turnkey-gate-bench [--counted] [--rounds N] [--pages N,N,...] [--only WORD]
  *
- * One JSON line per row: {"row","mechanism","stack","float","arguments","pages","unit","rounds","repeats","min","median","overRaw","overRawMin"}, or {"row",...,"skipped":"why"}.
- * `min` and `median` are of one operation, over all rounds, the empty loop included; `overRaw` is the median over rounds of (row - raw call with the same arguments in the same
- * round), `overRawMin` the difference of the two minima. Rows of a process are interleaved: each round times every row once, for some 100 us, so that what disturbs one disturbs all.
+ * One JSON line per row:
+ * {"row","mechanism","stack","float","arguments","pages","unit","rounds","repeats","min","median","overRaw",
+ * "overRawMin"},
+ * or {"row",...,"skipped":"why"}. `min` and `median` are of one operation, over all rounds, the empty loop included;
+ * `overRaw` is the median over rounds of (row - raw call with the same arguments in the same round), `overRawMin` the
+ * difference of the two minima. Rows of a process are interleaved: each round times every row once, for some 100 us, so
+ * that what disturbs one disturbs all.
  *
- * Without --counted: ns. With it, on a machine whose clock advances 1 ns per executed instruction (QEMU -icount shift=0): instructions.
- * Exit code 0, or 2 on wrong usage. Static: the same file runs outside and in a guest.
+ * Without --counted: ns. With it, on a machine whose clock advances 1 ns per executed instruction (QEMU -icount
+ * shift=0): instructions. Exit code 0, or 2 on wrong usage. Static: the same file runs outside and in a guest.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -45,7 +49,8 @@ static uint64_t now(void) {
 #define CALLEE __attribute__((noinline, noipa, aligned(64)))
 CALLEE static long callee0(void) { return 1; }
 CALLEE static long callee6(long a, long b, long c, long d, long e, long f) { return a + b + c + d + e + f; }
-CALLEE static long callee12(long a, long b, long c, long d, long e, long f, long g, long h, long i, long j, long k, long l) {
+CALLEE static long callee12(long a, long b, long c, long d, long e, long f, long g, long h, long i, long j, long k,
+                            long l) {
   return a + b + c + d + e + f + g + h + i + j + k + l;
 }
 static volatile long *volatile nowhere;
@@ -68,8 +73,8 @@ struct row {
 };
 
 /*
- * Each row has a loop and so a call site of its own: an indirect call that has had more than one target is predicted by another, slower part of the CPU (a cycle or two on
- * the CPUs at hand), and rows must not make each other slow.
+ * Each row has a loop and so a call site of its own: an indirect call that has had more than one target is predicted by
+ * another, slower part of the CPU (a cycle or two on the CPUs at hand), and rows must not make each other slow.
  */
 typedef long function0(void);
 typedef long function1(void *);
@@ -77,61 +82,63 @@ typedef long function6(long, long, long, long, long, long);
 typedef long function12(long, long, long, long, long, long, long, long, long, long, long, long);
 static volatile long sink;
 #define SITE __attribute__((noinline, noipa, aligned(64)))
-#define LOOPS(n)                                                                                                 \
-  SITE static void call0_##n(const struct row *row, uint64_t times) {                                            \
-    function0 *f = (function0 *)(uintptr_t)row->function;                                                        \
-    long s = 0;                                                                                                  \
-    for (uint64_t i = 0; i < times; i++) s += f();                                                               \
-    sink = s;                                                                                                    \
-  }                                                                                                              \
-  SITE static void call6_##n(const struct row *row, uint64_t times) {                                            \
-    function6 *f = (function6 *)(uintptr_t)row->function;                                                        \
-    long s = 0;                                                                                                  \
-    for (uint64_t i = 0; i < times; i++) s = f(s, (long)i, 3, 4, 5, 6);                                          \
-    sink = s;                                                                                                    \
-  }                                                                                                              \
-  SITE static void call12_##n(const struct row *row, uint64_t times) {                                           \
-    function12 *f = (function12 *)(uintptr_t)row->function;                                                      \
-    long s = 0;                                                                                                  \
-    for (uint64_t i = 0; i < times; i++) s = f(s, (long)i, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);                     \
-    sink = s;                                                                                                    \
-  }                                                                                                              \
-  SITE static void parameter_##n(const struct row *row, uint64_t times) {                                        \
-    function1 *f = (function1 *)(uintptr_t)row->function;                                                        \
-    long s = 0;                                                                                                  \
-    for (uint64_t i = 0; i < times; i++) s += f(row->parameter);                                                 \
-    sink = s;                                                                                                    \
+#define LOOPS(n)                                                                             \
+  SITE static void call0_##n(const struct row *row, uint64_t times) {                        \
+    function0 *f = (function0 *)(uintptr_t)row->function;                                    \
+    long s = 0;                                                                              \
+    for (uint64_t i = 0; i < times; i++) s += f();                                           \
+    sink = s;                                                                                \
+  }                                                                                          \
+  SITE static void call6_##n(const struct row *row, uint64_t times) {                        \
+    function6 *f = (function6 *)(uintptr_t)row->function;                                    \
+    long s = 0;                                                                              \
+    for (uint64_t i = 0; i < times; i++) s = f(s, (long)i, 3, 4, 5, 6);                      \
+    sink = s;                                                                                \
+  }                                                                                          \
+  SITE static void call12_##n(const struct row *row, uint64_t times) {                       \
+    function12 *f = (function12 *)(uintptr_t)row->function;                                  \
+    long s = 0;                                                                              \
+    for (uint64_t i = 0; i < times; i++) s = f(s, (long)i, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12); \
+    sink = s;                                                                                \
+  }                                                                                          \
+  SITE static void parameter_##n(const struct row *row, uint64_t times) {                    \
+    function1 *f = (function1 *)(uintptr_t)row->function;                                    \
+    long s = 0;                                                                              \
+    for (uint64_t i = 0; i < times; i++) s += f(row->parameter);                             \
+    sink = s;                                                                                \
   }
 #define SITES(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 SITES(LOOPS)
 #define LIST(name) {name##_0, name##_1, name##_2, name##_3, name##_4, name##_5, name##_6, name##_7}
-static loop *const call0[] = LIST(call0), *const call6[] = LIST(call6), *const call12[] = LIST(call12), *const with_parameter[] = LIST(parameter);
+static loop *const call0[] = LIST(call0), *const call6[] = LIST(call6), *const call12[] = LIST(call12),
+                   *const with_parameter[] = LIST(parameter);
 static unsigned used0, used6, used12, used_parameter;
 
 static sigjmp_buf buffer;
-#define SIGSETJMP(mask)                                                                                          \
-  SITE static void sigsetjmp##mask(const struct row *row, uint64_t times) {                                      \
-    function6 *f = (function6 *)(uintptr_t)row->function;                                                        \
-    volatile long s = 0; /* what lives across a setjmp */                                                        \
-    for (volatile uint64_t i = 0; i < times; i++)                                                                \
-      if (sigsetjmp(buffer, mask) == 0) s = f(s, (long)i, 3, 4, 5, 6);                                           \
-    sink = s;                                                                                                    \
+#define SIGSETJMP(mask)                                                     \
+  SITE static void sigsetjmp##mask(const struct row *row, uint64_t times) { \
+    function6 *f = (function6 *)(uintptr_t)row->function;                   \
+    volatile long s = 0; /* what lives across a setjmp */                   \
+    for (volatile uint64_t i = 0; i < times; i++)                           \
+      if (sigsetjmp(buffer, mask) == 0) s = f(s, (long)i, 3, 4, 5, 6);      \
+    sink = s;                                                               \
   }
 SIGSETJMP(0)
 SIGSETJMP(1)
 /* The loop that the two above have, with its volatile variables, around a raw call and a guarded one. */
-#define AS_SIGSETJMP(name)                                                                                       \
-  SITE static void name(const struct row *row, uint64_t times) {                                                 \
-    function6 *f = (function6 *)(uintptr_t)row->function;                                                        \
-    volatile long s = 0;                                                                                         \
-    for (volatile uint64_t i = 0; i < times; i++) s = f(s, (long)i, 3, 4, 5, 6);                                 \
-    sink = s;                                                                                                    \
+#define AS_SIGSETJMP(name)                                                       \
+  SITE static void name(const struct row *row, uint64_t times) {                 \
+    function6 *f = (function6 *)(uintptr_t)row->function;                        \
+    volatile long s = 0;                                                         \
+    for (volatile uint64_t i = 0; i < times; i++) s = f(s, (long)i, 3, 4, 5, 6); \
+    sink = s;                                                                    \
   }
 AS_SIGSETJMP(volatile_raw)
 AS_SIGSETJMP(volatile_gate)
 
 /* Eight functions in turn from one call site, as a VM calls them: the raw call pays for its prediction too. */
-#define FUNCTION(n) CALLEE static long other_##n(long a, long b, long c, long d, long e, long f) { return a + b + c + d + e + f + n; }
+#define FUNCTION(n) \
+  CALLEE static long other_##n(long a, long b, long c, long d, long e, long f) { return a + b + c + d + e + f + n; }
 SITES(FUNCTION)
 static function6 *const others[] = LIST(other);
 static function6 *guarded_others[8];
@@ -156,7 +163,9 @@ SITE static void turn_sigsetjmp(const struct row *row, uint64_t times) {
 }
 static int own_key = -1;
 SITE static void pkey_set_pair(const struct row *row, uint64_t times) {
-  long (*f)(long, long, long, long, long, long) = (long (*)(long, long, long, long, long, long))(uintptr_t)row->function, s = 0;
+  long (*f)(long, long, long, long, long,
+            long) = (long (*)(long, long, long, long, long, long))(uintptr_t)row->function,
+            s = 0;
   for (uint64_t i = 0; i < times; i++) {
     pkey_set(own_key, PKEY_DISABLE_WRITE);
     s = f(s, (long)i, 3, 4, 5, 6);
@@ -187,16 +196,43 @@ static void *thunk_of(void *target, size_t bytes, unsigned flags) {
 }
 static void add_gate(const char *name, const char *mechanism, bool foreign, unsigned flags, bool costly) {
   bool floats = (flags & TRAP_FLOAT) != 0;
-  add((struct row){.name = name, .mechanism = mechanism, .foreign = foreign, .floats = floats, .arguments = 0, .run = call0[used0++], .function = thunk_of((void *)callee0, 0, flags), .raw = raw0, .costly = costly});
-  add((struct row){.name = name, .mechanism = mechanism, .foreign = foreign, .floats = floats, .arguments = 6, .run = call6[used6++], .function = thunk_of((void *)callee6, 0, flags), .raw = raw6, .costly = costly});
-  add((struct row){.name = name, .mechanism = mechanism, .foreign = foreign, .floats = floats, .arguments = 12, .run = call12[used12++], .function = thunk_of((void *)callee12, 48, flags), .raw = raw12, .costly = costly});
+  add((struct row){.name = name,
+                   .mechanism = mechanism,
+                   .foreign = foreign,
+                   .floats = floats,
+                   .arguments = 0,
+                   .run = call0[used0++],
+                   .function = thunk_of((void *)callee0, 0, flags),
+                   .raw = raw0,
+                   .costly = costly});
+  add((struct row){.name = name,
+                   .mechanism = mechanism,
+                   .foreign = foreign,
+                   .floats = floats,
+                   .arguments = 6,
+                   .run = call6[used6++],
+                   .function = thunk_of((void *)callee6, 0, flags),
+                   .raw = raw6,
+                   .costly = costly});
+  add((struct row){.name = name,
+                   .mechanism = mechanism,
+                   .foreign = foreign,
+                   .floats = floats,
+                   .arguments = 12,
+                   .run = call12[used12++],
+                   .function = thunk_of((void *)callee12, 48, flags),
+                   .raw = raw12,
+                   .costly = costly});
 }
 
 /* A gate is compared with the raw call in the same loop. */
 static void add_raw(void) {
-  raw0 = add((struct row){.name = "raw", .mechanism = "none", .arguments = 0, .run = call0[used0++], .function = (void *)callee0});
-  raw6 = add((struct row){.name = "raw", .mechanism = "none", .arguments = 6, .run = call6[used6++], .function = (void *)callee6});
-  raw12 = add((struct row){.name = "raw", .mechanism = "none", .arguments = 12, .run = call12[used12++], .function = (void *)callee12});
+  raw0 = add((struct row){
+      .name = "raw", .mechanism = "none", .arguments = 0, .run = call0[used0++], .function = (void *)callee0});
+  raw6 = add((struct row){
+      .name = "raw", .mechanism = "none", .arguments = 6, .run = call6[used6++], .function = (void *)callee6});
+  raw12 = add((struct row){
+      .name = "raw", .mechanism = "none", .arguments = 12, .run = call12[used12++], .function = (void *)callee12});
   rows[raw0].raw = raw0, rows[raw6].raw = raw6, rows[raw12].raw = raw12;
 }
 
@@ -216,11 +252,13 @@ static double timed(const struct row *row, uint64_t times) {
 }
 
 static void begin_line(const struct row *row, size_t pages) {
-  printf("{\"row\":\"%s\",\"mechanism\":\"%s\",\"stack\":\"%s\",\"float\":%s,\"arguments\":%d,\"pages\":%zu", row->name, row->mechanism,
-         row->foreign ? "foreign" : "caller", row->floats ? "true" : "false", row->arguments, pages);
+  printf("{\"row\":\"%s\",\"mechanism\":\"%s\",\"stack\":\"%s\",\"float\":%s,\"arguments\":%d,\"pages\":%zu", row->name,
+         row->mechanism, row->foreign ? "foreign" : "caller", row->floats ? "true" : "false", row->arguments, pages);
 }
 
-static bool wanted(const struct row *row) { return only == NULL || strstr(row->name, only) != NULL || strcmp(row->name, "raw") == 0; }
+static bool wanted(const struct row *row) {
+  return only == NULL || strstr(row->name, only) != NULL || strcmp(row->name, "raw") == 0;
+}
 
 static void measure(size_t pages) {
   bool foreign = true;
@@ -255,15 +293,18 @@ static void measure(size_t pages) {
       over[k] = row->samples[k] - rows[row->raw].samples[k];
     }
     begin_line(row, pages);
-    printf(",\"unit\":\"%s\",\"rounds\":%u,\"repeats\":%" PRIu64 ",\"min\":%.3f,\"median\":%.3f,\"overRaw\":%.3f,\"overRawMin\":%.3f}\n",
-           counted ? "instructions" : "ns", rounds, row->repeats, row->best, median(sorted, rounds), median(over, rounds), row->best - rows[row->raw].best);
+    printf(",\"unit\":\"%s\",\"rounds\":%u,\"repeats\":%" PRIu64
+           ",\"min\":%.3f,\"median\":%.3f,\"overRaw\":%.3f,\"overRawMin\":%.3f}\n",
+           counted ? "instructions" : "ns", rounds, row->repeats, row->best, median(sorted, rounds),
+           median(over, rounds), row->best - rows[row->raw].best);
   }
   fflush(stdout);
 }
 
 static struct pkeys_image *image;
 static int map_image(size_t pages, enum pkeys_mechanism mechanism) {
-  struct pkeys_space_request request = {.name = "old", .bytes = pages * PKEYS_PAGE, .reserve_bytes = pages * PKEYS_PAGE};
+  struct pkeys_space_request request = {
+      .name = "old", .bytes = pages * PKEYS_PAGE, .reserve_bytes = pages * PKEYS_PAGE};
   struct pkeys_space space;
   int rc = pkeys_image_map(&request, 1, PKEYS_KEY_PER_IMAGE, &image, NULL);
   if (rc == 0) rc = pkeys_image_space(image, 0, &space);
@@ -299,24 +340,83 @@ static void run(enum pkeys_mechanism mechanism, size_t pages) {
     add_gate("gate", name, true, 0, true);
   }
   if (mechanism == PKEYS_MECHANISM_FLAG) {
-    raw_volatile = add((struct row){.name = "raw in sigsetjmp's loop", .mechanism = "none", .arguments = 6, .run = volatile_raw, .function = (void *)callee6});
+    raw_volatile = add((struct row){.name = "raw in sigsetjmp's loop",
+                                    .mechanism = "none",
+                                    .arguments = 6,
+                                    .run = volatile_raw,
+                                    .function = (void *)callee6});
     rows[raw_volatile].raw = raw6;
-    add((struct row){.name = "sigsetjmp(buf, 0)", .mechanism = "none", .arguments = 6, .run = sigsetjmp0, .function = (void *)callee6, .raw = raw_volatile});
-    add((struct row){.name = "sigsetjmp(buf, 1)", .mechanism = "none", .arguments = 6, .run = sigsetjmp1, .function = (void *)callee6, .raw = raw_volatile});
-    int raw_turn = add((struct row){.name = "raw, 8 functions in turn", .mechanism = "none", .arguments = 6, .run = turn_raw});
+    add((struct row){.name = "sigsetjmp(buf, 0)",
+                     .mechanism = "none",
+                     .arguments = 6,
+                     .run = sigsetjmp0,
+                     .function = (void *)callee6,
+                     .raw = raw_volatile});
+    add((struct row){.name = "sigsetjmp(buf, 1)",
+                     .mechanism = "none",
+                     .arguments = 6,
+                     .run = sigsetjmp1,
+                     .function = (void *)callee6,
+                     .raw = raw_volatile});
+    int raw_turn = add(
+        (struct row){.name = "raw, 8 functions in turn", .mechanism = "none", .arguments = 6, .run = turn_raw});
     rows[raw_turn].raw = raw_turn;
-    add((struct row){.name = "sigsetjmp(buf, 0), 8 functions in turn", .mechanism = "none", .arguments = 6, .run = turn_sigsetjmp, .raw = raw_turn});
+    add((struct row){.name = "sigsetjmp(buf, 0), 8 functions in turn",
+                     .mechanism = "none",
+                     .arguments = 6,
+                     .run = turn_sigsetjmp,
+                     .raw = raw_turn});
     for (int i = 0; i < 8; i++) guarded_others[i] = (function6 *)(uintptr_t)thunk_of((void *)others[i], 0, 0);
-    add((struct row){.name = "gate, 8 functions in turn", .mechanism = name, .foreign = true, .arguments = 6, .run = turn_gate, .raw = raw_turn});
-    add((struct row){.name = "gate in sigsetjmp's loop", .mechanism = name, .foreign = true, .arguments = 6, .run = volatile_gate, .function = thunk_of((void *)callee6, 0, 0), .raw = raw_volatile});
+    add((struct row){.name = "gate, 8 functions in turn",
+                     .mechanism = name,
+                     .foreign = true,
+                     .arguments = 6,
+                     .run = turn_gate,
+                     .raw = raw_turn});
+    add((struct row){.name = "gate in sigsetjmp's loop",
+                     .mechanism = name,
+                     .foreign = true,
+                     .arguments = 6,
+                     .run = volatile_gate,
+                     .function = thunk_of((void *)callee6, 0, 0),
+                     .raw = raw_volatile});
   }
-  if (own_key > 0) add((struct row){.name = "glibc pkey_set pair", .mechanism = "none", .arguments = 6, .run = pkey_set_pair, .function = (void *)callee6, .raw = raw6});
+  if (own_key > 0)
+    add((struct row){.name = "glibc pkey_set pair",
+                     .mechanism = "none",
+                     .arguments = 6,
+                     .run = pkey_set_pair,
+                     .function = (void *)callee6,
+                     .raw = raw6});
   void *callback = NULL;
   if (trap_callback((void *)callee0, 0, &callback) == 0)
-    add((struct row){.name = "callout with a callback", .mechanism = name, .foreign = true, .arguments = 1, .run = with_parameter[used_parameter++], .function = thunk_of((void *)calling_back, 0, 0), .parameter = callback, .raw = raw0, .costly = !fast});
+    add((struct row){.name = "callout with a callback",
+                     .mechanism = name,
+                     .foreign = true,
+                     .arguments = 1,
+                     .run = with_parameter[used_parameter++],
+                     .function = thunk_of((void *)calling_back, 0, 0),
+                     .parameter = callback,
+                     .raw = raw0,
+                     .costly = !fast});
   if (trap_callback(thunk_of((void *)callee0, 0, 0), 0, &callback) == 0)
-    add((struct row){.name = "callout, callback, callout", .mechanism = name, .foreign = true, .arguments = 1, .run = with_parameter[used_parameter++], .function = thunk_of((void *)calling_back, 0, 0), .parameter = callback, .raw = raw0, .costly = !fast});
-  add((struct row){.name = "fault, recovered", .mechanism = name, .foreign = true, .arguments = 0, .run = call0[used0++], .function = thunk_of((void *)faulting, 0, 0), .raw = raw0, .costly = true});
+    add((struct row){.name = "callout, callback, callout",
+                     .mechanism = name,
+                     .foreign = true,
+                     .arguments = 1,
+                     .run = with_parameter[used_parameter++],
+                     .function = thunk_of((void *)calling_back, 0, 0),
+                     .parameter = callback,
+                     .raw = raw0,
+                     .costly = !fast});
+  add((struct row){.name = "fault, recovered",
+                   .mechanism = name,
+                   .foreign = true,
+                   .arguments = 0,
+                   .run = call0[used0++],
+                   .function = thunk_of((void *)faulting, 0, 0),
+                   .raw = raw0,
+                   .costly = true});
   measure(pages);
 }
 
@@ -329,7 +429,8 @@ int main(int count, char **arguments) {
   char pages_default[] = "256", *pages = pages_default;
   for (int i = 1; i < count; i++) {
     if (strcmp(arguments[i], "--counted") == 0) counted = true;
-    else if (strcmp(arguments[i], "--rounds") == 0 && i + 1 < count) rounds = (unsigned)strtoul(arguments[++i], NULL, 10);
+    else if (strcmp(arguments[i], "--rounds") == 0 && i + 1 < count)
+      rounds = (unsigned)strtoul(arguments[++i], NULL, 10);
     else if (strcmp(arguments[i], "--pages") == 0 && i + 1 < count) pages = arguments[++i];
     else if (strcmp(arguments[i], "--only") == 0 && i + 1 < count) only = arguments[++i];
     else return usage();
@@ -340,8 +441,9 @@ int main(int count, char **arguments) {
     struct timespec settled = {.tv_sec = SETTLED_S};
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &settled, NULL);
   }
-  static const enum pkeys_mechanism mechanisms[] = {PKEYS_MECHANISM_FLAG,         PKEYS_MECHANISM_PKEYS,          PKEYS_MECHANISM_PKEYS_GLIBC,
-                                                    PKEYS_MECHANISM_MPROTECT_RANGE, PKEYS_MECHANISM_MPROTECT_NAIVE, PKEYS_MECHANISM_MPROTECT_PAGE};
+  static const enum pkeys_mechanism mechanisms[] = {PKEYS_MECHANISM_FLAG,           PKEYS_MECHANISM_PKEYS,
+                                                    PKEYS_MECHANISM_PKEYS_GLIBC,    PKEYS_MECHANISM_MPROTECT_RANGE,
+                                                    PKEYS_MECHANISM_MPROTECT_NAIVE, PKEYS_MECHANISM_MPROTECT_PAGE};
   for (char *next = pages; next != NULL && *next != 0;) {
     size_t number = strtoull(next, &next, 10);
     if (number == 0 || (*next != 0 && *next != ',')) return usage();
@@ -357,7 +459,10 @@ int main(int count, char **arguments) {
       }
       int status = 0;
       waitpid(child, &status, 0);
-      if (status != 0) printf("{\"row\":\"gate\",\"mechanism\":\"%s\",\"pages\":%zu,\"skipped\":\"the process ended with status %d\"}\n", pkeys_mechanism_name(mechanisms[m]), number, status);
+      if (status != 0)
+        printf(
+            "{\"row\":\"gate\",\"mechanism\":\"%s\",\"pages\":%zu,\"skipped\":\"the process ended with status %d\"}\n",
+            pkeys_mechanism_name(mechanisms[m]), number, status);
     }
   }
   return 0;

@@ -13,9 +13,10 @@
 struct guarded guarded;
 static int zero = -1;
 
-/* Whether the kernel may write into the image now, by doing: 0 or a negative errno. Also what a guarded call does to find that out. */
+/* Whether the kernel may write into the image now, by doing: 0 or a negative errno. Also what a guarded call does to
+ * find that out. */
 static long try_write(void) {
-  for (size_t at = 0; at < guarded.bytes; at += guarded.bytes > BENCH_PAGE ? guarded.bytes - BENCH_PAGE : 1)
+  for (size_t at = 0; at<guarded.bytes; at += guarded.bytes> BENCH_PAGE ? guarded.bytes - BENCH_PAGE : 1)
     if (read(zero, guarded.memory + at, 1) < 0) return -errno;
     else if (guarded.bytes == BENCH_PAGE) break;
   return 0;
@@ -39,9 +40,12 @@ static void take_down(void) {
 
 static const char *tried(unsigned flags) {
   long (*probe)(void) = (long (*)(void))(uintptr_t)guarded_thunk((const void *)(uintptr_t)try_write, 0, flags);
-  long before = try_write(), inside = guarded.mechanism == PKEYS_MECHANISM_NONE ? try_write() : probe(), after = try_write();
+  long before = try_write(), inside = guarded.mechanism == PKEYS_MECHANISM_NONE ? try_write() : probe(),
+       after = try_write();
   if (before != 0 || after != 0) return "the image was tried and is not open outside of a callout";
-  if (inside != (guarded.closes ? -EFAULT : 0)) return guarded.closes ? "the image was tried and is not closed inside a callout" : "the image was tried and is closed inside a callout";
+  if (inside != (guarded.closes ? -EFAULT : 0))
+    return guarded.closes ? "the image was tried and is not closed inside a callout"
+                          : "the image was tried and is closed inside a callout";
   trap_thunk_release((void *)(uintptr_t)probe);
   return NULL;
 }
@@ -82,7 +86,8 @@ const char *guarded_set_up(struct bench_row *row, unsigned flags) {
     take_down();
     return why;
   }
-  /* For operations too long to be stepped through; the hooked mechanisms look whether this thread's rights are open, where there are keys. */
+  /* For operations too long to be stepped through; the hooked mechanisms look whether this thread's rights are open,
+   * where there are keys. */
   unsigned pages = (unsigned)(bytes / BENCH_PAGE), looks = bench_have_keys() ? 2 : 0;
   switch (guarded.mechanism) {
     case PKEYS_MECHANISM_PKEYS: row->counts = (struct bench_counts){2, 2, 0, 0}; break;

@@ -8,12 +8,13 @@
 
 struct step_counts {
   struct bench_counts counts;
-  unsigned instructions;       /* in user mode, the mark's own left out */
+  unsigned instructions; /* in user mode, the mark's own left out */
 };
 
 /* In the process to be seen: lets its parent trace it, and runs one operation between two marks. */
 void step_be_seen(const struct bench_row *row);
-/* In the parent, at the same time: steps through that operation. False if it took more than `most` steps or went wrong; then the child has been killed. */
+/* In the parent, at the same time: steps through that operation. False if it took more than `most` steps or went wrong;
+ * then the child has been killed. */
 bool step_see(pid_t child, unsigned most, struct step_counts *out);
 
 #endif

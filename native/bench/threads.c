@@ -1,9 +1,11 @@
 /*
  * threads: one VM thread makes callouts back to back while other VM threads work.
  *
- * Options: pages; threads: how many others, each pinned to a processor of its own as far as there are any besides the first one's; work: what they do: read (a word of each page of the image in
- * turn), write, allocate (malloc and free of 64 bytes, nothing of the image); measure: others (ns that one operation of one of them takes, from all that they got done in a window) or callouts (ns of one callout).
- * A sample is a window of at least WINDOW_NS. Observed: callouts, operations, seconds, and what the others suffered in faults, waits, and unprotected windows. pkeys.h, Bystanders.
+ * Options: pages; threads: how many others, each pinned to a processor of its own as far as there are any besides the
+ * first one's; work: what they do: read (a word of each page of the image in turn), write, allocate (malloc and free of
+ * 64 bytes, nothing of the image); measure: others (ns that one operation of one of them takes, from all that they got
+ * done in a window) or callouts (ns of one callout). A sample is a window of at least WINDOW_NS. Observed: callouts,
+ * operations, seconds, and what the others suffered in faults, waits, and unprotected windows. pkeys.h, Bystanders.
  */
 #define _GNU_SOURCE
 #include "guarded.h"
@@ -16,7 +18,7 @@
 
 #define MOST_THREADS 256
 #define WINDOW_NS 10000000u
-#define MOST_WINDOW_NS 1000000000u   /* where the others get nothing done in the usual one */
+#define MOST_WINDOW_NS 1000000000u /* where the others get nothing done in the usual one */
 
 enum work { READ, WRITE, ALLOCATE };
 static struct other {
@@ -30,7 +32,7 @@ static _Atomic bool stop;
 static _Atomic unsigned ready;
 static void (*callee)(void);
 static bool of_callouts;
-static unsigned burst;        /* callouts between two looks at the clock */
+static unsigned burst; /* callouts between two looks at the clock */
 static struct bench_row *this_row;
 static struct pkeys_bystanders seen;
 
@@ -73,7 +75,8 @@ static double measure(uint64_t times) {
       for (unsigned k = 0; k < burst; k++, calls++) callee();
       passed = clock_since(start);
       done = operations_done() - before;
-    } while (clock_ns(passed) < WINDOW_NS || (done == 0 && other_count > 0 && !of_callouts && clock_ns(passed) < MOST_WINDOW_NS));
+    } while (clock_ns(passed) < WINDOW_NS ||
+             (done == 0 && other_count > 0 && !of_callouts && clock_ns(passed) < MOST_WINDOW_NS));
     bench_observe(this_row, "callouts", (double)calls);
     bench_observe(this_row, "operations", (double)done);
     bench_observe(this_row, "milliseconds", clock_ns(passed) / 1e6);
@@ -101,7 +104,9 @@ const char *bench_threads(struct bench_row *row) {
   if (other_count > 0 && count < 2) return "there is one processor: nothing runs beside the callouts";
   work = bench_is(row, "work", "read") ? READ : bench_is(row, "work", "write") ? WRITE : ALLOCATE;
   of_callouts = bench_is(row, "measure", "callouts");
-  callee = guarded.mechanism == PKEYS_MECHANISM_NONE ? nothing : (void (*)(void))(uintptr_t)guarded_thunk((const void *)(uintptr_t)nothing, 0, 0);
+  callee = guarded.mechanism == PKEYS_MECHANISM_NONE
+               ? nothing
+               : (void (*)(void))(uintptr_t)guarded_thunk((const void *)(uintptr_t)nothing, 0, 0);
   burst = guarded.closes && row->counts.syscalls > 0 ? 1 : 64;
   bench_pin(processors[0]);
   for (unsigned i = 0; i < other_count; i++) {
@@ -114,6 +119,8 @@ const char *bench_threads(struct bench_row *row) {
   row->at_most = 1;
   row->many_processors = true;
   row->take_down = end_threads;
-  if (other_count > count - 1) row->warning = "oversubscribed: more threads than processors, so the scheduler is part of the figure; use a machine with more";
+  if (other_count > count - 1)
+    row->warning =
+        "oversubscribed: more threads than processors, so the scheduler is part of the figure; use a machine with more";
   return NULL;
 }

@@ -1,4 +1,5 @@
-/* Damage to glibc's heap that its own checks find: it aborts with the arena's lock held (see FACTS in docs/limits.md). */
+/* Damage to glibc's heap that its own checks find: it aborts with the arena's lock held (see FACTS in docs/limits.md).
+ */
 #include "foreign.h"
 
 #include <stdlib.h>
@@ -24,12 +25,13 @@ void foreign_double_free(void) {
 
 void foreign_smash_chunk(void) {
   char *first = launder(malloc(4088)), *second = launder(malloc(4088));
-  while (second - first != 4096) {   /* old holes are used up first: not every pair are neighbours */
+  while (second - first != 4096) { /* old holes are used up first: not every pair are neighbours */
     first = second;
     second = launder(malloc(4088));
   }
   char *fence = launder(malloc(4088));
-  *(volatile size_t *)(first + 4088) = SIZE_MAX / 255 * 0x41;   /* what an overflow of `first` by one word leaves: the size of `second` */
+  *(volatile size_t *)(first + 4088) = SIZE_MAX / 255 *
+                                       0x41; /* what an overflow of `first` by one word leaves: the size of `second` */
   free(second);
   free(first);
   free(fence);
@@ -40,8 +42,8 @@ void foreign_use_after_free_unlink(void) {
   char *second = launder(malloc(4088));
   char *fence = launder(malloc(4088));
   free(first);
-  memset(first, 0x41, 2 * sizeof(void *));   /* fd and bk of the free chunk */
-  free(second);                              /* consolidates backwards: unlinks `first` */
+  memset(first, 0x41, 2 * sizeof(void *)); /* fd and bk of the free chunk */
+  free(second);                            /* consolidates backwards: unlinks `first` */
   free(fence);
 }
 

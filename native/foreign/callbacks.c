@@ -41,15 +41,18 @@ int foreign_call_back_on_thread(foreign_callback callback, int value) {
 }
 
 void foreign_call_back_later(foreign_callback callback, int value, int delay_ms) {
-  static struct job job;   /* outlives the call, one at a time */
+  static struct job job; /* outlives the call, one at a time */
   job = (struct job){callback, value, -1, delay_ms};
   pthread_t thread;
   if (pthread_create(&thread, NULL, run_job, &job) == 0) pthread_detach(thread);
 }
 
-double foreign_call_back_mixed(double (*callback)(int8_t, uint16_t, float, double, int64_t, const char *, double, uint32_t, int64_t, int64_t), int times) {
+double foreign_call_back_mixed(double (*callback)(int8_t, uint16_t, float, double, int64_t, const char *, double,
+                                                  uint32_t, int64_t, int64_t),
+                               int times) {
   double sum = 0;
-  for (int i = 0; i < times; i++) sum += callback((int8_t)-i, (uint16_t)(i + 1), 0.5f, i * 2.0, INT64_C(1) << 40, "text", 0.25, 7u, -i, 9);
+  for (int i = 0; i < times; i++)
+    sum += callback((int8_t)-i, (uint16_t)(i + 1), 0.5f, i * 2.0, INT64_C(1) << 40, "text", 0.25, 7u, -i, 9);
   return sum;
 }
 

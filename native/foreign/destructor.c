@@ -1,4 +1,5 @@
-/* A library whose destructor writes where it was told, when it is unloaded: what a cleanup through a pointer long gone does. */
+/* A library whose destructor writes where it was told, when it is unloaded: what a cleanup through a pointer long gone
+ * does. */
 #include "mistakes.h"
 
 static uint64_t target;

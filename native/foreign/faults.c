@@ -1,4 +1,5 @@
-/* One processor exception each, in assembly where the compiler would otherwise have an opinion. SDM vol. 3A, chapter 6. */
+/* One processor exception each, in assembly where the compiler would otherwise have an opinion. SDM vol. 3A, chapter 6.
+ */
 #define _GNU_SOURCE
 #include "foreign.h"
 
@@ -38,7 +39,10 @@ void foreign_misaligned_sse(void) {
 void foreign_fault_with_df(void) { __asm__ volatile("std\n\tmovq $1, 0" : : : "memory", "cc"); }
 void foreign_fault_with_ac(void) {
   uint64_t words[2] = {0, 0};
-  __asm__ volatile("pushfq\n\torq $0x40000, (%%rsp)\n\tpopfq\n\tmovq 1(%0), %%rax" : : "r"(words) : "rax", "memory", "cc");
+  __asm__ volatile("pushfq\n\torq $0x40000, (%%rsp)\n\tpopfq\n\tmovq 1(%0), %%rax"
+                   :
+                   : "r"(words)
+                   : "rax", "memory", "cc");
 }
 void foreign_fault_with_tf(void) {
   __asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\tnop\n\tnop" : : : "memory", "cc");

@@ -10,7 +10,7 @@ void foreign_bus(void) {
   char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   close(file);
   if (page == MAP_FAILED) return;
-  *(volatile char *)page = 1;   /* the file has no bytes: the page cannot be filled */
+  *(volatile char *)page = 1; /* the file has no bytes: the page cannot be filled */
 }
 
 void foreign_sleep_forever(void) {

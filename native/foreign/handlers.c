@@ -1,4 +1,5 @@
-/* Signal handlers that a library installs for itself, and what it does to the alternate stack. sigaction(2), sigaltstack(2), timer_create(2). */
+/* Signal handlers that a library installs for itself, and what it does to the alternate stack. sigaction(2),
+ * sigaltstack(2), timer_create(2). */
 #define _GNU_SOURCE
 #include "around.h"
 
@@ -27,7 +28,8 @@ static int start_timer(timer_t *timer, int number, int first_ms, int interval_ms
   struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = number};
   event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
   if (timer_create(CLOCK_MONOTONIC, &event, timer) != 0) return -errno;
-  struct itimerspec times = {{interval_ms / 1000, (interval_ms % 1000) * 1000000L}, {first_ms / 1000, (first_ms % 1000) * 1000000L}};
+  struct itimerspec times = {{interval_ms / 1000, (interval_ms % 1000) * 1000000L},
+                             {first_ms / 1000, (first_ms % 1000) * 1000000L}};
   return timer_settime(*timer, 0, &times, NULL) == 0 ? 0 : -errno;
 }
 
@@ -83,7 +85,7 @@ static void skips(int number, siginfo_t *info, void *context) {
 int foreign_skip_on(int number) { return handle(number, skips, SA_ONSTACK); }
 
 void foreign_store3(uint64_t address, uint64_t value) {
-  __asm__ volatile("movq %1, (%0)" : : "a"(address), "c"(value) : "memory");   /* 48 89 08 */
+  __asm__ volatile("movq %1, (%0)" : : "a"(address), "c"(value) : "memory"); /* 48 89 08 */
 }
 
 int foreign_altstack_at(uint64_t address, uint64_t bytes) {
@@ -100,7 +102,9 @@ int foreign_altstack_gone(void) {
   return error;
 }
 
-struct saved { uint64_t words[4]; };   /* as struct trap_signal */
+struct saved {
+  uint64_t words[4];
+}; /* as struct trap_signal */
 static void (*heartbeat_enter)(struct saved *);
 static void (*heartbeat_leave)(const struct saved *);
 static timer_t heartbeat_timer;

@@ -9,8 +9,8 @@
 void foreign_nothing(void) {}
 int foreign_add(int a, int b) { return (int)((unsigned)a + (unsigned)b); }
 
-double foreign_sum_mixed(int8_t a, uint16_t b, int32_t c, int64_t d, float e, double f, uint64_t g, int32_t h, double i, int64_t j,
-                         float k, uint8_t l) {
+double foreign_sum_mixed(int8_t a, uint16_t b, int32_t c, int64_t d, float e, double f, uint64_t g, int32_t h, double i,
+                         int64_t j, float k, uint8_t l) {
   return (double)a + b + c + (double)d + (double)e + f + (double)g + h + i + (double)j + (double)k + l;
 }
 
@@ -27,7 +27,8 @@ double foreign_sum_variadic(int count, ...) {
   return sum;
 }
 
-double foreign_sum_ten_doubles(double a, double b, double c, double d, double e, double f, double g, double h, double i, double j) {
+double foreign_sum_ten_doubles(double a, double b, double c, double d, double e, double f, double g, double h, double i,
+                               double j) {
   return a + 2 * b + 3 * c + 4 * d + 5 * e + 6 * f + 7 * g + 8 * h + 9 * i + 10 * j;
 }
 

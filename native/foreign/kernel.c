@@ -1,4 +1,5 @@
-/* Writes that the kernel makes for the callee, and calls that undo a protection. pkeys(7): remote access does not honour PKRU. */
+/* Writes that the kernel makes for the callee, and calls that undo a protection. pkeys(7): remote access does not
+ * honour PKRU. */
 #define _GNU_SOURCE
 #include "foreign.h"
 
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 #ifndef SYS_mseal
-#define SYS_mseal 462   /* Linux 6.10; headers may be older than the kernel */
+#define SYS_mseal 462 /* Linux 6.10; headers may be older than the kernel */
 #endif
 
 static void *at(uint64_t address) { return (void *)(uintptr_t)address; }
@@ -43,7 +44,9 @@ int64_t foreign_recv_into(uint64_t address, uint64_t bytes) {
   return result;
 }
 
-int64_t foreign_getcwd_into(uint64_t address, uint64_t bytes) { return answer(syscall(SYS_getcwd, at(address), bytes)); }
+int64_t foreign_getcwd_into(uint64_t address, uint64_t bytes) {
+  return answer(syscall(SYS_getcwd, at(address), bytes));
+}
 
 int64_t foreign_fread_into(uint64_t address, uint64_t bytes) {
   FILE *zero = fopen("/dev/zero", "r");
@@ -83,8 +86,7 @@ int64_t foreign_ptrace_write(uint64_t address, uint64_t value) {
     _exit(error);
   }
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
   if (!WIFEXITED(status)) return -ECHILD;
   return WEXITSTATUS(status) == 0 ? (int64_t)sizeof value : -WEXITSTATUS(status);
 }

@@ -47,19 +47,27 @@ static void __attribute__((noinline)) with_local(struct job *job) {
   __asm__ volatile("" : : "r"(to) : "memory");
 }
 
-/* Calls with_local on the stack that ends at `top`. The old stack pointer waits in a register that every callee saves. */
+/* Calls with_local on the stack that ends at `top`. The old stack pointer waits in a register that every callee saves.
+ */
 static uint64_t on_stack(uint64_t base, uint64_t bytes, uint64_t length, enum how how) {
   struct job job = {text_of(length), length, how, 0};
   uint64_t top = (base + bytes) & ~UINT64_C(15);
   __asm__ volatile("movq %%rsp, %%rbx\n\tmovq %0, %%rsp\n\tcall *%1\n\tmovq %%rbx, %%rsp"
-                   : : "r"(top), "r"(with_local), "D"(&job)
+                   :
+                   : "r"(top), "r"(with_local), "D"(&job)
                    : "rbx", "rax", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc");
   return job.buffer;
 }
 
-uint64_t foreign_stack_memcpy(uint64_t base, uint64_t bytes, uint64_t length) { return on_stack(base, bytes, length, BY_MEMCPY); }
-uint64_t foreign_stack_strcpy(uint64_t base, uint64_t bytes, uint64_t length) { return on_stack(base, bytes, length, BY_STRCPY); }
-uint64_t foreign_stack_sprintf(uint64_t base, uint64_t bytes, uint64_t length) { return on_stack(base, bytes, length, BY_SPRINTF); }
+uint64_t foreign_stack_memcpy(uint64_t base, uint64_t bytes, uint64_t length) {
+  return on_stack(base, bytes, length, BY_MEMCPY);
+}
+uint64_t foreign_stack_strcpy(uint64_t base, uint64_t bytes, uint64_t length) {
+  return on_stack(base, bytes, length, BY_STRCPY);
+}
+uint64_t foreign_stack_sprintf(uint64_t base, uint64_t bytes, uint64_t length) {
+  return on_stack(base, bytes, length, BY_SPRINTF);
+}
 
 static uint64_t in_heap(uint64_t base, uint64_t bytes, uint64_t block, uint64_t length, enum how how) {
   char *last = (char *)(uintptr_t)(base + bytes - block);
@@ -68,9 +76,15 @@ static uint64_t in_heap(uint64_t base, uint64_t bytes, uint64_t block, uint64_t 
   return (uint64_t)(uintptr_t)last;
 }
 
-uint64_t foreign_heap_memcpy(uint64_t base, uint64_t bytes, uint64_t block, uint64_t length) { return in_heap(base, bytes, block, length, BY_MEMCPY); }
-uint64_t foreign_heap_strcpy(uint64_t base, uint64_t bytes, uint64_t block, uint64_t length) { return in_heap(base, bytes, block, length, BY_STRCPY); }
-uint64_t foreign_heap_sprintf(uint64_t base, uint64_t bytes, uint64_t block, uint64_t length) { return in_heap(base, bytes, block, length, BY_SPRINTF); }
+uint64_t foreign_heap_memcpy(uint64_t base, uint64_t bytes, uint64_t block, uint64_t length) {
+  return in_heap(base, bytes, block, length, BY_MEMCPY);
+}
+uint64_t foreign_heap_strcpy(uint64_t base, uint64_t bytes, uint64_t block, uint64_t length) {
+  return in_heap(base, bytes, block, length, BY_STRCPY);
+}
+uint64_t foreign_heap_sprintf(uint64_t base, uint64_t bytes, uint64_t block, uint64_t length) {
+  return in_heap(base, bytes, block, length, BY_SPRINTF);
+}
 
 void foreign_pad_field(uint64_t field, int room, int used) {
   char *at = (char *)(uintptr_t)field;
@@ -101,6 +115,7 @@ int foreign_call_with_two(int a, int b, uint64_t left_over) {
   /* In assembly, for the compiler would not leave the register alone. Past the red zone, and aligned for the call. */
   __asm__ volatile("movq %%rsp, %%rbx\n\tsubq $128, %%rsp\n\tandq $-16, %%rsp\n\tcall *%1\n\tmovq %%rbx, %%rsp"
                    : "=a"(result), "+r"(callee), "+D"(a), "+S"(b), "+d"(left_over)
-                   : : "rbx", "rcx", "r8", "r9", "r10", "r11", "memory", "cc");
+                   :
+                   : "rbx", "rcx", "r8", "r9", "r10", "r11", "memory", "cc");
   return result;
 }

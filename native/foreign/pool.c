@@ -1,4 +1,5 @@
-/* A small allocator as libraries embed them (SQLite's page cache, a parser's arena): blocks of one size, a free list through the blocks themselves. */
+/* A small allocator as libraries embed them (SQLite's page cache, a parser's arena): blocks of one size, a free list
+ * through the blocks themselves. */
 #include "mistakes.h"
 
 #include <string.h>
@@ -38,7 +39,7 @@ uint64_t foreign_pool_use_after_free(void *pool, uint64_t value, uint64_t fill_b
   (void)pool;
   uint64_t stale = foreign_pool_take();
   foreign_pool_give(stale);
-  store(stale, value);       /* the stale owner sets a field of its object, which is the link now */
+  store(stale, value); /* the stale owner sets a field of its object, which is the link now */
   foreign_pool_take();
   return take_and_fill(fill_bytes);
 }
@@ -47,9 +48,9 @@ uint64_t foreign_pool_double_free(void *pool, uint64_t value, uint64_t fill_byte
   (void)pool;
   uint64_t block = foreign_pool_take();
   foreign_pool_give(block);
-  foreign_pool_give(block);  /* linked to itself */
+  foreign_pool_give(block); /* linked to itself */
   uint64_t one = foreign_pool_take();
-  store(one, value);         /* the first of two owners sets a field; for the pool the block is still free */
+  store(one, value); /* the first of two owners sets a field; for the pool the block is still free */
   foreign_pool_take();
   return take_and_fill(fill_bytes);
 }

@@ -1,4 +1,5 @@
-/* Threads and processes that outlive a call or share its memory. clone(2), vfork(2), set_tid_address(2): the kernel stores to *ctid at exit. */
+/* Threads and processes that outlive a call or share its memory. clone(2), vfork(2), set_tid_address(2): the kernel
+ * stores to *ctid at exit. */
 #define _GNU_SOURCE
 #include "around.h"
 
@@ -17,8 +18,7 @@ static sem_t go, gone;
 static uint64_t parked_address, parked_value;
 
 static void *run_parked(void *argument) {
-  while (sem_wait(&go) != 0) {
-  }
+  while (sem_wait(&go) != 0) {}
   foreign_write64(parked_address, parked_value);
   sem_post(&gone);
   return argument;
@@ -47,8 +47,7 @@ int foreign_thread_unpark(int wait_ms) {
 
 static int status_of(pid_t child) {
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
   return status;
 }
 
@@ -89,5 +88,5 @@ int foreign_thread_exit_clears(uint64_t address) {
   int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
   if (clone(exits_at_once, stack + bytes, flags, NULL, NULL, NULL, (void *)(uintptr_t)address) < 0) return -errno;
   foreign_sleep_ms(50);
-  return 1;   /* the stack is left behind: nobody can tell when it is free */
+  return 1; /* the stack is left behind: nobody can tell when it is free */
 }

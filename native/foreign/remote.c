@@ -1,6 +1,7 @@
 /*
- * Stores that are not the callee's own instructions: system calls with out-parameters, io_uring's workers, userfaultfd, ptrace between children, and
- * second mappings. pkeys(7): copies made for a thread honour its PKRU; remote access does not.
+ * Stores that are not the callee's own instructions: system calls with out-parameters, io_uring's workers, userfaultfd,
+ * ptrace between children, and second mappings. pkeys(7): copies made for a thread honour its PKRU; remote access does
+ * not.
  */
 #define _GNU_SOURCE
 #include "around.h"
@@ -49,7 +50,7 @@ static int file_of_a(size_t bytes) {
   return file;
 }
 
-/* ---- io_uring(7), by its system calls -------------------------------------------------------------------------- */
+/* ---- io_uring(7), by its system calls ------------------------------------------------------------------------ */
 
 static struct {
   int file;
@@ -66,8 +67,10 @@ int64_t foreign_uring_open(int polled) {
   size_t bytes = params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe);
   size_t sq_bytes = params.sq_off.array + params.sq_entries * sizeof(unsigned);
   if (sq_bytes > bytes) bytes = sq_bytes;
-  char *rings = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, IORING_OFF_SQ_RING);   /* both: IORING_FEAT_SINGLE_MMAP, 5.4 */
-  void *entries = mmap(NULL, params.sq_entries * sizeof(struct io_uring_sqe), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, IORING_OFF_SQES);
+  char *rings = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file,
+                     IORING_OFF_SQ_RING); /* both: IORING_FEAT_SINGLE_MMAP, 5.4 */
+  void *entries = mmap(NULL, params.sq_entries * sizeof(struct io_uring_sqe), PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_POPULATE, file, IORING_OFF_SQES);
   if (rings == MAP_FAILED || entries == MAP_FAILED) return -errno;
   ring.file = file;
   ring.polled = polled != 0;
@@ -88,24 +91,30 @@ int64_t foreign_uring_read_into(uint64_t address, uint64_t bytes) {
   int file = file_of_a(bytes);
   if (file < 0) return -errno;
   unsigned tail = *ring.sq_tail, index = tail & *ring.sq_mask;
-  ring.entries[index] = (struct io_uring_sqe){.opcode = IORING_OP_READ, .flags = ring.polled ? 0 : IOSQE_ASYNC, .fd = file, .addr = address, .len = (unsigned)bytes};
+  ring.entries[index] = (struct io_uring_sqe){.opcode = IORING_OP_READ,
+                                              .flags = ring.polled ? 0 : IOSQE_ASYNC,
+                                              .fd = file,
+                                              .addr = address,
+                                              .len = (unsigned)bytes};
   ring.sq_array[index] = index;
   __atomic_store_n(ring.sq_tail, tail + 1, __ATOMIC_SEQ_CST);
   unsigned how = IORING_ENTER_GETEVENTS;
-  if (ring.polled && (__atomic_load_n(ring.sq_flags, __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP)) how |= IORING_ENTER_SQ_WAKEUP;
+  if (ring.polled && (__atomic_load_n(ring.sq_flags, __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP))
+    how |= IORING_ENTER_SQ_WAKEUP;
   int64_t result;
   do result = answer(syscall(SYS_io_uring_enter, ring.file, ring.polled ? 0 : 1, 1, how, NULL, 0));
   while (result == -EINTR);
   if (result >= 0) {
     unsigned head = *ring.cq_head;
-    result = head == __atomic_load_n(ring.cq_tail, __ATOMIC_ACQUIRE) ? -EIO : ring.completions[head & *ring.cq_mask].res;
+    result = head == __atomic_load_n(ring.cq_tail, __ATOMIC_ACQUIRE) ? -EIO
+                                                                     : ring.completions[head & *ring.cq_mask].res;
     __atomic_store_n(ring.cq_head, head + 1, __ATOMIC_RELEASE);
   }
   close(file);
   return result;
 }
 
-/* ---- userfaultfd(2) ---------------------------------------------------------------------------------------------- */
+/* ---- userfaultfd(2) ------------------------------------------------------------------------------------------ */
 
 int64_t foreign_userfault_fill(uint64_t page) {
   static char fill[PAGE] __attribute__((aligned(PAGE)));
@@ -123,9 +132,10 @@ int64_t foreign_userfault_fill(uint64_t page) {
   return result;
 }
 
-/* ---- ptrace(2) ------------------------------------------------------------------------------------------------------ */
+/* ---- ptrace(2) ----------------------------------------------------------------------------------------------- */
 
-/* What shares the memory, stands still and can be traced; it must not touch thread-local storage, which is its maker's. */
+/* What shares the memory, stands still and can be traced; it must not touch thread-local storage, which is its maker's.
+ */
 static int waits(void *argument) {
   (void)argument;
   for (;;) syscall(SYS_pause);
@@ -148,8 +158,7 @@ int64_t foreign_ptrace_sibling_write(uint64_t address, uint64_t value) {
     _exit(error);
   }
   int status = 0;
-  while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {}
   kill(other, SIGKILL);
   waitpid(other, NULL, __WALL);
   munmap(stack, bytes);
@@ -157,7 +166,7 @@ int64_t foreign_ptrace_sibling_write(uint64_t address, uint64_t value) {
   return WEXITSTATUS(status) == 0 ? (int64_t)sizeof value : -WEXITSTATUS(status);
 }
 
-/* ---- second mappings -------------------------------------------------------------------------------------------------- */
+/* ---- second mappings ----------------------------------------------------------------------------------------- */
 
 int64_t foreign_alias(uint64_t page) {
   int file = memfd_create("image", MFD_CLOEXEC);

@@ -33,7 +33,10 @@ __attribute__((stack_protect)) void foreign_smash_protected(uint64_t bytes) {
 }
 
 void foreign_push_on(uint64_t stack_pointer, uint64_t value) {
-  __asm__ volatile("movq %%rsp, %%rbx\n\tmovq %0, %%rsp\n\tpushq %1\n\tmovq %%rbx, %%rsp" : : "r"(stack_pointer), "r"(value) : "rbx", "memory");
+  __asm__ volatile("movq %%rsp, %%rbx\n\tmovq %0, %%rsp\n\tpushq %1\n\tmovq %%rbx, %%rsp"
+                   :
+                   : "r"(stack_pointer), "r"(value)
+                   : "rbx", "memory");
 }
 
 void foreign_longjmp(void *jump_buffer) { longjmp(*(jmp_buf *)jump_buffer, 1); }

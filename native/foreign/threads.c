@@ -28,7 +28,7 @@ int foreign_thread_write_during(uint64_t address, uint64_t value) {
 }
 
 int foreign_thread_write_after(uint64_t address, uint64_t value, int delay_ms) {
-  static struct write_job job;   /* outlives the call, one at a time */
+  static struct write_job job; /* outlives the call, one at a time */
   job = (struct write_job){address, value, delay_ms};
   pthread_t thread;
   int error = pthread_create(&thread, NULL, run_write, &job);
@@ -52,8 +52,7 @@ int foreign_thread_fault(void) {
 
 void foreign_sleep_ms(int ms) {
   struct timespec left = {ms / 1000, (ms % 1000) * 1000000L};
-  while (nanosleep(&left, &left) != 0 && errno == EINTR) {
-  }
+  while (nanosleep(&left, &left) != 0 && errno == EINTR) {}
 }
 
 void foreign_sleep_then_write64(int ms, uint64_t address, uint64_t value) {

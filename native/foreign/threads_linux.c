@@ -16,8 +16,7 @@ int foreign_fork_write(uint64_t address, uint64_t value) {
     _exit(0);
   }
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
   return status;
 }
 

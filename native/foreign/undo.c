@@ -1,6 +1,7 @@
 /*
- * Calls and instructions that take a protection away: remapping, keys freed or allocated, PKRU restored from memory or by a signal's return, an entry of
- * another module's global offset table. mremap(2), pkey_alloc(2), pkeys(7); SDM vol. 1, 13 (XSAVE); dl_iterate_phdr(3).
+ * Calls and instructions that take a protection away: remapping, keys freed or allocated, PKRU restored from memory or
+ * by a signal's return, an entry of another module's global offset table. mremap(2), pkey_alloc(2), pkeys(7); SDM vol.
+ * 1, 13 (XSAVE); dl_iterate_phdr(3).
  */
 #define _GNU_SOURCE
 #include "around.h"
@@ -34,7 +35,7 @@ int64_t foreign_swap_in(uint64_t address, uint64_t bytes) {
 int64_t foreign_free_all_keys(void) {
   int count = 0;
   for (int key = 1; key < 16; key++) syscall(SYS_pkey_free, key);
-  while (syscall(SYS_pkey_alloc, 0, 0) > 0) count++;   /* each comes with its rights open */
+  while (syscall(SYS_pkey_alloc, 0, 0) > 0) count++; /* each comes with its rights open */
   return count > 0 ? count : -errno;
 }
 
@@ -94,15 +95,29 @@ static int64_t then_write(int64_t result, uint64_t address, uint64_t value) {
   foreign_write64(address, value);
   return result;
 }
-int64_t foreign_mprotect_open_write(uint64_t page, uint64_t address, uint64_t value) { return then_write(foreign_mprotect_open(page, 4096), address, value); }
-int64_t foreign_pkey_untag_write(uint64_t page, uint64_t address, uint64_t value) { return then_write(foreign_pkey_untag(page, 4096), address, value); }
-int64_t foreign_free_all_keys_write(uint64_t address, uint64_t value) { return then_write(foreign_free_all_keys(), address, value); }
-int64_t foreign_key_of_its_own_write(uint64_t address, uint64_t value) { return then_write(foreign_key_of_its_own(), address, value); }
-int64_t foreign_wrpkru_write(uint32_t pkru, uint64_t address, uint64_t value) { return then_write(foreign_wrpkru(pkru), address, value); }
-int64_t foreign_xrstor_write(uint32_t pkru, uint64_t address, uint64_t value) { return then_write(foreign_xrstor(pkru), address, value); }
-int64_t foreign_sigreturn_write(uint32_t pkru, uint64_t address, uint64_t value) { return then_write(foreign_sigreturn(pkru), address, value); }
+int64_t foreign_mprotect_open_write(uint64_t page, uint64_t address, uint64_t value) {
+  return then_write(foreign_mprotect_open(page, 4096), address, value);
+}
+int64_t foreign_pkey_untag_write(uint64_t page, uint64_t address, uint64_t value) {
+  return then_write(foreign_pkey_untag(page, 4096), address, value);
+}
+int64_t foreign_free_all_keys_write(uint64_t address, uint64_t value) {
+  return then_write(foreign_free_all_keys(), address, value);
+}
+int64_t foreign_key_of_its_own_write(uint64_t address, uint64_t value) {
+  return then_write(foreign_key_of_its_own(), address, value);
+}
+int64_t foreign_wrpkru_write(uint32_t pkru, uint64_t address, uint64_t value) {
+  return then_write(foreign_wrpkru(pkru), address, value);
+}
+int64_t foreign_xrstor_write(uint32_t pkru, uint64_t address, uint64_t value) {
+  return then_write(foreign_xrstor(pkru), address, value);
+}
+int64_t foreign_sigreturn_write(uint32_t pkru, uint64_t address, uint64_t value) {
+  return then_write(foreign_sigreturn(pkru), address, value);
+}
 
-/* ---- global offset tables ----------------------------------------------------------------------------------------------- */
+/* ---- global offset tables ------------------------------------------------------------------------------------ */
 
 static uint64_t redirect_address;
 static int redirected;
@@ -114,11 +129,13 @@ void foreign_redirect_note(void) {
 }
 /* Keeps every register that carries arguments, then goes to the old function. */
 __asm__(".text\n.type foreign_redirect_stub, @function\nforeign_redirect_stub:\n"
-        "push %rbp\nmov %rsp, %rbp\npush %rdi\npush %rsi\npush %rdx\npush %rcx\npush %r8\npush %r9\npush %rax\nsub $136, %rsp\nand $-16, %rsp\n"
+        "push %rbp\nmov %rsp, %rbp\npush %rdi\npush %rsi\npush %rdx\npush %rcx\npush %r8\npush %r9\npush %rax\nsub "
+        "$136, %rsp\nand $-16, %rsp\n"
         "movups %xmm0, (%rsp)\nmovups %xmm1, 16(%rsp)\nmovups %xmm2, 32(%rsp)\nmovups %xmm3, 48(%rsp)\n"
         "call foreign_redirect_note\n"
         "movups (%rsp), %xmm0\nmovups 16(%rsp), %xmm1\nmovups 32(%rsp), %xmm2\nmovups 48(%rsp), %xmm3\n"
-        "mov -8(%rbp), %rdi\nmov -16(%rbp), %rsi\nmov -24(%rbp), %rdx\nmov -32(%rbp), %rcx\nmov -40(%rbp), %r8\nmov -48(%rbp), %r9\nmov -56(%rbp), %rax\n"
+        "mov -8(%rbp), %rdi\nmov -16(%rbp), %rsi\nmov -24(%rbp), %rdx\nmov -32(%rbp), %rcx\nmov -40(%rbp), %r8\nmov "
+        "-48(%rbp), %r9\nmov -56(%rbp), %rax\n"
         "leave\njmp *foreign_redirect_old(%rip)\n.size foreign_redirect_stub, . - foreign_redirect_stub\n");
 extern char foreign_redirect_stub[] __attribute__((visibility("hidden")));
 
@@ -138,7 +155,8 @@ static int look(struct dl_phdr_info *info, size_t size, void *argument) {
   size_t bytes = 0;
   for (int i = 0; i < info->dlpi_phnum; i++) {
     if (info->dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
-    for (const ElfW(Dyn) *dynamic = at(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr); dynamic->d_tag != DT_NULL; dynamic++) {
+    for (const ElfW(Dyn) *dynamic = at(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr); dynamic->d_tag != DT_NULL;
+         dynamic++) {
       if (dynamic->d_tag == DT_SYMTAB) symbols = at(dynamic->d_un.d_ptr);
       if (dynamic->d_tag == DT_STRTAB) strings = at(dynamic->d_un.d_ptr);
       if (dynamic->d_tag == DT_JMPREL) relocations = at(dynamic->d_un.d_ptr);
@@ -147,7 +165,8 @@ static int look(struct dl_phdr_info *info, size_t size, void *argument) {
   }
   if (symbols == NULL || strings == NULL || relocations == NULL) return 0;
   for (size_t i = 0; i < bytes / sizeof *relocations; i++)
-    if (strcmp(strings + symbols[ELF64_R_SYM(relocations[i].r_info)].st_name, search->symbol) == 0) search->entry = at(info->dlpi_addr + relocations[i].r_offset);
+    if (strcmp(strings + symbols[ELF64_R_SYM(relocations[i].r_info)].st_name, search->symbol) == 0)
+      search->entry = at(info->dlpi_addr + relocations[i].r_offset);
   return 1;
 }
 

@@ -1,4 +1,5 @@
-/* Stray stores and loads: what a wrong pointer, length or type comes down to. Volatile so that each is one access, as written. */
+/* Stray stores and loads: what a wrong pointer, length or type comes down to. Volatile so that each is one access, as
+ * written. */
 #include "foreign.h"
 
 #include <stdio.h>
@@ -10,7 +11,10 @@ void foreign_write64(uint64_t address, uint64_t value) { *(volatile uint64_t *)(
 uint64_t foreign_read64(uint64_t address) { return *(volatile uint64_t *)(uintptr_t)address; }
 
 void foreign_write128(uint64_t address, uint64_t value) {
-  __asm__ volatile("movq %1, %%xmm0\n\tpunpcklqdq %%xmm0, %%xmm0\n\tmovups %%xmm0, (%0)" : : "r"(address), "r"(value) : "xmm0", "memory");
+  __asm__ volatile("movq %1, %%xmm0\n\tpunpcklqdq %%xmm0, %%xmm0\n\tmovups %%xmm0, (%0)"
+                   :
+                   : "r"(address), "r"(value)
+                   : "xmm0", "memory");
 }
 
 void foreign_write_nontemporal(uint64_t address, uint64_t value) {
@@ -26,7 +30,8 @@ uint64_t foreign_atomic_add(uint64_t address, uint64_t value) {
 }
 
 uint64_t foreign_atomic_cas(uint64_t address, uint64_t expected, uint64_t value) {
-  __atomic_compare_exchange_n((volatile uint64_t *)(uintptr_t)address, &expected, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  __atomic_compare_exchange_n((volatile uint64_t *)(uintptr_t)address, &expected, value, 0, __ATOMIC_SEQ_CST,
+                              __ATOMIC_SEQ_CST);
   return expected;
 }
 
@@ -38,7 +43,9 @@ uint64_t foreign_overflow(uint8_t *start, uint64_t bytes, uint8_t value) {
 
 void foreign_memcpy(uint8_t *destination, const uint8_t *source, uint64_t bytes) { memcpy(destination, source, bytes); }
 void foreign_strcpy(char *destination, const char *source) { strcpy(destination, source); }
-int foreign_sprintf(char *destination, const char *text, int number) { return sprintf(destination, "%s: %d", text, number); }
+int foreign_sprintf(char *destination, const char *text, int number) {
+  return sprintf(destination, "%s: %d", text, number);
+}
 
 static void *kept;
 

@@ -15,7 +15,7 @@ struct collector {
   struct compare_range *ranges;
   size_t capacity;
   struct compare_result *out;
-  uint64_t start, end;   /* the open range, if end > start */
+  uint64_t start, end; /* the open range, if end > start */
 };
 
 static void close_range(struct collector *c) {
@@ -55,7 +55,8 @@ static void compare_block(struct collector *c, const uint8_t *now, const uint8_t
     }
 }
 
-void compare_memory(const void *now, const void *before, size_t bytes, struct compare_range *ranges, size_t capacity, struct compare_result *out) {
+void compare_memory(const void *now, const void *before, size_t bytes, struct compare_range *ranges, size_t capacity,
+                    struct compare_result *out) {
   *out = (struct compare_result){0};
   struct collector c = {.ranges = ranges, .capacity = capacity, .out = out};
   const uint8_t *a = now, *b = before;

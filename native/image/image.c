@@ -10,17 +10,17 @@
 #include <unistd.h>
 
 struct content {
-  uint32_t kind;            /* enum image_content */
-  uint64_t bytes;           /* GRAPH: how far the graph goes; files: their length */
-  struct spur_file file;    /* HEAP_FILE */
+  uint32_t kind;         /* enum image_content */
+  uint64_t bytes;        /* GRAPH: how far the graph goes; files: their length */
+  struct spur_file file; /* HEAP_FILE */
 };
 
 struct image {
   struct pkeys_image *mapped;
   size_t spaces;
-  uint32_t root;                                  /* the space with the class table, valid while one is GRAPH */
+  uint32_t root; /* the space with the class table, valid while one is GRAPH */
   struct content content[PKEYS_MAX_SPACES];
-  uint8_t *snapshot;                              /* hidden; the spaces one after another, page-rounded as they are */
+  uint8_t *snapshot; /* hidden; the spaces one after another, page-rounded as they are */
   uint32_t snapshot_root;
   size_t snapshot_bytes[PKEYS_MAX_SPACES];
   struct content snapshot_content[PKEYS_MAX_SPACES];
@@ -48,9 +48,13 @@ int image_open(struct pkeys_image *mapped, struct image **out) {
 
 int image_close(struct image *image) { return pkeys_image_close(image->mapped); }
 
-/* ---- are the pages still there? -------------------------------------------------------------------------------- */
+/* ---- are the pages still there? ------------------------------------------------------------------------------ */
 
-struct maps { int fd; size_t have, at; char buffer[4096]; };
+struct maps {
+  int fd;
+  size_t have, at;
+  char buffer[4096];
+};
 
 static int maps_byte(struct maps *m) {
   if (m->at == m->have) {
@@ -74,8 +78,9 @@ static uint64_t maps_hex(struct maps *m, int *last) {
 }
 
 /*
- * A callee may have unmapped or re-protected what we are about to read: then a report is better than dying. /proc/self/maps lists mappings in
- * ascending order; every space must be covered without a gap. Its access is looked at only where no mprotect mechanism may have it closed just now.
+ * A callee may have unmapped or re-protected what we are about to read: then a report is better than dying.
+ * /proc/self/maps lists mappings in ascending order; every space must be covered without a gap. Its access is looked at
+ * only where no mprotect mechanism may have it closed just now.
  */
 static int accessible(const struct image *image) {
   struct pkeys_space spaces[PKEYS_MAX_SPACES];
@@ -86,9 +91,10 @@ static int accessible(const struct image *image) {
     covered[i] = spaces[i].address;
   }
   enum pkeys_mechanism mechanism = pkeys_image_mechanism(image->mapped);
-  bool closable = mechanism == PKEYS_MECHANISM_MPROTECT_PAGE || mechanism == PKEYS_MECHANISM_MPROTECT_RANGE || mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE;
+  bool closable = mechanism == PKEYS_MECHANISM_MPROTECT_PAGE || mechanism == PKEYS_MECHANISM_MPROTECT_RANGE ||
+                  mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE;
   struct maps m = {.fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
-  if (m.fd < 0) return 0;   /* no /proc: nothing can be said, so nothing is refused */
+  if (m.fd < 0) return 0; /* no /proc: nothing can be said, so nothing is refused */
   for (;;) {
     int c;
     uint64_t start = maps_hex(&m, &c);
@@ -108,7 +114,7 @@ static int accessible(const struct image *image) {
   return 0;
 }
 
-/* ---- contents --------------------------------------------------------------------------------------------------- */
+/* ---- contents ------------------------------------------------------------------------------------------------ */
 
 int image_fill(struct image *image, uint64_t seed, struct spur_filled *out) {
   struct spur_area areas[PKEYS_MAX_SPACES];
@@ -125,7 +131,8 @@ int image_fill(struct image *image, uint64_t seed, struct spur_filled *out) {
   }
   if ((e = spur_fill(areas, image->spaces, root, seed, out)) < 0) return e;
   image->root = (uint32_t)root;
-  for (size_t i = 0; i < image->spaces; i++) image->content[i] = (struct content){.kind = IMAGE_GRAPH, .bytes = areas[i].size};
+  for (size_t i = 0; i < image->spaces; i++)
+    image->content[i] = (struct content){.kind = IMAGE_GRAPH, .bytes = areas[i].size};
   return 0;
 }
 
@@ -137,7 +144,7 @@ static int read_file(int fd, uint8_t *to, uint64_t bytes) {
       if (errno == EINTR) continue;
       return -errno;
     }
-    if (got == 0) return -EIO;   /* it has become shorter meanwhile */
+    if (got == 0) return -EIO; /* it has become shorter meanwhile */
     at += (uint64_t)got;
   }
   return 0;
@@ -150,7 +157,7 @@ int image_load(struct image *image, size_t index, const char *path, uint64_t *fi
   int e = pkeys_image_space(image->mapped, index, &s);
   if (e < 0) return e;
   if ((e = accessible(image)) < 0) return e;
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);   /* a FIFO must not hang us */
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not hang us */
   if (fd < 0) return -errno;
   if (fstat(fd, &st) != 0) e = -errno;
   else if (S_ISDIR(st.st_mode)) e = -EISDIR;
@@ -190,8 +197,9 @@ bool image_file(struct image *image, size_t index, struct spur_file *out) {
 }
 
 /*
- * process_vm_readv/writev on ourselves: remote access asks the page tables, not PKRU, and answers EFAULT. Where an mprotect mechanism may have the
- * space closed for another thread's callout, or the kernel has no such call for us, we copy as any VM code would: a bystander waits until it is open.
+ * process_vm_readv/writev on ourselves: remote access asks the page tables, not PKRU, and answers EFAULT. Where an
+ * mprotect mechanism may have the space closed for another thread's callout, or the kernel has no such call for us, we
+ * copy as any VM code would: a bystander waits until it is open.
  */
 static int copy(struct image *image, size_t index, uint64_t offset, void *here, size_t bytes, bool write) {
   struct pkeys_space s;
@@ -201,21 +209,26 @@ static int copy(struct image *image, size_t index, uint64_t offset, void *here, 
   if (bytes == 0) return 0;
   uint8_t *there = (uint8_t *)s.address + offset;
   struct iovec local = {here, bytes}, remote = {there, bytes};
-  ssize_t n = write ? process_vm_writev(getpid(), &local, 1, &remote, 1, 0) : process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+  ssize_t n = write ? process_vm_writev(getpid(), &local, 1, &remote, 1, 0)
+                    : process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
   if (n == (ssize_t)bytes) return 0;
   if ((n >= 0 || errno == EFAULT) && (e = accessible(image)) < 0) return e;
   if (write) memcpy(there, here, bytes);
   else memcpy(here, there, bytes);
   return 0;
 }
-int image_read(struct image *image, size_t index, uint64_t offset, void *to, size_t bytes) { return copy(image, index, offset, to, bytes, false); }
+int image_read(struct image *image, size_t index, uint64_t offset, void *to, size_t bytes) {
+  return copy(image, index, offset, to, bytes, false);
+}
 int image_write(struct image *image, size_t index, uint64_t offset, const void *from, size_t bytes) {
   return copy(image, index, offset, (void *)(uintptr_t)from, bytes, true);
 }
 
-int image_resize(struct image *image, size_t index, size_t bytes) { return pkeys_space_resize(image->mapped, index, bytes); }
+int image_resize(struct image *image, size_t index, size_t bytes) {
+  return pkeys_space_resize(image->mapped, index, bytes);
+}
 
-/* ---- heaps ------------------------------------------------------------------------------------------------------ */
+/* ---- heaps --------------------------------------------------------------------------------------------------- */
 
 /* Where the bytes of the spaces are: in the image itself, or in its snapshot. */
 struct view {
@@ -252,8 +265,10 @@ static int view_snapshot(const struct image *image, struct view *v) {
   return 0;
 }
 
-/* The heap that space `index` belongs to. spaces[k] is the space of segment k. -ENODATA: none; -EINVAL: a heap file whose header lies. */
-static int heap_of(const struct image *image, const struct view *v, size_t index, struct spur_segment *segments, size_t *spaces, struct spur_heap *heap) {
+/* The heap that space `index` belongs to. spaces[k] is the space of segment k. -ENODATA: none; -EINVAL: a heap file
+ * whose header lies. */
+static int heap_of(const struct image *image, const struct view *v, size_t index, struct spur_segment *segments,
+                   size_t *spaces, struct spur_heap *heap) {
   const struct content *c = &v->content[index];
   *heap = (struct spur_heap){.segments = segments, .word_bytes = 8, .family = SPUR_FAMILY_SPUR};
   if (c->kind == IMAGE_GRAPH) {
@@ -280,8 +295,8 @@ static int heap_of(const struct image *image, const struct view *v, size_t index
   return 0;
 }
 
-static void add_report(const struct view *v, const struct spur_heap *heap, const size_t *spaces, const struct spur_report *r, struct image_report *out,
-                       struct spur_problem *problems) {
+static void add_report(const struct view *v, const struct spur_heap *heap, const size_t *spaces,
+                       const struct spur_report *r, struct image_report *out, struct spur_problem *problems) {
   for (uint32_t k = 0; k < heap->count; k++) {
     struct image_space_report *s = &out->space[spaces[k]];
     s->walked = true;
@@ -329,12 +344,17 @@ int image_verify(struct image *image, struct spur_problem *problems, size_t capa
       out->by_kind[SPUR_BAD_FILE]++;
       out->space[i].problems++;
       if (out->kept < capacity)
-        problems[out->kept++] = (struct spur_problem){.kind = SPUR_BAD_FILE, .segment = (uint32_t)i, .offset = c->file.file_offset, .object = c->file.file_offset,
-                                                      .slot = -1, .value = c->file.heap_bytes};
+        problems[out->kept++] = (struct spur_problem){.kind = SPUR_BAD_FILE,
+                                                      .segment = (uint32_t)i,
+                                                      .offset = c->file.file_offset,
+                                                      .object = c->file.file_offset,
+                                                      .slot = -1,
+                                                      .value = c->file.heap_bytes};
       continue;
     }
     if (e < 0) return e;
-    if (heap.family == SPUR_FAMILY_V3 && heap.word_bytes != 4) continue;   /* a 64-bit V3 heap: its header is read, its objects are not */
+    if (heap.family == SPUR_FAMILY_V3 && heap.word_bytes != 4)
+      continue; /* a 64-bit V3 heap: its header is read, its objects are not */
     e = spur_walk(&heap, problems ? problems + out->kept : NULL, capacity - out->kept, &report);
     if (e < 0) return e;
     add_report(&now, &heap, spaces, &report, out, problems);
@@ -347,13 +367,19 @@ int image_verify(struct image *image, struct spur_problem *problems, size_t capa
     out->by_kind[SPUR_BAD_CHAIN]++;
     out->space[i].problems++;
     if (out->kept < capacity)
-      problems[out->kept++] = (struct spur_problem){.kind = SPUR_BAD_CHAIN, .segment = (uint32_t)i, .offset = now.size[i], .object = now.size[i], .slot = -1, .value = c->bytes};
+      problems[out->kept++] = (struct spur_problem){.kind = SPUR_BAD_CHAIN,
+                                                    .segment = (uint32_t)i,
+                                                    .offset = now.size[i],
+                                                    .object = now.size[i],
+                                                    .slot = -1,
+                                                    .value = c->bytes};
   }
   return 0;
 }
 
 /* `offset` in space -> the object around it. */
-static int object_in_view(const struct image *image, const struct view *v, size_t index, uint64_t offset, struct spur_object *out) {
+static int object_in_view(const struct image *image, const struct view *v, size_t index, uint64_t offset,
+                          struct spur_object *out) {
   struct spur_segment segments[SPUR_MAX_SEGMENTS];
   size_t spaces[SPUR_MAX_SEGMENTS];
   struct spur_heap heap;
@@ -386,7 +412,7 @@ int image_hash(struct image *image, size_t index, uint64_t *hash) {
   return e;
 }
 
-/* ---- snapshots -------------------------------------------------------------------------------------------------- */
+/* ---- snapshots ----------------------------------------------------------------------------------------------- */
 
 int image_snapshot(struct image *image) {
   struct view now;
@@ -415,7 +441,8 @@ int image_snapshot(struct image *image) {
   return 0;
 }
 
-int image_diff(struct image *image, struct image_range *ranges, size_t capacity, size_t with_objects, struct image_difference *out) {
+int image_diff(struct image *image, struct image_range *ranges, size_t capacity, size_t with_objects,
+               struct image_difference *out) {
   struct view now, then;
   struct compare_range found[256];
   memset(out, 0, sizeof *out);

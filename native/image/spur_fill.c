@@ -1,8 +1,9 @@
 /*
  * spur_fill.c: a deterministic object graph in the 64-bit Spur format.
  *
- * One pass, one pseudo-random word per slot, no look-back: it also runs in an emulated machine. Pointers go to objects made earlier, taken from two small
- * samples (the root area's and the area's own), so they are object starts by construction.
+ * One pass, one pseudo-random word per slot, no look-back: it also runs in an emulated machine. Pointers go to objects
+ * made earlier, taken from two small samples (the root area's and the area's own), so they are object starts by
+ * construction.
  */
 #include "spur.h"
 
@@ -14,12 +15,12 @@
 #define LARGE_AREA (256u << 10) /* from this size on: large objects, and a class table of full size */
 
 struct filler {
-  uint64_t state;               /* xorshift64* */
+  uint64_t state; /* xorshift64* */
   uint8_t *at, *end;
   uint64_t nil;
   uint64_t root_samples[SAMPLES], own_samples[SAMPLES];
   uint64_t own_count;
-  uint64_t last_free;           /* oop of the last free chunk in this area */
+  uint64_t last_free; /* oop of the last free chunk in this area */
   bool in_root, large;
   struct spur_filled *out;
 };
@@ -65,7 +66,8 @@ static inline uint64_t *header(struct filler *f, uint32_t class_index, uint32_t 
 }
 static inline uint64_t oop_of(const uint64_t *slots) { return (uint64_t)(uintptr_t)(slots - 1); }
 
-/* Takes an object into the samples. The root area's sample keeps objects from all over it: after the first ones, one in eight replaces any other. */
+/* Takes an object into the samples. The root area's sample keeps objects from all over it: after the first ones, one in
+ * eight replaces any other. */
 static inline void remember(struct filler *f, const uint64_t *slots, uint64_t random) {
   uint64_t oop = oop_of(slots), i = f->own_count++;
   f->own_samples[i & (SAMPLES - 1)] = oop;
@@ -77,8 +79,8 @@ static inline void remember(struct filler *f, const uint64_t *slots, uint64_t ra
 static inline uint64_t value(struct filler *f) {
   uint64_t r = next(f), choice = r >> 60;
   if (choice < 4) return small_int((int64_t)r >> 40);
-  if (choice == 4) return (r >> 20 & 0x10ffff) << 3 | 2;               /* a Character up to U+10FFFF */
-  if (choice == 5) return (r & ~(uint64_t)7) | 4;                      /* a SmallFloat */
+  if (choice == 4) return (r >> 20 & 0x10ffff) << 3 | 2; /* a Character up to U+10FFFF */
+  if (choice == 5) return (r & ~(uint64_t)7) | 4;        /* a SmallFloat */
   if (choice == 6) return f->nil;
   f->out->pointers++;
   return choice < 12 ? f->root_samples[r >> 8 & (SAMPLES - 1)] : f->own_samples[r >> 8 & (SAMPLES - 1)];
@@ -119,22 +121,28 @@ static bool make_object(struct filler *f) {
     if (!fits(f, count)) return false;
     slots = header(f, SPUR_CLASS_ARRAY, SPUR_INDEXABLE, count, hash);
     pointers(f, slots, count);
-  } else if (choice < 54) {   /* strings up to 64 bytes, byte arrays up to 512 */
+  } else if (choice < 54) { /* strings up to 64 bytes, byte arrays up to 512 */
     uint64_t length = 1 + (choice < 50 ? r >> 8 & 63 : r >> 8 & 511);
     count = (length + 7) / 8;
     if (!fits(f, count)) return false;
-    slots = header(f, choice < 50 ? SPUR_CLASS_STRING : SPUR_CLASS_BYTE_ARRAY, SPUR_BYTES + (uint32_t)(count * 8 - length), count, hash);
+    slots = header(f, choice < 50 ? SPUR_CLASS_STRING : SPUR_CLASS_BYTE_ARRAY,
+                   SPUR_BYTES + (uint32_t)(count * 8 - length), count, hash);
     bits(f, slots, count);
   } else if (choice < 58) {
-    static const struct { uint32_t class_index, format, odd; } kinds[4] = {
-      {SPUR_CLASS_BITS_64, SPUR_BITS_64, 0}, {SPUR_CLASS_BITS_32, SPUR_BITS_32, 1}, {SPUR_CLASS_BITS_16, SPUR_BITS_16, 3}, {SPUR_CLASS_FLOAT, SPUR_BITS_32, 0},
+    static const struct {
+      uint32_t class_index, format, odd;
+    } kinds[4] = {
+        {SPUR_CLASS_BITS_64, SPUR_BITS_64, 0},
+        {SPUR_CLASS_BITS_32, SPUR_BITS_32, 1},
+        {SPUR_CLASS_BITS_16, SPUR_BITS_16, 3},
+        {SPUR_CLASS_FLOAT, SPUR_BITS_32, 0},
     };
     unsigned k = (unsigned)choice - 54;
     count = k == 3 ? 1 : 1 + (r >> 8 & 31);
     if (!fits(f, count)) return false;
     slots = header(f, kinds[k].class_index, kinds[k].format + ((uint32_t)(r >> 16) & kinds[k].odd), count, hash);
     bits(f, slots, count);
-  } else if (choice < 60) {   /* a compiled method: header, literals, bytecodes */
+  } else if (choice < 60) { /* a compiled method: header, literals, bytecodes */
     uint64_t literals = 1 + (r >> 8 & 7), code = 1 + (r >> 12 & 15);
     count = 1 + literals + code;
     if (!fits(f, count)) return false;
@@ -142,7 +150,8 @@ static bool make_object(struct filler *f) {
     slots[0] = small_int((int64_t)(literals | (r >> 24 & 15) << 24));
     pointers(f, slots + 1, literals);
     bits(f, slots + 1 + literals, code);
-  } else if (choice == 60) {  /* a context: six fixed fields, then what its stack pointer says, then what was there before */
+  } else if (choice ==
+             60) { /* a context: six fixed fields, then what its stack pointer says, then what was there before */
     uint64_t used = r >> 8 & 15;
     count = 6 + 16;
     if (!fits(f, count)) return false;
@@ -154,19 +163,22 @@ static bool make_object(struct filler *f) {
     bool weak = r >> 8 & 1;
     count = weak ? 1 + (r >> 9 & 7) : 2;
     if (!fits(f, count)) return false;
-    slots = header(f, weak ? SPUR_CLASS_WEAK_ARRAY : SPUR_CLASS_EPHEMERON, weak ? SPUR_WEAK : SPUR_EPHEMERON, count, hash);
+    slots = header(f, weak ? SPUR_CLASS_WEAK_ARRAY : SPUR_CLASS_EPHEMERON, weak ? SPUR_WEAK : SPUR_EPHEMERON, count,
+                   hash);
     pointers(f, slots, count);
   } else if (choice == 62) {
     count = 1 + (r >> 8 & 31);
     if (!fits(f, count)) return false;
     free_chunk(f, object_bytes(count));
     return true;
-  } else if (f->large && (r >> 8 & 3) == 0) {   /* large enough for an overflow word */
+  } else if (f->large && (r >> 8 & 3) == 0) { /* large enough for an overflow word */
     count = SPUR_SLOTS_OVERFLOW + (r >> 16 & 511);
     if (!fits(f, count)) return false;
     bool array = r >> 10 & 1;
-    slots = header(f, array ? SPUR_CLASS_ARRAY : SPUR_CLASS_BITS_64, array ? SPUR_INDEXABLE : SPUR_BITS_64, count, hash);
-    if (array) pointers(f, slots, count); else bits(f, slots, count);
+    slots = header(f, array ? SPUR_CLASS_ARRAY : SPUR_CLASS_BITS_64, array ? SPUR_INDEXABLE : SPUR_BITS_64, count,
+                   hash);
+    if (array) pointers(f, slots, count);
+    else bits(f, slots, count);
   } else {
     bool positive = r >> 8 & 1;
     if (!fits(f, 1)) return false;
@@ -179,23 +191,38 @@ static bool make_object(struct filler *f) {
   return true;
 }
 
-struct class_row { uint32_t index, format, fixed; const char *name; };
+struct class_row {
+  uint32_t index, format, fixed;
+  const char *name;
+};
 static const struct class_row classes[] = {
-  {SPUR_CLASS_LARGE_NEGATIVE, SPUR_BYTES, 0, "LargeNegativeInteger"}, {SPUR_CLASS_LARGE_POSITIVE, SPUR_BYTES, 0, "LargePositiveInteger"},
-  {SPUR_CLASS_FLOAT, SPUR_BITS_32, 0, "BoxedFloat64"}, {SPUR_CLASS_METHOD, SPUR_METHOD, 0, "CompiledMethod"},
-  {SPUR_CLASS_CONTEXT, SPUR_FIXED_INDEXABLE, 6, "Context"}, {SPUR_CLASS_CLOSURE, SPUR_FIXED_INDEXABLE, 3, "BlockClosure"},
-  {SPUR_CLASS_UNDEFINED, SPUR_ZERO_SIZED, 0, "UndefinedObject"}, {SPUR_CLASS_FALSE, SPUR_ZERO_SIZED, 0, "False"},
-  {SPUR_CLASS_TRUE, SPUR_ZERO_SIZED, 0, "True"}, {SPUR_CLASS_CLASS, SPUR_FIXED, 4, "Class"}, {SPUR_CLASS_POINT, SPUR_FIXED, 2, "Point"},
-  {SPUR_CLASS_ASSOCIATION, SPUR_FIXED, 2, "Association"}, {SPUR_CLASS_COLLECTION, SPUR_FIXED, 3, "OrderedCollection"},
-  {SPUR_CLASS_BITS_64, SPUR_BITS_64, 0, "DoubleWordArray"}, {SPUR_CLASS_BITS_32, SPUR_BITS_32, 0, "Bitmap"},
-  {SPUR_CLASS_BITS_16, SPUR_BITS_16, 0, "DoubleByteArray"}, {SPUR_CLASS_WEAK_ARRAY, SPUR_WEAK, 0, "WeakArray"},
-  {SPUR_CLASS_EPHEMERON, SPUR_EPHEMERON, 2, "Ephemeron"}, {SPUR_CLASS_BYTE_ARRAY, SPUR_BYTES, 0, "ByteArray"},
-  {SPUR_CLASS_ARRAY, SPUR_INDEXABLE, 0, "Array"}, {SPUR_CLASS_STRING, SPUR_BYTES, 0, "ByteString"},
+    {SPUR_CLASS_LARGE_NEGATIVE, SPUR_BYTES, 0, "LargeNegativeInteger"},
+    {SPUR_CLASS_LARGE_POSITIVE, SPUR_BYTES, 0, "LargePositiveInteger"},
+    {SPUR_CLASS_FLOAT, SPUR_BITS_32, 0, "BoxedFloat64"},
+    {SPUR_CLASS_METHOD, SPUR_METHOD, 0, "CompiledMethod"},
+    {SPUR_CLASS_CONTEXT, SPUR_FIXED_INDEXABLE, 6, "Context"},
+    {SPUR_CLASS_CLOSURE, SPUR_FIXED_INDEXABLE, 3, "BlockClosure"},
+    {SPUR_CLASS_UNDEFINED, SPUR_ZERO_SIZED, 0, "UndefinedObject"},
+    {SPUR_CLASS_FALSE, SPUR_ZERO_SIZED, 0, "False"},
+    {SPUR_CLASS_TRUE, SPUR_ZERO_SIZED, 0, "True"},
+    {SPUR_CLASS_CLASS, SPUR_FIXED, 4, "Class"},
+    {SPUR_CLASS_POINT, SPUR_FIXED, 2, "Point"},
+    {SPUR_CLASS_ASSOCIATION, SPUR_FIXED, 2, "Association"},
+    {SPUR_CLASS_COLLECTION, SPUR_FIXED, 3, "OrderedCollection"},
+    {SPUR_CLASS_BITS_64, SPUR_BITS_64, 0, "DoubleWordArray"},
+    {SPUR_CLASS_BITS_32, SPUR_BITS_32, 0, "Bitmap"},
+    {SPUR_CLASS_BITS_16, SPUR_BITS_16, 0, "DoubleByteArray"},
+    {SPUR_CLASS_WEAK_ARRAY, SPUR_WEAK, 0, "WeakArray"},
+    {SPUR_CLASS_EPHEMERON, SPUR_EPHEMERON, 2, "Ephemeron"},
+    {SPUR_CLASS_BYTE_ARRAY, SPUR_BYTES, 0, "ByteArray"},
+    {SPUR_CLASS_ARRAY, SPUR_INDEXABLE, 0, "Array"},
+    {SPUR_CLASS_STRING, SPUR_BYTES, 0, "ByteString"},
 };
 
 static uint64_t make_string(struct filler *f, const char *text) {
   size_t length = strlen(text), count = (length + 7) / 8;
-  uint64_t *slots = header(f, SPUR_CLASS_STRING, SPUR_BYTES + (uint32_t)(count * 8 - length), count, (uint32_t)mix(length + (uint8_t)text[0]) & 0x3fffffu);
+  uint64_t *slots = header(f, SPUR_CLASS_STRING, SPUR_BYTES + (uint32_t)(count * 8 - length), count,
+                           (uint32_t)mix(length + (uint8_t)text[0]) & 0x3fffffu);
   slots[count - 1] = 0;
   memcpy(slots, text, length);
   return oop_of(slots);
@@ -216,9 +243,9 @@ static void make_roots(struct filler *f) {
   for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
     uint64_t name = make_string(f, classes[i].name);
     uint64_t *k = header(f, SPUR_CLASS_CLASS, SPUR_FIXED, 4, classes[i].index);
-    k[0] = f->nil;                                                             /* superclass */
-    k[1] = f->nil;                                                             /* method dictionary */
-    k[2] = small_int((int64_t)(classes[i].format << 16 | classes[i].fixed));   /* instance specification */
+    k[0] = f->nil;                                                           /* superclass */
+    k[1] = f->nil;                                                           /* method dictionary */
+    k[2] = small_int((int64_t)(classes[i].format << 16 | classes[i].fixed)); /* instance specification */
     k[3] = name;
     page[classes[i].index] = oop_of(k);
     remember(f, k, 0);
@@ -239,7 +266,8 @@ static void fill_area(struct filler *f, const struct spur_area *area, bool root,
   for (uint64_t i = 0; i < SAMPLES; i++) f->own_samples[i] = f->root_samples[i];
   while (make_object(f)) {}
   size_t rest = (size_t)(f->end - f->at);
-  if (rest == 2048) {   /* the one size no chunk has: 255 words after the header would need an overflow word, 254 leave one over */
+  if (rest == 2048) { /* the one size no chunk has: 255 words after the header would need an overflow word, 254 leave
+                         one over */
     uint64_t *slots = header(f, SPUR_CLASS_LARGE_POSITIVE, SPUR_BYTES, 1, 1);
     bits(f, slots, 1);
     rest -= 16;
@@ -253,7 +281,9 @@ int spur_fill(const struct spur_area *areas, size_t count, size_t root, uint64_t
   memset(out, 0, sizeof *out);
   if (!areas || count == 0 || root >= count) return -EINVAL;
   for (size_t i = 0; i < count; i++)
-    if (!areas[i].bytes || ((uintptr_t)areas[i].bytes & 7) || (areas[i].size & 7) || areas[i].size < (i == root ? SPUR_MIN_ROOT_BYTES : 32u)) return -EINVAL;
+    if (!areas[i].bytes || ((uintptr_t)areas[i].bytes & 7) || (areas[i].size & 7) ||
+        areas[i].size < (i == root ? SPUR_MIN_ROOT_BYTES : 32u))
+      return -EINVAL;
   struct filler f = {.out = out};
   fill_area(&f, &areas[root], true, mix(seed) + root);
   for (size_t i = 0; i < count; i++)

@@ -1,10 +1,11 @@
 /*
  * spur_walk.c: walking a heap that may hold anything.
  *
- * Two passes. The first follows the chain of objects in every segment and notes where objects start; the second looks at each object's header, class and
- * slots. Every read is inside a segment by construction: an object is looked at only after its size was found to fit. Nothing here trusts a
- * number from the heap further than that. The readers are written once and instantiated for each word size and byte order, so that the common case
- * (64 bits, native order) costs no test per word.
+ * Two passes. The first follows the chain of objects in every segment and notes where objects start; the second looks
+ * at each object's header, class and slots. Every read is inside a segment by construction: an object is looked at only
+ * after its size was found to fit. Nothing here trusts a number from the heap further than that. The readers are
+ * written once and instantiated for each word size and byte order, so that the common case (64 bits, native order)
+ * costs no test per word.
  */
 #include "spur.h"
 
@@ -14,10 +15,20 @@
 
 const char *spur_problem_name(enum spur_problem_kind kind) {
   static const char *const names[SPUR_PROBLEM_KINDS] = {
-    [SPUR_OK] = "ok", [SPUR_BAD_CHAIN] = "bad-chain", [SPUR_BAD_HEADER] = "bad-header", [SPUR_BAD_FORMAT] = "bad-format",
-    [SPUR_BAD_CLASS] = "bad-class", [SPUR_FORMAT_MISMATCH] = "format-mismatch", [SPUR_BAD_CLASS_HASH] = "bad-class-hash",
-    [SPUR_BAD_POINTER] = "bad-pointer", [SPUR_POINTER_TO_FREE] = "pointer-to-free", [SPUR_BAD_TAG] = "bad-tag",
-    [SPUR_BAD_METHOD] = "bad-method", [SPUR_BAD_FREE_CHUNK] = "bad-free-chunk", [SPUR_BAD_ROOTS] = "bad-roots", [SPUR_BAD_FILE] = "bad-file",
+      [SPUR_OK] = "ok",
+      [SPUR_BAD_CHAIN] = "bad-chain",
+      [SPUR_BAD_HEADER] = "bad-header",
+      [SPUR_BAD_FORMAT] = "bad-format",
+      [SPUR_BAD_CLASS] = "bad-class",
+      [SPUR_FORMAT_MISMATCH] = "format-mismatch",
+      [SPUR_BAD_CLASS_HASH] = "bad-class-hash",
+      [SPUR_BAD_POINTER] = "bad-pointer",
+      [SPUR_POINTER_TO_FREE] = "pointer-to-free",
+      [SPUR_BAD_TAG] = "bad-tag",
+      [SPUR_BAD_METHOD] = "bad-method",
+      [SPUR_BAD_FREE_CHUNK] = "bad-free-chunk",
+      [SPUR_BAD_ROOTS] = "bad-roots",
+      [SPUR_BAD_FILE] = "bad-file",
   };
   return (unsigned)kind < SPUR_PROBLEM_KINDS ? names[kind] : "unknown";
 }
@@ -36,37 +47,44 @@ INLINE uint64_t load64(const uint8_t *p, unsigned word, bool swap) {
   memcpy(&v, p, sizeof v);
   return swap ? __builtin_bswap64(v) : v;
 }
-INLINE uint64_t load_word(const uint8_t *p, unsigned word, bool swap) { return word == 8 ? load64(p, 8, swap) : load32(p, swap); }
+INLINE uint64_t load_word(const uint8_t *p, unsigned word, bool swap) {
+  return word == 8 ? load64(p, 8, swap) : load32(p, swap);
+}
 
 struct walker {
   const struct spur_heap *heap;
   struct spur_problem *problems;
   size_t capacity;
   struct spur_report *report;
-  unsigned unit_shift;                            /* objects start at multiples of 1 << unit_shift */
-  uint64_t *starts[SPUR_MAX_SEGMENTS];            /* one bit per unit */
+  unsigned unit_shift;                 /* objects start at multiples of 1 << unit_shift */
+  uint64_t *starts[SPUR_MAX_SEGMENTS]; /* one bit per unit */
   uint64_t *frees[SPUR_MAX_SEGMENTS];
-  uint64_t walked[SPUR_MAX_SEGMENTS];             /* bytes covered by the chain */
+  uint64_t walked[SPUR_MAX_SEGMENTS]; /* bytes covered by the chain */
   void *maps;
   size_t maps_bytes;
-  uint32_t *specs;                                /* Spur: per class index; 0: no such class, else SPEC_* */
+  uint32_t *specs; /* Spur: per class index; 0: no such class, else SPEC_* */
   uint64_t nil;
-  uint64_t compact[32];                           /* V3: oops of the compact classes, 0 where none */
+  uint64_t compact[32]; /* V3: oops of the compact classes, 0 where none */
 };
 #define SPEC_PRESENT 0x80000000u
-#define SPEC_KNOWN 0x40000000u                    /* the instance specification was readable: 5 bits of format, 16 of fixed fields */
+#define SPEC_KNOWN 0x40000000u /* the instance specification was readable: 5 bits of format, 16 of fixed fields */
 #define SPEC_CLASSES ((size_t)1 << SPUR_CLASS_BITS)
-#define PAGE_SLOTS 1024u                          /* classes in a page of the class table */
+#define PAGE_SLOTS 1024u /* classes in a page of the class table */
 
-static void problem(struct walker *w, enum spur_problem_kind kind, uint32_t segment, uint64_t offset, uint64_t object, uint64_t class_index, int64_t slot,
-                    uint64_t value) {
+static void problem(struct walker *w, enum spur_problem_kind kind, uint32_t segment, uint64_t offset, uint64_t object,
+                    uint64_t class_index, int64_t slot, uint64_t value) {
   struct spur_report *r = w->report;
   r->problems++;
   r->by_kind[kind]++;
   r->segments[segment].problems++;
   if (r->kept < w->capacity)
-    w->problems[r->kept++] = (struct spur_problem){.kind = kind, .segment = segment, .offset = offset, .object = object, .class_index = class_index,
-                                                   .slot = slot, .value = value};
+    w->problems[r->kept++] = (struct spur_problem){.kind = kind,
+                                                   .segment = segment,
+                                                   .offset = offset,
+                                                   .object = object,
+                                                   .class_index = class_index,
+                                                   .slot = slot,
+                                                   .value = value};
 }
 
 INLINE void bit_set(uint64_t *map, uint64_t bit) { map[bit >> 6] |= (uint64_t)1 << (bit & 63); }
@@ -93,16 +111,16 @@ INLINE enum reach reach(const struct walker *w, uint64_t address, uint32_t guess
   int s = locate(w, address, guess, offset);
   *segment = s;
   if (s < 0 || (*offset & (((uint64_t)1 << w->unit_shift) - 1))) return REACH_NOTHING;
-  if (*offset >= w->walked[s]) return REACH_OBJECT;   /* behind a broken chain: not judged, the break is told once */
+  if (*offset >= w->walked[s]) return REACH_OBJECT; /* behind a broken chain: not judged, the break is told once */
   uint64_t bit = *offset >> w->unit_shift;
   if (!bit_get(w->starts[s], bit)) return REACH_NOTHING;
   return bit_get(w->frees[s], bit) ? REACH_FREE : REACH_OBJECT;
 }
 
-/* ---- Spur -------------------------------------------------------------------------------------------------------- */
+/* ---- Spur ---------------------------------------------------------------------------------------------------- */
 
 struct chunk {
-  uint64_t start, object, end;     /* start: with the overflow word; object: the header's offset */
+  uint64_t start, object, end; /* start: with the overflow word; object: the header's offset */
   uint64_t header, slots;
   bool overflow;
 };
@@ -160,7 +178,8 @@ INLINE void spur_pass1(struct walker *w, uint32_t segment, unsigned word, bool s
 /* The object that a pointer names, if it is one inside the walked part. */
 INLINE bool spur_follow(const struct walker *w, uint64_t oop, unsigned word, bool swap, int *segment, struct chunk *c) {
   uint64_t offset;
-  if ((oop & 7) || reach(w, oop, w->heap->root, segment, &offset) != REACH_OBJECT || offset >= w->walked[*segment]) return false;
+  if ((oop & 7) || reach(w, oop, w->heap->root, segment, &offset) != REACH_OBJECT || offset >= w->walked[*segment])
+    return false;
   const struct spur_segment *s = &w->heap->segments[*segment];
   uint64_t header = load64((const uint8_t *)s->bytes + offset, word, swap);
   uint64_t start = offset;
@@ -173,7 +192,9 @@ INLINE uint64_t slot_at(const struct spur_segment *s, const struct chunk *c, uin
 }
 
 INLINE bool is_small_integer(uint64_t value, unsigned word) { return word == 8 ? (value & 7) == 1 : value & 1; }
-INLINE int64_t small_integer(uint64_t value, unsigned word) { return word == 8 ? (int64_t)value >> 3 : (int32_t)value >> 1; }
+INLINE int64_t small_integer(uint64_t value, unsigned word) {
+  return word == 8 ? (int64_t)value >> 3 : (int32_t)value >> 1;
+}
 
 /* The first five objects: nil, false, true, the free lists, the hidden roots with the pages of the class table. */
 INLINE void spur_roots(struct walker *w, unsigned word, bool swap) {
@@ -204,7 +225,8 @@ INLINE void spur_roots(struct walker *w, unsigned word, bool swap) {
     int page_segment;
     struct chunk page;
     if (!spur_follow(w, oop, word, swap, &page_segment, &page) || spur_format_of(page.header) != SPUR_INDEXABLE) {
-      problem(w, SPUR_BAD_ROOTS, root, c[4].object + 8 + p * word, c[4].object, spur_class_of(c[4].header), (int64_t)p, oop);
+      problem(w, SPUR_BAD_ROOTS, root, c[4].object + 8 + p * word, c[4].object, spur_class_of(c[4].header), (int64_t)p,
+              oop);
       continue;
     }
     const struct spur_segment *ps = &w->heap->segments[page_segment];
@@ -215,7 +237,7 @@ INLINE void spur_roots(struct walker *w, unsigned word, bool swap) {
       uint64_t index = p * PAGE_SLOTS + i;
       int class_segment;
       struct chunk k;
-      if (!spur_follow(w, class_oop, word, swap, &class_segment, &k)) continue;   /* told as a bad pointer of the page */
+      if (!spur_follow(w, class_oop, word, swap, &class_segment, &k)) continue; /* told as a bad pointer of the page */
       uint32_t spec = SPEC_PRESENT;
       const struct spur_segment *ks = &w->heap->segments[class_segment];
       if (k.slots >= 3 && spur_format_of(k.header) <= SPUR_EPHEMERON) {
@@ -225,7 +247,8 @@ INLINE void spur_roots(struct walker *w, unsigned word, bool swap) {
       w->specs[index] = spec;
       w->report->classes++;
       if (w->heap->strict && index > SPUR_LAST_PUN && spur_hash_of(k.header) != index)
-        problem(w, SPUR_BAD_CLASS_HASH, (uint32_t)class_segment, k.object, k.object, spur_class_of(k.header), -1, k.header);
+        problem(w, SPUR_BAD_CLASS_HASH, (uint32_t)class_segment, k.object, k.object, spur_class_of(k.header), -1,
+                k.header);
     }
   }
 }
@@ -255,7 +278,8 @@ INLINE bool spec_makes(uint32_t spec, uint32_t format, uint64_t slots) {
   return format >= SPUR_METHOD;
 }
 
-INLINE void spur_slot(struct walker *w, uint32_t segment, const struct spur_segment *s, const struct chunk *c, uint64_t slot, unsigned word, bool swap) {
+INLINE void spur_slot(struct walker *w, uint32_t segment, const struct spur_segment *s, const struct chunk *c,
+                      uint64_t slot, unsigned word, bool swap) {
   uint64_t value = slot_at(s, c, slot, word, swap);
   enum spur_problem_kind kind = SPUR_OK;
   unsigned tag = word == 8 ? value & 7 : value & 3;
@@ -272,7 +296,8 @@ INLINE void spur_slot(struct walker *w, uint32_t segment, const struct spur_segm
     problem(w, kind, segment, c->object + 8 + slot * word, c->object, spur_class_of(c->header), (int64_t)slot, value);
 }
 
-INLINE void spur_free_chunk(struct walker *w, uint32_t segment, const struct spur_segment *s, const struct chunk *c, unsigned word, bool swap) {
+INLINE void spur_free_chunk(struct walker *w, uint32_t segment, const struct spur_segment *s, const struct chunk *c,
+                            unsigned word, bool swap) {
   if (!w->heap->strict) return;
   if ((c->header & 0x00ffffffffffffffu) || c->slots == 0) {
     problem(w, SPUR_BAD_FREE_CHUNK, segment, c->object, c->object, 0, -1, c->header);
@@ -293,7 +318,9 @@ INLINE void spur_pass2(struct walker *w, uint32_t segment, unsigned word, bool s
   while (at < end && spur_chunk(s->bytes, s->size, at, word, swap, &c)) {
     at = c.end;
     uint32_t class_index = spur_class_of(c.header), format = spur_format_of(c.header);
-    if (__builtin_expect((spur_slots_of(c.header) == SPUR_SLOTS_OVERFLOW) != c.overflow || (c.overflow && strict && c.slots < SPUR_SLOTS_OVERFLOW), 0))
+    if (__builtin_expect((spur_slots_of(c.header) == SPUR_SLOTS_OVERFLOW) != c.overflow ||
+                             (c.overflow && strict && c.slots < SPUR_SLOTS_OVERFLOW),
+                         0))
       problem(w, SPUR_BAD_HEADER, segment, c.object, c.object, class_index, -1, c.header);
     if (class_index == SPUR_CLASS_FREE) {
       spur_free_chunk(w, segment, s, &c, word, swap);
@@ -303,10 +330,11 @@ INLINE void spur_pass2(struct walker *w, uint32_t segment, unsigned word, bool s
       problem(w, SPUR_BAD_HEADER, segment, c.object, c.object, class_index, -1, c.header);
     if (__builtin_expect(!format_exists(format, c.slots, class_index, word), 0)) {
       problem(w, SPUR_BAD_FORMAT, segment, c.object, c.object, class_index, -1, c.header);
-      continue;   /* what its slots mean is not known */
+      continue; /* what its slots mean is not known */
     }
     if (class_index <= SPUR_LAST_PUN) {
-      bool known = class_index == SPUR_CLASS_ARRAY_PUN || class_index == SPUR_CLASS_BITS_64_PUN || (!strict && class_index >= SPUR_CLASS_FORWARDED);
+      bool known = class_index == SPUR_CLASS_ARRAY_PUN || class_index == SPUR_CLASS_BITS_64_PUN ||
+                   (!strict && class_index >= SPUR_CLASS_FORWARDED);
       if (!known) {
         problem(w, SPUR_BAD_CLASS, segment, c.object, c.object, class_index, -1, c.header);
         continue;
@@ -353,13 +381,19 @@ INLINE void spur_passes(struct walker *w, unsigned word, bool swap) {
   for (uint32_t i = 0; i < w->heap->count; i++) spur_pass2(w, i, word, swap);
 }
 
-/* ---- V3 ---------------------------------------------------------------------------------------------------------- */
+/* ---- V3 ------------------------------------------------------------------------------------------------------ */
 
 /*
- * V3 (32 bits): one to three header words. The low two bits of each say how many: 0 size, class and base header; 1 class and base; 3 base alone;
- * 2 a free chunk. Base header: 2 type | 6 size in words, itself included | 4 format | 5 compact class index | 12 hash | 3 for the collector.
+ * V3 (32 bits): one to three header words. The low two bits of each say how many: 0 size, class and base header; 1
+ * class and base; 3 base alone; 2 a free chunk. Base header: 2 type | 6 size in words, itself included | 4 format | 5
+ * compact class index | 12 hash | 3 for the collector.
  */
-struct v3_chunk { uint64_t start, object, end; uint32_t header, class_word, words; unsigned type; bool headers_agree; };
+struct v3_chunk {
+  uint64_t start, object, end;
+  uint32_t header, class_word, words;
+  unsigned type;
+  bool headers_agree;
+};
 enum { V3_SIZE_AND_CLASS = 0, V3_CLASS = 1, V3_FREE = 2, V3_SHORT = 3 };
 #define V3_COMPACT_CLASSES_SLOT 28
 #define V3_BLOCK_CONTEXT 13u
@@ -422,20 +456,23 @@ INLINE uint32_t v3_slot_at(const struct spur_segment *s, const struct v3_chunk *
 }
 
 /* Slots of the object that `oop` names, as they lie: its offset and how many words certainly follow. */
-INLINE bool v3_follow(const struct walker *w, uint64_t oop, bool swap, int *segment, uint64_t *object, uint64_t *words) {
+INLINE bool v3_follow(const struct walker *w, uint64_t oop, bool swap, int *segment, uint64_t *object,
+                      uint64_t *words) {
   uint64_t offset;
   if ((oop & 3) || reach(w, oop, 0, segment, &offset) != REACH_OBJECT || offset >= w->walked[*segment]) return false;
   const struct spur_segment *s = &w->heap->segments[*segment];
   uint32_t header = load32((const uint8_t *)s->bytes + offset, swap);
   uint64_t size = header & 0xfcu;
-  if ((header & 3) == V3_SIZE_AND_CLASS && offset >= 8) size = load32((const uint8_t *)s->bytes + offset - 8, swap) & ~(uint32_t)3;
+  if ((header & 3) == V3_SIZE_AND_CLASS && offset >= 8)
+    size = load32((const uint8_t *)s->bytes + offset - 8, swap) & ~(uint32_t)3;
   if (size < 4 || size > s->size - offset) return false;
   *object = offset;
   *words = size / 4 - 1;
   return true;
 }
 
-/* The compact classes: slot 28 of the special objects. `special` is the oop from the file's header, or 0 where it is not known. */
+/* The compact classes: slot 28 of the special objects. `special` is the oop from the file's header, or 0 where it is
+ * not known. */
 INLINE void v3_roots(struct walker *w, uint64_t special, bool swap) {
   int segment;
   uint64_t object, words;
@@ -452,7 +489,9 @@ INLINE void v3_roots(struct walker *w, uint64_t special, bool swap) {
     return;
   }
   struct v3_chunk nil;
-  w->nil = v3_chunk(w->heap->segments[0].bytes, w->heap->segments[0].size, 0, swap, &nil) ? w->heap->segments[0].address + nil.object : 0;
+  w->nil = v3_chunk(w->heap->segments[0].bytes, w->heap->segments[0].size, 0, swap, &nil)
+               ? w->heap->segments[0].address + nil.object
+               : 0;
   for (uint64_t i = 0; i < count && i < 31; i++) {
     uint32_t k = load32((const uint8_t *)w->heap->segments[where].bytes + array + 4 + 4 * i, swap);
     if (k == w->nil) continue;
@@ -461,14 +500,15 @@ INLINE void v3_roots(struct walker *w, uint64_t special, bool swap) {
   }
 }
 
-INLINE void v3_pointer(struct walker *w, uint32_t segment, const struct v3_chunk *c, uint64_t class_index, int64_t slot, uint64_t at, uint64_t value,
-                       enum spur_problem_kind otherwise) {
+INLINE void v3_pointer(struct walker *w, uint32_t segment, const struct v3_chunk *c, uint64_t class_index, int64_t slot,
+                       uint64_t at, uint64_t value, enum spur_problem_kind otherwise) {
   int to;
   uint64_t offset;
   enum reach found = reach(w, value, segment, &to, &offset);
   w->report->pointers++;
   if (__builtin_expect(found != REACH_OBJECT, 0))
-    problem(w, found == REACH_FREE && otherwise == SPUR_BAD_POINTER ? SPUR_POINTER_TO_FREE : otherwise, segment, at, c->object, class_index, slot, value);
+    problem(w, found == REACH_FREE && otherwise == SPUR_BAD_POINTER ? SPUR_POINTER_TO_FREE : otherwise, segment, at,
+            c->object, class_index, slot, value);
 }
 
 INLINE void v3_pass2(struct walker *w, uint32_t segment, bool swap) {
@@ -513,7 +553,8 @@ INLINE void v3_pass2(struct walker *w, uint32_t segment, bool swap) {
     }
     for (uint64_t i = first; i < limit; i++) {
       uint32_t value = v3_slot_at(s, &c, i, swap);
-      if (!(value & 1)) v3_pointer(w, segment, &c, class_index, (int64_t)i, c.object + 4 + 4 * i, value, SPUR_BAD_POINTER);
+      if (!(value & 1))
+        v3_pointer(w, segment, &c, class_index, (int64_t)i, c.object + 4 + 4 * i, value, SPUR_BAD_POINTER);
     }
   }
 }
@@ -524,18 +565,23 @@ INLINE void v3_passes(struct walker *w, bool swap) {
   for (uint32_t i = 0; i < w->heap->count; i++) v3_pass2(w, i, swap);
 }
 
-/* ---- both -------------------------------------------------------------------------------------------------------- */
+/* ---- both ---------------------------------------------------------------------------------------------------- */
 
 static bool heap_usable(const struct spur_heap *heap) {
-  if (!heap || !heap->segments || heap->count == 0 || heap->count > SPUR_MAX_SEGMENTS || heap->root >= heap->count) return false;
+  if (!heap || !heap->segments || heap->count == 0 || heap->count > SPUR_MAX_SEGMENTS || heap->root >= heap->count)
+    return false;
   if (heap->family == SPUR_FAMILY_V3) return heap->word_bytes == 4;
   return heap->family == SPUR_FAMILY_SPUR && (heap->word_bytes == 4 || heap->word_bytes == 8);
 }
 
-int spur_walk(const struct spur_heap *heap, struct spur_problem *problems, size_t capacity, struct spur_report *report) {
+int spur_walk(const struct spur_heap *heap, struct spur_problem *problems, size_t capacity,
+              struct spur_report *report) {
   if (!heap_usable(heap) || !report || (capacity && !problems)) return -EINVAL;
   memset(report, 0, sizeof *report);
-  struct walker w = {.heap = heap, .problems = problems, .capacity = capacity, .report = report,
+  struct walker w = {.heap = heap,
+                     .problems = problems,
+                     .capacity = capacity,
+                     .report = report,
                      .unit_shift = heap->family == SPUR_FAMILY_V3 ? 2 : 3};
   size_t words[SPUR_MAX_SEGMENTS], total = 0;
   for (uint32_t i = 0; i < heap->count; i++) {
@@ -555,11 +601,14 @@ int spur_walk(const struct spur_heap *heap, struct spur_problem *problems, size_
   w.specs = (uint32_t *)next;
 
   if (heap->family == SPUR_FAMILY_V3) {
-    if (heap->swapped) v3_passes(&w, true); else v3_passes(&w, false);
+    if (heap->swapped) v3_passes(&w, true);
+    else v3_passes(&w, false);
   } else if (heap->word_bytes == 8) {
-    if (heap->swapped) spur_passes(&w, 8, true); else spur_passes(&w, 8, false);
+    if (heap->swapped) spur_passes(&w, 8, true);
+    else spur_passes(&w, 8, false);
   } else {
-    if (heap->swapped) spur_passes(&w, 4, true); else spur_passes(&w, 4, false);
+    if (heap->swapped) spur_passes(&w, 4, true);
+    else spur_passes(&w, 4, false);
   }
   for (uint32_t i = 0; i < heap->count; i++) {
     report->objects += report->segments[i].objects;
@@ -579,8 +628,12 @@ bool spur_object_at(const struct spur_heap *heap, uint32_t segment, uint64_t off
     struct v3_chunk c;
     while (v3_chunk(s->bytes, s->size, at, heap->swapped, &c)) {
       if (offset < c.end) {
-        *out = (struct spur_object){.offset = c.object, .bytes = c.end - c.object, .slots = c.words, .format = c.header >> 8 & 15u,
-                                    .class_index = c.header >> 12 & 31u, .is_free = c.type == V3_FREE,
+        *out = (struct spur_object){.offset = c.object,
+                                    .bytes = c.end - c.object,
+                                    .slots = c.words,
+                                    .format = c.header >> 8 & 15u,
+                                    .class_index = c.header >> 12 & 31u,
+                                    .is_free = c.type == V3_FREE,
                                     .slot = offset < c.object + 4 ? -1 : (int64_t)((offset - c.object - 4) / 4)};
         return true;
       }
@@ -591,9 +644,14 @@ bool spur_object_at(const struct spur_heap *heap, uint32_t segment, uint64_t off
   struct chunk c;
   while (at < s->size && spur_chunk(s->bytes, s->size, at, heap->word_bytes, heap->swapped, &c)) {
     if (offset < c.end) {
-      *out = (struct spur_object){.offset = c.object, .bytes = c.end - c.object, .slots = c.slots, .format = spur_format_of(c.header),
-                                  .class_index = spur_class_of(c.header), .is_free = spur_class_of(c.header) == SPUR_CLASS_FREE,
-                                  .slot = offset < c.object + 8 ? -1 : (int64_t)((offset - c.object - 8) / heap->word_bytes)};
+      *out = (struct spur_object){
+          .offset = c.object,
+          .bytes = c.end - c.object,
+          .slots = c.slots,
+          .format = spur_format_of(c.header),
+          .class_index = spur_class_of(c.header),
+          .is_free = spur_class_of(c.header) == SPUR_CLASS_FREE,
+          .slot = offset < c.object + 8 ? -1 : (int64_t)((offset - c.object - 8) / heap->word_bytes)};
       return true;
     }
     at = c.end;
@@ -601,15 +659,17 @@ bool spur_object_at(const struct spur_heap *heap, uint32_t segment, uint64_t off
   return false;
 }
 
-/* ---- image files -------------------------------------------------------------------------------------------------- */
+/* ---- image files --------------------------------------------------------------------------------------------- */
 
 /* 512 in the version says that the image uses more than one bytecode set; it changes nothing in the heap. */
 #define MULTIPLE_BYTECODES 512u
 
 static bool version_known(uint32_t version, struct spur_file *out) {
-  static const struct { uint32_t version, family, word_bytes; } known[] = {
-    {6502, SPUR_FAMILY_V3, 4}, {6504, SPUR_FAMILY_V3, 4}, {6505, SPUR_FAMILY_V3, 4}, {6521, SPUR_FAMILY_SPUR, 4},
-    {68000, SPUR_FAMILY_V3, 8}, {68002, SPUR_FAMILY_V3, 8}, {68003, SPUR_FAMILY_V3, 8}, {68021, SPUR_FAMILY_SPUR, 8},
+  static const struct {
+    uint32_t version, family, word_bytes;
+  } known[] = {
+      {6502, SPUR_FAMILY_V3, 4},  {6504, SPUR_FAMILY_V3, 4},  {6505, SPUR_FAMILY_V3, 4},  {6521, SPUR_FAMILY_SPUR, 4},
+      {68000, SPUR_FAMILY_V3, 8}, {68002, SPUR_FAMILY_V3, 8}, {68003, SPUR_FAMILY_V3, 8}, {68021, SPUR_FAMILY_SPUR, 8},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (version == known[i].version || version == known[i].version + MULTIPLE_BYTECODES) {
@@ -626,14 +686,14 @@ int spur_file_parse(const void *bytes, size_t size, struct spur_file *out) {
   const uint8_t *p = bytes;
   memset(out, 0, sizeof *out);
   for (uint64_t offset = 0; offset <= 512; offset += 512) {
-    if (size < offset + 96) continue;   /* enough for every field below */
+    if (size < offset + 96) continue; /* enough for every field below */
     for (int swap = 0; swap < 2; swap++) {
       if (!version_known(load32(p + offset, swap), out)) continue;
       const uint8_t *h = p + offset;
       unsigned word = out->word_bytes;
       out->swapped = swap;
       out->file_offset = offset;
-      out->header_bytes = load32(h + 4, swap);   /* 32 bits in both word sizes */
+      out->header_bytes = load32(h + 4, swap); /* 32 bits in both word sizes */
       out->heap_bytes = load_word(h + 8, word, swap);
       out->base_address = load_word(h + 8 + word, word, swap);
       out->special_objects = load_word(h + 8 + 2 * word, word, swap);
@@ -645,8 +705,11 @@ int spur_file_parse(const void *bytes, size_t size, struct spur_file *out) {
   return -EINVAL;
 }
 
-int spur_file_segments(const void *bytes, size_t size, const struct spur_file *file, struct spur_segment *out, size_t capacity) {
-  if (file->header_bytes < SPUR_FILE_HEADER_MIN || file->header_bytes > 65536 || (file->header_bytes & 3) || capacity == 0) return -EINVAL;
+int spur_file_segments(const void *bytes, size_t size, const struct spur_file *file, struct spur_segment *out,
+                       size_t capacity) {
+  if (file->header_bytes < SPUR_FILE_HEADER_MIN || file->header_bytes > 65536 || (file->header_bytes & 3) ||
+      capacity == 0)
+    return -EINVAL;
   uint64_t start = file->file_offset + file->header_bytes;
   if (start >= size || file->heap_bytes == 0 || file->heap_bytes > size - start) return -EINVAL;
   const uint8_t *heap = (const uint8_t *)bytes + start;
@@ -655,13 +718,15 @@ int spur_file_segments(const void *bytes, size_t size, const struct spur_file *f
     return 1;
   }
   /*
-   * Spur saves its segments one after another. The last 16 bytes of each are a bridge: a word whose low 56 bits are the gap to the next segment's
-   * address, in words, and one with the next segment's size, 0 after the last.
+   * Spur saves its segments one after another. The last 16 bytes of each are a bridge: a word whose low 56 bits are the
+   * gap to the next segment's address, in words, and one with the next segment's size, 0 after the last.
    */
-  uint64_t at = 0, address = file->base_address, bytes_here = file->first_segment_bytes ? file->first_segment_bytes : file->heap_bytes;
+  uint64_t at = 0, address = file->base_address,
+           bytes_here = file->first_segment_bytes ? file->first_segment_bytes : file->heap_bytes;
   int count = 0;
   while (bytes_here) {
-    if (bytes_here < 32 || (bytes_here & 7) || bytes_here > file->heap_bytes - at || (size_t)count >= capacity) return -EINVAL;
+    if (bytes_here < 32 || (bytes_here & 7) || bytes_here > file->heap_bytes - at || (size_t)count >= capacity)
+      return -EINVAL;
     out[count++] = (struct spur_segment){.bytes = heap + at, .size = bytes_here - 16, .address = address};
     uint64_t bridge = load64(heap + at + bytes_here - 16, file->word_bytes, file->swapped);
     uint64_t following = load64(heap + at + bytes_here - 8, file->word_bytes, file->swapped);

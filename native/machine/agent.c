@@ -46,39 +46,40 @@
 
 enum frame_type {
   /* host to guest */
-  FRAME_RUN = 1,        /* u32 argc, u32 envc, cwd\0, argv\0..., env\0... */
-  FRAME_STDIN = 2,      /* bytes; an empty one ends the input */
+  FRAME_RUN = 1,   /* u32 argc, u32 envc, cwd\0, argv\0..., env\0... */
+  FRAME_STDIN = 2, /* bytes; an empty one ends the input */
   FRAME_KILL = 3,
-  FRAME_FILE = 4,       /* u32 mode, path\0: opens a file to be written; parents are made */
+  FRAME_FILE = 4, /* u32 mode, path\0: opens a file to be written; parents are made */
   FRAME_FILE_DATA = 5,
-  FRAME_FILE_END = 6,   /* answered by FRAME_FILE_DONE */
-  FRAME_PING = 7,       /* answered by FRAME_PONG */
+  FRAME_FILE_END = 6, /* answered by FRAME_FILE_DONE */
+  FRAME_PING = 7,     /* answered by FRAME_PONG */
   /* guest to host */
-  FRAME_HELLO = 64,     /* JSON */
-  FRAME_ACK = 65,       /* u32: bytes consumed since the beginning, modulo 2^32 */
+  FRAME_HELLO = 64, /* JSON */
+  FRAME_ACK = 65,   /* u32: bytes consumed since the beginning, modulo 2^32 */
   FRAME_STDOUT = 66,
   FRAME_STDERR = 67,
-  FRAME_EXIT = 68,      /* u32 kind (0 exit code, 1 signal, 2 could not start), u32 value (code, signal, errno), u64 guest ns */
+  FRAME_EXIT =
+      68, /* u32 kind (0 exit code, 1 signal, 2 could not start), u32 value (code, signal, errno), u64 guest ns */
   FRAME_FILE_DONE = 69, /* u32 errno */
   FRAME_PONG = 70,
 };
 
 struct job {
-  uint32_t id;          /* 0: free */
+  uint32_t id; /* 0: free */
   pid_t pid;
-  int out, err, in;     /* our ends of its pipes, -1 when closed */
+  int out, err, in; /* our ends of its pipes, -1 when closed */
   bool exited;
   bool in_ends;
   int status;
-  uint8_t *pending;     /* input that its pipe had no room for */
+  uint8_t *pending; /* input that its pipe had no room for */
   size_t pending_bytes;
   uint64_t started_ns;
   uint64_t exited_ns;
 };
 
 static struct job jobs[MAX_JOBS];
-static int line = -1;   /* the serial port */
-static int file = -1;   /* the file that is being received */
+static int line = -1; /* the serial port */
+static int file = -1; /* the file that is being received */
 static int file_errno;
 static uint32_t consumed, acknowledged;
 static bool have_cgroups;
@@ -403,23 +404,21 @@ static void write_file(const uint8_t *data, uint32_t length) {
 static void handle(uint32_t type, uint32_t id, uint8_t *payload, uint32_t length) {
   struct job *job = id != 0 ? find_job(id) : NULL;
   switch (type) {
-  case FRAME_RUN: start_job(id, payload, length); break;
-  case FRAME_STDIN:
-    if (job != NULL) take_input(job, payload, length);
-    break;
-  case FRAME_KILL:
-    if (job != NULL) kill_job(job);
-    break;
-  case FRAME_FILE: open_file(payload, length); break;
-  case FRAME_FILE_DATA: write_file(payload, length); break;
-  case FRAME_FILE_END:
-    close_end(&file);
-    send_frame(FRAME_FILE_DONE, id, &file_errno, 4);
-    break;
-  case FRAME_PING: send_frame(FRAME_PONG, id, NULL, 0); break;
-  default:
-    errno = EPROTO;
-    give_up("a frame of an unknown type");
+    case FRAME_RUN: start_job(id, payload, length); break;
+    case FRAME_STDIN:
+      if (job != NULL) take_input(job, payload, length);
+      break;
+    case FRAME_KILL:
+      if (job != NULL) kill_job(job);
+      break;
+    case FRAME_FILE: open_file(payload, length); break;
+    case FRAME_FILE_DATA: write_file(payload, length); break;
+    case FRAME_FILE_END:
+      close_end(&file);
+      send_frame(FRAME_FILE_DONE, id, &file_errno, 4);
+      break;
+    case FRAME_PING: send_frame(FRAME_PONG, id, NULL, 0); break;
+    default: errno = EPROTO; give_up("a frame of an unknown type");
   }
 }
 
@@ -555,7 +554,10 @@ int main(void) {
   hello();
   for (;;) {
     struct pollfd fds[2 + 3 * MAX_JOBS];
-    struct { struct job *job; int which; } owner[2 + 3 * MAX_JOBS];
+    struct {
+      struct job *job;
+      int which;
+    } owner[2 + 3 * MAX_JOBS];
     nfds_t n = 0;
     fds[n++] = (struct pollfd){line, POLLIN, 0};
     fds[n++] = (struct pollfd){signals, POLLIN, 0};

@@ -1,9 +1,9 @@
 /*
  * conformance.c: does this machine do what protection keys are said to do? Run in a guest before the guest is believed.
  *
- * A static program of its own: it shares no code with native/pkeys or native/trap, so that it cannot share a mistake with
- * what it vouches for. One TAP line per behaviour; the exit code is 0 only if every line is ok. With the word `counting`, the clock is
- * checked too.
+ * A static program of its own: it shares no code with native/pkeys or native/trap, so that it cannot share a mistake
+ * with what it vouches for. One TAP line per behaviour; the exit code is 0 only if every line is ok. With the word
+ * `counting`, the clock is checked too.
  *
  * Rests on: pkeys(7), signal(7); Documentation/core-api/protection-keys.rst; Intel SDM vol. 3A 4.6.2 (rights of a key),
  * vol. 2A CMPXCHG8B/CMPXCHG16B (ZF is set or cleared, CF, PF, AF, SF and OF are not touched).
@@ -46,9 +46,7 @@ static void wrpkru(uint32_t value) {
   __asm__ volatile(".byte 0x0f,0x01,0xef" : : "a"(value), "c"(0), "d"(0) : "memory");
 }
 
-static void set_rights(int key, uint32_t rights) {
-  wrpkru((rdpkru() & ~(3u << (2 * key))) | (rights << (2 * key)));
-}
+static void set_rights(int key, uint32_t rights) { wrpkru((rdpkru() & ~(3u << (2 * key))) | (rights << (2 * key))); }
 
 static int key_alloc(void) { return (int)syscall(SYS_pkey_alloc, 0, 0); }
 static int key_free(int key) { return (int)syscall(SYS_pkey_free, key); }
@@ -149,8 +147,8 @@ static void skip(const char *name, const char *why) {
 
 static void check_fault(const char *name, struct fault f, int code, int key, const volatile void *address) {
   check(f.raised && f.code == code && f.key == key && f.address == (const void *)address, name,
-        "raised %d, si_code %d (expected %d), si_pkey %d (expected %d), si_addr %p (expected %p)", f.raised, f.code, code,
-        f.key, key, f.address, (const void *)address);
+        "raised %d, si_code %d (expected %d), si_pkey %d (expected %d), si_addr %p (expected %p)", f.raised, f.code,
+        code, f.key, key, f.address, (const void *)address);
 }
 
 /* ---- the behaviours ------------------------------------------------------------------------------------------ */
@@ -161,10 +159,12 @@ static void denied_accesses(int key) {
   p[PAGE] = 1;
   key_tag((void *)p, 2 * PAGE, PROT_READ | PROT_WRITE, key);
   key_tag((void *)(p + 2 * PAGE), PAGE, PROT_READ, key);
-  check(key_in_smaps(p) == key, "smaps shows the key of a tagged page", "ProtectionKey %d, expected %d", key_in_smaps(p), key);
+  check(key_in_smaps(p) == key, "smaps shows the key of a tagged page", "ProtectionKey %d, expected %d",
+        key_in_smaps(p), key);
 
   set_rights(key, RIGHT_NO_WRITE);
-  check_fault("a denied write is SIGSEGV with SEGV_PKUERR and the key", try_access(p + 8, true), CODE_PKUERR, key, p + 8);
+  check_fault("a denied write is SIGSEGV with SEGV_PKUERR and the key", try_access(p + 8, true), CODE_PKUERR, key,
+              p + 8);
   check(p[8] == 0, "a denied write leaves memory as it was", "byte is %d", p[8]);
   check(!try_access(p, false).raised, "with only writes denied, reads work", "the read faulted");
 
@@ -172,25 +172,26 @@ static void denied_accesses(int key) {
   if (pipe(pipe_ends) != 0 || write(pipe_ends[1], "xyz", 3) != 3) _exit(1);
   errno = 0;
   ssize_t n = read(pipe_ends[0], (void *)p, 3);
-  check(n == -1 && errno == EFAULT && p[0] == 1, "read(2) into a denied page answers EFAULT", "returned %zd, %s, byte %d", n,
-        strerror(errno), p[0]);
+  check(n == -1 && errno == EFAULT && p[0] == 1, "read(2) into a denied page answers EFAULT",
+        "returned %zd, %s, byte %d", n, strerror(errno), p[0]);
   errno = 0;
   n = write(pipe_ends[1], (const void *)p, 1);
   check(n == 1, "write(2) from a page that may be read works", "returned %zd, %s", n, strerror(errno));
 
   set_rights(key, RIGHT_NO_ACCESS);
-  check_fault("a denied read is SIGSEGV with SEGV_PKUERR and the key", try_access(p + 16, false), CODE_PKUERR, key, p + 16);
+  check_fault("a denied read is SIGSEGV with SEGV_PKUERR and the key", try_access(p + 16, false), CODE_PKUERR, key,
+              p + 16);
   errno = 0;
   n = write(pipe_ends[1], (const void *)p, 1);
   check(n == -1 && errno == EFAULT, "write(2) from a page that may not be read answers EFAULT", "returned %zd, %s", n,
         strerror(errno));
-  check_fault("a denied write to a page never touched names the key", try_access(p + PAGE + 2048, true), CODE_PKUERR, key,
-              p + PAGE + 2048);
-  check_fault("a write to a read-only page whose key denies names the key", try_access(p + 2 * PAGE, true), CODE_PKUERR, key,
-              p + 2 * PAGE);
+  check_fault("a denied write to a page never touched names the key", try_access(p + PAGE + 2048, true), CODE_PKUERR,
+              key, p + PAGE + 2048);
+  check_fault("a write to a read-only page whose key denies names the key", try_access(p + 2 * PAGE, true), CODE_PKUERR,
+              key, p + 2 * PAGE);
   set_rights(key, 0);
-  check_fault("a write to a read-only page whose key allows is SEGV_ACCERR", try_access(p + 2 * PAGE, true), CODE_ACCERR, 0,
-              p + 2 * PAGE);
+  check_fault("a write to a read-only page whose key allows is SEGV_ACCERR", try_access(p + 2 * PAGE, true),
+              CODE_ACCERR, 0, p + 2 * PAGE);
   check(!try_access(p, true).raised, "once opened, writes work again", "the write faulted");
 
   /* Crossing into a denied page must be noticed on the second page too. */
@@ -208,14 +209,15 @@ static void denied_accesses(int key) {
   wrpkru(INIT_PKRU);
   set_rights(key, 0);
   check(f.raised && f.code == CODE_PKUERR && q[PAGE] == 7 && q[PAGE - 4] == 0,
-        "a write across the edge of a denied page faults and writes neither part", "raised %d, si_code %d, bytes %d %d", f.raised,
-        f.code, q[PAGE - 4], q[PAGE]);
+        "a write across the edge of a denied page faults and writes neither part", "raised %d, si_code %d, bytes %d %d",
+        f.raised, f.code, q[PAGE - 4], q[PAGE]);
   check(f.handler_pkru == INIT_PKRU, "a signal handler starts with PKRU 0x55555554", "0x%08x", f.handler_pkru);
 
   set_rights(key, RIGHT_NO_WRITE);
   uint32_t before = rdpkru();
   raise(SIGUSR1);
-  check(rdpkru() == before, "a handler that returns gives the interrupted PKRU back", "0x%08x, expected 0x%08x", rdpkru(), before);
+  check(rdpkru() == before, "a handler that returns gives the interrupted PKRU back", "0x%08x, expected 0x%08x",
+        rdpkru(), before);
   set_rights(key, 0);
   close(pipe_ends[0]);
   close(pipe_ends[1]);
@@ -291,11 +293,13 @@ static void remapping(int key) {
 
   volatile uint8_t *to = map_pages(1);
   void *moved = mremap((void *)(p + 2 * PAGE), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)to);
-  check(moved == (const void *)to && key_in_smaps(to) == key && try_access(to, true).raised, "mremap keeps the key", "key %d",
-        key_in_smaps(to));
+  check(moved == (const void *)to && key_in_smaps(to) == key && try_access(to, true).raised, "mremap keeps the key",
+        "key %d", key_in_smaps(to));
 
-  void *fresh = mmap((void *)(p + 3 * PAGE), PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-  check(fresh == (const void *)(p + 3 * PAGE) && key_in_smaps(p + 3 * PAGE) == 0 && !try_access(p + 3 * PAGE, true).raised,
+  void *fresh = mmap((void *)(p + 3 * PAGE), PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                     0);
+  check(fresh == (const void *)(p + 3 * PAGE) && key_in_smaps(p + 3 * PAGE) == 0 &&
+            !try_access(p + 3 * PAGE, true).raised,
         "mmap with MAP_FIXED loses the key", "key %d", key_in_smaps(p + 3 * PAGE));
   set_rights(key, 0);
 }
@@ -375,20 +379,19 @@ static void stress(int key_a, int key_b) {
 #define FLAG_ZERO 0x40u
 
 /*
- * The flags that an arithmetic instruction leaves, read at once (between is empty) or after a CMPXCHG16B. An emulator that keeps
- * flags lazily gets this wrong where the arithmetic and the exchange follow each other directly, so the asm is one block, and
- * popfq before it makes what the emulator had computed last a different thing.
+ * The flags that an arithmetic instruction leaves, read at once (between is empty) or after a CMPXCHG16B. An emulator
+ * that keeps flags lazily gets this wrong where the arithmetic and the exchange follow each other directly, so the asm
+ * is one block, and popfq before it makes what the emulator had computed last a different thing.
  */
-#define FLAGS_OF(operation, between)                                                                                     \
-  __asm__ volatile("sub $128, %%rsp\n\t"                                                                               \
-                   "pushq $0x202\n\t"                                                                                  \
-                   "popfq\n\t"                                                                                         \
-                   operation "\n\t" between "\n\t"                                                                     \
-                   "pushfq\n\t"                                                                                        \
-                   "popq %[out]\n\t"                                                                                   \
-                   "lea 128(%%rsp), %%rsp"                                                                             \
-                   : [out] "=&r"(out), "+a"(low), "+d"(high), [x] "+&r"(x), [cell] "+m"(*cell)                         \
-                   : [y] "r"(y), "b"((uint64_t)5), "c"((uint64_t)6)                                                    \
+#define FLAGS_OF(operation, between)                                                           \
+  __asm__ volatile("sub $128, %%rsp\n\t"                                                       \
+                   "pushq $0x202\n\t"                                                          \
+                   "popfq\n\t" operation "\n\t" between "\n\t"                                 \
+                   "pushfq\n\t"                                                                \
+                   "popq %[out]\n\t"                                                           \
+                   "lea 128(%%rsp), %%rsp"                                                     \
+                   : [out] "=&r"(out), "+a"(low), "+d"(high), [x] "+&r"(x), [cell] "+m"(*cell) \
+                   : [y] "r"(y), "b"((uint64_t)5), "c"((uint64_t)6)                            \
                    : "memory", "cc")
 
 static _Alignas(16) volatile unsigned __int128 cell_storage;
@@ -399,23 +402,23 @@ static uint64_t flags_of(int which, bool exchange, uint64_t x, uint64_t y, bool 
   uint64_t low = equal ? 77 : 78, high = 0, out = 0;
   if (exchange) {
     switch (which) {
-    case 0: FLAGS_OF("addq %[y], %[x]", "lock cmpxchg16b %[cell]"); break;
-    case 1: FLAGS_OF("subq %[y], %[x]", "lock cmpxchg16b %[cell]"); break;
-    case 2: FLAGS_OF("addb %b[y], %b[x]", "lock cmpxchg16b %[cell]"); break;
-    case 3: FLAGS_OF("subl %k[y], %k[x]", "lock cmpxchg16b %[cell]"); break;
-    case 4: FLAGS_OF("negw %w[x]", "lock cmpxchg16b %[cell]"); break;
-    case 5: FLAGS_OF("incq %[x]", "lock cmpxchg16b %[cell]"); break;
-    default: FLAGS_OF("cmpq %[y], %[x]", "cmpxchg16b %[cell]"); break;
+      case 0: FLAGS_OF("addq %[y], %[x]", "lock cmpxchg16b %[cell]"); break;
+      case 1: FLAGS_OF("subq %[y], %[x]", "lock cmpxchg16b %[cell]"); break;
+      case 2: FLAGS_OF("addb %b[y], %b[x]", "lock cmpxchg16b %[cell]"); break;
+      case 3: FLAGS_OF("subl %k[y], %k[x]", "lock cmpxchg16b %[cell]"); break;
+      case 4: FLAGS_OF("negw %w[x]", "lock cmpxchg16b %[cell]"); break;
+      case 5: FLAGS_OF("incq %[x]", "lock cmpxchg16b %[cell]"); break;
+      default: FLAGS_OF("cmpq %[y], %[x]", "cmpxchg16b %[cell]"); break;
     }
   } else {
     switch (which) {
-    case 0: FLAGS_OF("addq %[y], %[x]", ""); break;
-    case 1: FLAGS_OF("subq %[y], %[x]", ""); break;
-    case 2: FLAGS_OF("addb %b[y], %b[x]", ""); break;
-    case 3: FLAGS_OF("subl %k[y], %k[x]", ""); break;
-    case 4: FLAGS_OF("negw %w[x]", ""); break;
-    case 5: FLAGS_OF("incq %[x]", ""); break;
-    default: FLAGS_OF("cmpq %[y], %[x]", ""); break;
+      case 0: FLAGS_OF("addq %[y], %[x]", ""); break;
+      case 1: FLAGS_OF("subq %[y], %[x]", ""); break;
+      case 2: FLAGS_OF("addb %b[y], %b[x]", ""); break;
+      case 3: FLAGS_OF("subl %k[y], %k[x]", ""); break;
+      case 4: FLAGS_OF("negw %w[x]", ""); break;
+      case 5: FLAGS_OF("incq %[x]", ""); break;
+      default: FLAGS_OF("cmpq %[y], %[x]", ""); break;
     }
   }
   return out & FLAGS_ALL;
@@ -428,7 +431,8 @@ static void cmpxchg16b_flags(void) {
     skip(name, "this CPU hides cx16");
     return;
   }
-  static const uint64_t values[] = {0, 1, 0x7f, 0x80, 0xff, 0x8000, 0x7fffffff, 0x80000000, 0x7fffffffffffffff, 0x8000000000000000, ~0ull};
+  static const uint64_t values[] = {
+      0, 1, 0x7f, 0x80, 0xff, 0x8000, 0x7fffffff, 0x80000000, 0x7fffffffffffffff, 0x8000000000000000, ~0ull};
   enum { VALUES = sizeof values / sizeof values[0] };
   int wrong = 0, tried = 0, first = -1;
   uint64_t seen = 0, wanted = 0;
@@ -446,8 +450,8 @@ static void cmpxchg16b_flags(void) {
         wanted = want;
       }
     }
-  check(wrong == 0, name, "%d of %d wrong, first after operation %d: flags 0x%llx, expected 0x%llx", wrong, tried, first,
-        (unsigned long long)seen, (unsigned long long)wanted);
+  check(wrong == 0, name, "%d of %d wrong, first after operation %d: flags 0x%llx, expected 0x%llx", wrong, tried,
+        first, (unsigned long long)seen, (unsigned long long)wanted);
 }
 
 /* In the counting machine CLOCK_MONOTONIC advances one nanosecond for each instruction. */
@@ -468,8 +472,8 @@ static void counted_clock(void) {
     if (full < least) least = full;
   }
   uint64_t counted = least - base;
-  check(counted >= 2 * ROUNDS && counted < 2 * ROUNDS + ROUNDS / 50, "the clock counts instructions", "%llu ns for %d instructions",
-        (unsigned long long)counted, 2 * ROUNDS);
+  check(counted >= 2 * ROUNDS && counted < 2 * ROUNDS + ROUNDS / 50, "the clock counts instructions",
+        "%llu ns for %d instructions", (unsigned long long)counted, 2 * ROUNDS);
 }
 
 static bool cpu_has_keys(void) {

@@ -1,8 +1,10 @@
 /*
- * trial_windows.c: one trial of the corruption matrix on Windows: `turnkey-trial CASE MECHANISM`. The cases are those of experiments/corruption/ that are plain C, by the same names and with the same calls.
+ * trial_windows.c: one trial of the corruption matrix on Windows: `turnkey-trial CASE MECHANISM`. The cases are those
+ * of experiments/corruption/ that are plain C, by the same names and with the same calls.
  *
- * Prints the lines of src/experiment/protocol.ts: what was set up, what the callout did, what came after. An image of five spaces is filled and copied before, compared afterwards; the aftermath
- * allocates, writes a file, loads a library and makes honest callouts, on this thread and another.
+ * Prints the lines of src/experiment/protocol.ts: what was set up, what the callout did, what came after. An image of
+ * five spaces is filled and copied before, compared afterwards; the aftermath allocates, writes a file, loads a library
+ * and makes honest callouts, on this thread and another.
  */
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
@@ -29,7 +31,7 @@ static bool guarding;
 static HMODULE library;
 static char own_path[MAX_PATH];
 
-/* ---- what a case calls ------------------------------------------------------------------------------------------ */
+/* ---- what a case calls --------------------------------------------------------------------------------------- */
 
 /* A function of the foreign library, guarded where the mechanism has the trap. */
 static uintptr_t foreign_in(HMODULE module, const char *name) {
@@ -162,7 +164,7 @@ static const struct {
 };
 #define CASES (sizeof cases / sizeof *cases)
 
-/* ---- JSON ------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ---------------------------------------------------------------------------------------------------- */
 
 static void text(const char *value) {
   putchar('"');
@@ -194,13 +196,17 @@ static const char *code_name(uint32_t code) {
 }
 
 static void print_fault(const struct trap_fault *fault) {
-  static const char *const accesses[] = {"unknown", "read", "write", "execute"}, *const phases[] = {"call", "load", "decode"};
+  static const char *const accesses[] = {"unknown", "read", "write", "execute"}, *const phases[] = {"call", "load",
+                                                                                                    "decode"};
   HMODULE module;
   char path[MAX_PATH] = "";
-  if (GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT, (LPCSTR)(uintptr_t)fault->pc, &module))
+  if (GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
+                         (LPCSTR)(uintptr_t)fault->pc, &module))
     GetModuleFileNameA(module, path, sizeof path);
-  printf("{\"signal\":\"%s\",\"siCode\":%" PRId32 ",\"siCodeName\":\"0x%08" PRIX32 "\",\"address\":\"0x%" PRIx64 "\",\"access\":\"%s\",\"pkey\":null,\"space\":", code_name((uint32_t)fault->code),
-         fault->code, (uint32_t)fault->code, fault->address, accesses[fault->access & 3]);
+  printf("{\"signal\":\"%s\",\"siCode\":%" PRId32 ",\"siCodeName\":\"0x%08" PRIX32 "\",\"address\":\"0x%" PRIx64
+         "\",\"access\":\"%s\",\"pkey\":null,\"space\":",
+         code_name((uint32_t)fault->code), fault->code, (uint32_t)fault->code, fault->address,
+         accesses[fault->access & 3]);
   if (fault->space_found) text(fault->space_name);
   else printf("null");
   printf(",\"spaceKey\":%s,\"pc\":\"0x%" PRIx64 "\",\"pcModule\":", fault->space_found ? "0" : "null", fault->pc);
@@ -209,7 +215,7 @@ static void print_fault(const struct trap_fault *fault) {
   printf(",\"symbol\":null,\"phase\":\"%s\",\"image\":\"unknown\"}", phases[fault->phase % 3]);
 }
 
-/* ---- aftermath ---------------------------------------------------------------------------------------------------- */
+/* ---- aftermath ----------------------------------------------------------------------------------------------- */
 
 static bool allocates(void) {
   for (size_t bytes = 1; bytes < 8u << 20; bytes = bytes * 3 + 1) {
@@ -225,7 +231,8 @@ static bool allocates(void) {
 static bool writes_a_file(void) {
   FILE *file = tmpfile();
   char line[16] = "";
-  bool works = file != NULL && fprintf(file, "after\n") > 0 && fseek(file, 0, SEEK_SET) == 0 && fgets(line, sizeof line, file) != NULL && strcmp(line, "after\n") == 0;
+  bool works = file != NULL && fprintf(file, "after\n") > 0 && fseek(file, 0, SEEK_SET) == 0 &&
+               fgets(line, sizeof line, file) != NULL && strcmp(line, "after\n") == 0;
   if (file != NULL) fclose(file);
   return works;
 }
@@ -254,7 +261,8 @@ static bool spaces_closed_and_open(void) { return pkeys_image_verify_tags(image,
 static const struct {
   const char *step;
   bool (*works)(void);
-} aftermath[] = {{"allocation", allocates},        {"stdio", writes_a_file},      {"loading a library", loads}, {"access of the image's pages", spaces_closed_and_open},
+} aftermath[] = {{"allocation", allocates},     {"stdio", writes_a_file},
+                 {"loading a library", loads},  {"access of the image's pages", spaces_closed_and_open},
                  {"an honest callout", honest}, {"one on another thread", honest_elsewhere}};
 
 static void print_diff(void) {
@@ -268,19 +276,22 @@ static void print_diff(void) {
       size_t first = i;
       while (i < SPACE_BYTES && now[i] != before[i]) i++;
       changed += i - first;
-      if (ranges < 8) printf("%s{\"space\":\"%s\",\"offset\":%zu,\"bytes\":%zu}", ranges ? "," : "", space_names[s], first, i - first);
+      if (ranges < 8)
+        printf("%s{\"space\":\"%s\",\"offset\":%zu,\"bytes\":%zu}", ranges ? "," : "", space_names[s], first,
+               i - first);
       ranges++;
     }
   }
   printf("],\"changedBytes\":%" PRIu64 ",\"heap\":null}", changed);
 }
 
-/* ---- the trial ------------------------------------------------------------------------------------------------------ */
+/* ---- the trial ----------------------------------------------------------------------------------------------- */
 
 static LONG WINAPI unhandled(EXCEPTION_POINTERS *pointers) { /* at once: no dialogue, no debugger */
   char line[80];
   DWORD written;
-  snprintf(line, sizeof line, "unhandled exception 0x%08lx at pc 0x%" PRIx64 "\n", (unsigned long)pointers->ExceptionRecord->ExceptionCode, (uint64_t)pointers->ContextRecord->Rip);
+  snprintf(line, sizeof line, "unhandled exception 0x%08lx at pc 0x%" PRIx64 "\n",
+           (unsigned long)pointers->ExceptionRecord->ExceptionCode, (uint64_t)pointers->ContextRecord->Rip);
   WriteFile(GetStdHandle(STD_ERROR_HANDLE), line, (DWORD)strlen(line), &written, NULL);
   TerminateProcess(GetCurrentProcess(), pointers->ExceptionRecord->ExceptionCode);
   return EXCEPTION_EXECUTE_HANDLER;
@@ -288,13 +299,15 @@ static LONG WINAPI unhandled(EXCEPTION_POINTERS *pointers) { /* at once: no dial
 
 static void set_up(enum pkeys_mechanism mechanism) {
   struct pkeys_space_request requests[SPACES];
-  for (int s = 0; s < SPACES; s++) requests[s] = (struct pkeys_space_request){.name = space_names[s], .bytes = SPACE_BYTES, .deny = PKEYS_NO_WRITE};
+  for (int s = 0; s < SPACES; s++)
+    requests[s] = (struct pkeys_space_request){.name = space_names[s], .bytes = SPACE_BYTES, .deny = PKEYS_NO_WRITE};
   int rc = trap_init();
   if (rc == 0) rc = pkeys_image_map(requests, SPACES, PKEYS_KEY_PER_IMAGE, &image, NULL);
   for (int s = 0; rc == 0 && s < SPACES; s++) rc = pkeys_image_space(image, (size_t)s, &spaces[s]);
   snapshot = malloc((size_t)SPACES * SPACE_BYTES);
   for (int s = 0; rc == 0 && s < SPACES; s++) {
-    for (size_t i = 0; i < SPACE_BYTES; i++) ((unsigned char *)spaces[s].address)[i] = (unsigned char)(i * 31 + (size_t)s * 7 + (i >> 8));
+    for (size_t i = 0; i < SPACE_BYTES; i++)
+      ((unsigned char *)spaces[s].address)[i] = (unsigned char)(i * 31 + (size_t)s * 7 + (i >> 8));
     memcpy(snapshot + (size_t)s * SPACE_BYTES, (const void *)spaces[s].address, SPACE_BYTES);
   }
   if (rc == 0) rc = pkeys_image_set_mechanism(image, mechanism);
@@ -310,7 +323,8 @@ static void set_up(enum pkeys_mechanism mechanism) {
   text(strrchr(own_path, '\\') ? strrchr(own_path, '\\') + 1 : own_path);
   printf("],\"spaces\":[");
   for (int s = 0; s < SPACES; s++)
-    printf("%s{\"name\":\"%s\",\"address\":\"0x%" PRIx64 "\",\"bytes\":%u,\"key\":0}", s ? "," : "", space_names[s], (uint64_t)spaces[s].address, SPACE_BYTES);
+    printf("%s{\"name\":\"%s\",\"address\":\"0x%" PRIx64 "\",\"bytes\":%u,\"key\":0}", s ? "," : "", space_names[s],
+           (uint64_t)spaces[s].address, SPACE_BYTES);
   printf("]");
   end_line();
 }
@@ -355,7 +369,8 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < sizeof aftermath / sizeof *aftermath; i++) works[i] = aftermath[i].works();
   printf("@trial {\"stage\":\"finished\",\"aftermath\":[");
   for (size_t i = 0; i < sizeof aftermath / sizeof *aftermath; i++)
-    printf("%s{\"step\":\"%s\",\"ok\":%s,\"detail\":\"\"}", i ? "," : "", aftermath[i].step, works[i] ? "true" : "false");
+    printf("%s{\"step\":\"%s\",\"ok\":%s,\"detail\":\"\"}", i ? "," : "", aftermath[i].step,
+           works[i] ? "true" : "false");
   printf("],");
   print_diff();
   printf(",\"canaries\":[");

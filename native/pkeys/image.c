@@ -1,8 +1,10 @@
 /*
- * image.c: images and their spaces: reserve, commit, tag, grow, shrink, release. mmap(2), mprotect(2), pkey_mprotect(2).
+ * image.c: images and their spaces: reserve, commit, tag, grow, shrink, release. mmap(2), mprotect(2),
+ * pkey_mprotect(2).
  *
- * I9: an address range is reserved without access and gets access and key in one call. Nothing here unmaps into the middle of a reservation
- * and maps again: what is given back is replaced by a fresh PROT_NONE mapping in one MAP_FIXED step, which also drops tag and contents.
+ * I9: an address range is reserved without access and gets access and key in one call. Nothing here unmaps into the
+ * middle of a reservation and maps again: what is given back is replaced by a fresh PROT_NONE mapping in one MAP_FIXED
+ * step, which also drops tag and contents.
  */
 #include <errno.h>
 #include <string.h>
@@ -30,10 +32,10 @@ static int change_leave(int result) {
   return result;
 }
 
-/* ---- mapping ---------------------------------------------------------------------------------------------------- */
+/* ---- mapping ------------------------------------------------------------------------------------------------- */
 
 struct layout {
-  size_t bytes, reserved;   /* rounded up to pages */
+  size_t bytes, reserved; /* rounded up to pages */
 };
 
 static int check_request(const struct pkeys_space_request *requests, size_t index, struct layout *out) {
@@ -44,10 +46,12 @@ static int check_request(const struct pkeys_space_request *requests, size_t inde
   for (size_t i = 0; i < index; i++)
     if (strcmp(requests[i].name, request->name) == 0) return -EINVAL;
   if (request->bytes == 0 || request->bytes > PKEYS_MAX_BYTES) return -EINVAL;
-  if (request->reserve_bytes > PKEYS_MAX_BYTES || (request->reserve_bytes && request->reserve_bytes < request->bytes)) return -EINVAL;
-  if (request->deny != PKEYS_OPEN && request->deny != PKEYS_NO_WRITE && request->deny != PKEYS_NO_ACCESS) return -EINVAL;
+  if (request->reserve_bytes > PKEYS_MAX_BYTES || (request->reserve_bytes && request->reserve_bytes < request->bytes))
+    return -EINVAL;
+  if (request->deny != PKEYS_OPEN && request->deny != PKEYS_NO_WRITE && request->deny != PKEYS_NO_ACCESS)
+    return -EINVAL;
   out->bytes = round_up(request->bytes);
-  size_t reserve = request->reserve_bytes ? request->reserve_bytes : 4 * request->bytes;   /* at most 2^48: no overflow */
+  size_t reserve = request->reserve_bytes ? request->reserve_bytes : 4 * request->bytes; /* at most 2^48: no overflow */
   out->reserved = round_up(reserve > PKEYS_MAX_BYTES ? PKEYS_MAX_BYTES : reserve);
   if (out->reserved < out->bytes) out->reserved = out->bytes;
   return 0;
@@ -74,7 +78,8 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
   if (!image || count_regions(REGION_SPACE) + count > PKEYS_MAX_SPACES) return -EMFILE;
 
   size_t total = PKEYS_GUARD_BYTES;
-  for (size_t i = 0; i < count; i++) total += layouts[i].reserved + PKEYS_GUARD_BYTES;   /* at most 128 * (2^46 + 2^16): no overflow */
+  for (size_t i = 0; i < count; i++)
+    total += layouts[i].reserved + PKEYS_GUARD_BYTES; /* at most 128 * (2^46 + 2^16): no overflow */
   int error;
   uintptr_t base = sys_reserve(0, total, &error);
   if (error) return error;
@@ -111,7 +116,7 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
         .deny = requests[i].deny ? requests[i].deny : PKEYS_NO_WRITE,
     };
     strncpy(region.name, requests[i].name, sizeof region.name - 1);
-    int slot = region_free_slot();   /* there is one: each kind has its own limit, and the table holds their sum */
+    int slot = region_free_slot(); /* there is one: each kind has its own limit, and the table holds their sum */
     image->space[i] = (uint16_t)slot;
     region_publish((size_t)slot, &region);
     address += layouts[i].reserved + PKEYS_GUARD_BYTES;
@@ -142,10 +147,11 @@ int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, en
   return change_leave(map_locked(requests, layouts, count, mode, out, failed_index));
 }
 
-/* ---- tags --------------------------------------------------------------------------------------------------------- */
+/* ---- tags ---------------------------------------------------------------------------------------------------- */
 
 /* Calls `visit` for every space and hidden area of the image. Stops at the first non-zero result. Locks held. */
-static int each_region(uint32_t image_id, int (*visit)(size_t index, struct region *region, void *context), void *context) {
+static int each_region(uint32_t image_id, int (*visit)(size_t index, struct region *region, void *context),
+                       void *context) {
   uint32_t used = atomic_load(&registry.regions_used);
   for (size_t i = 0; i < used; i++) {
     struct region region;
@@ -170,8 +176,10 @@ struct expectations {
 static int expect_one(size_t index, struct region *region, void *context) {
   (void)index;
   struct expectations *list = context;
-  list->entries[list->count++] = (struct smaps_expectation){
-      .address = region->address, .bytes = region->bytes, .access = mechanism_settled_access(region), .key = region->key};
+  list->entries[list->count++] = (struct smaps_expectation){.address = region->address,
+                                                            .bytes = region->bytes,
+                                                            .access = mechanism_settled_access(region),
+                                                            .key = region->key};
   return 0;
 }
 static int verify_locked(uint32_t image_id, uintptr_t *where) {
@@ -230,7 +238,7 @@ static bool any_loans(void) { return count_regions(REGION_LOAN) > 0; }
 
 static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
   if (!pkeys_supported() || (mechanism == PKEYS_MECHANISM_PKEYS_GLIBC && !library_has_keys())) return -EOPNOTSUPP;
-  if (registry.runtime_key == 0) return -ENOSPC;   /* none was left at pkeys_init: the trap's own pages would lie open */
+  if (registry.runtime_key == 0) return -ENOSPC; /* none was left at pkeys_init: the trap's own pages would lie open */
 
   size_t wanted = image->mode == PKEYS_KEY_PER_SPACE ? image->space_count : 1;
   for (uint32_t s = 1; wanted == 1 && s < image->space_count; s++) {
@@ -268,7 +276,7 @@ static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) 
       registry.loan_key = 0;
     }
     registry_publish_masks(false);
-    if (undone) return error;   /* pages still carry the keys: rather lose these than give them to somebody else */
+    if (undone) return error; /* pages still carry the keys: rather lose these than give them to somebody else */
   }
   while (count > 0) sys_pkey_free(taken[--count]);
   return error;
@@ -301,12 +309,13 @@ int pkeys_image_set_mechanism(struct pkeys_image *image, enum pkeys_mechanism me
   return change_leave(mechanism_is_keyed(mechanism) ? set_keyed(image, mechanism) : set_unkeyed(image, mechanism));
 }
 
-/* ---- growing and shrinking ---------------------------------------------------------------------------------------- */
+/* ---- growing and shrinking ----------------------------------------------------------------------------------- */
 
 static bool loans_reach_past(const struct pkeys_image *image, size_t index, size_t bytes) {
   for (size_t i = 0; i < PKEYS_MAX_LOANS; i++) {
     const struct loan *loan = &registry.loans[i];
-    if (loan->id && loan->image == image && loan->space_index == index && loan->offset + loan->bytes > bytes) return true;
+    if (loan->id && loan->image == image && loan->space_index == index && loan->offset + loan->bytes > bytes)
+      return true;
   }
   return false;
 }
@@ -367,7 +376,7 @@ int pkeys_space_neighbour(struct pkeys_image *image, size_t index, size_t bytes,
   return change_leave(error);
 }
 
-/* ---- hidden areas --------------------------------------------------------------------------------------------------- */
+/* ---- hidden areas -------------------------------------------------------------------------------------------- */
 
 static int hidden_locked(struct pkeys_image *image, size_t bytes, void **out) {
   if (count_regions(REGION_HIDDEN) >= MAX_HIDDEN) return -EMFILE;
@@ -388,7 +397,8 @@ static int hidden_locked(struct pkeys_image *image, size_t bytes, void **out) {
   };
   error = region_apply(region.address, bytes, mechanism_access(&region), region.key);
   if (!error && region.key) {
-    struct smaps_expectation tagged = {.address = region.address, .bytes = bytes, .access = READ_WRITE, .key = region.key};
+    struct smaps_expectation tagged = {
+        .address = region.address, .bytes = bytes, .access = READ_WRITE, .key = region.key};
     error = smaps_check(&tagged, 1, NULL);
   }
   if (error) {
@@ -407,8 +417,8 @@ int pkeys_image_hidden(struct pkeys_image *image, size_t bytes, void **out) {
   return change_leave(image_is_open(image) ? hidden_locked(image, round_up(bytes), out) : -EINVAL);
 }
 
-/* Unpublishes and unmaps one hidden area, or all (`area` NULL). 1 to stop at the one. If the kernel refuses, for want of mappings, the address space is
- * lost, but neither contents nor key stay. */
+/* Unpublishes and unmaps one hidden area, or all (`area` NULL). 1 to stop at the one. If the kernel refuses, for want
+ * of mappings, the address space is lost, but neither contents nor key stay. */
 static int release_hidden_one(size_t index, struct region *region, void *area) {
   if (region->kind != REGION_HIDDEN || (area && (uintptr_t)area != region->address)) return 0;
   static const struct region nothing;
@@ -429,7 +439,7 @@ int pkeys_image_hidden_release(struct pkeys_image *image, void *area) {
   return change_leave(result == 1 ? 0 : -EINVAL);
 }
 
-/* ---- closing ----------------------------------------------------------------------------------------------------------- */
+/* ---- closing ------------------------------------------------------------------------------------------------- */
 
 static bool in_use(const struct pkeys_image *image, uint32_t mechanism) {
   return image->loans > 0 || (mechanism_is_hooked(mechanism) && mechanism_anyone_inside());
@@ -450,7 +460,8 @@ static int close_locked(struct pkeys_image *image) {
     atomic_store(&image->mechanism, PKEYS_MECHANISM_UNSET);
     registry_publish_masks(false);
   }
-  /* Asked again now that it is unpublished: a callout that enters from here on does not see the image, one that entered before is seen. */
+  /* Asked again now that it is unpublished: a callout that enters from here on does not see the image, one that entered
+   * before is seen. */
   int error = in_use(image, mechanism) ? -EBUSY : 0;
   if (!error) {
     registry_quiesce();

@@ -1,6 +1,7 @@
 /*
- * keys_windows.c: Windows has no protection keys for user memory. No call allocates one or tags a page, whatever the CPU has; so pkeys_supported() is false, mechanisms
- * with keys answer -EOPNOTSUPP, and the functions that write the register are never called: they do nothing.
+ * keys_windows.c: Windows has no protection keys for user memory. No call allocates one or tags a page, whatever the
+ * CPU has; so pkeys_supported() is false, mechanisms with keys answer -EOPNOTSUPP, and the functions that write the
+ * register are never called: they do nothing.
  */
 #include <cpuid.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ void pkeys_probe(struct pkeys_probe *out) {
   unsigned a, b, c, d;
   memset(out, 0, sizeof *out);
   out->cpu_pku = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & 1u << 3) != 0;
-  snprintf(out->reason, sizeof out->reason, "Windows has no protection keys for user memory: no call allocates a key or tags a page with one%s",
+  snprintf(out->reason, sizeof out->reason,
+           "Windows has no protection keys for user memory: no call allocates a key or tags a page with one%s",
            out->cpu_pku ? ", though the CPU shows PKU" : "");
 }

@@ -1,6 +1,6 @@
 /*
- * loan.c: memory lent to foreign code for writing. The lending arena is the set of these mappings: whole pages each, guard pages on both sides,
- * all under the loan key where one exists. mmap(2), pkey_mprotect(2).
+ * loan.c: memory lent to foreign code for writing. The lending arena is the set of these mappings: whole pages each,
+ * guard pages on both sides, all under the loan key where one exists. mmap(2), pkey_mprotect(2).
  */
 #include <errno.h>
 #include <string.h>
@@ -11,7 +11,8 @@
 /* How long a copy waits for an image that a counted mechanism has closed for other threads' callouts. */
 #define COPY_LIMIT_NS 1000000000u
 
-/* The copy between a space and a loan, no lock held: either side may be closed now, and then this thread is a bystander like any other. */
+/* The copy between a space and a loan, no lock held: either side may be closed now, and then this thread is a bystander
+ * like any other. */
 static void copy_as_vm(void *to, const void *from, size_t bytes) {
   pkeys_open_thread();
   const struct {
@@ -31,7 +32,8 @@ static int need_loan_key(void) {
   if (registry.loan_key) return 0;
   bool keyed = false;
   for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++)
-    keyed = keyed || (atomic_load(&registry.images[i].id) && mechanism_is_keyed(atomic_load(&registry.images[i].mechanism)));
+    keyed = keyed ||
+            (atomic_load(&registry.images[i].id) && mechanism_is_keyed(atomic_load(&registry.images[i].mechanism)));
   if (!keyed) return 0;
   int key = key_alloc();
   if (key < 0) return key;
@@ -52,8 +54,8 @@ static struct loan *free_loan(void) {
 }
 
 /* Maps and publishes the loan, empty. Both locks held. *source gets where the bytes come from, 0 if nowhere. */
-static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_index, size_t offset, enum pkeys_loan_mode mode,
-                       bool flush_end, struct pkeys_loan *out, uintptr_t *source) {
+static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_index, size_t offset,
+                       enum pkeys_loan_mode mode, bool flush_end, struct pkeys_loan *out, uintptr_t *source) {
   *source = 0;
   if (image) {
     if (!image_is_open(image) || space_index >= image->space_count) return -EINVAL;
@@ -89,8 +91,15 @@ static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_ind
   }
   if (++registry.next_loan_id == 0) registry.next_loan_id = 1;
   int slot = region_free_slot();
-  *loan = (struct loan){.id = region.number, .region = (uint16_t)slot, .mode = (uint16_t)mode, .image = image, .space_index = space_index,
-                        .offset = offset, .bytes = bytes, .mapping = mapping, .mapping_bytes = whole + 2 * PKEYS_PAGE};
+  *loan = (struct loan){.id = region.number,
+                        .region = (uint16_t)slot,
+                        .mode = (uint16_t)mode,
+                        .image = image,
+                        .space_index = space_index,
+                        .offset = offset,
+                        .bytes = bytes,
+                        .mapping = mapping,
+                        .mapping_bytes = whole + 2 * PKEYS_PAGE};
   if (image) image->loans++;
   region_publish((size_t)slot, &region);
   *out = (struct pkeys_loan){(void *)region.lent_address, bytes, region.number};
@@ -126,7 +135,7 @@ int pkeys_loan_release(uint32_t id) {
   if (loan->image && loan->mode != PKEYS_LOAN_IN) {
     struct region space;
     region_read(loan->image->space[loan->space_index], &space);
-    loan->releasing = true;   /* nobody else releases it while the lock is not held */
+    loan->releasing = true; /* nobody else releases it while the lock is not held */
     registry_leave();
     copy_as_vm((void *)(space.address + loan->offset), (const void *)region.lent_address, loan->bytes);
     if ((error = registry_enter())) return error;

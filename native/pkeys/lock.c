@@ -1,13 +1,15 @@
 /*
  * lock.c: the lock of native/pkeys. futex(2).
  *
- * Not a pthread mutex: the owner has to be known in the same instant in which the lock is taken, so that a signal handler that interrupted
- * the owner can tell (lock_mine), and nothing may touch errno.
+ * Not a pthread mutex: the owner has to be known in the same instant in which the lock is taken, so that a signal
+ * handler that interrupted the owner can tell (lock_mine), and nothing may touch errno.
  */
 #include "internal.h"
 #include "sys.h"
 
-bool lock_mine(const struct lock *lock) { return atomic_load_explicit(&lock->owner, memory_order_relaxed) == sys_thread(); }
+bool lock_mine(const struct lock *lock) {
+  return atomic_load_explicit(&lock->owner, memory_order_relaxed) == sys_thread();
+}
 
 void lock_take(struct lock *lock) {
   uintptr_t me = sys_thread();
@@ -19,7 +21,8 @@ void lock_take(struct lock *lock) {
   if (!atomic_compare_exchange_strong(&lock->owner, &nobody, me)) {
     atomic_fetch_add(&lock->waiters, 1);
     for (;;) {
-      /* The sequence is read before the last try: a lock given back in between changes it, and the wait returns at once. */
+      /* The sequence is read before the last try: a lock given back in between changes it, and the wait returns at
+       * once. */
       uint32_t sequence = atomic_load(&lock->sequence);
       nobody = 0;
       if (atomic_compare_exchange_strong(&lock->owner, &nobody, me)) break;

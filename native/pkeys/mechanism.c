@@ -1,25 +1,28 @@
 /*
- * mechanism.c: the mechanisms that need calls around the foreign function (mprotect-*, pkeys-glibc), and the bystanders of the
- * process-wide ones. mprotect(2), futex(2), pkey_set(3).
+ * mechanism.c: the mechanisms that need calls around the foreign function (mprotect-*, pkeys-glibc), and the bystanders
+ * of the process-wide ones. mprotect(2), futex(2), pkey_set(3).
  *
- * Counted mechanisms (mprotect-page, mprotect-range). `inside` counts the hooked callouts that are in foreign code. Whoever changes it calls
- * reconcile afterwards, which, under the mechanism lock, makes what is closed follow from the counts *as they are then*: closed
- * while inside > 0. It is a level and not an edge, so nobody needs to know whether he was first or last, an image that becomes mprotect-* while
- * others are inside is closed at once, and no step is lost: between a change of the count and its reconcile, another's reconcile
- * does the work or finds it to do. The lending arena likewise: closed while callouts are inside and none of them was passed a loan. (mprotect
- * is process-wide: one lent callout opens the arena to all others. Under keys it does not. That is a result to show, not a defect here.)
+ * Counted mechanisms (mprotect-page, mprotect-range). `inside` counts the hooked callouts that are in foreign code.
+ * Whoever changes it calls reconcile afterwards, which, under the mechanism lock, makes what is closed follow from the
+ * counts *as they are then*: closed while inside > 0. It is a level and not an edge, so nobody needs to know whether he
+ * was first or last, an image that becomes mprotect-* while others are inside is closed at once, and no step is lost:
+ * between a change of the count and its reconcile, another's reconcile does the work or finds it to do. The lending
+ * arena likewise: closed while callouts are inside and none of them was passed a loan. (mprotect is process-wide: one
+ * lent callout opens the arena to all others. Under keys it does not. That is a result to show, not a defect here.)
  *
  * mprotect-naive closes and opens for itself, whoever else is inside: the hole that it exists to show.
  *
- * Signal handlers. A VM handler may make guarded callouts of its own, and may do so on the thread that holds the mechanism lock, in the middle of
- * closing or opening. lock.c lets it in. By the time it returns it has left as often as it has entered, so the interrupted work is still the right work; only what
- * has been done of it may be undone. So the handler acts on all pages, not on the difference (`stale`), and leaves it to whoever comes next
- * to do the same. If other threads came meanwhile, they wait for the lock and reconcile after.
+ * Signal handlers. A VM handler may make guarded callouts of its own, and may do so on the thread that holds the
+ * mechanism lock, in the middle of closing or opening. lock.c lets it in. By the time it returns it has left as often
+ * as it has entered, so the interrupted work is still the right work; only what has been done of it may be undone. So
+ * the handler acts on all pages, not on the difference (`stale`), and leaves it to whoever comes next to do the same.
+ * If other threads came meanwhile, they wait for the lock and reconcile after.
  *
- * Bystanders never deadlock. pkeys_bystander_wait takes no lock. It waits for the closing word to become even, at most for its limit, and then opens
- * the region by an mprotect of its own. So whoever holds the mechanism lock (a thread stopped in enter, the very thread that the handler has
- * interrupted) can only delay it by that limit. In the other direction nobody waits for a bystander except registry_quiesce, and that only
- * while it is between two counter operations with one mprotect between them.
+ * Bystanders never deadlock. pkeys_bystander_wait takes no lock. It waits for the closing word to become even, at most
+ * for its limit, and then opens the region by an mprotect of its own. So whoever holds the mechanism lock (a thread
+ * stopped in enter, the very thread that the handler has interrupted) can only delay it by that limit. In the other
+ * direction nobody waits for a bystander except registry_quiesce, and that only while it is between two counter
+ * operations with one mprotect between them.
  */
 #include <errno.h>
 
@@ -54,14 +57,16 @@ int mechanism_access(const struct region *region) {
     return is_closed(&registry.arena_closing) ? closed_access(region) : OPEN_ACCESS;
   }
   if (region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE && mechanism_anyone_inside()) return -1;
-  return mechanism_is_counted(region->mechanism) && is_closed(&registry.images_closing) ? closed_access(region) : OPEN_ACCESS;
+  return mechanism_is_counted(region->mechanism) && is_closed(&registry.images_closing) ? closed_access(region)
+                                                                                        : OPEN_ACCESS;
 }
 
 int mechanism_settled_access(const struct region *region) {
   return region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE ? -1 : mechanism_access(region);
 }
 
-/* One region to `access`: page by page if the mechanism says so. Opening after a failure goes by range, which needs no more mappings than there are. */
+/* One region to `access`: page by page if the mechanism says so. Opening after a failure goes by range, which needs no
+ * more mappings than there are. */
 static int set_access(const struct region *region, int access, bool by_page) {
   if (!by_page) return sys_mprotect(region->address, region->bytes, access);
   for (size_t done = 0; done < region->bytes; done += PKEYS_PAGE) {
@@ -82,7 +87,8 @@ static bool in_group(const struct region *region, enum group group) {
   return false;
 }
 
-/* Every region of a group opened or closed. The first error ends closing; opening goes on to the end and reports the first error. */
+/* Every region of a group opened or closed. The first error ends closing; opening goes on to the end and reports the
+ * first error. */
 static int set_group(enum group group, bool close, bool by_page_allowed) {
   int first = 0;
   uint32_t used = atomic_load(&registry.regions_used);
@@ -99,10 +105,10 @@ static int set_group(enum group group, bool close, bool by_page_allowed) {
   return first;
 }
 
-/* ---- counted --------------------------------------------------------------------------------------------------- */
+/* ---- counted ------------------------------------------------------------------------------------------------- */
 
-/* Odd while closed; a new value with each closing, so that bystanders can tell one from the next. Neither undoes what a handler
- * in between has done. */
+/* Odd while closed; a new value with each closing, so that bystanders can tell one from the next. Neither undoes what a
+ * handler in between has done. */
 static void mark_closed(struct closing *closing) {
   if (is_closed(closing)) atomic_fetch_add(&closing->word, 2);
   else atomic_fetch_or(&closing->word, 1);
@@ -123,10 +129,10 @@ static int reconcile_one(struct closing *closing, _Atomic uint32_t *stale, enum 
     mark_closed(closing);
     error = set_group(group, true, true);
     if (!error) return 0;
-    if (closed) atomic_fetch_add(&registry.bystander_windows, 1);   /* others are inside and lose their protection */
+    if (closed) atomic_fetch_add(&registry.bystander_windows, 1); /* others are inside and lose their protection */
   }
   int open_error = set_group(group, false, !error);
-  if (open_error) atomic_store(stale, 1);   /* something is still closed: whoever reconciles next tries again */
+  if (open_error) atomic_store(stale, 1); /* something is still closed: whoever reconciles next tries again */
   mark_open(closing);
   return error ? error : open_error;
 }
@@ -146,18 +152,19 @@ static void nothing_is_known(void) {
   atomic_store(&registry.arena_stale, 1);
 }
 
-/* From a callout that has changed the counts; or from a signal handler that does so on the thread that holds the lock. */
+/* From a callout that has changed the counts; or from a signal handler that does so on the thread that holds the lock.
+ */
 static int reconcile(void) {
   bool nested = lock_mine(&registry.mechanism_lock);
   lock_take(&registry.mechanism_lock);
-  if (nested) nothing_is_known();   /* here */
+  if (nested) nothing_is_known(); /* here */
   int error = mechanism_reconcile_locked();
-  if (nested) nothing_is_known();   /* where the holder goes on */
+  if (nested) nothing_is_known(); /* where the holder goes on */
   lock_give(&registry.mechanism_lock);
   return error;
 }
 
-/* ---- each callout for itself ------------------------------------------------------------------------------------ */
+/* ---- each callout for itself --------------------------------------------------------------------------------- */
 
 static int naive_set(bool close, bool lent, const struct mask_record *record) {
   atomic_fetch_add(&registry.lockfree_users, 1);
@@ -180,7 +187,7 @@ static void glibc_set(const struct mask_record *record, bool close, bool lent) {
   }
 }
 
-/* ---- the gate's calls ------------------------------------------------------------------------------------------- */
+/* ---- the gate's calls ---------------------------------------------------------------------------------------- */
 
 #define NO_NUMBER PKEYS_MAX_CALLERS
 
@@ -193,7 +200,8 @@ static int leave(unsigned caller, bool lent) {
     if (lent) atomic_fetch_sub(&registry.lent_inside, 1);
     atomic_fetch_sub(&registry.inside, 1);
   }
-  /* The masks are read after the count has changed: whoever makes an image mprotect-* publishes that first and reads the count then. */
+  /* The masks are read after the count has changed: whoever makes an image mprotect-* publishes that first and reads
+   * the count then. */
   masks_read(&record);
   int error = 0;
   if (record.glibc_fields) glibc_set(&record, false, lent);
@@ -231,17 +239,18 @@ int pkeys_leave_foreign(bool lent) { return leave(NO_NUMBER, lent); }
 int pkeys_enter_foreign_as(unsigned caller, bool lent) { return caller < NO_NUMBER ? enter(caller, lent) : -EINVAL; }
 int pkeys_leave_foreign_as(unsigned caller, bool lent) { return caller < NO_NUMBER ? leave(caller, lent) : -EINVAL; }
 
-/* ---- bystanders -------------------------------------------------------------------------------------------------- */
+/* ---- bystanders ---------------------------------------------------------------------------------------------- */
 
 /*
- * Whether this thread faulted at this address before with the closing in this same state, more often than a mechanism explains. While the word stands
- * still, an open region stays open, so the same fault once more has another cause (an instruction fetch, pages that
- * somebody else protected): retrying it would never end.
+ * Whether this thread faulted at this address before with the closing in this same state, more often than a mechanism
+ * explains. While the word stands still, an open region stays open, so the same fault once more has another cause (an
+ * instruction fetch, pages that somebody else protected): retrying it would never end.
  */
 static bool seen_too_often(uintptr_t address, uint32_t word) {
   uintptr_t thread = sys_thread();
   struct bystander_memory *slot = &registry.bystanders[(thread >> 12 ^ thread >> 20) % BYSTANDER_SLOTS];
-  if (atomic_load(&slot->thread) == thread && atomic_load(&slot->address) == address && atomic_load(&slot->word) == word)
+  if (atomic_load(&slot->thread) == thread && atomic_load(&slot->address) == address &&
+      atomic_load(&slot->word) == word)
     return atomic_fetch_add(&slot->repeats, 1) >= 3;
   atomic_store(&slot->thread, thread);
   atomic_store(&slot->address, address);
@@ -253,7 +262,7 @@ static bool seen_too_often(uintptr_t address, uint32_t word) {
 /* What closes the region at `address`: NULL if that is no counted mechanism, or nothing is there. */
 static struct closing *closing_of(uintptr_t address, struct region *region) {
   if (!region_find(address, region)) return NULL;
-  if (address - region->address >= region->bytes) return NULL;   /* reserved, not committed: a fault of its own */
+  if (address - region->address >= region->bytes) return NULL; /* reserved, not committed: a fault of its own */
   if (region->kind != REGION_LOAN) return mechanism_is_counted(region->mechanism) ? &registry.images_closing : NULL;
   struct mask_record record;
   masks_read(&record);
@@ -298,7 +307,7 @@ bool pkeys_bystander_wait(uintptr_t address, uint64_t limit_ns) {
   uint32_t word = atomic_load(&closing->word);
   if (seen_too_often(address, word)) return false;
   atomic_fetch_add(&registry.bystander_faults, 1);
-  return (word & 1) ? await_change(closing, word, address, limit_ns) : true;   /* even: opened since the fault */
+  return (word & 1) ? await_change(closing, word, address, limit_ns) : true; /* even: opened since the fault */
 }
 
 struct pkeys_bystanders pkeys_bystanders(void) {

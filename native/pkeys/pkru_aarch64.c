@@ -1,6 +1,7 @@
 /*
- * pkru_aarch64.c: what Linux on ARM64 says of keys, and this thread's rights: POR_EL0 (FEAT_S1POE), Linux 6.12 and later. Written from the manuals: no machine and no emulator at
- * hand has the register, so what is here was never run on it (the arithmetic, por_aarch64.h, is tested).
+ * pkru_aarch64.c: what Linux on ARM64 says of keys, and this thread's rights: POR_EL0 (FEAT_S1POE), Linux 6.12 and
+ * later. Written from the manuals: no machine and no emulator at hand has the register, so what is here was never run
+ * on it (the arithmetic, por_aarch64.h, is tested).
  *
  * I3: this file holds the only write of POR_EL0 outside the gate's assembly, in one function that is never inlined.
  * Arm ARM, D19.2 (POR_EL0); arch/arm64/kernel/process.c; Documentation/arch/arm64/elf_hwcaps.rst.
@@ -24,7 +25,8 @@
 bool cpu_has_ospke(void) { return (getauxval(AT_HWCAP2) & HWCAP2_POE) != 0; }
 bool cpu_has_keys(void) { return cpu_has_ospke(); }
 const int cpu_keys = 8;
-const char cpu_lacks_keys[] = "no permission overlay (HWCAP2_POE is not set): it takes a CPU with FEAT_S1POE and Linux 6.12 or later with CONFIG_ARM64_POE";
+const char cpu_lacks_keys[] = "no permission overlay (HWCAP2_POE is not set): it takes a CPU with FEAT_S1POE and Linux "
+                              "6.12 or later with CONFIG_ARM64_POE";
 const char kernel_lacks_keys[] = "no permission overlay";
 
 static inline uint64_t por_read(void) {
@@ -44,7 +46,8 @@ void library_pkey_set(int key, unsigned rights) { pkey_set(key, rights); }
 
 uint32_t pkeys_rdpkru(void) { return por_denies(por_read()); }
 
-/* The ISB makes the rights hold for the very next access; the "memory" clobber keeps the compiler from moving loads and stores of the image across. */
+/* The ISB makes the rights hold for the very next access; the "memory" clobber keeps the compiler from moving loads and
+ * stores of the image across. */
 __attribute__((noinline, noclone)) void pkeys_wrpkru(uint32_t pkru) {
   __asm__ volatile("msr S3_3_C10_C2_4, %0\n\tisb" : : "r"(por_with(por_read(), pkru)) : "memory");
 }

@@ -1,15 +1,17 @@
 /*
- * pkru_x86_64.c: what x86-64 says of keys, and the PKRU register of this thread. CPUID leaf 7, RDPKRU and WRPKRU: Intel SDM vol. 2; pkeys(7).
+ * pkru_x86_64.c: what x86-64 says of keys, and the PKRU register of this thread. CPUID leaf 7, RDPKRU and WRPKRU: Intel
+ * SDM vol. 2; pkeys(7).
  *
  * I3: this file holds the only WRPKRU outside the gate's assembly, in one function that is never inlined.
  */
-#define _GNU_SOURCE   /* PKEY_DISABLE_* */
+#define _GNU_SOURCE /* PKEY_DISABLE_* */
 #include <cpuid.h>
 #include <sys/mman.h>
 
 #include "internal.h"
 
-_Static_assert((int)PKEYS_NO_ACCESS == PKEY_DISABLE_ACCESS && (int)PKEYS_NO_WRITE == PKEY_DISABLE_WRITE, "rights are the kernel's");
+_Static_assert((int)PKEYS_NO_ACCESS == PKEY_DISABLE_ACCESS && (int)PKEYS_NO_WRITE == PKEY_DISABLE_WRITE,
+               "rights are the kernel's");
 
 #define CPUID_7_ECX_PKU (1u << 3)
 #define CPUID_7_ECX_OSPKE (1u << 4)
@@ -23,8 +25,9 @@ bool cpu_has_keys(void) { return (cpuid_7_ecx() & CPUID_7_ECX_PKU) != 0; }
 bool cpu_has_ospke(void) { return (cpuid_7_ecx() & CPUID_7_ECX_OSPKE) != 0; }
 const int cpu_keys = 16;
 const char cpu_lacks_keys[] = "the CPU shows no PKU (CPUID.7.0:ECX bit 3 is 0)";
-const char kernel_lacks_keys[] = "the CPU has PKU, but the kernel has not switched it on (CPUID.7.0:ECX bit 4, OSPKE, is 0): "
-                                 "started with 'nopku', or built without CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS";
+const char kernel_lacks_keys[] =
+    "the CPU has PKU, but the kernel has not switched it on (CPUID.7.0:ECX bit 4, OSPKE, is 0): "
+    "started with 'nopku', or built without CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS";
 
 uint32_t pkeys_rdpkru(void) {
   uint32_t pkru, edx;
@@ -39,8 +42,9 @@ uint32_t pkeys_rdpkru(void) {
 bool library_has_keys(void) { return true; }
 void library_pkey_set(int key, unsigned rights) { pkey_set(key, rights); }
 
-/* The "memory" clobber keeps the compiler from moving loads and stores of the image across the change of rights; the processor
- * itself orders them (SDM: WRPKRU is not executed speculatively, and later accesses wait for it). I1: key 0 stays open. */
+/* The "memory" clobber keeps the compiler from moving loads and stores of the image across the change of rights; the
+ * processor itself orders them (SDM: WRPKRU is not executed speculatively, and later accesses wait for it). I1: key 0
+ * stays open. */
 __attribute__((noinline, noclone)) void pkeys_wrpkru(uint32_t pkru) {
   __asm__ volatile(".byte 0x0f, 0x01, 0xef" : : "a"(pkru & ~pkru_field(0)), "c"(0), "d"(0) : "memory");
 }

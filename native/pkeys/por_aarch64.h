@@ -1,8 +1,9 @@
 /*
- * por_aarch64.h: between the rights of pkeys.h (PKRU's form: two bits to a key say what is denied) and POR_EL0, the overlay register of FEAT_S1POE: four bits to a key
- * say what is allowed. Arithmetic only, for tests on any ARM64 CPU.
+ * por_aarch64.h: between the rights of pkeys.h (PKRU's form: two bits to a key say what is denied) and POR_EL0, the
+ * overlay register of FEAT_S1POE: four bits to a key say what is allowed. Arithmetic only, for tests on any ARM64 CPU.
  *
- * Arm ARM, D19.2 (POR_EL0); arch/arm64/include/asm/por.h; arch/arm64/mm/mmu.c (arch_set_user_pkey_access). Linux gives keys 0 to 7.
+ * Arm ARM, D19.2 (POR_EL0); arch/arm64/include/asm/por.h; arch/arm64/mm/mmu.c (arch_set_user_pkey_access). Linux gives
+ * keys 0 to 7.
  */
 #ifndef TURNKEY_PKEYS_POR_AARCH64_H
 #define TURNKEY_PKEYS_POR_AARCH64_H
@@ -41,7 +42,8 @@ static inline uint32_t por_denies(uint64_t por) {
   }
   return pkru;
 }
-/* `por` with the rights of `pkru`. A key for which it says so already stays as it is, bit for bit (I2); another may be executed from now on too. I1: key 0 stays open. */
+/* `por` with the rights of `pkru`. A key for which it says so already stays as it is, bit for bit (I2); another may be
+ * executed from now on too. I1: key 0 stays open. */
 static inline uint64_t por_with(uint64_t por, uint32_t pkru) {
   uint32_t now = por_denies(por);
   for (int key = 1; key < 16; key++) {

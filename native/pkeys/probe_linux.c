@@ -1,8 +1,8 @@
 /*
  * probe_linux.c: what this machine can do with keys, found out by doing it.
  *
- * What the CPU says of itself (pkru_<machine>.c) tells neither that a key is left nor that tagging works, so the probe takes keys, tags a page, has the
- * kernel refuse a write into it, and undoes all of it.
+ * What the CPU says of itself (pkru_<machine>.c) tells neither that a key is left nor that tagging works, so the probe
+ * takes keys, tags a page, has the kernel refuse a write into it, and undoes all of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,8 @@
 #include "internal.h"
 #include "sys.h"
 
-/* read(2) into `page` through a pipe: 0 or a negative errno. The kernel honours PKRU in its copies, and answers instead of signalling. */
+/* read(2) into `page` through a pipe: 0 or a negative errno. The kernel honours PKRU in its copies, and answers instead
+ * of signalling. */
 static int kernel_writes(uintptr_t page) {
   int ends[2];
   long error = sys_call(SYS_pipe2, (long)ends, O_CLOEXEC, 0, 0, 0, 0);
@@ -35,16 +36,20 @@ static void try_key(struct pkeys_probe *out, int key) {
   error = sys_pkey_mprotect(page, PKEYS_PAGE, PROT_READ | PROT_WRITE, key);
   if (error) {
     out->tag_errno = -error;
-    snprintf(out->reason, sizeof out->reason, "a page could not be tagged with key %d (pkey_mprotect: errno %d)", key, -error);
+    snprintf(out->reason, sizeof out->reason, "a page could not be tagged with key %d (pkey_mprotect: errno %d)", key,
+             -error);
   } else {
     *(volatile char *)page = 1;
-    struct smaps_expectation tagged = {.address = page, .bytes = PKEYS_PAGE, .access = PROT_READ | PROT_WRITE, .key = key};
+    struct smaps_expectation tagged = {
+        .address = page, .bytes = PKEYS_PAGE, .access = PROT_READ | PROT_WRITE, .key = key};
     error = smaps_check(&tagged, 1, NULL);
     out->tag_works = error == 0;
     if (error == -EKEYREJECTED)
-      snprintf(out->reason, sizeof out->reason, "pkey_mprotect said that a page has key %d, but /proc/self/smaps does not show it", key);
+      snprintf(out->reason, sizeof out->reason,
+               "pkey_mprotect said that a page has key %d, but /proc/self/smaps does not show it", key);
     else if (error)
-      snprintf(out->reason, sizeof out->reason, "/proc/self/smaps could not be read, so tags cannot be verified (errno %d)", -error);
+      snprintf(out->reason, sizeof out->reason,
+               "/proc/self/smaps could not be read, so tags cannot be verified (errno %d)", -error);
   }
   if (out->tag_works) {
     int open = kernel_writes(page);
@@ -55,9 +60,11 @@ static void try_key(struct pkeys_probe *out, int key) {
     out->deny_works = open == 0 && denied == -EFAULT;
     if (!out->deny_works)
       snprintf(out->reason, sizeof out->reason,
-               "a denied key does not hold the kernel's copies back: read(2) into the page answered errno %d when open, %d when denied", -open, -denied);
+               "a denied key does not hold the kernel's copies back: read(2) into the page answered errno %d when "
+               "open, %d when denied",
+               -open, -denied);
   }
-  sys_munmap(page, PKEYS_PAGE);   /* before the key is freed: pkey_free untags nothing */
+  sys_munmap(page, PKEYS_PAGE); /* before the key is freed: pkey_free untags nothing */
 }
 
 void pkeys_probe(struct pkeys_probe *out) {
@@ -80,16 +87,15 @@ void pkeys_probe(struct pkeys_probe *out) {
   out->alloc_works = out->keys_free > 0;
   out->alloc_errno = out->alloc_works ? 0 : -error;
 
-  if (!out->cpu_pku)
-    snprintf(out->reason, sizeof out->reason, "%s", cpu_lacks_keys);
-  else if (!out->cpu_ospke)
-    snprintf(out->reason, sizeof out->reason, "%s", kernel_lacks_keys);
+  if (!out->cpu_pku) snprintf(out->reason, sizeof out->reason, "%s", cpu_lacks_keys);
+  else if (!out->cpu_ospke) snprintf(out->reason, sizeof out->reason, "%s", kernel_lacks_keys);
   else if (!out->alloc_works && error == -ENOSPC)
-    snprintf(out->reason, sizeof out->reason, "no protection key is left: all %d are taken in this process (pkey_alloc: ENOSPC)", cpu_keys - 1);
+    snprintf(out->reason, sizeof out->reason,
+             "no protection key is left: all %d are taken in this process (pkey_alloc: ENOSPC)", cpu_keys - 1);
   else if (!out->alloc_works)
-    snprintf(out->reason, sizeof out->reason, "the kernel gives no protection key (pkey_alloc: errno %d)", out->alloc_errno);
-  else
-    try_key(out, keys[0]);
+    snprintf(out->reason, sizeof out->reason, "the kernel gives no protection key (pkey_alloc: errno %d)",
+             out->alloc_errno);
+  else try_key(out, keys[0]);
 
   for (int i = 0; i < out->keys_free; i++) sys_pkey_free(keys[i]);
   keys_let_go();

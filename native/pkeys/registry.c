@@ -1,6 +1,6 @@
 /*
- * registry.c: the process-wide set of owned keys, the masks made from it, and the latched tables that others read without locks.
- * The rules are in internal.h. pkey_alloc(2), pkeys(7).
+ * registry.c: the process-wide set of owned keys, the masks made from it, and the latched tables that others read
+ * without locks. The rules are in internal.h. pkey_alloc(2), pkeys(7).
  */
 #include <errno.h>
 #include <string.h>
@@ -14,10 +14,11 @@ struct registry registry = {
     .next_loan_id = 1,
 };
 
-/* What a thread must know before it has any right to the registry. A page of its own on key 0, read-only once pkeys_init is done. */
+/* What a thread must know before it has any right to the registry. A page of its own on key 0, read-only once
+ * pkeys_init is done. */
 static struct {
-  _Atomic int32_t supported;       /* 0: not asked yet, 1: yes, -1: no */
-  _Atomic int32_t runtime_key;     /* 0: none */
+  _Atomic int32_t supported;   /* 0: not asked yet, 1: yes, -1: no */
+  _Atomic int32_t runtime_key; /* 0: none */
   _Atomic int32_t initialised;
 } __attribute__((aligned(4096))) boot;
 /* On key 0 as well: a thread that waits for the first pkeys_init has no right yet to what that tags. */
@@ -32,7 +33,8 @@ int key_alloc(void) {
   return key;
 }
 
-_Static_assert(sizeof boot % 4096 == 0 && sizeof(struct registry) % 4096 == 0, "whole pages: nothing else is tagged or sealed with them");
+_Static_assert(sizeof boot % 4096 == 0 && sizeof(struct registry) % 4096 == 0,
+               "whole pages: nothing else is tagged or sealed with them");
 
 bool pkeys_supported(void) {
   int32_t known = atomic_load_explicit(&boot.supported, memory_order_relaxed);
@@ -46,7 +48,7 @@ bool pkeys_supported(void) {
   return known > 0;
 }
 
-/* ---- latches --------------------------------------------------------------------------------------------------- */
+/* ---- latches ------------------------------------------------------------------------------------------------- */
 
 typedef uint64_t __attribute__((may_alias)) word_alias;
 
@@ -63,7 +65,8 @@ static void latch_read(const _Atomic uint32_t *version, const void *copies, void
   for (;;) {
     uint32_t before = atomic_load(version);
     copy_out(out, (const char *)copies + (before & 1) * bytes, bytes);
-    /* Pairs with the fence in latch_publish: had a word of the publication after next been seen, so would be the next version. */
+    /* Pairs with the fence in latch_publish: had a word of the publication after next been seen, so would be the next
+     * version. */
     atomic_thread_fence(memory_order_acquire);
     if (atomic_load_explicit(version, memory_order_relaxed) == before) return;
   }
@@ -72,13 +75,15 @@ static void latch_publish(_Atomic uint32_t *version, void *copies, const void *v
   uint32_t next = atomic_load_explicit(version, memory_order_relaxed) + 1;
   atomic_thread_fence(memory_order_release);
   copy_in((char *)copies + (next & 1) * bytes, value, bytes);
-  /* Sequentially consistent: readers that decide by a record after announcing themselves (registry_quiesce, mechanism.c) rely on it. */
+  /* Sequentially consistent: readers that decide by a record after announcing themselves (registry_quiesce,
+   * mechanism.c) rely on it. */
   atomic_store(version, next);
 }
 
 _Static_assert(sizeof(struct region) % 8 == 0, "copied in words");
 _Static_assert(sizeof(struct mask_record) % 8 == 0, "copied in words");
-_Static_assert(offsetof(struct region_latch, copy) % 8 == 0 && offsetof(struct mask_latch, copy) % 8 == 0, "copied in words");
+_Static_assert(offsetof(struct region_latch, copy) % 8 == 0 && offsetof(struct mask_latch, copy) % 8 == 0,
+               "copied in words");
 
 void region_read(size_t index, struct region *out) {
   struct region_latch *latch = &registry.regions[index];
@@ -109,13 +114,14 @@ bool region_find(uintptr_t address, struct region *out) {
   return false;
 }
 
-/* ---- rights to the registry ------------------------------------------------------------------------------------ */
+/* ---- rights to the registry ---------------------------------------------------------------------------------- */
 
 uint32_t reader_enter(void) {
   int key = atomic_load_explicit(&boot.runtime_key, memory_order_relaxed);
   if (key == 0) return 0;
   uint32_t pkru = pkeys_rdpkru();
-  if (pkru_rights(pkru, key) & PKEYS_NO_ACCESS) pkeys_wrpkru(pkru_combine(pkru, pkru_field(key), pkru_bits(key, PKEYS_NO_WRITE)));
+  if (pkru_rights(pkru, key) & PKEYS_NO_ACCESS)
+    pkeys_wrpkru(pkru_combine(pkru, pkru_field(key), pkru_bits(key, PKEYS_NO_WRITE)));
   return pkru;
 }
 void reader_leave(uint32_t saved) {
@@ -137,7 +143,7 @@ int registry_enter(void) {
   if (error) return error;
   pkeys_open_thread();
   lock_take(&registry.lock);
-  pkeys_open_thread();   /* a key may have come while this thread waited */
+  pkeys_open_thread(); /* a key may have come while this thread waited */
   return 0;
 }
 void registry_leave(void) { lock_give(&registry.lock); }
@@ -146,11 +152,12 @@ void registry_quiesce(void) {
   while (atomic_load(&registry.lockfree_users) > 0) sys_yield();
 }
 
-/* ---- set-up ---------------------------------------------------------------------------------------------------- */
+/* ---- set-up -------------------------------------------------------------------------------------------------- */
 
 /* The first time, before anybody can have entered the registry. 0 or negative errno, nothing changed then. */
 static int initialise(void) {
-  /* A machine that has keys but none left is no error here: the layer works, and set_mechanism(pkeys) answers -ENOSPC. */
+  /* A machine that has keys but none left is no error here: the layer works, and set_mechanism(pkeys) answers -ENOSPC.
+   */
   int key = pkeys_supported() ? key_alloc() : -ENOSPC;
   if (key > 0) {
     int error = sys_pkey_mprotect((uintptr_t)&registry, sizeof registry, PROT_READ | PROT_WRITE, key);
@@ -185,7 +192,7 @@ int pkeys_protect_runtime(void *address, size_t bytes) {
   return sys_pkey_mprotect((uintptr_t)address, round_up(bytes), PROT_READ | PROT_WRITE, key);
 }
 
-/* ---- masks ----------------------------------------------------------------------------------------------------- */
+/* ---- masks --------------------------------------------------------------------------------------------------- */
 
 void registry_publish_masks(bool keys_grew) {
   struct mask_record record = {0};
@@ -194,7 +201,7 @@ void registry_publish_masks(bool keys_grew) {
   uint32_t owned = 0, deny = 0;
   if (registry.runtime_key) {
     owned |= pkru_field(registry.runtime_key);
-    deny |= pkru_bits(registry.runtime_key, PKEYS_NO_WRITE);   /* readable: the gate's way out reads its frame */
+    deny |= pkru_bits(registry.runtime_key, PKEYS_NO_WRITE); /* readable: the gate's way out reads its frame */
   }
   if (registry.loan_key) {
     record.loan_field = pkru_field(registry.loan_key);
@@ -262,7 +269,8 @@ void registry_drop_loan_key(void) {
     struct region region;
     region_read(i, &region);
     if (region.kind != REGION_LOAN) continue;
-    if (region_apply(region.address, region.bytes, mechanism_access(&region), 0)) return;   /* keep the key rather than free one in use */
+    if (region_apply(region.address, region.bytes, mechanism_access(&region), 0))
+      return; /* keep the key rather than free one in use */
     region.key = 0;
     region_publish(i, &region);
   }
@@ -272,7 +280,7 @@ void registry_drop_loan_key(void) {
   sys_pkey_free(key);
 }
 
-/* ---- names and look-ups ---------------------------------------------------------------------------------------- */
+/* ---- names and look-ups -------------------------------------------------------------------------------------- */
 
 static const char *const mechanism_names[] = {
     [PKEYS_MECHANISM_UNSET] = "unset",
@@ -327,9 +335,7 @@ uint32_t pkeys_find_loan(uintptr_t address, size_t bytes) {
   return found && into < region.lent_bytes && bytes <= region.lent_bytes - into ? region.number : 0;
 }
 
-bool image_is_open(const struct pkeys_image *image) {
-  return image && atomic_load(&image->id) != 0;
-}
+bool image_is_open(const struct pkeys_image *image) { return image && atomic_load(&image->id) != 0; }
 uint32_t pkeys_image_id(const struct pkeys_image *image) {
   uint32_t saved = reader_enter();
   uint32_t id = atomic_load(&image->id);

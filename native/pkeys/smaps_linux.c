@@ -1,6 +1,6 @@
 /*
- * smaps_linux.c: checks tags and access against what the kernel shows in /proc/self/smaps. proc(5); fs/proc/task_mmu.c (a mapping starts
- * with "first-last perms ...", `ProtectionKey:` follows further down where the kernel has keys).
+ * smaps_linux.c: checks tags and access against what the kernel shows in /proc/self/smaps. proc(5); fs/proc/task_mmu.c
+ * (a mapping starts with "first-last perms ...", `ProtectionKey:` follows further down where the kernel has keys).
  *
  * Streams through a small buffer: smaps of a Node process is some 200 KiB, and nothing here may allocate.
  */
@@ -82,7 +82,7 @@ int smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t 
     if (got <= 0) break;
     for (long i = 0; i < got; i++) {
       if (buffer[i] != '\n') {
-        if (length < sizeof line - 1) line[length++] = buffer[i];   /* a long path is cut: its numbers come first */
+        if (length < sizeof line - 1) line[length++] = buffer[i]; /* a long path is cut: its numbers come first */
         continue;
       }
       line[length] = 0;

@@ -1,5 +1,6 @@
 /*
- * smaps_windows.c: checks access against what the system says of each page: VirtualQuery. No page has a key here: an expectation of one is never met.
+ * smaps_windows.c: checks access against what the system says of each page: VirtualQuery. No page has a key here: an
+ * expectation of one is never met.
  */
 #include <errno.h>
 
@@ -13,11 +14,11 @@ static size_t stretch(uintptr_t address, int *access) {
   size_t known = VirtualQuery((const void *)address, &info, sizeof info);
   SetLastError(last);
   if (known == 0) return 0;
-  *access = info.State != MEM_COMMIT || (info.Protect & PAGE_GUARD) ? PROT_NONE
-            : info.Protect == PAGE_READONLY                         ? PROT_READ
+  *access = info.State != MEM_COMMIT || (info.Protect & PAGE_GUARD)            ? PROT_NONE
+            : info.Protect == PAGE_READONLY                                    ? PROT_READ
             : info.Protect == PAGE_READWRITE || info.Protect == PAGE_WRITECOPY ? PROT_READ | PROT_WRITE
-            : info.Protect == PAGE_NOACCESS                         ? PROT_NONE
-                                                                    : PROT_EXEC;
+            : info.Protect == PAGE_NOACCESS                                    ? PROT_NONE
+                                                                               : PROT_EXEC;
   return (uintptr_t)info.BaseAddress + info.RegionSize - address;
 }
 

@@ -39,7 +39,8 @@ static inline int sys_pkey_mprotect(uintptr_t address, size_t bytes, int access,
 static inline int sys_pkey_alloc(void) { return (int)sys_call(SYS_pkey_alloc, 0, 0, 0, 0, 0, 0); }
 static inline int sys_pkey_free(int key) { return (int)sys_call(SYS_pkey_free, key, 0, 0, 0, 0, 0); }
 
-/* A private anonymous mapping without access, charged to nothing until it is used. An address, or a negative errno in *error. */
+/* A private anonymous mapping without access, charged to nothing until it is used. An address, or a negative errno in
+ * *error. */
 static inline uintptr_t sys_reserve(uintptr_t fixed, size_t bytes, int *error) {
   long result = sys_call(SYS_mmap, (long)fixed, (long)bytes, PROT_NONE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (fixed ? MAP_FIXED : 0), -1, 0);
@@ -52,7 +53,8 @@ static inline int sys_munmap(uintptr_t address, size_t bytes) {
 /* limit_ns UINT64_MAX: none. */
 static inline int sys_futex_wait(const void *word, uint32_t expected, uint64_t limit_ns) {
   struct timespec timeout = {.tv_sec = (time_t)(limit_ns / 1000000000u), .tv_nsec = (long)(limit_ns % 1000000000u)};
-  return (int)sys_call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, expected, limit_ns == UINT64_MAX ? 0 : (long)&timeout, 0, 0);
+  return (int)sys_call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, expected, limit_ns == UINT64_MAX ? 0 : (long)&timeout,
+                       0, 0);
 }
 static inline int sys_futex_wake(const void *word, int count) {
   return (int)sys_call(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, count, 0, 0, 0);

@@ -1,8 +1,9 @@
 /*
  * sys_windows.h: the system calls this layer makes, on Windows. See sys.h.
  *
- * None changes GetLastError: it belongs to the foreign function, as errno does elsewhere. VirtualAlloc, VirtualProtect, VirtualFree, WaitOnAddress,
- * QueryPerformanceCounter. Windows tags no user page with a protection key: those calls answer -EOPNOTSUPP.
+ * None changes GetLastError: it belongs to the foreign function, as errno does elsewhere. VirtualAlloc, VirtualProtect,
+ * VirtualFree, WaitOnAddress, QueryPerformanceCounter. Windows tags no user page with a protection key: those calls
+ * answer -EOPNOTSUPP.
  */
 #ifndef TURNKEY_PKEYS_SYS_WINDOWS_H
 #define TURNKEY_PKEYS_SYS_WINDOWS_H
@@ -63,7 +64,9 @@ static inline int sys_munmap(uintptr_t address, size_t bytes) {
 /* limit_ns UINT64_MAX: none. */
 static inline int sys_futex_wait(const void *word, uint32_t expected, uint64_t limit_ns) {
   DWORD last = GetLastError();
-  DWORD limit = limit_ns == UINT64_MAX ? INFINITE : (DWORD)(limit_ns / 1000000u + 1 < 0x7fffffffu ? limit_ns / 1000000u + 1 : 0x7fffffffu);
+  DWORD limit = limit_ns == UINT64_MAX
+                    ? INFINITE
+                    : (DWORD)(limit_ns / 1000000u + 1 < 0x7fffffffu ? limit_ns / 1000000u + 1 : 0x7fffffffu);
   bool woken = WaitOnAddress((volatile void *)(uintptr_t)word, &expected, sizeof expected, limit);
   SetLastError(last);
   return woken ? 0 : -ETIMEDOUT;

@@ -1,4 +1,5 @@
-/* syscall_aarch64.h: one system call on Linux on ARM64. syscall(2) (register conventions); uapi/asm-generic/unistd.h. Included by sys_linux.h. */
+/* syscall_aarch64.h: one system call on Linux on ARM64. syscall(2) (register conventions); uapi/asm-generic/unistd.h.
+ * Included by sys_linux.h. */
 static inline long sys_call(long number, long a, long b, long c, long d, long e, long f) {
   register long x8 __asm__("x8") = number;
   register long x0 __asm__("x0") = a;

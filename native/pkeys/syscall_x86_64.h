@@ -1,4 +1,5 @@
-/* syscall_x86_64.h: one system call on Linux on x86-64. syscall(2) (register conventions); arch/x86/entry/syscalls/syscall_64.tbl. Included by sys_linux.h. */
+/* syscall_x86_64.h: one system call on Linux on x86-64. syscall(2) (register conventions);
+ * arch/x86/entry/syscalls/syscall_64.tbl. Included by sys_linux.h. */
 static inline long sys_call(long number, long a, long b, long c, long d, long e, long f) {
   long result;
   register long r10 __asm__("r10") = d;

@@ -4,12 +4,13 @@
  *   CHECK_TEST(keeps_others, "I2: the bits of other owners are kept") { CHECK_EQ(f(1), 2); }
  *   CHECK_MAIN()
  *
- * Every test runs in a process of its own, forked from a parent that has done nothing (where there is no fork: the same executable started again), so that a crash, a hang or state left behind
- * by one test is seen by that test alone. Arguments of the executable are substrings of test names to run; CHECK_NO_FORK=1 runs all in
- * this process, for a debugger; CHECK_LIMIT_S changes the limit after which a test counts as hung (300 s: no test may depend on it).
+ * Every test runs in a process of its own, forked from a parent that has done nothing (where there is no fork: the same
+ * executable started again), so that a crash, a hang or state left behind by one test is seen by that test alone.
+ * Arguments of the executable are substrings of test names to run; CHECK_NO_FORK=1 runs all in this process, for a
+ * debugger; CHECK_LIMIT_S changes the limit after which a test counts as hung (300 s: no test may depend on it).
  *
- * A test that cannot run here says so: CHECK_SKIP(reason). CHECK_SKIP_OR_FAIL(variable, reason) is a failure where the environment
- * variable is set and not "0", so that a lane in which the test must run cannot skip it unnoticed.
+ * A test that cannot run here says so: CHECK_SKIP(reason). CHECK_SKIP_OR_FAIL(variable, reason) is a failure where the
+ * environment variable is set and not "0", so that a lane in which the test must run cannot skip it unnoticed.
  */
 #ifndef TURNKEY_TEST_CHECK_H
 #define TURNKEY_TEST_CHECK_H
@@ -31,7 +32,8 @@ struct check_test {
   struct check_test *next;
 };
 
-/* What a test's process tells its parent: in shared memory, because a process that dies by a signal says nothing else. */
+/* What a test's process tells its parent: in shared memory, because a process that dies by a signal says nothing else.
+ */
 struct check_state {
   volatile int checks, failures, skipped;
   char reason[512];
@@ -45,15 +47,16 @@ static inline void check_register(struct check_test *test) {
   check_tail = &test->next;
 }
 
-#define CHECK_TEST(id, text)                                                                     \
-  static void id(void);                                                                          \
-  __attribute__((constructor)) static void id##_register(void) {                                 \
-    static struct check_test test = {text, id, NULL};                                            \
-    check_register(&test);                                                                       \
-  }                                                                                              \
+#define CHECK_TEST(id, text)                                     \
+  static void id(void);                                          \
+  __attribute__((constructor)) static void id##_register(void) { \
+    static struct check_test test = {text, id, NULL};            \
+    check_register(&test);                                       \
+  }                                                              \
   static void id(void)
 
-__attribute__((format(printf, 3, 4), unused)) static void check_failed(const char *file, int line, const char *format, ...) {
+__attribute__((format(printf, 3, 4), unused)) static void check_failed(const char *file, int line, const char *format,
+                                                                       ...) {
   va_list arguments;
   char text[1024];
   va_start(arguments, format);
@@ -67,52 +70,54 @@ __attribute__((format(printf, 3, 4), unused)) static void check_failed(const cha
 static inline void check_counted(void) { __atomic_fetch_add(&check_now->checks, 1, __ATOMIC_RELAXED); }
 
 /* A condition that must hold; the test goes on. */
-#define CHECK(condition)                                                                         \
-  do {                                                                                           \
-    check_counted();                                                                             \
-    if (!(condition)) check_failed(__FILE__, __LINE__, "not so: %s", #condition);                \
+#define CHECK(condition)                                                          \
+  do {                                                                            \
+    check_counted();                                                              \
+    if (!(condition)) check_failed(__FILE__, __LINE__, "not so: %s", #condition); \
   } while (0)
 /* Two integers or pointers that must be equal; both values are shown. */
-#define CHECK_EQ(actual, expected)                                                               \
-  do {                                                                                           \
-    intmax_t check_a = (intmax_t)(actual), check_e = (intmax_t)(expected);                       \
-    check_counted();                                                                             \
-    if (check_a != check_e)                                                                      \
-      check_failed(__FILE__, __LINE__, "%s is %" PRIdMAX " (0x%" PRIxMAX "), expected %s = %" PRIdMAX " (0x%" PRIxMAX ")", \
-                   #actual, check_a, (uintmax_t)check_a, #expected, check_e, (uintmax_t)check_e); \
+#define CHECK_EQ(actual, expected)                                                                              \
+  do {                                                                                                          \
+    intmax_t check_a = (intmax_t)(actual), check_e = (intmax_t)(expected);                                      \
+    check_counted();                                                                                            \
+    if (check_a != check_e)                                                                                     \
+      check_failed(__FILE__, __LINE__,                                                                          \
+                   "%s is %" PRIdMAX " (0x%" PRIxMAX "), expected %s = %" PRIdMAX " (0x%" PRIxMAX ")", #actual, \
+                   check_a, (uintmax_t)check_a, #expected, check_e, (uintmax_t)check_e);                        \
   } while (0)
-#define CHECK_STR(actual, expected)                                                              \
-  do {                                                                                           \
-    const char *check_a = (actual), *check_e = (expected);                                       \
-    check_counted();                                                                             \
-    if (!check_a || strcmp(check_a, check_e) != 0)                                               \
-      check_failed(__FILE__, __LINE__, "%s is \"%s\", expected \"%s\"", #actual, check_a ? check_a : "(null)", check_e); \
+#define CHECK_STR(actual, expected)                                                                            \
+  do {                                                                                                         \
+    const char *check_a = (actual), *check_e = (expected);                                                     \
+    check_counted();                                                                                           \
+    if (!check_a || strcmp(check_a, check_e) != 0)                                                             \
+      check_failed(__FILE__, __LINE__, "%s is \"%s\", expected \"%s\"", #actual, check_a ? check_a : "(null)", \
+                   check_e);                                                                                   \
   } while (0)
 /* As CHECK, but the test ends here if it does not hold (only in functions that return void). */
-#define REQUIRE(condition)                                                                       \
-  do {                                                                                           \
-    check_counted();                                                                             \
-    if (!(condition)) {                                                                          \
-      check_failed(__FILE__, __LINE__, "not so, test ended: %s", #condition);                    \
-      return;                                                                                    \
-    }                                                                                            \
+#define REQUIRE(condition)                                                    \
+  do {                                                                        \
+    check_counted();                                                          \
+    if (!(condition)) {                                                       \
+      check_failed(__FILE__, __LINE__, "not so, test ended: %s", #condition); \
+      return;                                                                 \
+    }                                                                         \
   } while (0)
 
 /* Marks the test as skipped and ends it. */
-#define CHECK_SKIP(text)                                                                         \
-  do {                                                                                           \
-    check_now->skipped = 1;                                                                      \
-    snprintf(check_now->reason, sizeof check_now->reason, "%s", (text));                         \
-    return;                                                                                      \
+#define CHECK_SKIP(text)                                                 \
+  do {                                                                   \
+    check_now->skipped = 1;                                              \
+    snprintf(check_now->reason, sizeof check_now->reason, "%s", (text)); \
+    return;                                                              \
   } while (0)
-#define CHECK_SKIP_OR_FAIL(variable, text)                                                       \
-  do {                                                                                           \
-    const char *check_v = getenv(variable);                                                      \
-    if (check_v && *check_v && strcmp(check_v, "0") != 0) {                                      \
+#define CHECK_SKIP_OR_FAIL(variable, text)                                                           \
+  do {                                                                                               \
+    const char *check_v = getenv(variable);                                                          \
+    if (check_v && *check_v && strcmp(check_v, "0") != 0) {                                          \
       check_failed(__FILE__, __LINE__, "%s is set, but this test cannot run: %s", variable, (text)); \
-      return;                                                                                    \
-    }                                                                                            \
-    CHECK_SKIP(text);                                                                            \
+      return;                                                                                        \
+    }                                                                                                \
+    CHECK_SKIP(text);                                                                                \
   } while (0)
 
 #if defined(_WIN32)
@@ -121,7 +126,8 @@ static inline void check_counted(void) { __atomic_fetch_add(&check_now->checks, 
 #include "check_posix.h"
 #endif
 
-/* A reproducible random sequence (splitmix64; Steele, Lea, Flood 2014). TURNKEY_SEED changes it; the seed is printed once. */
+/* A reproducible random sequence (splitmix64; Steele, Lea, Flood 2014). TURNKEY_SEED changes it; the seed is printed
+ * once. */
 static inline uint64_t check_random(void) {
   static uint64_t state;
   static bool seeded;
@@ -161,7 +167,8 @@ static inline int check_main(int argc, char **argv) {
       test->run();
     }
     bool bad = died || check_now->failures > 0 || (check_now->checks == 0 && !check_now->skipped);
-    if (!died && check_now->failures == 0 && check_now->checks == 0 && !check_now->skipped) printf("#   the test checked nothing\n");
+    if (!died && check_now->failures == 0 && check_now->checks == 0 && !check_now->skipped)
+      printf("#   the test checked nothing\n");
     number++;
     failed += bad;
     skipped += !bad && check_now->skipped;
@@ -173,7 +180,7 @@ static inline int check_main(int argc, char **argv) {
   printf("# %d passed, %d failed, %d SKIPPED\n", number - failed - skipped, failed, skipped);
   return failed || number == 0 ? 1 : 0;
 }
-#define CHECK_MAIN()                                                                             \
+#define CHECK_MAIN() \
   int main(int argc, char **argv) { return check_main(argc, argv); }
 
 #endif

@@ -30,42 +30,44 @@ static inline int check_wait(pid_t child) {
   return status;
 }
 static inline const char *check_status(int status, char *buffer, size_t bytes) {
-  if (status != -1 && WIFSIGNALED(status)) snprintf(buffer, bytes, "died by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (status != -1 && WIFSIGNALED(status))
+    snprintf(buffer, bytes, "died by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
   else if (status != -1 && WIFEXITED(status)) snprintf(buffer, bytes, "exited with %d", WEXITSTATUS(status));
   else snprintf(buffer, bytes, "has wait status %d", status);
   return buffer;
 }
 
-/* Runs the statements in a forked child, which must die by `signo`. Falling off the end exits with 0, so a missing fault is seen. */
-#define CHECK_DIES(signo, ...)                                                                   \
-  do {                                                                                           \
-    pid_t check_child = check_fork();                                                            \
-    if (check_child == 0) {                                                                      \
-      __VA_ARGS__;                                                                               \
-      fflush(NULL);                                                                              \
-      _exit(0);                                                                                  \
-    }                                                                                            \
-    char check_text[128];                                                                        \
-    int check_s = check_wait(check_child);                                                       \
-    check_counted();                                                                             \
-    if (check_s == -1 || !WIFSIGNALED(check_s) || WTERMSIG(check_s) != (signo))                  \
-      check_failed(__FILE__, __LINE__, "child %s, expected to die by signal %d: %s",             \
+/* Runs the statements in a forked child, which must die by `signo`. Falling off the end exits with 0, so a missing
+ * fault is seen. */
+#define CHECK_DIES(signo, ...)                                                                        \
+  do {                                                                                                \
+    pid_t check_child = check_fork();                                                                 \
+    if (check_child == 0) {                                                                           \
+      __VA_ARGS__;                                                                                    \
+      fflush(NULL);                                                                                   \
+      _exit(0);                                                                                       \
+    }                                                                                                 \
+    char check_text[128];                                                                             \
+    int check_s = check_wait(check_child);                                                            \
+    check_counted();                                                                                  \
+    if (check_s == -1 || !WIFSIGNALED(check_s) || WTERMSIG(check_s) != (signo))                       \
+      check_failed(__FILE__, __LINE__, "child %s, expected to die by signal %d: %s",                  \
                    check_status(check_s, check_text, sizeof check_text), (int)(signo), #__VA_ARGS__); \
   } while (0)
 /* Runs the statements in a forked child, which must exit with `code` (falling off the end: 0). */
-#define CHECK_EXITS(code, ...)                                                                   \
-  do {                                                                                           \
-    pid_t check_child = check_fork();                                                            \
-    if (check_child == 0) {                                                                      \
-      __VA_ARGS__;                                                                               \
-      fflush(NULL);                                                                              \
-      _exit(0);                                                                                  \
-    }                                                                                            \
-    char check_text[128];                                                                        \
-    int check_s = check_wait(check_child);                                                       \
-    check_counted();                                                                             \
-    if (check_s == -1 || !WIFEXITED(check_s) || WEXITSTATUS(check_s) != (code))                  \
-      check_failed(__FILE__, __LINE__, "child %s, expected exit %d: %s",                         \
+#define CHECK_EXITS(code, ...)                                                                       \
+  do {                                                                                               \
+    pid_t check_child = check_fork();                                                                \
+    if (check_child == 0) {                                                                          \
+      __VA_ARGS__;                                                                                   \
+      fflush(NULL);                                                                                  \
+      _exit(0);                                                                                      \
+    }                                                                                                \
+    char check_text[128];                                                                            \
+    int check_s = check_wait(check_child);                                                           \
+    check_counted();                                                                                 \
+    if (check_s == -1 || !WIFEXITED(check_s) || WEXITSTATUS(check_s) != (code))                      \
+      check_failed(__FILE__, __LINE__, "child %s, expected exit %d: %s",                             \
                    check_status(check_s, check_text, sizeof check_text), (int)(code), #__VA_ARGS__); \
   } while (0)
 
@@ -87,6 +89,7 @@ static inline bool check_run_apart(const struct check_test *test, char *text, si
   int status = child < 0 ? -1 : check_wait(child);
   if (status == 0) return false;
   check_status(status, text, bytes);
-  if (status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) snprintf(text, bytes, "hung: stopped after %u s", check_limit_s());
+  if (status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+    snprintf(text, bytes, "hung: stopped after %u s", check_limit_s());
   return true;
 }

@@ -1,9 +1,10 @@
 /*
  * check_windows.h: processes for check.h where there is no fork. Included by it.
  *
- * A test's process is this executable again, told by its environment which test to run (CHECK_CHILD) and where the shared state is (CHECK_STATE, an inherited handle). CHECK_DIES and
- * CHECK_EXITS run their statements in one more: it runs the test from its beginning up to that place (CHECK_PLACE counts them), with failed checks of its own kept to itself, and leaves there. So a test with such a
- * place must come to it the same way each time.
+ * A test's process is this executable again, told by its environment which test to run (CHECK_CHILD) and where the
+ * shared state is (CHECK_STATE, an inherited handle). CHECK_DIES and CHECK_EXITS run their statements in one more: it
+ * runs the test from its beginning up to that place (CHECK_PLACE counts them), with failed checks of its own kept to
+ * itself, and leaves there. So a test with such a place must come to it the same way each time.
  */
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
@@ -24,26 +25,32 @@ static inline const char *check_self(void) {
   return path;
 }
 
-/* Starts this executable again and waits: its exit code, 0xffffffff if it could not be started, 0xfffffffe if it hung. err: standard error, or NULL for ours. */
+/* Starts this executable again and waits: its exit code, 0xffffffff if it could not be started, 0xfffffffe if it hung.
+ * err: standard error, or NULL for ours. */
 static inline DWORD check_again(const char *test, int place, HANDLE err) {
   char number[16];
   fflush(NULL);
   snprintf(number, sizeof number, "%d", place);
   SetEnvironmentVariableA("CHECK_CHILD", test);
   SetEnvironmentVariableA("CHECK_PLACE", number);
-  STARTUPINFOA startup = {.cb = sizeof startup, .dwFlags = STARTF_USESTDHANDLES, .hStdInput = GetStdHandle(STD_INPUT_HANDLE),
-                          .hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE), .hStdError = err != NULL ? err : GetStdHandle(STD_ERROR_HANDLE)};
+  STARTUPINFOA startup = {.cb = sizeof startup,
+                          .dwFlags = STARTF_USESTDHANDLES,
+                          .hStdInput = GetStdHandle(STD_INPUT_HANDLE),
+                          .hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE),
+                          .hStdError = err != NULL ? err : GetStdHandle(STD_ERROR_HANDLE)};
   PROCESS_INFORMATION child;
   char command[MAX_PATH + 2];
   snprintf(command, sizeof command, "\"%s\"", check_self());
   bool started = false;
-  for (int tries = 0; !started && tries < 20; tries++) { /* Wine's server, busy with its own start, refuses now and then */
+  for (int tries = 0; !started && tries < 20;
+       tries++) { /* Wine's server, busy with its own start, refuses now and then */
     if (tries > 0) Sleep(100);
     started = CreateProcessA(check_self(), command, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &child);
   }
   if (!started) return 0xffffffffu;
   DWORD code = 0xfffffffeu;
-  if (WaitForSingleObject(child.hProcess, check_limit_s() * 1000) == WAIT_OBJECT_0) GetExitCodeProcess(child.hProcess, &code);
+  if (WaitForSingleObject(child.hProcess, check_limit_s() * 1000) == WAIT_OBJECT_0)
+    GetExitCodeProcess(child.hProcess, &code);
   else TerminateProcess(child.hProcess, 1);
   CloseHandle(child.hThread);
   CloseHandle(child.hProcess);
@@ -61,13 +68,16 @@ static LONG CALLBACK check_unhandled(EXCEPTION_POINTERS *pointers) {
 static inline const char *check_code(DWORD code, char *buffer, size_t bytes) {
   if (code == 0xffffffffu) snprintf(buffer, bytes, "could not be started");
   else if (code == 0xfffffffeu) snprintf(buffer, bytes, "hung: stopped after %u s", check_limit_s());
-  else snprintf(buffer, bytes, code < 0x40000000u ? "exited with %lu" : "died by exception 0x%08lx", (unsigned long)code);
+  else
+    snprintf(buffer, bytes, code < 0x40000000u ? "exited with %lu" : "died by exception 0x%08lx", (unsigned long)code);
   return buffer;
 }
 /* Whether an exit code is how Windows says what `signo` says elsewhere. */
 static inline bool check_code_is(DWORD code, int signo) {
   switch (signo) {
-    case SIGSEGV: return code == EXCEPTION_ACCESS_VIOLATION || code == EXCEPTION_STACK_OVERFLOW || code == EXCEPTION_PRIV_INSTRUCTION;
+    case SIGSEGV:
+      return code == EXCEPTION_ACCESS_VIOLATION || code == EXCEPTION_STACK_OVERFLOW ||
+             code == EXCEPTION_PRIV_INSTRUCTION;
     case SIGILL: return code == EXCEPTION_ILLEGAL_INSTRUCTION;
     case SIGFPE: return code == EXCEPTION_INT_DIVIDE_BY_ZERO;
     case SIGABRT: return code == 3 || code == 0x40000015u; /* abort, and the trap's own end */
@@ -75,7 +85,8 @@ static inline bool check_code_is(DWORD code, int signo) {
   }
 }
 
-/* True in the process that leaves here. Elsewhere *code is how that one ended; in one that leaves further on, false with *code unknown. */
+/* True in the process that leaves here. Elsewhere *code is how that one ended; in one that leaves further on, false
+ * with *code unknown. */
 static inline bool check_apart(DWORD *code, HANDLE err) {
   int here = ++check_places;
   *code = 0xfffffffdu;
@@ -84,32 +95,32 @@ static inline bool check_apart(DWORD *code, HANDLE err) {
   return false;
 }
 
-#define CHECK_DIES(signo, ...)                                                                   \
-  do {                                                                                           \
-    DWORD check_c;                                                                               \
-    if (check_apart(&check_c, NULL)) {                                                           \
-      __VA_ARGS__;                                                                               \
-      fflush(NULL);                                                                              \
-      _exit(0);                                                                                  \
-    }                                                                                            \
-    char check_text[128];                                                                        \
-    check_counted();                                                                             \
-    if (check_place == 0 && !check_code_is(check_c, signo))                                      \
-      check_failed(__FILE__, __LINE__, "child %s, expected to die as by signal %d: %s",          \
+#define CHECK_DIES(signo, ...)                                                                      \
+  do {                                                                                              \
+    DWORD check_c;                                                                                  \
+    if (check_apart(&check_c, NULL)) {                                                              \
+      __VA_ARGS__;                                                                                  \
+      fflush(NULL);                                                                                 \
+      _exit(0);                                                                                     \
+    }                                                                                               \
+    char check_text[128];                                                                           \
+    check_counted();                                                                                \
+    if (check_place == 0 && !check_code_is(check_c, signo))                                         \
+      check_failed(__FILE__, __LINE__, "child %s, expected to die as by signal %d: %s",             \
                    check_code(check_c, check_text, sizeof check_text), (int)(signo), #__VA_ARGS__); \
   } while (0)
-#define CHECK_EXITS(code, ...)                                                                   \
-  do {                                                                                           \
-    DWORD check_c;                                                                               \
-    if (check_apart(&check_c, NULL)) {                                                           \
-      __VA_ARGS__;                                                                               \
-      fflush(NULL);                                                                              \
-      _exit(0);                                                                                  \
-    }                                                                                            \
-    char check_text[128];                                                                        \
-    check_counted();                                                                             \
-    if (check_place == 0 && check_c != (DWORD)(code))                                            \
-      check_failed(__FILE__, __LINE__, "child %s, expected exit %d: %s",                         \
+#define CHECK_EXITS(code, ...)                                                                     \
+  do {                                                                                             \
+    DWORD check_c;                                                                                 \
+    if (check_apart(&check_c, NULL)) {                                                             \
+      __VA_ARGS__;                                                                                 \
+      fflush(NULL);                                                                                \
+      _exit(0);                                                                                    \
+    }                                                                                              \
+    char check_text[128];                                                                          \
+    check_counted();                                                                               \
+    if (check_place == 0 && check_c != (DWORD)(code))                                              \
+      check_failed(__FILE__, __LINE__, "child %s, expected exit %d: %s",                           \
                    check_code(check_c, check_text, sizeof check_text), (int)(code), #__VA_ARGS__); \
   } while (0)
 
@@ -119,7 +130,7 @@ static inline struct check_state *check_share(int *argc, char **argv) {
   SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
   SetUnhandledExceptionFilter(check_unhandled);
   _setmode(_fileno(stdout), _O_BINARY); /* lines end as everywhere */
-  setvbuf(stdout, NULL, _IONBF, 0); /* children write to the same file */
+  setvbuf(stdout, NULL, _IONBF, 0);     /* children write to the same file */
   const char *inherited = getenv("CHECK_STATE");
   const char *child = getenv("CHECK_CHILD");
   HANDLE mapping = inherited && child ? (HANDLE)(uintptr_t)strtoull(inherited, NULL, 0) : NULL;

@@ -1,8 +1,10 @@
 // A test of the tests: the gate is broken in one place at a time, and the tests that are to guard it must fail.
 //
-//   node gate_mutants.mjs --machine x86_64|aarch64|windows --gate FILE.S --include DIR --compiler CC --work DIR [--run COMMAND,ARGUMENT...] --test NAME=LINK,LINK... [--test ...]
+//   node gate_mutants.mjs --machine x86_64|aarch64|windows --gate FILE.S --include DIR --compiler CC --work DIR [--run
+// COMMAND,ARGUMENT...] --test NAME=LINK,LINK... [--test ...]
 //
-// Each mutant of the gate's text is assembled and linked with a test's own objects (before the library that holds the gate as it is), and run (through --run, an emulator). What is broken is listed for each machine in
+// Each mutant of the gate's text is assembled and linked with a test's own objects (before the library that holds the
+// gate as it is), and run (through --run, an emulator). What is broken is listed for each machine in
 // gate_mutants_<machine>.mjs. Prints TAP; the exit code is 1 if a mutant survives. No dependencies.
 
 import { spawnSync } from 'node:child_process';
@@ -19,18 +21,23 @@ for (let i = 2; i < process.argv.length; i += 2) {
 const { mutants, link, extension = '' } = await import(`./gate_mutants_${options.machine}.mjs`);
 const source = readFileSync(options.gate, 'utf8');
 function mutate([, [from, to], ...changes]) {
-  const start = source.indexOf(from), end = source.indexOf(to, start);
-  if (start < 0 || end < 0) throw new Error(`the gate has no part from ${JSON.stringify(from)} to ${JSON.stringify(to)}`);
+  const start = source.indexOf(from),
+    end = source.indexOf(to, start);
+  if (start < 0 || end < 0)
+    throw new Error(`the gate has no part from ${JSON.stringify(from)} to ${JSON.stringify(to)}`);
   let part = source.slice(start, end);
   for (let i = 0; i < changes.length; i += 2) {
-    if (!part.includes(changes[i])) throw new Error(`the gate has no ${JSON.stringify(changes[i])} in its part from ${JSON.stringify(from)}`);
+    if (!part.includes(changes[i]))
+      throw new Error(`the gate has no ${JSON.stringify(changes[i])} in its part from ${JSON.stringify(from)}`);
     part = part.replaceAll(changes[i], () => changes[i + 1]);
   }
   return source.slice(0, start) + part + source.slice(end);
 }
 
 function build(name, text, links) {
-  const file = join(options.work, `${name}.S`), object = join(options.work, `${name}.o`), program = join(options.work, `${name}${extension}`);
+  const file = join(options.work, `${name}.S`),
+    object = join(options.work, `${name}.o`),
+    program = join(options.work, `${name}${extension}`);
   writeFileSync(file, text);
   const run = (args) => {
     const { status, stderr } = spawnSync(options.compiler, args, { encoding: 'utf8' });
@@ -43,20 +50,30 @@ function build(name, text, links) {
 /** Whether a test passes, or dies trying. */
 function passes(program) {
   const [command, ...args] = [...options.run.split(',').filter(Boolean), program];
-  const { status } = spawnSync(command, args, { env: { ...process.env, CHECK_LIMIT_S: '5' }, stdio: 'ignore', timeout: 60_000, killSignal: 'SIGKILL' });
+  const { status } = spawnSync(command, args, {
+    env: { ...process.env, CHECK_LIMIT_S: '5' },
+    stdio: 'ignore',
+    timeout: 60_000,
+    killSignal: 'SIGKILL',
+  });
   return status === 0;
 }
 
 mkdirSync(options.work, { recursive: true });
-const tests = options.test.map((t) => ({ name: t.slice(0, t.indexOf('=')), links: t.slice(t.indexOf('=') + 1).split(',') }));
-let number = 0, failed = 0;
+const tests = options.test.map((t) => ({
+  name: t.slice(0, t.indexOf('=')),
+  links: t.slice(t.indexOf('=') + 1).split(','),
+}));
+let number = 0,
+  failed = 0;
 function report(good, text) {
   number++;
   if (!good) failed++;
   process.stdout.write(`${good ? 'ok' : 'not ok'} ${number} - ${text}\n`);
 }
 process.stdout.write('TAP version 13\n');
-for (const test of tests) report(passes(build(`${test.name}-whole`, source, test.links)), `${test.name} passes with the gate as it is`);
+for (const test of tests)
+  report(passes(build(`${test.name}-whole`, source, test.links)), `${test.name} passes with the gate as it is`);
 mutants.forEach((mutant, i) => {
   const text = mutate(mutant);
   const noticed = tests.find((test) => !passes(build(`${test.name}-${i}`, text, test.links)));

@@ -1,13 +1,24 @@
 // What gate_mutants.mjs breaks in gate_x86_64_sysv.S.
 
-/** What is broken: [what, in which part of the file, text, replacement, which test, arguments]. The text must occur in that part. */
-const FAST = ['\t.macro\tGATE', '\t.endm'], SLOW = ['ENTRY\ttrap_gate_slow', '.size\ttrap_gate_slow'], CALLBACK = ['ENTRY\ttrap_callback_gate', '.cfi_endproc'];
-const SAVE = ['\t.macro\tSAVE_ARGUMENTS', '\t.endm'], LOAD = ['\t.macro\tLOAD_ARGUMENTS', '\t.endm'];
+/**
+ * What is broken: [what, in which part of the file, text, replacement, which test, arguments]. The text must occur in
+ * that part.
+ */
+const FAST = ['\t.macro\tGATE', '\t.endm'],
+  SLOW = ['ENTRY\ttrap_gate_slow', '.size\ttrap_gate_slow'],
+  CALLBACK = ['ENTRY\ttrap_callback_gate', '.cfi_endproc'];
+const SAVE = ['\t.macro\tSAVE_ARGUMENTS', '\t.endm'],
+  LOAD = ['\t.macro\tLOAD_ARGUMENTS', '\t.endm'];
 export const mutants = [
   ['fast: al is lost', FAST, '\tcall\t*E_TARGET(%r11)', '\txorl\t%eax, %eax\n\tcall\t*E_TARGET(%r11)'],
   ['fast: the last stack word is not copied', FAST, 'jnz\t1b', 'cmpq\t$8, %rbx\n\tjg\t1b'],
   ['fast: stack words lie one too high', FAST, 'movq\t%r15, -8(%rsp,%rbx)', 'movq\t%r15, (%rsp,%rbx)'],
-  ['fast: the stack is misaligned at the call', FAST, '\tcall\t*E_TARGET(%r11)', '\tsubq\t$8, %rsp\n\tcall\t*E_TARGET(%r11)\n\taddq\t$8, %rsp'],
+  [
+    'fast: the stack is misaligned at the call',
+    FAST,
+    '\tcall\t*E_TARGET(%r11)',
+    '\tsubq\t$8, %rsp\n\tcall\t*E_TARGET(%r11)\n\taddq\t$8, %rsp',
+  ],
   ['fast: rdx is lost on the way back', FAST, '2:\n', '2:\txorl\t%edx, %edx\n'],
   ['fast: xmm1 is lost on the way back', FAST, '2:\n', '2:\tpxor\t%xmm1, %xmm1\n'],
   ['fast: rax is lost on the way back', FAST, '2:\n', '2:\txorl\t%eax, %eax\n'],
@@ -17,7 +28,7 @@ export const mutants = [
   ['fast: rbx is not given back', FAST, 'movq\tF_RBX(%rbp), %rbx', ''],
   ['fast: the direction flag stays as the callee left it', FAST, '\tcld', ''],
   ['slow: the direction flag stays as the callee left it', SLOW, '\tcld\n', '\n'],
-  ['callback: the direction flag is the callee\'s', CALLBACK, '\tcld', ''],
+  ["callback: the direction flag is the callee's", CALLBACK, '\tcld', ''],
   ['save: xmm7', SAVE, '\tmovups\t%xmm7, 112(%rsp)', ''],
   ['load: xmm0', LOAD, '\tmovups\t0(\\from), %xmm0', ''],
   ['load: r9', LOAD, '\tmovq\t168(\\from), %r9', ''],

@@ -1,6 +1,7 @@
 /*
- * What no C signature shows: registers that a callee must not keep changed, all result registers at once, errno, vectors wider than SSE's, arguments aligned
- * beyond 16 bytes, an honest callee under an unusual floating-point environment.
+ * What no C signature shows: registers that a callee must not keep changed, all result registers at once, errno,
+ * vectors wider than SSE's, arguments aligned beyond 16 bytes, an honest callee under an unusual floating-point
+ * environment.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -27,48 +28,52 @@ void results(void);
 void results_and_ruin(void);
 /* Sets rounding and exceptions of its own, as fesetround in a callee does. */
 void changes_environment(void);
-/* Calls `function` with `rax` in rax, which for a variadic function says how many vector registers hold arguments; and a callee that gives rax back as it came. */
+/* Calls `function` with `rax` in rax, which for a variadic function says how many vector registers hold arguments; and
+ * a callee that gives rax back as it came. */
 uint64_t rax_call(void *function, uint64_t rax);
 uint64_t rax_back(void);
-__asm__(
-    ".text\n"
-    ".type registers_call, @function\n"
-    "registers_call:\n"
-    "  pushq %rbp\n  pushq %rbx\n  pushq %r12\n  pushq %r13\n  pushq %r14\n  pushq %r15\n  pushq %rsi\n"
-    "  movq $0x1111, %rbx\n  movq $0x2222, %rbp\n  movq $0x3333, %r12\n  movq $0x4444, %r13\n  movq $0x5555, %r14\n  movq $0x6666, %r15\n"
-    "  movq %rsp, 144(%rsi)\n"
-    "  call *%rdi\n"
-    "  movq (%rsp), %rsi\n"
-    "  movq %rbx, 0(%rsi)\n  movq %rbp, 8(%rsi)\n  movq %r12, 16(%rsi)\n  movq %r13, 24(%rsi)\n  movq %r14, 32(%rsi)\n  movq %r15, 40(%rsi)\n  movq %rsp, 48(%rsi)\n"
-    "  movq %rax, 56(%rsi)\n  movq %rdx, 64(%rsi)\n  movups %xmm0, 72(%rsi)\n  movups %xmm1, 88(%rsi)\n"
-    "  fstpt 104(%rsi)\n  fstpt 114(%rsi)\n  stmxcsr 124(%rsi)\n  fnstcw 128(%rsi)\n"
-    "  pushfq\n  popq 136(%rsi)\n  cld\n  fninit\n"
-    "  popq %rsi\n  popq %r15\n  popq %r14\n  popq %r13\n  popq %r12\n  popq %rbx\n  popq %rbp\n"
-    "  ret\n"
-    ".type results, @function\n"
-    "results:\n"
-    "  movq $0x7777, %rax\n  movq $0x8888, %rdx\n"
-    "  movq %rax, %xmm0\n  movlhps %xmm0, %xmm0\n  movq %rdx, %xmm1\n  movlhps %xmm1, %xmm1\n"
-    "  fldpi\n  fld1\n"
-    "  ret\n"
-    ".type results_and_ruin, @function\n"
-    "results_and_ruin:\n"
-    "  call results\n"
-    "  xorl %ebx, %ebx\n  xorl %ebp, %ebp\n  xorl %r12d, %r12d\n  xorl %r13d, %r13d\n  xorl %r14d, %r14d\n  xorl %r15d, %r15d\n"
-    "  ret\n"
-    ".type rax_call, @function\n"
-    "rax_call:\n"
-    "  movq %rsi, %rax\n  jmp *%rdi\n"
-    ".type rax_back, @function\n"
-    "rax_back:\n"
-    "  ret\n"
-    ".type changes_environment, @function\n"
-    "changes_environment:\n"
-    "  pushq $0x5f80\n  ldmxcsr (%rsp)\n  movw $0x0b7f, (%rsp)\n  fldcw (%rsp)\n  addq $8, %rsp\n  fldz\n  fldz\n"
-    "  ret\n");
+__asm__(".text\n"
+        ".type registers_call, @function\n"
+        "registers_call:\n"
+        "  pushq %rbp\n  pushq %rbx\n  pushq %r12\n  pushq %r13\n  pushq %r14\n  pushq %r15\n  pushq %rsi\n"
+        "  movq $0x1111, %rbx\n  movq $0x2222, %rbp\n  movq $0x3333, %r12\n  movq $0x4444, %r13\n  movq $0x5555, "
+        "%r14\n  movq $0x6666, %r15\n"
+        "  movq %rsp, 144(%rsi)\n"
+        "  call *%rdi\n"
+        "  movq (%rsp), %rsi\n"
+        "  movq %rbx, 0(%rsi)\n  movq %rbp, 8(%rsi)\n  movq %r12, 16(%rsi)\n  movq %r13, 24(%rsi)\n  movq %r14, "
+        "32(%rsi)\n  movq %r15, 40(%rsi)\n  movq %rsp, 48(%rsi)\n"
+        "  movq %rax, 56(%rsi)\n  movq %rdx, 64(%rsi)\n  movups %xmm0, 72(%rsi)\n  movups %xmm1, 88(%rsi)\n"
+        "  fstpt 104(%rsi)\n  fstpt 114(%rsi)\n  stmxcsr 124(%rsi)\n  fnstcw 128(%rsi)\n"
+        "  pushfq\n  popq 136(%rsi)\n  cld\n  fninit\n"
+        "  popq %rsi\n  popq %r15\n  popq %r14\n  popq %r13\n  popq %r12\n  popq %rbx\n  popq %rbp\n"
+        "  ret\n"
+        ".type results, @function\n"
+        "results:\n"
+        "  movq $0x7777, %rax\n  movq $0x8888, %rdx\n"
+        "  movq %rax, %xmm0\n  movlhps %xmm0, %xmm0\n  movq %rdx, %xmm1\n  movlhps %xmm1, %xmm1\n"
+        "  fldpi\n  fld1\n"
+        "  ret\n"
+        ".type results_and_ruin, @function\n"
+        "results_and_ruin:\n"
+        "  call results\n"
+        "  xorl %ebx, %ebx\n  xorl %ebp, %ebp\n  xorl %r12d, %r12d\n  xorl %r13d, %r13d\n  xorl %r14d, %r14d\n  xorl "
+        "%r15d, %r15d\n"
+        "  ret\n"
+        ".type rax_call, @function\n"
+        "rax_call:\n"
+        "  movq %rsi, %rax\n  jmp *%rdi\n"
+        ".type rax_back, @function\n"
+        "rax_back:\n"
+        "  ret\n"
+        ".type changes_environment, @function\n"
+        "changes_environment:\n"
+        "  pushq $0x5f80\n  ldmxcsr (%rsp)\n  movw $0x0b7f, (%rsp)\n  fldcw (%rsp)\n  addq $8, %rsp\n  fldz\n  fldz\n"
+        "  ret\n");
 
 static void check_results(const struct registers *r) {
-  static const unsigned char one[10] = {0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f}, pi[10] = {0x35, 0xc2, 0x68, 0x21, 0xa2, 0xda, 0x0f, 0xc9, 0x00, 0x40};
+  static const unsigned char one[10] = {0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f},
+                             pi[10] = {0x35, 0xc2, 0x68, 0x21, 0xa2, 0xda, 0x0f, 0xc9, 0x00, 0x40};
   CHECK_EQ(r->rax, 0x7777);
   CHECK_EQ(r->rdx, 0x8888);
   CHECK_EQ(r->xmm0[0], 0x7777);
@@ -102,25 +107,28 @@ static void set_up(enum pkeys_mechanism mechanism, bool foreign_stack) {
 static const struct {
   enum pkeys_mechanism mechanism;
   bool foreign_stack;
-} gates[] = {{PKEYS_MECHANISM_FLAG, true}, {PKEYS_MECHANISM_FLAG, false}, {PKEYS_MECHANISM_MPROTECT_RANGE, true}, {PKEYS_MECHANISM_MPROTECT_RANGE, false},
-             {PKEYS_MECHANISM_PKEYS, true}, {PKEYS_MECHANISM_PKEYS, false}, {PKEYS_MECHANISM_PKEYS_GLIBC, true}};
+} gates[] = {{PKEYS_MECHANISM_FLAG, true},           {PKEYS_MECHANISM_FLAG, false},
+             {PKEYS_MECHANISM_MPROTECT_RANGE, true}, {PKEYS_MECHANISM_MPROTECT_RANGE, false},
+             {PKEYS_MECHANISM_PKEYS, true},          {PKEYS_MECHANISM_PKEYS, false},
+             {PKEYS_MECHANISM_PKEYS_GLIBC, true}};
 /* Runs the statements once for each gate that this machine has, `thunk_flags` and `bytes` over all kinds of thunk. */
-#define EACH_GATE(...)                                                                                                        \
-  do {                                                                                                                        \
-    for (size_t g = 0; g < sizeof gates / sizeof *gates; g++) {                                                               \
-      if (gates[g].mechanism >= PKEYS_MECHANISM_PKEYS && !pkeys_supported()) continue;                                        \
-      CHECK_EXITS(0, {                                                                                                        \
-        int failures = check_now->failures;                                                                                   \
-        set_up(gates[g].mechanism, gates[g].foreign_stack);                                                                   \
-        for (unsigned kind = 0; kind < 4; kind++) {                                                                           \
-          unsigned thunk_flags = kind & 1 ? TRAP_FLOAT : 0;                                                                   \
-          size_t bytes = kind & 2 ? 128 : 0;                                                                                  \
-          __VA_ARGS__                                                                                                         \
-        }                                                                                                                     \
-        if (check_now->failures != failures)                                                                                  \
-          printf("#   with %s, %s stack\n", pkeys_mechanism_name(gates[g].mechanism), gates[g].foreign_stack ? "foreign" : "caller's"); \
-      });                                                                                                                     \
-    }                                                                                                                         \
+#define EACH_GATE(...)                                                                 \
+  do {                                                                                 \
+    for (size_t g = 0; g < sizeof gates / sizeof *gates; g++) {                        \
+      if (gates[g].mechanism >= PKEYS_MECHANISM_PKEYS && !pkeys_supported()) continue; \
+      CHECK_EXITS(0, {                                                                 \
+        int failures = check_now->failures;                                            \
+        set_up(gates[g].mechanism, gates[g].foreign_stack);                            \
+        for (unsigned kind = 0; kind < 4; kind++) {                                    \
+          unsigned thunk_flags = kind & 1 ? TRAP_FLOAT : 0;                            \
+          size_t bytes = kind & 2 ? 128 : 0;                                           \
+          __VA_ARGS__                                                                  \
+        }                                                                              \
+        if (check_now->failures != failures)                                           \
+          printf("#   with %s, %s stack\n", pkeys_mechanism_name(gates[g].mechanism),  \
+                 gates[g].foreign_stack ? "foreign" : "caller's");                     \
+      });                                                                              \
+    }                                                                                  \
   } while (0)
 
 static void *thunk_of(const void *target, size_t stack_bytes, unsigned flags) {
@@ -162,9 +170,11 @@ static void turns_direction(void (*callback)(void)) {
     __asm__ volatile("std" : : : "memory");
   }
 }
-CHECK_TEST(direction, "a callee that calls back or returns with the direction flag set does not turn the VM's string instructions round") {
+CHECK_TEST(direction, "a callee that calls back or returns with the direction flag set does not turn the VM's string "
+                      "instructions round") {
   EACH_GATE({
-    void (*turns)(void (*)(void)) = (void (*)(void (*)(void)))(uintptr_t)thunk_of((void *)turns_direction, bytes, thunk_flags);
+    void (*turns)(void (*)(void)) = (void (*)(void (*)(void)))(uintptr_t)thunk_of((void *)turns_direction, bytes,
+                                                                                  thunk_flags);
     turns(NULL);
     bool turned = backwards();
     __asm__ volatile("cld" : : : "memory");
@@ -194,7 +204,8 @@ CHECK_TEST(al_kept, "al arrives as it was, in a callout and in a callback: the e
   EACH_GATE({
     void *callback = NULL;
     REQUIRE(trap_callback((void *)rax_back, bytes, &callback) == 0);
-    uint64_t (*calls_back)(void *, uint64_t) = (uint64_t(*)(void *, uint64_t))(uintptr_t)thunk_of((void *)rax_call, 0, thunk_flags);
+    uint64_t (*calls_back)(void *, uint64_t) = (uint64_t (*)(void *, uint64_t))(uintptr_t)thunk_of((void *)rax_call, 0,
+                                                                                                   thunk_flags);
     for (uint64_t al = 0; al <= 8; al++) {
       CHECK_EQ(rax_call(thunk_of((void *)rax_back, bytes, thunk_flags), al) & 0xff, al);
       CHECK_EQ(calls_back(callback, al) & 0xff, al);
@@ -223,13 +234,15 @@ CHECK_TEST(errno_kept, "errno: a callee's is seen, and the gate has none of its 
 /* ---- vectors of 256 bits ---- */
 
 typedef double wide __attribute__((vector_size(32)));
-__attribute__((target("avx"), noinline)) static wide wide_sum(wide a, wide b, wide c, wide d, wide e, wide f, wide g, wide h) {
+__attribute__((target("avx"), noinline)) static wide wide_sum(wide a, wide b, wide c, wide d, wide e, wide f, wide g,
+                                                              wide h) {
   return a + b * 2 + c * 3 + d * 5 + e * 7 + f * 11 + g * 13 + h * 17;
 }
 __attribute__((target("avx"), noinline)) static void wide_call(void *function, double out[4]) {
   wide v[8];
   for (int i = 0; i < 8; i++) v[i] = (wide){i + 1, i + 10, i + 100, i + 1000};
-  wide r = ((wide(*)(wide, wide, wide, wide, wide, wide, wide, wide))function)(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]);
+  wide r = ((wide (*)(wide, wide, wide, wide, wide, wide, wide, wide))function)(v[0], v[1], v[2], v[3], v[4], v[5],
+                                                                                v[6], v[7]);
   memcpy(out, &r, sizeof r);
 }
 CHECK_TEST(wide_vectors, "256-bit vectors pass in all eight registers, and back; in callbacks too") {
@@ -270,14 +283,19 @@ struct line {
   _Alignas(64) long words[8];
 };
 __attribute__((noinline)) static long line_sum(struct line a, long b, struct line c) {
-  return ((uintptr_t)&a % 64 != 0 || (uintptr_t)&c % 64 != 0) ? -1 : a.words[0] + 2 * a.words[7] + 3 * b + 5 * c.words[0] + 7 * c.words[7];
+  return ((uintptr_t)&a % 64 != 0 || (uintptr_t)&c % 64 != 0)
+             ? -1
+             : a.words[0] + 2 * a.words[7] + 3 * b + 5 * c.words[0] + 7 * c.words[7];
 }
-CHECK_TEST(aligned, "arguments aligned to 64 bytes keep their alignment on a foreign stack, given a multiple of 64 as their bytes") {
+CHECK_TEST(
+    aligned,
+    "arguments aligned to 64 bytes keep their alignment on a foreign stack, given a multiple of 64 as their bytes") {
   struct line a = {{1, 2, 3, 4, 5, 6, 7, 8}}, c = {{10, 20, 30, 40, 50, 60, 70, 80}};
   long raw = line_sum(a, 9, c);
   CHECK(raw > 0);
   set_up(PKEYS_MECHANISM_FLAG, true);
-  long (*call)(struct line, long, struct line) = (long (*)(struct line, long, struct line))(uintptr_t)thunk_of((void *)line_sum, 128, 0);
+  long (*call)(struct line, long,
+               struct line) = (long (*)(struct line, long, struct line))(uintptr_t)thunk_of((void *)line_sum, 128, 0);
   CHECK_EQ(call(a, 9, c), raw);
 }
 

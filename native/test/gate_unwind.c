@@ -1,6 +1,7 @@
 /*
- * The gate's call frame information at each of its instructions: a call through the gate is single-stepped (TF), and at every step the stack is walked from the
- * signal frame. The caller must be found, with its stack pointer and its callee-saved registers as they were. So must it in the callee, in a callback, and on the way back.
+ * The gate's call frame information at each of its instructions: a call through the gate is single-stepped (TF), and at
+ * every step the stack is walked from the signal frame. The caller must be found, with its stack pointer and its
+ * callee-saved registers as they were. So must it in the callee, in a callback, and on the way back.
  *
  * Itanium C++ ABI: Exception Handling, 1.3 (_Unwind_Backtrace); SDM vol. 3B, 17.3.1.4 (TF).
  */
@@ -35,12 +36,15 @@ static _Unwind_Reason_Code look(struct _Unwind_Context *context, void *data) {
 }
 
 static __attribute__((noinline)) void callee(void) { __asm__ volatile("nop"); }
-static bool between(uint64_t pc, const void *low, const void *high) { return pc >= (uintptr_t)low && pc < (uintptr_t)high; }
+static bool between(uint64_t pc, const void *low, const void *high) {
+  return pc >= (uintptr_t)low && pc < (uintptr_t)high;
+}
 
 static void step(int signal, siginfo_t *info, void *context) {
   (void)signal;
   (void)info;
-  if (pkeys_supported()) pkeys_wrpkru(0); /* a handler starts without rights to the frames; returning gives the interrupted ones back */
+  if (pkeys_supported())
+    pkeys_wrpkru(0); /* a handler starts without rights to the frames; returning gives the interrupted ones back */
   uint64_t pc = (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
   steps++;
   if (between(pc, trap_gates_begin, trap_gates_end)) in_gate++;
@@ -56,54 +60,57 @@ static void step(int signal, siginfo_t *info, void *context) {
   if (!found) what = "the caller is not found";
   if (what != NULL && bad++ < 8) {
     char text[160];
-    int length = snprintf(text, sizeof text, "#   at 0x%lx (gates + 0x%lx): %s\n", (unsigned long)pc, (unsigned long)(pc - (uintptr_t)trap_gates_begin), what);
+    int length = snprintf(text, sizeof text, "#   at 0x%lx (gates + 0x%lx): %s\n", (unsigned long)pc,
+                          (unsigned long)(pc - (uintptr_t)trap_gates_begin), what);
     ssize_t ignored = write(STDOUT_FILENO, text, (size_t)length);
     (void)ignored;
   }
 }
 
-/* Calls function(a, b) with known values in the callee-saved registers and 14 words on the stack, TF set around the call. */
+/* Calls function(a, b) with known values in the callee-saved registers and 14 words on the stack, TF set around the
+ * call. */
 void stepped_call(void *function, void *a, void *b);
-__asm__(
-    ".text\n"
-    ".globl stepped_call, stepped_return\n.hidden stepped_return\n"
-    ".type stepped_call, @function\n"
-    "stepped_call:\n"
-    ".cfi_startproc\n"
-    "  pushq %rbp\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset rbp, 0\n"
-    "  pushq %rbx\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset rbx, 0\n"
-    "  pushq %r12\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset r12, 0\n"
-    "  pushq %r13\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset r13, 0\n"
-    "  pushq %r14\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset r14, 0\n"
-    "  pushq %r15\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset r15, 0\n"
-    "  subq $120, %rsp\n.cfi_adjust_cfa_offset 120\n"
-    "  movq %rdi, %rax\n"
-    "  movq %rsi, %rdi\n"
-    "  movq %rdx, %rsi\n"
-    "  leaq expected(%rip), %rcx\n"
-    "  movq $0x1111, %rbx\n  movq %rbx, 24(%rcx)\n"
-    "  movq $0x2222, %rbp\n  movq %rbp, 48(%rcx)\n"
-    "  movq $0x3333, %r12\n  movq %r12, 96(%rcx)\n"
-    "  movq $0x4444, %r13\n  movq %r13, 104(%rcx)\n"
-    "  movq $0x5555, %r14\n  movq %r14, 112(%rcx)\n"
-    "  movq $0x6666, %r15\n  movq %r15, 120(%rcx)\n"
-    "  movq %rsp, 56(%rcx)\n"
-    "  pushfq\n.cfi_adjust_cfa_offset 8\n  orq $0x100, (%rsp)\n  popfq\n.cfi_adjust_cfa_offset -8\n"
-    "  call *%rax\n"
-    "stepped_return:\n"
-    "  pushfq\n.cfi_adjust_cfa_offset 8\n  andq $~0x100, (%rsp)\n  popfq\n.cfi_adjust_cfa_offset -8\n"
-    "  addq $120, %rsp\n.cfi_adjust_cfa_offset -120\n"
-    "  popq %r15\n.cfi_adjust_cfa_offset -8\n.cfi_restore r15\n"
-    "  popq %r14\n.cfi_adjust_cfa_offset -8\n.cfi_restore r14\n"
-    "  popq %r13\n.cfi_adjust_cfa_offset -8\n.cfi_restore r13\n"
-    "  popq %r12\n.cfi_adjust_cfa_offset -8\n.cfi_restore r12\n"
-    "  popq %rbx\n.cfi_adjust_cfa_offset -8\n.cfi_restore rbx\n"
-    "  popq %rbp\n.cfi_adjust_cfa_offset -8\n.cfi_restore rbp\n"
-    "  ret\n"
-    ".cfi_endproc\n"
-    ".size stepped_call, .-stepped_call\n");
+__asm__(".text\n"
+        ".globl stepped_call, stepped_return\n.hidden stepped_return\n"
+        ".type stepped_call, @function\n"
+        "stepped_call:\n"
+        ".cfi_startproc\n"
+        "  pushq %rbp\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset rbp, 0\n"
+        "  pushq %rbx\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset rbx, 0\n"
+        "  pushq %r12\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset r12, 0\n"
+        "  pushq %r13\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset r13, 0\n"
+        "  pushq %r14\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset r14, 0\n"
+        "  pushq %r15\n.cfi_adjust_cfa_offset 8\n.cfi_rel_offset r15, 0\n"
+        "  subq $120, %rsp\n.cfi_adjust_cfa_offset 120\n"
+        "  movq %rdi, %rax\n"
+        "  movq %rsi, %rdi\n"
+        "  movq %rdx, %rsi\n"
+        "  leaq expected(%rip), %rcx\n"
+        "  movq $0x1111, %rbx\n  movq %rbx, 24(%rcx)\n"
+        "  movq $0x2222, %rbp\n  movq %rbp, 48(%rcx)\n"
+        "  movq $0x3333, %r12\n  movq %r12, 96(%rcx)\n"
+        "  movq $0x4444, %r13\n  movq %r13, 104(%rcx)\n"
+        "  movq $0x5555, %r14\n  movq %r14, 112(%rcx)\n"
+        "  movq $0x6666, %r15\n  movq %r15, 120(%rcx)\n"
+        "  movq %rsp, 56(%rcx)\n"
+        "  pushfq\n.cfi_adjust_cfa_offset 8\n  orq $0x100, (%rsp)\n  popfq\n.cfi_adjust_cfa_offset -8\n"
+        "  call *%rax\n"
+        "stepped_return:\n"
+        "  pushfq\n.cfi_adjust_cfa_offset 8\n  andq $~0x100, (%rsp)\n  popfq\n.cfi_adjust_cfa_offset -8\n"
+        "  addq $120, %rsp\n.cfi_adjust_cfa_offset -120\n"
+        "  popq %r15\n.cfi_adjust_cfa_offset -8\n.cfi_restore r15\n"
+        "  popq %r14\n.cfi_adjust_cfa_offset -8\n.cfi_restore r14\n"
+        "  popq %r13\n.cfi_adjust_cfa_offset -8\n.cfi_restore r13\n"
+        "  popq %r12\n.cfi_adjust_cfa_offset -8\n.cfi_restore r12\n"
+        "  popq %rbx\n.cfi_adjust_cfa_offset -8\n.cfi_restore rbx\n"
+        "  popq %rbp\n.cfi_adjust_cfa_offset -8\n.cfi_restore rbp\n"
+        "  ret\n"
+        ".cfi_endproc\n"
+        ".size stepped_call, .-stepped_call\n");
 
-static __attribute__((noinline)) int calls_back(int (*callback)(void (*)(void)), void (*function)(void)) { return callback(function) + 1; }
+static __attribute__((noinline)) int calls_back(int (*callback)(void (*)(void)), void (*function)(void)) {
+  return callback(function) + 1;
+}
 static __attribute__((noinline)) int called_back(void (*function)(void)) {
   function();
   return 7;
@@ -113,7 +120,8 @@ static const struct pkeys_space_request space = {.name = "old", .bytes = PKEYS_P
 /* `model`: with a delay in place of rights writes, as long as the gate's own code: the delay's steps are walked too. */
 static void walk(enum pkeys_mechanism mechanism, bool foreign_stack, bool model) {
   bool keyed = mechanism == PKEYS_MECHANISM_PKEYS;
-  if (keyed && !pkeys_supported()) CHECK_SKIP_OR_FAIL("TURNKEY_REQUIRE_PKEYS", "the CPU or kernel has no protection keys");
+  if (keyed && !pkeys_supported())
+    CHECK_SKIP_OR_FAIL("TURNKEY_REQUIRE_PKEYS", "the CPU or kernel has no protection keys");
   struct pkeys_image *image;
   REQUIRE(trap_init() == 0);
   REQUIRE(pkeys_image_map(&space, 1, PKEYS_KEY_PER_IMAGE, &image, NULL) == 0);
@@ -138,10 +146,14 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack, bool model)
       stepped_call(code, NULL, NULL);
       CHECK(in_gate > 20);
       /* Every step was an instruction: what a guarded call executes over a raw one (docs/gate.md). */
-      unsigned instructions = in_gate + in_thunks, limit = (foreign_stack ? keyed ? 54 : 38 : keyed ? 59 : 41) + (f == 1 ? 2 : 0);
+      unsigned instructions = in_gate + in_thunks, limit = (foreign_stack ? keyed ? 54 : 38
+                                                            : keyed       ? 59
+                                                                          : 41) +
+                                                           (f == 1 ? 2 : 0);
       if (mechanism != PKEYS_MECHANISM_MPROTECT_RANGE && !model) {
-        printf("#   %s, %s stack, %zu bytes of stack arguments%s: %u instructions over a raw call\n", pkeys_mechanism_name(mechanism), foreign_stack ? "foreign" : "caller's",
-               bytes[n], f == 1 ? ", floating-point environment" : "", instructions);
+        printf("#   %s, %s stack, %zu bytes of stack arguments%s: %u instructions over a raw call\n",
+               pkeys_mechanism_name(mechanism), foreign_stack ? "foreign" : "caller's", bytes[n],
+               f == 1 ? ", floating-point environment" : "", instructions);
         if (bytes[n] == 0) CHECK_EQ(instructions, limit);
       }
       CHECK(model ? in_delay >= 8 : in_delay == 0);
@@ -168,11 +180,21 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack, bool model)
 }
 
 CHECK_TEST(flag, "the caller is found at each instruction: flag") { walk(PKEYS_MECHANISM_FLAG, true, false); }
-CHECK_TEST(flag_own, "the caller is found at each instruction: flag, caller's stack") { walk(PKEYS_MECHANISM_FLAG, false, false); }
+CHECK_TEST(flag_own, "the caller is found at each instruction: flag, caller's stack") {
+  walk(PKEYS_MECHANISM_FLAG, false, false);
+}
 CHECK_TEST(keys, "the caller is found at each instruction: pkeys") { walk(PKEYS_MECHANISM_PKEYS, true, false); }
-CHECK_TEST(keys_own, "the caller is found at each instruction: pkeys, caller's stack") { walk(PKEYS_MECHANISM_PKEYS, false, false); }
-CHECK_TEST(hooked, "the caller is found at each instruction: mprotect-range") { walk(PKEYS_MECHANISM_MPROTECT_RANGE, true, false); }
-CHECK_TEST(model, "the caller is found at each instruction: flag with the model's delay") { walk(PKEYS_MECHANISM_FLAG, true, true); }
-CHECK_TEST(model_own, "the caller is found at each instruction: flag with the model's delay, caller's stack") { walk(PKEYS_MECHANISM_FLAG, false, true); }
+CHECK_TEST(keys_own, "the caller is found at each instruction: pkeys, caller's stack") {
+  walk(PKEYS_MECHANISM_PKEYS, false, false);
+}
+CHECK_TEST(hooked, "the caller is found at each instruction: mprotect-range") {
+  walk(PKEYS_MECHANISM_MPROTECT_RANGE, true, false);
+}
+CHECK_TEST(model, "the caller is found at each instruction: flag with the model's delay") {
+  walk(PKEYS_MECHANISM_FLAG, true, true);
+}
+CHECK_TEST(model_own, "the caller is found at each instruction: flag with the model's delay, caller's stack") {
+  walk(PKEYS_MECHANISM_FLAG, false, true);
+}
 
 CHECK_MAIN()

@@ -1,9 +1,12 @@
 /*
- * The gate's call frame information at each of its instructions, on ARM64: a breakpoint is written over every instruction of the gates and of the thunks used, and at each the stack is
- * walked from the signal frame before the instruction is put back and executed. The caller must be found, with its stack pointer and its callee-saved registers as they were. A
- * single step by the processor is for debuggers only on this machine (compare gate_unwind.c); so an instruction in a loop is looked at once.
+ * The gate's call frame information at each of its instructions, on ARM64: a breakpoint is written over every
+ * instruction of the gates and of the thunks used, and at each the stack is walked from the signal frame before the
+ * instruction is put back and executed. The caller must be found, with its stack pointer and its callee-saved registers
+ * as they were. A single step by the processor is for debuggers only on this machine (compare gate_unwind.c); so an
+ * instruction in a loop is looked at once.
  *
- * Itanium C++ ABI: Exception Handling, 1.3 (_Unwind_Backtrace); DWARF for the Arm 64-bit Architecture, 4.1 (register numbers).
+ * Itanium C++ ABI: Exception Handling, 1.3 (_Unwind_Backtrace); DWARF for the Arm 64-bit Architecture, 4.1 (register
+ * numbers).
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
@@ -40,7 +43,9 @@ static _Unwind_Reason_Code look(struct _Unwind_Context *context, void *data) {
 
 /* Breaks the ABI behind the compiler's back: what is found of these registers then is what the frame holds. */
 #define CALLEE_STEPS 5
-static __attribute__((noinline)) void callee(void) { __asm__ volatile("movi d8, #0\n\tmovi d15, #0\n\tmov x28, #0\n\tnop\n\tnop"); }
+static __attribute__((noinline)) void callee(void) {
+  __asm__ volatile("movi d8, #0\n\tmovi d15, #0\n\tmov x28, #0\n\tnop\n\tnop");
+}
 
 /* ---- breakpoints ---- */
 
@@ -70,7 +75,8 @@ static void stretches_arm(void) {
 }
 static void stretches_forget(void) {
   for (unsigned i = 0; i < stretch_count; i++) {
-    for (const char *at = stretches[i].from; at < stretches[i].to; at += 4) put(at, stretches[i].words[(at - stretches[i].from) / 4]);
+    for (const char *at = stretches[i].from; at < stretches[i].to; at += 4)
+      put(at, stretches[i].words[(at - stretches[i].from) / 4]);
     free(stretches[i].words);
   }
   stretch_count = 0;
@@ -79,7 +85,8 @@ static void stretches_forget(void) {
 static void step(int signal, siginfo_t *info, void *context) {
   (void)signal;
   (void)info;
-  if (pkeys_supported()) pkeys_wrpkru(0); /* a handler starts without rights to the frames; returning gives the interrupted ones back */
+  if (pkeys_supported())
+    pkeys_wrpkru(0); /* a handler starts without rights to the frames; returning gives the interrupted ones back */
   const char *pc = (const char *)(uintptr_t)((ucontext_t *)context)->uc_mcontext.pc;
   struct stretch *in = NULL;
   for (unsigned i = 0; i < stretch_count; i++)
@@ -93,7 +100,8 @@ static void step(int signal, siginfo_t *info, void *context) {
   if (!found) what = "the caller is not found";
   if (what != NULL && bad++ < 8) {
     char text[160];
-    int length = snprintf(text, sizeof text, "#   at 0x%lx (gates + 0x%lx): %s\n", (unsigned long)(uintptr_t)pc, (unsigned long)(pc - trap_gates_begin), what);
+    int length = snprintf(text, sizeof text, "#   at 0x%lx (gates + 0x%lx): %s\n", (unsigned long)(uintptr_t)pc,
+                          (unsigned long)(pc - trap_gates_begin), what);
     ssize_t ignored = write(STDOUT_FILENO, text, (size_t)length);
     (void)ignored;
   }
@@ -102,33 +110,39 @@ static void step(int signal, siginfo_t *info, void *context) {
 
 /* Calls function(a, b) with known values in the callee-saved registers and 14 words on the stack. */
 void stepped_call(void *function, void *a, void *b);
-__asm__(
-    ".text\n"
-    ".globl stepped_call, stepped_return\n.hidden stepped_return\n"
-    ".type stepped_call, %function\n"
-    "stepped_call:\n"
-    ".cfi_startproc\n"
-    "  stp x29, x30, [sp, #-176]!\n.cfi_def_cfa_offset 176\n.cfi_offset x29, -176\n.cfi_offset x30, -168\n"
-    "  stp x19, x20, [sp, #16]\n  stp x21, x22, [sp, #32]\n  stp x23, x24, [sp, #48]\n  stp x25, x26, [sp, #64]\n  stp x27, x28, [sp, #80]\n"
-    "  stp d8, d9, [sp, #96]\n  stp d10, d11, [sp, #112]\n  stp d12, d13, [sp, #128]\n  stp d14, d15, [sp, #144]\n"
-    "  sub sp, sp, #112\n.cfi_adjust_cfa_offset 112\n"
-    "  mov x17, x0\n  mov x0, x1\n  mov x1, x2\n"
-    "  adrp x9, expected_sp\n  mov x10, sp\n  str x10, [x9, #:lo12:expected_sp]\n"
-    "  mov x19, #0x1111\n  mov x20, #0x2222\n  mov x21, #0x3333\n  mov x22, #0x4444\n  mov x23, #0x5555\n  mov x24, #0x6666\n  mov x25, #0x7777\n  mov x26, #0x8888\n"
-    "  mov x27, #0x9999\n  mov x28, #0xaaaa\n  mov x29, #0xbbbb\n"
-    "  mov x9, #0xcccc\n  fmov d8, x9\n  mov x9, #0xdddd\n  fmov d9, x9\n  mov x9, #0xeeee\n  fmov d10, x9\n  mov x9, #0xffff\n  fmov d11, x9\n"
-    "  mov x10, #0x1111\n  add x9, x9, x10\n  fmov d12, x9\n  add x9, x9, x10\n  fmov d13, x9\n  add x9, x9, x10\n  fmov d14, x9\n  add x9, x9, x10\n  fmov d15, x9\n"
-    "  blr x17\n"
-    "stepped_return:\n"
-    "  add sp, sp, #112\n.cfi_adjust_cfa_offset -112\n"
-    "  ldp x19, x20, [sp, #16]\n  ldp x21, x22, [sp, #32]\n  ldp x23, x24, [sp, #48]\n  ldp x25, x26, [sp, #64]\n  ldp x27, x28, [sp, #80]\n"
-    "  ldp d8, d9, [sp, #96]\n  ldp d10, d11, [sp, #112]\n  ldp d12, d13, [sp, #128]\n  ldp d14, d15, [sp, #144]\n"
-    "  ldp x29, x30, [sp], #176\n.cfi_def_cfa_offset 0\n.cfi_restore x29\n.cfi_restore x30\n"
-    "  ret\n"
-    ".cfi_endproc\n"
-    ".size stepped_call, .-stepped_call\n");
+__asm__(".text\n"
+        ".globl stepped_call, stepped_return\n.hidden stepped_return\n"
+        ".type stepped_call, %function\n"
+        "stepped_call:\n"
+        ".cfi_startproc\n"
+        "  stp x29, x30, [sp, #-176]!\n.cfi_def_cfa_offset 176\n.cfi_offset x29, -176\n.cfi_offset x30, -168\n"
+        "  stp x19, x20, [sp, #16]\n  stp x21, x22, [sp, #32]\n  stp x23, x24, [sp, #48]\n  stp x25, x26, [sp, #64]\n  "
+        "stp x27, x28, [sp, #80]\n"
+        "  stp d8, d9, [sp, #96]\n  stp d10, d11, [sp, #112]\n  stp d12, d13, [sp, #128]\n  stp d14, d15, [sp, #144]\n"
+        "  sub sp, sp, #112\n.cfi_adjust_cfa_offset 112\n"
+        "  mov x17, x0\n  mov x0, x1\n  mov x1, x2\n"
+        "  adrp x9, expected_sp\n  mov x10, sp\n  str x10, [x9, #:lo12:expected_sp]\n"
+        "  mov x19, #0x1111\n  mov x20, #0x2222\n  mov x21, #0x3333\n  mov x22, #0x4444\n  mov x23, #0x5555\n  mov "
+        "x24, #0x6666\n  mov x25, #0x7777\n  mov x26, #0x8888\n"
+        "  mov x27, #0x9999\n  mov x28, #0xaaaa\n  mov x29, #0xbbbb\n"
+        "  mov x9, #0xcccc\n  fmov d8, x9\n  mov x9, #0xdddd\n  fmov d9, x9\n  mov x9, #0xeeee\n  fmov d10, x9\n  mov "
+        "x9, #0xffff\n  fmov d11, x9\n"
+        "  mov x10, #0x1111\n  add x9, x9, x10\n  fmov d12, x9\n  add x9, x9, x10\n  fmov d13, x9\n  add x9, x9, x10\n "
+        " fmov d14, x9\n  add x9, x9, x10\n  fmov d15, x9\n"
+        "  blr x17\n"
+        "stepped_return:\n"
+        "  add sp, sp, #112\n.cfi_adjust_cfa_offset -112\n"
+        "  ldp x19, x20, [sp, #16]\n  ldp x21, x22, [sp, #32]\n  ldp x23, x24, [sp, #48]\n  ldp x25, x26, [sp, #64]\n  "
+        "ldp x27, x28, [sp, #80]\n"
+        "  ldp d8, d9, [sp, #96]\n  ldp d10, d11, [sp, #112]\n  ldp d12, d13, [sp, #128]\n  ldp d14, d15, [sp, #144]\n"
+        "  ldp x29, x30, [sp], #176\n.cfi_def_cfa_offset 0\n.cfi_restore x29\n.cfi_restore x30\n"
+        "  ret\n"
+        ".cfi_endproc\n"
+        ".size stepped_call, .-stepped_call\n");
 
-static __attribute__((noinline)) int calls_back(int (*callback)(void (*)(void)), void (*function)(void)) { return callback(function) + 1; }
+static __attribute__((noinline)) int calls_back(int (*callback)(void (*)(void)), void (*function)(void)) {
+  return callback(function) + 1;
+}
 static __attribute__((noinline)) int called_back(void (*function)(void)) {
   function();
   return 7;
@@ -137,16 +151,20 @@ static const struct pkeys_space_request space = {.name = "old", .bytes = PKEYS_P
 
 static bool arm(void *const *thunks, size_t count) {
   in_gate = in_callback_gate = in_thunks = in_callee = 0;
-  bool good = stretch_add(trap_gates_begin, trap_gates_end, &in_gate) && stretch_add(trap_callback_gate, trap_thunk_code, &in_callback_gate) &&
-              stretch_add((const char *)(uintptr_t)callee, (const char *)(uintptr_t)callee + 4 * CALLEE_STEPS, &in_callee);
-  for (size_t i = 0; good && i < count; i++) good = stretch_add(thunks[i], (const char *)thunks[i] + THUNK_CODE_BYTES - 4, &in_thunks);
+  bool good = stretch_add(trap_gates_begin, trap_gates_end, &in_gate) &&
+              stretch_add(trap_callback_gate, trap_thunk_code, &in_callback_gate) &&
+              stretch_add((const char *)(uintptr_t)callee, (const char *)(uintptr_t)callee + 4 * CALLEE_STEPS,
+                          &in_callee);
+  for (size_t i = 0; good && i < count; i++)
+    good = stretch_add(thunks[i], (const char *)thunks[i] + THUNK_CODE_BYTES - 4, &in_thunks);
   if (good) stretches_arm();
   return good;
 }
 
 static void walk(enum pkeys_mechanism mechanism, bool foreign_stack) {
   bool keyed = mechanism == PKEYS_MECHANISM_PKEYS;
-  if (keyed && !pkeys_supported()) CHECK_SKIP_OR_FAIL("TURNKEY_REQUIRE_PKEYS", "the CPU or kernel has no protection keys");
+  if (keyed && !pkeys_supported())
+    CHECK_SKIP_OR_FAIL("TURNKEY_REQUIRE_PKEYS", "the CPU or kernel has no protection keys");
   struct pkeys_image *image;
   REQUIRE(trap_init() == 0);
   REQUIRE(pkeys_image_map(&space, 1, PKEYS_KEY_PER_IMAGE, &image, NULL) == 0);
@@ -167,11 +185,12 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack) {
       stepped_call(code, NULL, NULL);
       stretches_forget();
       CHECK(in_gate > 20);
-      /* Every breakpoint was an instruction: what a guarded call executes over a raw one (docs/gate.md), but for the rounds of the loop that copies stack arguments. */
+      /* Every breakpoint was an instruction: what a guarded call executes over a raw one (docs/gate.md), but for the
+       * rounds of the loop that copies stack arguments. */
       unsigned instructions = in_gate + in_thunks, limit = 56 + (keyed ? 14 : 0) + (f == 1 ? 3 : 0);
       if (mechanism != PKEYS_MECHANISM_MPROTECT_RANGE && bytes[n] == 0) {
-        printf("#   %s, %s stack%s: %u instructions over a raw call\n", pkeys_mechanism_name(mechanism), foreign_stack ? "foreign" : "caller's",
-               f == 1 ? ", floating-point environment" : "", instructions);
+        printf("#   %s, %s stack%s: %u instructions over a raw call\n", pkeys_mechanism_name(mechanism),
+               foreign_stack ? "foreign" : "caller's", f == 1 ? ", floating-point environment" : "", instructions);
         CHECK_EQ(instructions, limit);
       }
       CHECK_EQ(in_thunks, 5);
@@ -199,9 +218,15 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack) {
 }
 
 CHECK_TEST(flag, "the caller is found at each instruction: flag") { walk(PKEYS_MECHANISM_FLAG, true); }
-CHECK_TEST(flag_own, "the caller is found at each instruction: flag, caller's stack") { walk(PKEYS_MECHANISM_FLAG, false); }
+CHECK_TEST(flag_own, "the caller is found at each instruction: flag, caller's stack") {
+  walk(PKEYS_MECHANISM_FLAG, false);
+}
 CHECK_TEST(keys, "the caller is found at each instruction: pkeys") { walk(PKEYS_MECHANISM_PKEYS, true); }
-CHECK_TEST(keys_own, "the caller is found at each instruction: pkeys, caller's stack") { walk(PKEYS_MECHANISM_PKEYS, false); }
-CHECK_TEST(hooked, "the caller is found at each instruction: mprotect-range") { walk(PKEYS_MECHANISM_MPROTECT_RANGE, true); }
+CHECK_TEST(keys_own, "the caller is found at each instruction: pkeys, caller's stack") {
+  walk(PKEYS_MECHANISM_PKEYS, false);
+}
+CHECK_TEST(hooked, "the caller is found at each instruction: mprotect-range") {
+  walk(PKEYS_MECHANISM_MPROTECT_RANGE, true);
+}
 
 CHECK_MAIN()

@@ -37,7 +37,11 @@ CHECK_TEST(property_exact, "property: after random writes the ranges cover exact
     for (uint64_t k = 0; k < r.kept; k++) {
       CHECK(ranges[k].bytes > 0 && ranges[k].offset + ranges[k].bytes <= size);
       if (k) CHECK(ranges[k].offset - at >= COMPARE_MERGE_BYTES);
-      for (; at < ranges[k].offset; at++) if (now[at] != before[at]) { CHECK(!"a difference outside every range"); break; }
+      for (; at < ranges[k].offset; at++)
+        if (now[at] != before[at]) {
+          CHECK(!"a difference outside every range");
+          break;
+        }
       CHECK(now[ranges[k].offset] != before[ranges[k].offset]);
       size_t last = ranges[k].offset + ranges[k].bytes - 1;
       CHECK(now[last] != before[last]);

@@ -1,4 +1,5 @@
-/* image_content.c: what joins heaps and comparing to the image's memory: contents, snapshots, files, pages that have gone. */
+/* image_content.c: what joins heaps and comparing to the image's memory: contents, snapshots, files, pages that have
+ * gone. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,7 +9,8 @@
 #include "pkeys_test.h"
 
 static const struct pkeys_space_request usual[] = {
-  {.name = "eden", .bytes = 64 * KIB, .deny = PKEYS_NO_WRITE}, {.name = "old", .bytes = 256 * KIB, .reserve_bytes = 512 * KIB, .deny = PKEYS_NO_WRITE},
+    {.name = "eden", .bytes = 64 * KIB, .deny = PKEYS_NO_WRITE},
+    {.name = "old", .bytes = 256 * KIB, .reserve_bytes = 512 * KIB, .deny = PKEYS_NO_WRITE},
 };
 
 static struct image *make(enum pkeys_mechanism mechanism) {
@@ -56,7 +58,8 @@ CHECK_TEST(round_trip, "fill, verify, snapshot, damage, diff, restore, under eve
     CHECK_EQ(d.ranges, 3);
     CHECK_EQ(ranges[0].space, 0);
     CHECK_EQ(ranges[1].offset, 100 * KIB + 3);
-    CHECK(ranges[1].object_known && ranges[1].object.offset <= ranges[1].offset && ranges[1].offset < ranges[1].object.offset + ranges[1].object.bytes);
+    CHECK(ranges[1].object_known && ranges[1].object.offset <= ranges[1].offset &&
+          ranges[1].offset < ranges[1].object.offset + ranges[1].object.bytes);
     CHECK(!ranges[2].object_known);
     CHECK(verify(image) > 0);
     CHECK_EQ(image_restore(image, &bytes), 0);
@@ -81,8 +84,10 @@ CHECK_TEST(snapshot_protected, "the snapshot and the image's own state are as cl
 }
 
 CHECK_TEST(pages_gone, "pages unmapped or re-protected behind our back are reported, not run into") {
-  if (process_vm_readv(getpid(), NULL, 0, NULL, 0, 0) < 0 && errno == ENOSYS) CHECK_SKIP("this kernel, or what emulates it, has no process_vm_readv");
-  static const enum pkeys_mechanism mechanisms[] = {PKEYS_MECHANISM_UNSET, PKEYS_MECHANISM_FLAG, PKEYS_MECHANISM_MPROTECT_RANGE};
+  if (process_vm_readv(getpid(), NULL, 0, NULL, 0, 0) < 0 && errno == ENOSYS)
+    CHECK_SKIP("this kernel, or what emulates it, has no process_vm_readv");
+  static const enum pkeys_mechanism mechanisms[] = {PKEYS_MECHANISM_UNSET, PKEYS_MECHANISM_FLAG,
+                                                    PKEYS_MECHANISM_MPROTECT_RANGE};
   for (unsigned i = 0; i < 3; i++) {
     struct image *image = make(mechanisms[i]);
     static struct image_report report;
@@ -164,7 +169,7 @@ CHECK_TEST(files, "loading: regular files only, grown as needed, cleared behind,
   CHECK(memcmp((void *)space(image, 1).address, content, sizeof content) == 0);
   CHECK_EQ(image_verify(image, NULL, 0, &report), 0);
   CHECK_EQ(report.space[1].content, IMAGE_FILE);
-  CHECK_EQ(report.space[0].content, IMAGE_EMPTY);   /* its classes are gone */
+  CHECK_EQ(report.space[0].content, IMAGE_EMPTY); /* its classes are gone */
   REQUIRE(ftruncate(fd, 5000) == 0);
   CHECK_EQ(image_load(image, 1, path, &bytes), 0);
   CHECK_EQ(space(image, 1).bytes, 300 * KIB);
@@ -179,7 +184,7 @@ CHECK_TEST(files, "loading: regular files only, grown as needed, cleared behind,
   CHECK_EQ(image_load(image, 1, "/tmp/turnkey-there-is-no-such-file", &bytes), -ENOENT);
   unlink(path);
   REQUIRE(mkfifo(path, 0600) == 0);
-  CHECK_EQ(image_load(image, 1, path, &bytes), -EINVAL);   /* and does not wait for a writer */
+  CHECK_EQ(image_load(image, 1, path, &bytes), -EINVAL); /* and does not wait for a writer */
   unlink(path);
   close(fd);
   CHECK_EQ(image_close(image), 0);
@@ -195,7 +200,9 @@ CHECK_TEST(heap_file, "a heap file is recognised, walked in place, and one whose
   uint8_t *heap = mmap(NULL, HEAP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   struct spur_area area = {heap, HEAP};
   CHECK_EQ(spur_fill(&area, 1, 0, 9, NULL), 0);
-  uint64_t header[16] = {68021 | (uint64_t)128 << 32, HEAP + 16, (uintptr_t)heap, (uintptr_t)heap, 0, 0, 0, 0, 0, HEAP + 16}, bridge[2] = {(uint64_t)255 << 56, 0};
+  uint64_t header[16] =
+      {68021 | (uint64_t)128 << 32, HEAP + 16, (uintptr_t)heap, (uintptr_t)heap, 0, 0, 0, 0, 0, HEAP + 16},
+           bridge[2] = {(uint64_t)255 << 56, 0};
   CHECK(write(fd, header, 128) == 128 && write(fd, heap, HEAP) == HEAP && write(fd, bridge, 16) == 16);
   uint64_t bytes;
   static struct image_report report;
@@ -221,7 +228,7 @@ CHECK_TEST(heap_file, "a heap file is recognised, walked in place, and one whose
   CHECK_EQ(image_verify(image, &problem, 1, &report), 0);
   CHECK(report.problems > 0);
   CHECK_EQ(problem.segment, 1);
-  CHECK_EQ(problem.object, 128);   /* from the space's start, the file's header included */
+  CHECK_EQ(problem.object, 128); /* from the space's start, the file's header included */
   struct image_difference d;
   struct image_range range;
   CHECK_EQ(image_diff(image, &range, 1, 1, &d), 0);

@@ -2,7 +2,7 @@
 
 #include "pkeys_test.h"
 
-/* ---- requests -------------------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------------------------ */
 
 static int map_one(struct pkeys_space_request request, size_t *failed) {
   struct pkeys_image *image = NULL;
@@ -39,7 +39,8 @@ CHECK_TEST(bad_requests, "bad requests are refused with -EINVAL and the index of
   CHECK_EQ(map_one((struct pkeys_space_request){.name = "1234567890123456789012345678901", .bytes = 1}, &failed), 0);
 
   struct pkeys_image *image = NULL;
-  const struct pkeys_space_request twice[] = {{.name = "a", .bytes = 1}, {.name = "b", .bytes = 1}, {.name = "a", .bytes = 1}};
+  const struct pkeys_space_request twice[] = {
+      {.name = "a", .bytes = 1}, {.name = "b", .bytes = 1}, {.name = "a", .bytes = 1}};
   CHECK_EQ(pkeys_image_map(twice, 3, PKEYS_KEY_PER_IMAGE, &image, &failed), -EINVAL);
   CHECK_EQ(failed, 2);
   CHECK_EQ(pkeys_image_map(twice, 0, PKEYS_KEY_PER_IMAGE, &image, &failed), -EINVAL);
@@ -52,9 +53,11 @@ CHECK_TEST(bad_requests, "bad requests are refused with -EINVAL and the index of
 CHECK_TEST(absurd, "more address space than there is: -ENOMEM, and nothing stays mapped") {
   struct pkeys_space_request requests[8]; /* more than 48 bits of address, which ARM64 has */
   static const char *const names[8] = {"a", "b", "c", "d", "e", "f", "g", "h"};
-  for (size_t i = 0; i < 8; i++) requests[i] = (struct pkeys_space_request){.name = names[i], .bytes = 4096, .reserve_bytes = PKEYS_MAX_BYTES};
+  for (size_t i = 0; i < 8; i++)
+    requests[i] = (struct pkeys_space_request){.name = names[i], .bytes = 4096, .reserve_bytes = PKEYS_MAX_BYTES};
   struct pkeys_image *image = NULL;
-  for (int round = 0; round < 100; round++) CHECK_EQ(pkeys_image_map(requests, 8, PKEYS_KEY_PER_IMAGE, &image, NULL), -ENOMEM);
+  for (int round = 0; round < 100; round++)
+    CHECK_EQ(pkeys_image_map(requests, 8, PKEYS_KEY_PER_IMAGE, &image, NULL), -ENOMEM);
   CHECK(image == NULL);
 }
 
@@ -66,7 +69,8 @@ CHECK_TEST(limits, "too many images or spaces: -EMFILE, and room again after a c
     snprintf(names[i], sizeof names[i], "s%d", i);
     requests[i] = (struct pkeys_space_request){.name = names[i], .bytes = 1};
   }
-  for (int i = 0; i < PKEYS_MAX_IMAGES; i++) CHECK_EQ(pkeys_image_map(requests, 1, PKEYS_KEY_PER_IMAGE, &images[i], NULL), 0);
+  for (int i = 0; i < PKEYS_MAX_IMAGES; i++)
+    CHECK_EQ(pkeys_image_map(requests, 1, PKEYS_KEY_PER_IMAGE, &images[i], NULL), 0);
   CHECK_EQ(pkeys_image_map(requests, 1, PKEYS_KEY_PER_IMAGE, &more, NULL), -EMFILE);
   for (int i = 0; i < PKEYS_MAX_IMAGES; i++) CHECK_EQ(pkeys_image_close(images[i]), 0);
   CHECK_EQ(pkeys_image_map(requests, PKEYS_MAX_SPACES + 1, PKEYS_KEY_PER_IMAGE, &more, NULL), -EMFILE);
@@ -76,11 +80,12 @@ CHECK_TEST(limits, "too many images or spaces: -EMFILE, and room again after a c
   CHECK_EQ(pkeys_image_close(more), 0);
 }
 
-/* ---- layout ---------------------------------------------------------------------------------------------------- */
+/* ---- layout -------------------------------------------------------------------------------------------------- */
 
 CHECK_TEST(layout, "spaces lie in the given order, zero, rounded to pages, guards around each") {
-  const struct pkeys_space_request requests[] = {
-      {.name = "a", .bytes = 1}, {.name = "b", .bytes = 4097, .reserve_bytes = 4097}, {.name = "c", .bytes = 4096, .deny = PKEYS_NO_ACCESS}};
+  const struct pkeys_space_request requests[] = {{.name = "a", .bytes = 1},
+                                                 {.name = "b", .bytes = 4097, .reserve_bytes = 4097},
+                                                 {.name = "c", .bytes = 4096, .deny = PKEYS_NO_ACCESS}};
   struct pkeys_image *image = NULL;
   REQUIRE(pkeys_image_map(requests, 3, PKEYS_KEY_PER_IMAGE, &image, NULL) == 0);
   CHECK_EQ(pkeys_image_space_count(image), 3);
@@ -140,7 +145,8 @@ CHECK_TEST(mechanism_once, "a mechanism is set once: the same again is 0, anothe
     CHECK_EQ(pkeys_image_mechanism(image), m);
     CHECK_EQ(space_at(image, 1).mechanism, m);
     CHECK_EQ(pkeys_image_set_mechanism(image, m), 0);
-    CHECK_EQ(pkeys_image_set_mechanism(image, m == PKEYS_MECHANISM_NONE ? PKEYS_MECHANISM_FLAG : PKEYS_MECHANISM_NONE), -EBUSY);
+    CHECK_EQ(pkeys_image_set_mechanism(image, m == PKEYS_MECHANISM_NONE ? PKEYS_MECHANISM_FLAG : PKEYS_MECHANISM_NONE),
+             -EBUSY);
     CHECK_EQ(pkeys_image_mechanism(image), m);
     CHECK_EQ(pkeys_image_close(image), 0);
   }
@@ -155,7 +161,8 @@ CHECK_TEST(no_keys, "without keys the mechanisms that need them answer -EOPNOTSU
   CHECK_EQ(pkeys_image_set_mechanism(image, PKEYS_MECHANISM_MPROTECT_RANGE), 0);
 }
 
-CHECK_TEST(neighbour, "a neighbour lies flush below its space, on key 0, open in callouts; the overflow reaches the image") {
+CHECK_TEST(neighbour,
+           "a neighbour lies flush below its space, on key 0, open in callouts; the overflow reaches the image") {
   EACH_MECHANISM(m) {
     if (!test_can(m)) continue;
     struct pkeys_image *image = image_of(m);
@@ -184,7 +191,7 @@ CHECK_TEST(neighbour, "a neighbour lies flush below its space, on key 0, open in
   }
 }
 
-/* ---- growing and shrinking --------------------------------------------------------------------------------------- */
+/* ---- growing and shrinking ----------------------------------------------------------------------------------- */
 
 CHECK_TEST(resize, "I9: after resize the new pages carry the key, the given-back ones neither key nor contents") {
   EACH_MECHANISM(m) {
@@ -240,9 +247,10 @@ CHECK_TEST(resize_inside, "pages added while a counted callout is inside are clo
   CHECK_EQ(pkeys_image_verify_tags(image, NULL), 0);
 }
 
-/* ---- tags ---------------------------------------------------------------------------------------------------------- */
+/* ---- tags ---------------------------------------------------------------------------------------------------- */
 
-CHECK_TEST(tags, "I9: every page of spaces and hidden areas shows the key in smaps, made before or after the mechanism") {
+CHECK_TEST(tags,
+           "I9: every page of spaces and hidden areas shows the key in smaps, made before or after the mechanism") {
   NEEDS_KEYS();
   for (int mode = 0; mode < 2; mode++) {
     const struct pkeys_space_request requests[] = {{.name = "a", .bytes = 16 * KIB}, {.name = "b", .bytes = 16 * KIB}};
@@ -312,7 +320,8 @@ CHECK_TEST(remapped_access, "verify sees changed access on machines without keys
   CHECK_EQ(pkeys_image_verify_tags(image, NULL), 0);
 }
 
-/* A thread that exists before a key does: it waits for the main thread's step at the barrier, and then says what it can do. */
+/* A thread that exists before a key does: it waits for the main thread's step at the barrier, and then says what it can
+ * do. */
 static struct {
   pthread_barrier_t barrier;
   struct pkeys_image *image;
@@ -337,7 +346,8 @@ static void *older_than_image(void *argument) {
   return argument;
 }
 
-CHECK_TEST(older_thread, "I2: a thread older than the key gets no more than the masks say: reads in a callout, all after opening") {
+CHECK_TEST(older_thread,
+           "I2: a thread older than the key gets no more than the masks say: reads in a callout, all after opening") {
   NEEDS_KEYS();
   CHECK_EQ(pkeys_init(), 0);
   pthread_barrier_init(&older.barrier, NULL, 2);
@@ -359,8 +369,9 @@ static void *older_than_all_keys(void *argument) {
   pthread_barrier_wait(&older.barrier);
   uint32_t before = pkeys_rdpkru();
   struct pkeys_space eden = {.address = 0};
-  older.found = pkeys_image_space(older.image, 0, &eden) == 0 && pkeys_find_space(eden.address, &eden) && pkeys_masks().keyed;
-  older.same = pkeys_rdpkru() == before;   /* readers give back the rights they took */
+  older.found = pkeys_image_space(older.image, 0, &eden) == 0 && pkeys_find_space(eden.address, &eden) &&
+                pkeys_masks().keyed;
+  older.same = pkeys_rdpkru() == before; /* readers give back the rights they took */
   older.runtime_rights = pkru_rights(before, pkeys_runtime_key());
   pkeys_open_thread();
   older.written = can_write((char *)eden.address);
@@ -381,7 +392,7 @@ CHECK_TEST(older_than_all, "a thread older than the runtime key reads masks and 
   CHECK(older.written);
 }
 
-/* ---- keys run out -------------------------------------------------------------------------------------------------- */
+/* ---- keys run out -------------------------------------------------------------------------------------------- */
 
 CHECK_TEST(exhaustion, "one key more than there are: -ENOSPC, nothing changed, and all keys free again after closing") {
   NEEDS_KEYS();
@@ -440,7 +451,8 @@ CHECK_TEST(none_left_at_init, "no key left at pkeys_init: flag and mprotect work
   CHECK_EQ(pkeys_image_set_mechanism(image_of(PKEYS_MECHANISM_UNSET), PKEYS_MECHANISM_PKEYS), -ENOSPC);
 }
 
-CHECK_TEST(freed_key, "a key is freed only when no page carries it: the next owner of its number can deny it without harm") {
+CHECK_TEST(freed_key,
+           "a key is freed only when no page carries it: the next owner of its number can deny it without harm") {
   NEEDS_KEYS();
   struct pkeys_image *image = image_of(PKEYS_MECHANISM_PKEYS);
   void *hidden;
@@ -457,7 +469,7 @@ CHECK_TEST(freed_key, "a key is freed only when no page carries it: the next own
   CHECK_EQ(pkeys_masks().keep & pkru_field(key), pkru_field(key));
 }
 
-/* ---- several images, hidden areas, look-ups ------------------------------------------------------------------------- */
+/* ---- several images, hidden areas, look-ups ------------------------------------------------------------------ */
 
 CHECK_TEST(two_images, "a callout closes every open image, whatever their mechanisms; each keeps its own") {
   EACH_MECHANISM(m) EACH_MECHANISM(n) {
@@ -540,7 +552,8 @@ CHECK_TEST(find, "find_space knows spaces and their reservations, not guards, no
   CHECK(!pkeys_find_space(eden.address + eden.reserved_bytes, &found));
   CHECK(!pkeys_find_space(eden.address - 1, &found));
   CHECK(pkeys_find_space(old.address + 5, &found) && found.image_id == pkeys_image_id(other));
-  CHECK(!pkeys_find_space(0, &found) && !pkeys_find_space(UINTPTR_MAX, &found) && !pkeys_find_space((uintptr_t)&found, NULL));
+  CHECK(!pkeys_find_space(0, &found) && !pkeys_find_space(UINTPTR_MAX, &found) &&
+        !pkeys_find_space((uintptr_t)&found, NULL));
   CHECK_EQ(pkeys_image_close(image), 0);
   CHECK(!pkeys_find_space(eden.address, &found));
   CHECK(pkeys_find_space(old.address, NULL));

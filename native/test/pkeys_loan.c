@@ -55,7 +55,8 @@ CHECK_TEST(many, "as many loans as the table holds, -EMFILE for one more, and ro
   CHECK(lend(16, false).id != 0);
 }
 
-CHECK_TEST(copies, "ranges of a space are copied in for IN and INOUT, and back for OUT and INOUT, and nothing beside them") {
+CHECK_TEST(copies,
+           "ranges of a space are copied in for IN and INOUT, and back for OUT and INOUT, and nothing beside them") {
   EACH_MECHANISM(m) {
     if (!test_can(m)) continue;
     struct pkeys_image *image = image_of(m);
@@ -98,7 +99,8 @@ CHECK_TEST(closed, "a loan is closed in every callout that is not passed one, an
       CHECK_EQ(test_enter(false), 0);
       bool write = can_write(loan.address), read = can_read(loan.address);
       CHECK_EQ(test_leave(false), 0);
-      if (write != !protects || read != !protects) printf("#   %s, loan first: %d\n", pkeys_mechanism_name(m), loan_first);
+      if (write != !protects || read != !protects)
+        printf("#   %s, loan first: %d\n", pkeys_mechanism_name(m), loan_first);
       CHECK_EQ(write, !protects);
       CHECK_EQ(read, !protects);
       CHECK(can_write(loan.address));
@@ -156,7 +158,8 @@ CHECK_TEST(find, "find_loan: ranges inside the bytes lent, by id") {
   CHECK_EQ(pkeys_find_loan(start_a, 1), 0);
 }
 
-CHECK_TEST(arena_counted, "counted mprotect: the arena is open for all while one lent callout is inside, closed while none is") {
+CHECK_TEST(arena_counted,
+           "counted mprotect: the arena is open for all while one lent callout is inside, closed while none is") {
   struct pkeys_image *image = image_of(PKEYS_MECHANISM_MPROTECT_RANGE);
   struct pkeys_loan loan = lend(16, false);
   CHECK_EQ(pkeys_enter_foreign(false), 0);
@@ -182,7 +185,8 @@ static pthread_barrier_t barrier;
 static void *hold(void *argument) {
   CHECK_EQ(pkeys_enter_foreign(false), 0);
   pthread_barrier_wait(&barrier);
-  struct timespec some = {0, 20000000};   /* so that the other usually has to wait; either way the copies must come out right */
+  struct timespec some = {
+      0, 20000000}; /* so that the other usually has to wait; either way the copies must come out right */
   nanosleep(&some, NULL);
   CHECK_EQ(pkeys_leave_foreign(false), 0);
   return argument;

@@ -14,8 +14,8 @@ static uint32_t slow_set(uint32_t pkru, int key, unsigned rights) {
 }
 
 CHECK_TEST(constants, "rights have the kernel's values") {
-  CHECK_EQ(PKEYS_NO_ACCESS, 0x1);   /* PKEY_DISABLE_ACCESS */
-  CHECK_EQ(PKEYS_NO_WRITE, 0x2);    /* PKEY_DISABLE_WRITE */
+  CHECK_EQ(PKEYS_NO_ACCESS, 0x1); /* PKEY_DISABLE_ACCESS */
+  CHECK_EQ(PKEYS_NO_WRITE, 0x2);  /* PKEY_DISABLE_WRITE */
   CHECK_EQ(pkru_field(15), 0xc0000000u);
   CHECK_EQ(pkru_bits(15, PKEYS_NO_WRITE), 0x80000000u);
 }
@@ -154,7 +154,8 @@ CHECK_TEST(of_images, "masks follow the images: keys, rights, hooked, keyed; the
 
 CHECK_TEST(per_space, "each space's rights are its own with a key per space") {
   NEEDS_KEYS();
-  const struct pkeys_space_request requests[] = {{.name = "a", .bytes = 1, .deny = PKEYS_NO_ACCESS}, {.name = "b", .bytes = 1}};
+  const struct pkeys_space_request requests[] = {{.name = "a", .bytes = 1, .deny = PKEYS_NO_ACCESS},
+                                                 {.name = "b", .bytes = 1}};
   struct pkeys_image *image;
   REQUIRE(pkeys_image_map(requests, 2, PKEYS_KEY_PER_SPACE, &image, NULL) == 0);
   CHECK_EQ(pkeys_image_set_mechanism(image, PKEYS_MECHANISM_PKEYS), 0);

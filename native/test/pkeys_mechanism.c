@@ -17,7 +17,8 @@ CHECK_TEST(each, "each mechanism closes in a callout what it should, and opens i
     old[64 * KIB - 1] = 2;
     for (int round = 0; round < 3; round++) {
       CHECK_EQ(test_enter(false), 0);
-      bool first = can_write(eden), middle = can_write(eden + 8 * KIB), last = can_write(old + 64 * KIB - 1), read = can_read(old);
+      bool first = can_write(eden), middle = can_write(eden + 8 * KIB), last = can_write(old + 64 * KIB - 1),
+           read = can_read(old);
       CHECK_EQ(test_leave(false), 0);
       CHECK_EQ(first, !closes);
       CHECK_EQ(middle, !closes);
@@ -79,11 +80,11 @@ CHECK_TEST(late, "an image that becomes mprotect while a hooked callout is insid
   CHECK_EQ(pkeys_image_close(first), 0);
 }
 
-/* ---- two threads ------------------------------------------------------------------------------------------------- */
+/* ---- two threads --------------------------------------------------------------------------------------------- */
 
 static pthread_barrier_t barrier;
 static void *in_and_out(void *argument) {
-  pthread_barrier_wait(&barrier);   /* the other is inside */
+  pthread_barrier_wait(&barrier); /* the other is inside */
   CHECK_EQ(pkeys_enter_foreign(false), 0);
   CHECK_EQ(pkeys_leave_foreign(false), 0);
   pthread_barrier_wait(&barrier);
@@ -106,7 +107,8 @@ static bool closed_after_other(enum pkeys_mechanism m) {
   CHECK_EQ(pkeys_image_close(image), 0);
   return closed;
 }
-CHECK_TEST(hole, "two threads: counted mechanisms stay closed until the last is out, naive opens under the other (its hole)") {
+CHECK_TEST(
+    hole, "two threads: counted mechanisms stay closed until the last is out, naive opens under the other (its hole)") {
   CHECK(closed_after_other(PKEYS_MECHANISM_MPROTECT_PAGE));
   CHECK(closed_after_other(PKEYS_MECHANISM_MPROTECT_RANGE));
   CHECK(!closed_after_other(PKEYS_MECHANISM_MPROTECT_NAIVE));
@@ -146,7 +148,8 @@ CHECK_TEST(many_threads, "four threads in and out: never open inside, open when 
 static void *change_things(void *argument) {
   unsigned seed = 7;
   while (!stop) {
-    struct pkeys_image *image = image_of(test_random(&seed) & 1 ? PKEYS_MECHANISM_MPROTECT_RANGE : PKEYS_MECHANISM_MPROTECT_NAIVE);
+    struct pkeys_image *image = image_of(test_random(&seed) & 1 ? PKEYS_MECHANISM_MPROTECT_RANGE
+                                                                : PKEYS_MECHANISM_MPROTECT_NAIVE);
     void *hidden = NULL;
     struct pkeys_loan loan;
     CHECK_EQ(pkeys_image_hidden(image, 8192, &hidden), 0);
@@ -162,7 +165,9 @@ static void *change_things(void *argument) {
   }
   return argument;
 }
-CHECK_TEST(changing, "images, hidden areas and loans come and go while callouts run: nothing is open inside, nothing stays closed") {
+CHECK_TEST(
+    changing,
+    "images, hidden areas and loans come and go while callouts run: nothing is open inside, nothing stays closed") {
   shared = image_of(PKEYS_MECHANISM_MPROTECT_RANGE);
   pthread_t changer = start(change_things, NULL), threads[2];
   for (uintptr_t i = 0; i < 2; i++) threads[i] = start(callouts, (void *)(i + 1));
@@ -174,9 +179,10 @@ CHECK_TEST(changing, "images, hidden areas and loans come and go while callouts 
   CHECK_EQ(pkeys_image_verify_tags(shared, NULL), 0);
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------------ */
+/* ---- errors -------------------------------------------------------------------------------------------------- */
 
-CHECK_TEST(no_mappings, "no mapping left: mprotect-page reports -ENOMEM and everything is open again; range needs none") {
+CHECK_TEST(no_mappings,
+           "no mapping left: mprotect-page reports -ENOMEM and everything is open again; range needs none") {
   NEEDS_MAPPINGS();
   struct pkeys_image *page = image_of(PKEYS_MECHANISM_MPROTECT_PAGE);
   char *eden = (char *)space_at(page, 0).address, *old = (char *)space_at(page, 1).address;
@@ -215,11 +221,12 @@ CHECK_TEST(gone, "a hole in a space: enter reports it for each mprotect mechanis
   }
 }
 
-/* ---- signals in the middle ---------------------------------------------------------------------------------------- */
+/* ---- signals in the middle ----------------------------------------------------------------------------------- */
 
 static _Atomic int beats, beats_open;
 static char *_Atomic beat_address;
-/* A VM's heartbeat that makes a guarded call of its own, wherever it lands: in the middle of closing, of opening, of growing. */
+/* A VM's heartbeat that makes a guarded call of its own, wherever it lands: in the middle of closing, of opening, of
+ * growing. */
 static void heartbeat(int signal) {
   (void)signal;
   pkeys_open_thread();
@@ -232,7 +239,8 @@ static void heartbeat(int signal) {
   errno = saved;
 }
 
-CHECK_TEST(handler_inside, "a signal handler's own callout in the middle of enter, leave and resize: no deadlock, closed inside, and put right after") {
+CHECK_TEST(handler_inside, "a signal handler's own callout in the middle of enter, leave and resize: no deadlock, "
+                           "closed inside, and put right after") {
   NEEDS_INTERRUPTS();
   shared = image_of(PKEYS_MECHANISM_MPROTECT_PAGE);
   char *eden = (char *)space_at(shared, 0).address, *old = (char *)space_at(shared, 1).address;
@@ -265,12 +273,15 @@ static void reader(int signal) {
   struct pkeys_masks masks = pkeys_masks();
   struct pkeys_space space;
   if (pkeys_find_space((uintptr_t)beat_address, &space) && strcmp(space.name, "old") != 0) wrong_reads++;
-  if (shared && pkeys_image_space(shared, 1, &space) == 0 && (strcmp(space.name, "old") != 0 || (space.key != 0) != test_keyed(space.mechanism))) wrong_reads++;
+  if (shared && pkeys_image_space(shared, 1, &space) == 0 &&
+      (strcmp(space.name, "old") != 0 || (space.key != 0) != test_keyed(space.mechanism)))
+    wrong_reads++;
   if ((masks.deny & ~masks.keep) != masks.deny || (masks.deny & 3) || (masks.deny_lent & ~masks.deny)) wrong_reads++;
   if (pkeys_find_loan((uintptr_t)beat_address, 1)) wrong_reads++;
   reads++;
 }
-CHECK_TEST(handler_reads, "a signal handler that interrupted a writer reads complete state, without any right opened for it") {
+CHECK_TEST(handler_reads,
+           "a signal handler that interrupted a writer reads complete state, without any right opened for it") {
   NEEDS_INTERRUPTS();
   CHECK_EQ(pkeys_init(), 0);
   test_interrupts(reader, 97);
@@ -310,7 +321,7 @@ CHECK_TEST(thread_reads, "other threads read complete state while one writes") {
   CHECK_EQ(wrong_reads, 0);
 }
 
-/* ---- bystanders ---------------------------------------------------------------------------------------------------- */
+/* ---- bystanders ---------------------------------------------------------------------------------------------- */
 
 static uint64_t limit_ns;
 static _Atomic int faults_seen;
@@ -366,7 +377,8 @@ CHECK_TEST(bystander, "a VM thread that meets a closed image waits until the cal
   CHECK(counts.waited_ns > 0);
 }
 
-CHECK_TEST(window, "past the limit the region is opened, a window is counted, and the callout's leaving puts all right") {
+CHECK_TEST(window,
+           "past the limit the region is opened, a window is counted, and the callout's leaving puts all right") {
   shared = image_of(PKEYS_MECHANISM_MPROTECT_PAGE);
   char *eden = (char *)space_at(shared, 0).address, *old = (char *)space_at(shared, 1).address;
   handle_faults(5 * MS);
@@ -387,9 +399,11 @@ CHECK_TEST(window, "past the limit the region is opened, a window is counted, an
 
 static void touch(int signal) {
   (void)signal;
-  (*(volatile char *)beat_address)++;   /* closed half of the time: faults, and nobody else can open */
+  (*(volatile char *)beat_address)++; /* closed half of the time: faults, and nobody else can open */
 }
-CHECK_TEST(bystander_self, "a handler that touches the image on the very thread that is closing it: past the limit it goes on, no deadlock") {
+CHECK_TEST(
+    bystander_self,
+    "a handler that touches the image on the very thread that is closing it: past the limit it goes on, no deadlock") {
   NEEDS_INTERRUPTS();
   shared = image_of(PKEYS_MECHANISM_MPROTECT_PAGE);
   beat_address = (char *)space_at(shared, 1).address;
@@ -406,8 +420,8 @@ CHECK_TEST(bystander_self, "a handler that touches the image on the very thread 
 }
 
 CHECK_TEST(not_ours, "faults that no counted mechanism caused are refused: other memory, guards, other mechanisms") {
-  struct pkeys_image *counted = image_of(PKEYS_MECHANISM_MPROTECT_RANGE), *naive = image_of(PKEYS_MECHANISM_MPROTECT_NAIVE),
-                     *flag = image_of(PKEYS_MECHANISM_FLAG);
+  struct pkeys_image *counted = image_of(PKEYS_MECHANISM_MPROTECT_RANGE),
+                     *naive = image_of(PKEYS_MECHANISM_MPROTECT_NAIVE), *flag = image_of(PKEYS_MECHANISM_FLAG);
   struct pkeys_space eden = space_at(counted, 0);
   CHECK_EQ(pkeys_enter_foreign(false), 0);
   CHECK(!pkeys_bystander_wait(0, MS));
@@ -421,7 +435,8 @@ CHECK_TEST(not_ours, "faults that no counted mechanism caused are refused: other
   CHECK_EQ(pkeys_leave_foreign(false), 0);
 }
 
-CHECK_TEST(retry_ends, "a fault that keeps coming back while nothing is closed is refused in the end, not retried for ever") {
+CHECK_TEST(retry_ends,
+           "a fault that keeps coming back while nothing is closed is refused in the end, not retried for ever") {
   shared = image_of(PKEYS_MECHANISM_MPROTECT_RANGE);
   char *eden = (char *)space_at(shared, 0).address;
   eden[0] = (char)0xc3;
@@ -446,9 +461,10 @@ CHECK_TEST(hidden_bystander, "hidden areas and loans have bystanders too") {
   CHECK_EQ(pkeys_bystanders().windows, 0);
 }
 
-/* ---- keys beside threads --------------------------------------------------------------------------------------------- */
+/* ---- keys beside threads ------------------------------------------------------------------------------------- */
 
-CHECK_TEST(per_thread, "keys close for the callout's thread alone: another VM thread writes meanwhile (mprotect closes for all)") {
+CHECK_TEST(per_thread,
+           "keys close for the callout's thread alone: another VM thread writes meanwhile (mprotect closes for all)") {
   for (enum pkeys_mechanism m = PKEYS_MECHANISM_MPROTECT_RANGE; m <= PKEYS_MECHANISM_PKEYS_GLIBC; m++) {
     if (!test_can(m)) continue;
     shared = image_of(m);

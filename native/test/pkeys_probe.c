@@ -16,10 +16,13 @@ static void cpu_says(bool *has, bool *used) {
 #else
 #include <sys/auxv.h>
 static void cpu_says(bool *has, bool *used) { *has = *used = (getauxval(26 /* AT_HWCAP2 */) >> 63 & 1) != 0; }
-#define WITHOUT_KEYS "no permission overlay (HWCAP2_POE is not set): it takes a CPU with FEAT_S1POE and Linux 6.12 or later with CONFIG_ARM64_POE"
+#define WITHOUT_KEYS                                                                                            \
+  "no permission overlay (HWCAP2_POE is not set): it takes a CPU with FEAT_S1POE and Linux 6.12 or later with " \
+  "CONFIG_ARM64_POE"
 #endif
 
-CHECK_TEST(consistent, "the probe agrees with what the CPU says itself, says a reason exactly when something is missing, and leaves nothing behind") {
+CHECK_TEST(consistent, "the probe agrees with what the CPU says itself, says a reason exactly when something is "
+                       "missing, and leaves nothing behind") {
   bool has, used;
   cpu_says(&has, &used);
   struct pkeys_probe first, second;
@@ -31,7 +34,8 @@ CHECK_TEST(consistent, "the probe agrees with what the CPU says itself, says a r
   int next = open("/dev/null", O_RDONLY);
   CHECK_EQ(next, fd);
   close(next);
-  printf("#   usable %d, free %d, alloc_errno %d, tag_errno %d, reason \"%s\"\n", first.usable, first.keys_free, first.alloc_errno, first.tag_errno, first.reason);
+  printf("#   usable %d, free %d, alloc_errno %d, tag_errno %d, reason \"%s\"\n", first.usable, first.keys_free,
+         first.alloc_errno, first.tag_errno, first.reason);
   CHECK_EQ(first.cpu_pku, has);
   CHECK_EQ(first.cpu_ospke, used);
   CHECK_EQ(pkeys_supported(), used);

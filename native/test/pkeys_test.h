@@ -1,8 +1,8 @@
 /*
  * pkeys_test.h: what the tests of native/pkeys share.
  *
- * The same executables run on a machine without keys and on one with them (a guest under emulation, say). A test that needs keys says SKIP where
- * there are none; TURNKEY_REQUIRE_PKEYS=1 makes that a failure.
+ * The same executables run on a machine without keys and on one with them (a guest under emulation, say). A test that
+ * needs keys says SKIP where there are none; TURNKEY_REQUIRE_PKEYS=1 makes that a failure.
  */
 #ifndef TURNKEY_TEST_PKEYS_H
 #define TURNKEY_TEST_PKEYS_H
@@ -12,13 +12,14 @@
 #include "check.h"
 #include "pkeys.h"
 
-#define NEEDS_KEYS()                                                                                     \
-  do {                                                                                                   \
+#define NEEDS_KEYS()                                                                                            \
+  do {                                                                                                          \
     if (!pkeys_supported()) CHECK_SKIP_OR_FAIL("TURNKEY_REQUIRE_PKEYS", "this machine has no protection keys"); \
   } while (0)
 
 #define KIB ((size_t)1024)
-#define EACH_MECHANISM(name) for (enum pkeys_mechanism name = PKEYS_MECHANISM_NONE; name <= PKEYS_MECHANISM_PKEYS_GLIBC; name++)
+#define EACH_MECHANISM(name) \
+  for (enum pkeys_mechanism name = PKEYS_MECHANISM_NONE; name <= PKEYS_MECHANISM_PKEYS_GLIBC; name++)
 
 static inline bool test_keyed(enum pkeys_mechanism mechanism) {
   return mechanism == PKEYS_MECHANISM_PKEYS || mechanism == PKEYS_MECHANISM_PKEYS_GLIBC;
@@ -44,7 +45,8 @@ static inline int test_leave(bool lent) {
 /* A sequence of its own for each thread. */
 static inline unsigned test_random(unsigned *seed) { return (*seed = *seed * 1664525u + 1013904223u) >> 16; }
 
-/* The system's own: can_read, can_write, smaps_key, test_protect, test_map_over, test_unmap, test_all_keys, test_interrupts, test_faults, NEEDS_INTERRUPTS. */
+/* The system's own: can_read, can_write, smaps_key, test_protect, test_map_over, test_unmap, test_all_keys,
+ * test_interrupts, test_faults, NEEDS_INTERRUPTS. */
 #if defined(_WIN32)
 #include "pkeys_test_windows.h"
 #else
@@ -59,7 +61,8 @@ static inline struct pkeys_space space_at(const struct pkeys_image *image, size_
 
 /* An image of two spaces, 'eden' of 16 KiB and 'old' of 64 KiB, with the given mechanism (UNSET: none is set). */
 static inline struct pkeys_image *image_of(enum pkeys_mechanism mechanism) {
-  const struct pkeys_space_request requests[] = {{.name = "eden", .bytes = 16 * KIB}, {.name = "old", .bytes = 64 * KIB}};
+  const struct pkeys_space_request requests[] = {{.name = "eden", .bytes = 16 * KIB},
+                                                 {.name = "old", .bytes = 64 * KIB}};
   struct pkeys_image *image = NULL;
   size_t failed = 0;
   CHECK_EQ(pkeys_image_map(requests, 2, PKEYS_KEY_PER_IMAGE, &image, &failed), 0);

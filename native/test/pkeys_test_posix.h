@@ -5,8 +5,8 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 
-/* What happens to a thread that reads or writes `address` as things are now: asked of the kernel, whose copies honour page protection and
- * PKRU and answer EFAULT instead of raising a signal. */
+/* What happens to a thread that reads or writes `address` as things are now: asked of the kernel, whose copies honour
+ * page protection and PKRU and answer EFAULT instead of raising a signal. */
 static inline bool can_read(const void *address) {
   int ends[2];
   if (pipe(ends)) abort();
@@ -26,8 +26,8 @@ static inline bool can_write(void *address) {
   return got == 1;
 }
 
-/* ProtectionKey of the mapping that holds `address`, by a parser of its own; -1 if there is no such mapping, 0 where the kernel shows no keys.
- * access, if not NULL, gets "rw-p" and so on. */
+/* ProtectionKey of the mapping that holds `address`, by a parser of its own; -1 if there is no such mapping, 0 where
+ * the kernel shows no keys. access, if not NULL, gets "rw-p" and so on. */
 static inline int smaps_key(const void *address, char access[5]) {
   FILE *file = fopen("/proc/self/smaps", "r");
   if (!file) abort();

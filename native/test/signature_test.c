@@ -1,7 +1,8 @@
 /*
- * Random signatures through the gate: a guarded call and a raw call of the same function with the same values must agree bit for bit, in what the callee saw
- * and in what the caller got. The functions are generated (signature_generate.mjs); here they are called in every way that leads through a gate or a
- * callback thunk, for every gate there is.
+ * Random signatures through the gate: a guarded call and a raw call of the same function with the same values must
+ * agree bit for bit, in what the callee saw and in what the caller got. The functions are generated
+ * (signature_generate.mjs); here they are called in every way that leads through a gate or a callback thunk, for every
+ * gate there is.
  *
  * TURNKEY_SEED changes the values, TURNKEY_SIGNATURE_ROUNDS how many sets of them are tried (1).
  */
@@ -13,7 +14,7 @@
 #include "../trap/trap.h"
 #include "check.h"
 
-/* ---- what generated code calls ---------------------------------------------------------------------------------- */
+/* ---- what generated code calls ------------------------------------------------------------------------------- */
 
 static uint64_t hash, values;
 static struct {
@@ -21,7 +22,7 @@ static struct {
   unsigned calls;
   bool armed, returned;
 } seen;
-static uint32_t denied;  /* rights that a guarded callee must not have */
+static uint32_t denied; /* rights that a guarded callee must not have */
 static unsigned wrong_rights;
 
 static void mix(uint64_t word) {
@@ -46,13 +47,19 @@ static void fill_bytes(void *to, size_t bytes) {
   }
 }
 
-#define PLAIN(id, type)                                        \
-  void fill_##id(type *to) { fill_bytes(to, sizeof *to); }     \
+#define PLAIN(id, type)                                    \
+  void fill_##id(type *to) { fill_bytes(to, sizeof *to); } \
   void mix_##id(const type *from) { mix_bytes(from, sizeof *from); }
-PLAIN(c, char) PLAIN(sc, signed char) PLAIN(uc, unsigned char) PLAIN(s, short) PLAIN(us, unsigned short) PLAIN(i, int) PLAIN(ui, unsigned)
-PLAIN(l, long) PLAIN(ul, unsigned long) PLAIN(ll, long long) PLAIN(p, pointer) PLAIN(q, __int128) PLAIN(uq, unsigned __int128) PLAIN(f, float)
-PLAIN(d, double) PLAIN(cf, float _Complex) PLAIN(cd, double _Complex) PLAIN(f128, float128) PLAIN(vf, vector_float) PLAIN(vi, vector_int)
-void fill_b(_Bool *to) { *to = next_value() & 1; }
+PLAIN(c, char)
+PLAIN(sc, signed char)
+PLAIN(uc, unsigned char)
+PLAIN(s, short)
+PLAIN(us, unsigned short) PLAIN(i, int) PLAIN(ui, unsigned) PLAIN(l, long) PLAIN(ul, unsigned long) PLAIN(ll, long long)
+    PLAIN(p, pointer) PLAIN(q, __int128) PLAIN(uq, unsigned __int128) PLAIN(f, float) PLAIN(d, double)
+        PLAIN(cf, float _Complex) PLAIN(cd, double _Complex) PLAIN(f128, float128) PLAIN(vf, vector_float)
+            PLAIN(vi, vector_int) void fill_b(_Bool *to) {
+  *to = next_value() & 1;
+}
 void mix_b(const _Bool *from) { mix_bytes(from, 1); }
 #if LDBL_MANT_DIG == 64
 /* Ten bytes count; every number, infinity and NaN, but none of the encodings that no instruction makes. */
@@ -98,7 +105,7 @@ void signature_got(void) {
   hash = 0;
 }
 
-/* ---- ways to call -------------------------------------------------------------------------------------------------- */
+/* ---- ways to call -------------------------------------------------------------------------------------------- */
 
 struct seen_values {
   uint64_t arguments, result;
@@ -112,7 +119,8 @@ static const char *const way_names[WAYS] = {"raw",
                                             "callout in a callback",
                                             "thunk called by foreign code"};
 
-/* Overwrites what earlier calls left where a callee's stack arguments will lie: a word that is not copied must not look right. */
+/* Overwrites what earlier calls left where a callee's stack arguments will lie: a word that is not copied must not look
+ * right. */
 static __attribute__((noinline)) void poison(int byte) {
   volatile unsigned char room[1024];
   for (size_t i = 0; i < sizeof room; i += 8) *(volatile uint64_t *)(room + i) = 0x0101010101010101u * (unsigned)byte;
@@ -137,17 +145,20 @@ static void *callback_of(const void *target, size_t stack_bytes) {
   return code;
 }
 
-/* Calls one signature in one way. False if a fault was recorded, the callee did not run exactly once, or ran with the wrong state. */
+/* Calls one signature in one way. False if a fault was recorded, the callee did not run exactly once, or ran with the
+ * wrong state. */
 static bool call(const struct signature *s, enum way way, unsigned flags, struct seen_values *out) {
   static const bool armed[WAYS] = {false, true, true, false, false, true, true};
   void *thunk = NULL, *outer = NULL, *callback = NULL;
   size_t bytes = s->stack_bytes;
   memset(&seen, 0, sizeof seen);
   if (way == UPPER_BOUND) bytes += check_random() % 256;
-  if (way == EXACT || way == UPPER_BOUND || way == CALLOUT_IN_CALLBACK || way == THUNK_BY_FOREIGN) thunk = thunk_of(s->callee, bytes, flags);
+  if (way == EXACT || way == UPPER_BOUND || way == CALLOUT_IN_CALLBACK || way == THUNK_BY_FOREIGN)
+    thunk = thunk_of(s->callee, bytes, flags);
   if (way == CALLBACK || way == CALLBACK_BY_VM) callback = callback_of(s->callee, bytes);
   if (way == CALLOUT_IN_CALLBACK) callback = callback_of(thunk, bytes);
-  if (way == CALLBACK || way == CALLOUT_IN_CALLBACK || way == THUNK_BY_FOREIGN) outer = thunk_of((void *)s->call, 0, flags);
+  if (way == CALLBACK || way == CALLOUT_IN_CALLBACK || way == THUNK_BY_FOREIGN)
+    outer = thunk_of((void *)s->call, 0, flags);
   switch (way) {
     case RAW: s->call(s->callee); break;
     case EXACT:
@@ -165,7 +176,7 @@ static bool call(const struct signature *s, enum way way, unsigned flags, struct
   return seen.calls == 1 && seen.returned && seen.armed == armed[way];
 }
 
-/* ---- gates ----------------------------------------------------------------------------------------------------------- */
+/* ---- gates --------------------------------------------------------------------------------------------------- */
 
 struct gate {
   enum pkeys_mechanism mechanism;
@@ -173,11 +184,13 @@ struct gate {
   bool foreign_stack;
 };
 
-static const struct pkeys_space_request space = {.name = "old", .bytes = 4 * PKEYS_PAGE, .reserve_bytes = 4 * PKEYS_PAGE};
+static const struct pkeys_space_request space = {
+    .name = "old", .bytes = 4 * PKEYS_PAGE, .reserve_bytes = 4 * PKEYS_PAGE};
 
 static void agree(struct gate gate) {
   bool keyed = gate.mechanism == PKEYS_MECHANISM_PKEYS || gate.mechanism == PKEYS_MECHANISM_PKEYS_GLIBC;
-  if (keyed && !pkeys_supported()) CHECK_SKIP_OR_FAIL("TURNKEY_REQUIRE_PKEYS", "the CPU or kernel has no protection keys");
+  if (keyed && !pkeys_supported())
+    CHECK_SKIP_OR_FAIL("TURNKEY_REQUIRE_PKEYS", "the CPU or kernel has no protection keys");
   struct pkeys_image *image = NULL;
   REQUIRE(pkeys_init() == 0);
   REQUIRE(trap_init() == 0);
@@ -208,17 +221,22 @@ static void agree(struct gate gate) {
           calls++;
           if (right && guarded.arguments == raw.arguments && guarded.result == raw.result) continue;
           if (bad++ < 10)
-            check_failed(__FILE__, __LINE__, "signature %u, %s, %u stack bytes: %s:%s%s%s", s->number, s->text, s->stack_bytes, way_names[way],
+            check_failed(__FILE__, __LINE__, "signature %u, %s, %u stack bytes: %s:%s%s%s", s->number, s->text,
+                         s->stack_bytes, way_names[way],
                          guarded.arguments != raw.arguments ? " the callee saw other arguments" : "",
-                         guarded.result != raw.result ? " the caller got another result" : "", right ? "" : " not run once in the right state");
+                         guarded.result != raw.result ? " the caller got another result" : "",
+                         right ? "" : " not run once in the right state");
         }
       }
     }
   }
   struct trap_fault fault;
   bool faulted = trap_take_fault(&fault);
-  if (faulted) check_failed(__FILE__, __LINE__, "signal %d at pc 0x%" PRIx64 ", address 0x%" PRIx64, fault.signal, fault.pc, fault.address);
-  printf("#   %lu guarded calls of %u signatures\n", calls, signature_parts[0].signatures == NULL ? 0 : *signature_parts[0].count * signature_part_count);
+  if (faulted)
+    check_failed(__FILE__, __LINE__, "signal %d at pc 0x%" PRIx64 ", address 0x%" PRIx64, fault.signal, fault.pc,
+                 fault.address);
+  printf("#   %lu guarded calls of %u signatures\n", calls,
+         signature_parts[0].signatures == NULL ? 0 : *signature_parts[0].count * signature_part_count);
   CHECK_EQ(bad, 0);
   CHECK_EQ(wrong_rights, 0);
   CHECK(calls > 0 && !faulted);
@@ -234,7 +252,8 @@ GATE(flag_own_float, "flag, caller's stack, floating-point environment saved", P
 GATE(keys, "pkeys", PKEYS_MECHANISM_PKEYS, 0, true)
 GATE(keys_float, "pkeys, floating-point environment saved", PKEYS_MECHANISM_PKEYS, TRAP_FLOAT, true)
 GATE(keys_own, "pkeys, caller's stack", PKEYS_MECHANISM_PKEYS, 0, false)
-GATE(keys_own_float, "pkeys, caller's stack, floating-point environment saved", PKEYS_MECHANISM_PKEYS, TRAP_FLOAT, false)
+GATE(keys_own_float, "pkeys, caller's stack, floating-point environment saved", PKEYS_MECHANISM_PKEYS, TRAP_FLOAT,
+     false)
 GATE(hooked, "mprotect-range", PKEYS_MECHANISM_MPROTECT_RANGE, 0, true)
 GATE(hooked_own, "mprotect-range, caller's stack", PKEYS_MECHANISM_MPROTECT_RANGE, 0, false)
 GATE(hooked_keys, "pkeys-glibc", PKEYS_MECHANISM_PKEYS_GLIBC, 0, true)

@@ -1,5 +1,6 @@
 /*
- * trap_armed_x86_64.c: a callout with keys, single-stepped by the trap flag: at no instruction are rights down on a thread that is not marked.
+ * trap_armed_x86_64.c: a callout with keys, single-stepped by the trap flag: at no instruction are rights down on a
+ * thread that is not marked.
  */
 #define _GNU_SOURCE
 #include <ucontext.h>
@@ -54,7 +55,8 @@ static void step_through(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)add);
 }
 /* Broken once: T_STATE set behind WRPKRU; T_STATE cleared before the second WRPKRU. */
-CHECK_TEST(armed_before_denied, "I4: at every instruction of a callout at which rights are down, the thread is marked as in a callout") {
+CHECK_TEST(armed_before_denied,
+           "I4: at every instruction of a callout at which rights are down, the thread is marked as in a callout") {
   NEED_KEYS();
   each_way(step_through);
 }

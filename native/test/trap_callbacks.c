@@ -1,6 +1,6 @@
 /*
- * trap_callbacks.c: from foreign code back into the VM: arguments, results, stacks, rights, depth; and the jumps that must be found. Runs under valgrind (which complains of
- * the stack switches) and -fsanitize=undefined.
+ * trap_callbacks.c: from foreign code back into the VM: arguments, results, stacks, rights, depth; and the jumps that
+ * must be found. Runs under valgrind (which complains of the stack switches) and -fsanitize=undefined.
  */
 #define _GNU_SOURCE
 #include <complex.h>
@@ -51,19 +51,28 @@ CHECK_TEST(qsort_sorts, "qsort with a comparison in the VM that touches the imag
 
 /* ---- arguments and results ---- */
 
-struct pair { long a; double b; };
-struct big { long words[9]; };
+struct pair {
+  long a;
+  double b;
+};
+struct big {
+  long words[9];
+};
 static bool arguments_right;
-static long double many(int a, long b, double c, float d, long double e, short f, const char *g, unsigned char h, struct pair i, __int128 j, struct big k, double l, double m, double n,
-                        double o, double p, double q, double r, long s) {
-  arguments_right = a == 1 && b == -2 && c == 3.5 && d == 4.5f && e == 5.25L && f == -6 && strcmp(g, "seven") == 0 && h == 8 && i.a == 9 && i.b == 9.5 &&
-                    j == ((__int128)10 << 70) && k.words[0] == 11 && k.words[8] == 19 && l == 12 && m == 13 && n == 14 && o == 15 && p == 16 && q == 17 && r == 18 && s == 19 &&
-                    ((uintptr_t)__builtin_frame_address(0) & 15) == 0;
+static long double many(int a, long b, double c, float d, long double e, short f, const char *g, unsigned char h,
+                        struct pair i, __int128 j, struct big k, double l, double m, double n, double o, double p,
+                        double q, double r, long s) {
+  arguments_right = a == 1 && b == -2 && c == 3.5 && d == 4.5f && e == 5.25L && f == -6 && strcmp(g, "seven") == 0 &&
+                    h == 8 && i.a == 9 && i.b == 9.5 && j == ((__int128)10 << 70) && k.words[0] == 11 &&
+                    k.words[8] == 19 && l == 12 && m == 13 && n == 14 && o == 15 && p == 16 && q == 17 && r == 18 &&
+                    s == 19 && ((uintptr_t)__builtin_frame_address(0) & 15) == 0;
   return e * 2;
 }
 static long double calls_many(__typeof__(&many) back) {
   struct big k = {{11, 0, 0, 0, 0, 0, 0, 0, 19}};
-  return back(1, -2, 3.5, 4.5f, 5.25L, -6, "seven", 8, (struct pair){9, 9.5}, (__int128)10 << 70, k, 12, 13, 14, 15, 16, 17, 18, 19) + 1;
+  return back(1, -2, 3.5, 4.5f, 5.25L, -6, "seven", 8, (struct pair){9, 9.5}, (__int128)10 << 70, k, 12, 13, 14, 15, 16,
+              17, 18, 19) +
+         1;
 }
 
 static double r_double(double x) { return x + 0.5; }
@@ -75,14 +84,39 @@ static __int128 r_i128(long x) { return (__int128)x << 64 | 7; }
 static struct pair r_pair(long x) { return (struct pair){x, (double)x / 2}; }
 static struct big r_big(long x) { return (struct big){{x, 1, 2, 3, 4, 5, 6, 7, -x}}; }
 static bool r_bool(int x) { return x > 3; }
-struct results { double d; float f; long double ld; long double _Complex cld; double _Complex cd; __int128 i128; struct pair pair; struct big big; bool no, yes; };
+struct results {
+  double d;
+  float f;
+  long double ld;
+  long double _Complex cld;
+  double _Complex cd;
+  __int128 i128;
+  struct pair pair;
+  struct big big;
+  bool no, yes;
+};
 struct backs {
-  __typeof__(&r_double) d; __typeof__(&r_float) f; __typeof__(&r_ld) ld; __typeof__(&r_cld) cld; __typeof__(&r_cd) cd; __typeof__(&r_i128) i128;
-  __typeof__(&r_pair) pair; __typeof__(&r_big) big; __typeof__(&r_bool) b;
+  __typeof__(&r_double) d;
+  __typeof__(&r_float) f;
+  __typeof__(&r_ld) ld;
+  __typeof__(&r_cld) cld;
+  __typeof__(&r_cd) cd;
+  __typeof__(&r_i128) i128;
+  __typeof__(&r_pair) pair;
+  __typeof__(&r_big) big;
+  __typeof__(&r_bool) b;
 };
 static void collects(const struct backs *b, struct results *r) {
-  r->d = b->d(1); r->f = b->f(2); r->ld = b->ld(3); r->cld = b->cld(4); r->cd = b->cd(5); r->i128 = b->i128(6); r->pair = b->pair(7); r->big = b->big(8);
-  r->no = b->b(3); r->yes = b->b(4);
+  r->d = b->d(1);
+  r->f = b->f(2);
+  r->ld = b->ld(3);
+  r->cld = b->cld(4);
+  r->cd = b->cd(5);
+  r->i128 = b->i128(6);
+  r->pair = b->pair(7);
+  r->big = b->big(8);
+  r->no = b->b(3);
+  r->yes = b->b(4);
 }
 static void classes(struct way *way) {
   void *many_back = callback(CODE(many), 248);
@@ -91,20 +125,26 @@ static void classes(struct way *way) {
   CHECK(call(AS(many, many_back)) == 11.5L);
   CHECK(arguments_right);
   trap_callback_release(many_back);
-  struct backs b = {AS(r_double, callback(CODE(r_double), 0)), AS(r_float, callback(CODE(r_float), 0)), AS(r_ld, callback(CODE(r_ld), 16)), AS(r_cld, callback(CODE(r_cld), 16)),
-                    AS(r_cd, callback(CODE(r_cd), 0)), AS(r_i128, callback(CODE(r_i128), 0)), AS(r_pair, callback(CODE(r_pair), 0)), AS(r_big, callback(CODE(r_big), 0)),
+  struct backs b = {AS(r_double, callback(CODE(r_double), 0)), AS(r_float, callback(CODE(r_float), 0)),
+                    AS(r_ld, callback(CODE(r_ld), 16)),        AS(r_cld, callback(CODE(r_cld), 16)),
+                    AS(r_cd, callback(CODE(r_cd), 0)),         AS(r_i128, callback(CODE(r_i128), 0)),
+                    AS(r_pair, callback(CODE(r_pair), 0)),     AS(r_big, callback(CODE(r_big), 0)),
                     AS(r_bool, callback(CODE(r_bool), 0))};
   struct results r;
   __typeof__(&collects) collect = GUARD(collects, 0, way->flags);
   collect(&b, &r);
   CHECK(r.d == 1.5 && r.f == 2.5f && r.ld == 3.5L);
   CHECK(creall(r.cld) == 4 && cimagl(r.cld) == 8 && creal(r.cd) == 5 && cimag(r.cd) == 10);
-  CHECK(r.i128 == ((__int128)6 << 64 | 7) && r.pair.a == 7 && r.pair.b == 3.5 && r.big.words[0] == 8 && r.big.words[8] == -8 && !r.no && r.yes);
+  CHECK(r.i128 == ((__int128)6 << 64 | 7) && r.pair.a == 7 && r.pair.b == 3.5 && r.big.words[0] == 8 &&
+        r.big.words[8] == -8 && !r.no && r.yes);
   for (void **code = (void **)&b; code < (void **)(&b + 1); code++) CHECK_EQ(trap_callback_release(*code), 0);
   trap_thunk_release((void *)(uintptr_t)call);
   trap_thunk_release((void *)(uintptr_t)collect);
 }
-CHECK_TEST(callback_classes, "callbacks with every kind of argument on the stack and in registers, and results of every class") { each_way(classes); }
+CHECK_TEST(callback_classes,
+           "callbacks with every kind of argument on the stack and in registers, and results of every class") {
+  each_way(classes);
+}
 
 /* ---- depth ---- */
 
@@ -150,7 +190,10 @@ static void nests(struct way *way) {
   trap_thunk_release(deep_thunk);
   trap_callback_release(deep_back);
 }
-CHECK_TEST(nesting, "callout, callback, callout, 20 and TRAP_MAX_NESTING deep, with a fault at the bottom; one more ends with a message") { each_way(nests); }
+CHECK_TEST(nesting, "callout, callback, callout, 20 and TRAP_MAX_NESTING deep, with a fault at the bottom; one more "
+                    "ends with a message") {
+  each_way(nests);
+}
 
 /* ---- coroutines of the callee ---- */
 
@@ -164,7 +207,8 @@ static void coroutine(void) {
 #define COROUTINE_BYTES (16u << 10)
 static char *coroutine_stack;
 static void map_coroutine_stack(void) { /* small, no access below */
-  coroutine_stack = mmap(NULL, COROUTINE_BYTES + (1u << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  coroutine_stack = mmap(NULL, COROUTINE_BYTES + (1u << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                         0);
   CHECK(coroutine_stack != MAP_FAILED && mprotect(coroutine_stack, 1u << 20, PROT_NONE) == 0);
   coroutine_stack += 1u << 20;
 }
@@ -229,7 +273,9 @@ static void coroutines(struct way *way) {
   trap_callback_release((void *)(uintptr_t)coroutine_back);
 }
 /* Broken once: FRAME_ELSEWHERE not looked at (the nested callout runs on the coroutine's small stack). */
-CHECK_TEST(callee_coroutines, "a callback from a coroutine stack of the callee, with callouts and faults inside, and a fault on that stack") {
+CHECK_TEST(
+    callee_coroutines,
+    "a callback from a coroutine stack of the callee, with callouts and faults inside, and a fault on that stack") {
   map_coroutine_stack();
   each_way(coroutines);
 }
@@ -302,8 +348,11 @@ static void rights(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)call);
   trap_callback_release((void *)(uintptr_t)back);
 }
-/* Broken once, each: the WRPKRU in trap_callback_enter; in trap_callback_leave; hooked_leave in enter; hooked_enter in leave. */
-CHECK_TEST(callback_rights, "a callback has the VM's rights; after it the callee has the foreign ones again") { each_way(rights); }
+/* Broken once, each: the WRPKRU in trap_callback_enter; in trap_callback_leave; hooked_leave in enter; hooked_enter in
+ * leave. */
+CHECK_TEST(callback_rights, "a callback has the VM's rights; after it the callee has the foreign ones again") {
+  each_way(rights);
+}
 
 static struct pkeys_image *late_image;
 static uintptr_t late_space;
@@ -321,7 +370,8 @@ static int late_callee(void (*make)(void)) {
   make();
   return writable(late_space) ? 2 : 1;
 }
-CHECK_TEST(image_made_in_callback, "an image made in a callback is denied afterwards where rights were taken; where none were, this callout keeps all; the next one is denied") {
+CHECK_TEST(image_made_in_callback, "an image made in a callback is denied afterwards where rights were taken; where "
+                                   "none were, this callout keeps all; the next one is denied") {
   if (!pkeys_supported()) CHECK_SKIP_OR_FAIL("TURNKEY_REQUIRE_PKEYS", "this CPU has no protection keys");
   void (*make)(void), (*close_it)(void);
   for (int keyed = 1; keyed >= 0; keyed--) {
@@ -354,7 +404,9 @@ static void errno_back(struct way *way) {
   CHECK_EQ(GUARD(errno_callee, 0, way->flags)(back), ENOTTY);
   trap_callback_release((void *)(uintptr_t)back);
 }
-CHECK_TEST(callback_errno, "errno is the VM's word: what a callback leaves in it the callee sees") { each_way(errno_back); }
+CHECK_TEST(callback_errno, "errno is the VM's word: what a callback leaves in it the callee sees") {
+  each_way(errno_back);
+}
 
 /* ---- jumps over the gate ---- */
 
@@ -366,9 +418,7 @@ static int vm_jumped_into(int value) { /* a callback: its own callout jumps back
   return value;
 }
 static int calls_int(int (*back)(int)) { return back(5); }
-static int vm_jumps_to_callee(int value) {
-  longjmp(in_callee, value);
-}
+static int vm_jumps_to_callee(int value) { longjmp(in_callee, value); }
 static int callee_jumped_into(int (*back)(int)) {
   if (setjmp(in_callee) == 0) back(1);
   return 6;
@@ -377,8 +427,11 @@ static int callee_jumped_into(int (*back)(int)) {
 static void jumped(struct way *way) {
   __typeof__(&honest_add) add = GUARD(honest_add, 0, way->flags);
   jump_thunk = GUARD(jumps, 0, way->flags);
-  CHECK_DIES_SAYING(SIGABRT, "longjmp", GUARD(calls_int, 0, way->flags)(AS(vm_jumped_into, callback(CODE(vm_jumped_into), 0))));
-  CHECK_DIES_SAYING(SIGABRT, "longjmp", GUARD(callee_jumped_into, 0, way->flags)(AS(vm_jumps_to_callee, callback(CODE(vm_jumps_to_callee), 0))));
+  CHECK_DIES_SAYING(SIGABRT, "longjmp",
+                    GUARD(calls_int, 0, way->flags)(AS(vm_jumped_into, callback(CODE(vm_jumped_into), 0))));
+  CHECK_DIES_SAYING(
+      SIGABRT, "longjmp",
+      GUARD(callee_jumped_into, 0, way->flags)(AS(vm_jumps_to_callee, callback(CODE(vm_jumps_to_callee), 0))));
   /* No gate around it: found at the next callout. */
   CHECK_DIES_SAYING(SIGABRT, "longjmp", {
     if (setjmp(before_callout) == 0) jump_thunk(&before_callout);
@@ -387,8 +440,11 @@ static void jumped(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)jump_thunk);
   trap_thunk_release((void *)(uintptr_t)add);
 }
-/* Broken once, each: the state's comparison in trap_callback_leave; the mark of a callback in progress in T_FSP; the look at the caller's stack pointer in trap_slow_frame. */
-CHECK_TEST(jumps_over_gate, "a longjmp over the gate or over a callback is found: message, SIGABRT") { each_way(jumped); }
+/* Broken once, each: the state's comparison in trap_callback_leave; the mark of a callback in progress in T_FSP; the
+ * look at the caller's stack pointer in trap_slow_frame. */
+CHECK_TEST(jumps_over_gate, "a longjmp over the gate or over a callback is found: message, SIGABRT") {
+  each_way(jumped);
+}
 
 /* Foreign code calls a thunk itself (a function pointer that the VM gave away): it is foreign code already. */
 static int calls_thunk(__typeof__(&honest_add) add) {
@@ -413,7 +469,8 @@ static void foreign_calls_thunk(struct way *way) {
   CHECK_HONEST();
   trap_thunk_release((void *)(uintptr_t)self_call);
 }
-CHECK_TEST(thunk_from_foreign, "foreign code that calls a thunk itself, on its own stack or a coroutine's, is one callout, not two") {
+CHECK_TEST(thunk_from_foreign,
+           "foreign code that calls a thunk itself, on its own stack or a coroutine's, is one callout, not two") {
   map_coroutine_stack();
   each_way(foreign_calls_thunk);
 }
@@ -444,7 +501,10 @@ static void foreign_calls_trap(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)call);
   trap_thunk_release((void *)(uintptr_t)self_call);
 }
-CHECK_TEST(trap_from_foreign, "foreign code that calls the trap's own functions is refused and holds no lock of theirs") { each_way(foreign_calls_trap); }
+CHECK_TEST(trap_from_foreign,
+           "foreign code that calls the trap's own functions is refused and holds no lock of theirs") {
+  each_way(foreign_calls_trap);
+}
 
 /* ---- the foreign stack in the middle ---- */
 

@@ -1,6 +1,8 @@
 /*
- * trap_context_aarch64.c: what is read from an ARM64 signal frame, on frames built by hand as arch/arm64/kernel/signal.c lays them out: qemu-user 7.2 writes neither the ESR record nor
- * that of the overlay register. (trap_faults and trap_list see the former where a kernel writes it; nobody here has seen the latter.) And the arithmetic between PKRU and POR_EL0.
+ * trap_context_aarch64.c: what is read from an ARM64 signal frame, on frames built by hand as
+ * arch/arm64/kernel/signal.c lays them out: qemu-user 7.2 writes neither the ESR record nor that of the overlay
+ * register. (trap_faults and trap_list see the former where a kernel writes it; nobody here has seen the latter.) And
+ * the arithmetic between PKRU and POR_EL0.
  */
 #define _GNU_SOURCE
 #include <sys/syscall.h>
@@ -65,7 +67,8 @@ CHECK_TEST(record_tells, "the ESR record tells the access, and is believed befor
   CHECK_EQ(fault.registers[22], frame.uc_mcontext.pc);
 }
 
-CHECK_TEST(no_record, "without a record the instruction is decoded; where the address is the pc it was a fetch; where nothing was accessed, or pc leads nowhere, nothing is said") {
+CHECK_TEST(no_record, "without a record the instruction is decoded; where the address is the pc it was a fetch; where "
+                      "nothing was accessed, or pc leads nowhere, nothing is said") {
   frame_begin();
   record(FPSIMD, 0x210, registers, sizeof registers);
   CHECK_EQ(access_of(SIGSEGV, SEGV_MAPERR), TRAP_ACCESS_WRITE);
@@ -78,16 +81,21 @@ CHECK_TEST(no_record, "without a record the instruction is decoded; where the ad
   info.si_addr = (void *)64;
   frame.uc_mcontext.pc = 0x1002;
   CHECK_EQ(context_access(SIGSEGV, &info, &frame), TRAP_ACCESS_UNKNOWN);
-  /* The rest needs a kernel that reads a set before it finds that it cannot know what to do with it; qemu-user does not. */
+  /* The rest needs a kernel that reads a set before it finds that it cannot know what to do with it; qemu-user does
+   * not. */
   if (syscall(SYS_rt_sigprocmask, -1, (void *)0x1000, NULL, 8) != 0 && errno == EFAULT) {
     frame.uc_mcontext.pc = 0x1000;
     CHECK_EQ(context_access(SIGSEGV, &info, &frame), TRAP_ACCESS_UNKNOWN);
   }
 }
 
-CHECK_TEST(elsewhere, "records in the extra space of a large frame are found; a frame that is not as it should be says nothing, and is not read past its end") {
+CHECK_TEST(elsewhere, "records in the extra space of a large frame are found; a frame that is not as it should be says "
+                      "nothing, and is not read past its end") {
   static uint64_t extra[8] __attribute__((aligned(16)));
-  struct { uint64_t data; uint32_t bytes, reserved[3]; } link = {.data = (uintptr_t)extra, .bytes = sizeof extra};
+  struct {
+    uint64_t data;
+    uint32_t bytes, reserved[3];
+  } link = {.data = (uintptr_t)extra, .bytes = sizeof extra};
   uint32_t head[2] = {ESR, 16};
   memcpy(extra, head, sizeof head);
   extra[1] = SYNDROME(0x20, 7);
@@ -111,12 +119,15 @@ CHECK_TEST(elsewhere, "records in the extra space of a large frame are found; a 
 }
 
 /* Each with the encoding that the assembler gives it. */
-#define CASE(text, expected)                                                                                          \
-  do {                                                                                                                \
-    const uint32_t *at;                                                                                               \
-    __asm__(".arch armv8.5-a+lse+sve+memtag\n\t.pushsection .rodata\n8: " text "\n\t.popsection\n\tadrp %0, 8b\n\tadd %0, %0, :lo12:8b" : "=r"(at)); \
-    check_counted();                                                                                                  \
-    if (context_decode(*at) != (expected)) check_failed(__FILE__, __LINE__, "%s (0x%08x) is taken for %d", text, *at, context_decode(*at)); \
+#define CASE(text, expected)                                                                           \
+  do {                                                                                                 \
+    const uint32_t *at;                                                                                \
+    __asm__(".arch armv8.5-a+lse+sve+memtag\n\t.pushsection .rodata\n8: " text                         \
+            "\n\t.popsection\n\tadrp %0, 8b\n\tadd %0, %0, :lo12:8b"                                   \
+            : "=r"(at));                                                                               \
+    check_counted();                                                                                   \
+    if (context_decode(*at) != (expected))                                                             \
+      check_failed(__FILE__, __LINE__, "%s (0x%08x) is taken for %d", text, *at, context_decode(*at)); \
   } while (0)
 CHECK_TEST(decoding, "loads and stores of every class are told apart") {
   static const enum trap_access R = TRAP_ACCESS_READ, W = TRAP_ACCESS_WRITE, U = TRAP_ACCESS_UNKNOWN;
@@ -216,7 +227,8 @@ CHECK_TEST(overlay_frame, "rights are read from and written to the record of POR
   CHECK_EQ(context_rights(&frame), 0);
   CHECK(!context_set_rights(&frame, 0));
   record(FPSIMD, 0x210, registers, sizeof registers);
-  record_word(POE, 0x0000000000000107u); /* key 0 all, key 1 nothing, key 2 reading; the rest nothing, as in a fresh handler */
+  record_word(
+      POE, 0x0000000000000107u); /* key 0 all, key 1 nothing, key 2 reading; the rest nothing, as in a fresh handler */
   CHECK_EQ(context_rights(&frame), 0x55555564u);
   CHECK(context_set_rights(&frame, 0x55555560u)); /* key 1 open */
   CHECK_EQ(context_rights(&frame), 0x55555560u);
@@ -225,7 +237,8 @@ CHECK_TEST(overlay_frame, "rights are read from and written to the record of POR
   CHECK_EQ(por, 0x177u);
 }
 
-CHECK_TEST(overlay_masks, "the gate's two masks give what the same masks give in PKRU, for every key and right; I1: key 0 stays open; I2: others stay bit for bit") {
+CHECK_TEST(overlay_masks, "the gate's two masks give what the same masks give in PKRU, for every key and right; I1: "
+                          "key 0 stays open; I2: others stay bit for bit") {
   for (int round = 0; round < 10000; round++) {
     uint64_t por = 0;
     for (int key = 0; key < 16; key++) por |= (check_random() & 7) << 4 * key;

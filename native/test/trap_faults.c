@@ -1,9 +1,11 @@
 /*
- * trap_faults.c: what a callee can do to itself, and what the caller then finds: a failed callout with a right record, every callee-saved register, the stack, the
- * floating-point environment, the signal mask and errno's owner intact, and a trap that works again. For every gate variant.
+ * trap_faults.c: what a callee can do to itself, and what the caller then finds: a failed callout with a right record,
+ * every callee-saved register, the stack, the floating-point environment, the signal mask and errno's owner intact, and
+ * a trap that works again. For every gate variant.
  *
- * Under valgrind the tests of every fault and of threads fail: of an edited signal frame it takes the general registers, not the mask, mxcsr and x87 state. Not under -fsanitize=address: it
- * owns SIGSEGV and the stacks. Under -fsanitize=undefined it runs: what faults on purpose is exempted.
+ * Under valgrind the tests of every fault and of threads fail: of an edited signal frame it takes the general
+ * registers, not the mask, mxcsr and x87 state. Not under -fsanitize=address: it owns SIGSEGV and the stacks. Under
+ * -fsanitize=undefined it runs: what faults on purpose is exempted.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -104,17 +106,19 @@ enum { ANY = -1000, NO_OWN_STACK = 1, ON_THREAD = 2, NOT_EMULATED = 4 /* the emu
 struct expected {
   const char *name;
   void (*callee)(void);
-  int signal, code;     /* code ANY: not checked */
-  long trap;            /* REG_TRAPNO, or ANY */
-  int access;           /* enum trap_access, or ANY */
-  uint64_t address;     /* or 1: not checked */
+  int signal, code;      /* code ANY: not checked */
+  long trap;             /* REG_TRAPNO, or ANY */
+  int access;            /* enum trap_access, or ANY */
+  uint64_t address;      /* or 1: not checked */
   unsigned flags, notes; /* TRAP_FAULT_* that must be set exactly */
 };
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-static void run_case(const struct way *way, const struct expected *e, size_t stack_bytes, struct environment environment);
+static void run_case(const struct way *way, const struct expected *e, size_t stack_bytes,
+                     struct environment environment);
 static void note_environment(void);
 static void silence(void);
-/* `table`, and the callees and tests that are the machine's own; THREAD_FAULTS: some of them, to raise at once on several threads. */
+/* `table`, and the callees and tests that are the machine's own; THREAD_FAULTS: some of them, to raise at once on
+ * several threads. */
 #if defined(__x86_64__)
 #include "trap_faults_linux_x86_64.h"
 #elif defined(__aarch64__)
@@ -132,7 +136,8 @@ static void map_truncated(void) {
   close(fd);
 }
 
-static void run_case(const struct way *way, const struct expected *e, size_t stack_bytes, struct environment environment) {
+static void run_case(const struct way *way, const struct expected *e, size_t stack_bytes,
+                     struct environment environment) {
   void *code = guarded(CODE(e->callee), stack_bytes, way->flags);
   struct probe p;
   memset(&p, 0x77, sizeof p);
@@ -177,7 +182,10 @@ static void run_case(const struct way *way, const struct expected *e, size_t sta
   trap_thunk_release(code);
 }
 
-struct on_thread { const struct way *way; const struct expected *e; };
+struct on_thread {
+  const struct way *way;
+  const struct expected *e;
+};
 static void note_environment(void) {
   sigset_t mask;
   sigemptyset(&mask);
@@ -203,7 +211,8 @@ static void all_faults(struct way *way) {
   note_environment();
   for (size_t i = 0; i < COUNT(table); i++) {
     const struct expected *e = &table[i];
-    if ((e->notes & NO_OWN_STACK) && !way->foreign_stack) continue; /* on the caller's stack it destroys the VM's frames: that is what the foreign stack is for */
+    if ((e->notes & NO_OWN_STACK) && !way->foreign_stack)
+      continue; /* on the caller's stack it destroys the VM's frames: that is what the foreign stack is for */
     if ((e->notes & NOT_EMULATED) && emulated_cpu()) continue;
     if (e->notes & ON_THREAD) {
       struct on_thread t = {way, e};
@@ -216,23 +225,31 @@ static void all_faults(struct way *way) {
     }
   }
 }
-/* Broken once, each: FLAG_DF, FLAG_AC, FLAG_TF left out of recover (NT may be: sigreturn does not take it from the context); `fninit` and `ldmxcsr` out of the landing pad; the memcpy of uc_sigmask; r15 out of recover;
- * the check of SI_TKILL in self_abort (no SIGABRT is taken); the personality out of the gate (the throw crosses it). */
-CHECK_TEST(every_fault, "every fault fails the callout, with a right record, and the caller finds everything as it was") {
+/* Broken once, each: FLAG_DF, FLAG_AC, FLAG_TF left out of recover (NT may be: sigreturn does not take it from the
+ * context); `fninit` and `ldmxcsr` out of the landing pad; the memcpy of uc_sigmask; r15 out of recover; the check of
+ * SI_TKILL in self_abort (no SIGABRT is taken); the personality out of the gate (the throw crosses it). */
+CHECK_TEST(every_fault,
+           "every fault fails the callout, with a right record, and the caller finds everything as it was") {
   silence();
   map_truncated();
   each_way(all_faults);
 }
 
-/* With TRAP_FLOAT a failed callout comes back with what the caller had at that call; without, with what the thread last noted. */
+/* With TRAP_FLOAT a failed callout comes back with what the caller had at that call; without, with what the thread last
+ * noted. */
 static void float_environment(struct way *way) {
   note_environment();
   environment_set(ENVIRONMENT_OTHER); /* not noted */
-  bool per_call = (way->flags & TRAP_FLOAT) || way->mechanism == WAY_HOOKED || way->mechanism == WAY_GLIBC; /* the slow gate always saves them */
+  bool per_call = (way->flags & TRAP_FLOAT) || way->mechanism == WAY_HOOKED ||
+                  way->mechanism == WAY_GLIBC; /* the slow gate always saves them */
   for (size_t i = 0; i < COUNT(table); i++)
-    if (table[i].callee == bad_control_words) run_case(way, &table[i], 0, per_call ? ENVIRONMENT_OTHER : ENVIRONMENT_NOTED);
+    if (table[i].callee == bad_control_words)
+      run_case(way, &table[i], 0, per_call ? ENVIRONMENT_OTHER : ENVIRONMENT_NOTED);
 }
-CHECK_TEST(float_noted_or_per_call, "I7: the floating-point environment after a fault: the call's own with TRAP_FLOAT, else the noted ones") { each_way(float_environment); }
+CHECK_TEST(float_noted_or_per_call,
+           "I7: the floating-point environment after a fault: the call's own with TRAP_FLOAT, else the noted ones") {
+  each_way(float_environment);
+}
 
 /* ---- C++ ---- */
 
@@ -290,7 +307,9 @@ static void nested_fault(struct way *way) {
   trap_callback_release((void *)(uintptr_t)back);
 }
 /* Broken once: recover with &slot->frames[0] (the inner fault comes back to the outer callout's caller). */
-CHECK_TEST(nested_innermost, "a fault in a callout under a callback fails the innermost callout only") { each_way(nested_fault); }
+CHECK_TEST(nested_innermost, "a fault in a callout under a callback fails the innermost callout only") {
+  each_way(nested_fault);
+}
 
 /* ---- in numbers ---- */
 
@@ -327,7 +346,8 @@ static void *faulting_thread(void *argument) {
     size_t k = (i + index) % COUNT(callees);
     struct trap_fault fault;
     thunks[k]();
-    if (!trap_take_fault(&fault) || fault.function != (uintptr_t)callees[k] || fault.thread_id != syscall(SYS_gettid)) wrong++;
+    if (!trap_take_fault(&fault) || fault.function != (uintptr_t)callees[k] || fault.thread_id != syscall(SYS_gettid))
+      wrong++;
   }
   for (size_t k = 0; k < COUNT(callees); k++) trap_thunk_release((void *)(uintptr_t)thunks[k]);
   return (void *)wrong;
@@ -338,7 +358,8 @@ static void threads_at_once(struct way *way) {
   faulting_own_stack = !way->foreign_stack;
   pthread_t threads[FAULTING_THREADS];
   pthread_barrier_init(&barrier, NULL, FAULTING_THREADS);
-  for (uintptr_t i = 0; i < FAULTING_THREADS; i++) REQUIRE(pthread_create(&threads[i], NULL, faulting_thread, (void *)i) == 0);
+  for (uintptr_t i = 0; i < FAULTING_THREADS; i++)
+    REQUIRE(pthread_create(&threads[i], NULL, faulting_thread, (void *)i) == 0);
   for (int i = 0; i < FAULTING_THREADS; i++) {
     void *wrong = (void *)1;
     pthread_join(threads[i], &wrong);
@@ -348,11 +369,15 @@ static void threads_at_once(struct way *way) {
   if (way->mechanism != WAY_FLAG) *(volatile char *)way->space = 1;
 }
 /* Broken once: the record taken from slot 1 for everybody. */
-CHECK_TEST(threads_fault_at_once, "faults on eight threads at once, each with its own record") { each_way(threads_at_once); }
+CHECK_TEST(threads_fault_at_once, "faults on eight threads at once, each with its own record") {
+  each_way(threads_at_once);
+}
 
 /* ---- loading ---- */
 
-CHECK_TEST(loading, "a fault in a library's constructor fails trap_dlopen, phase 'load'; a missing library gives dlerror's text") {
+CHECK_TEST(
+    loading,
+    "a fault in a library's constructor fails trap_dlopen, phase 'load'; a missing library gives dlerror's text") {
   REQUIRE(trap_init() == 0);
   char message[256];
   struct trap_fault fault;
@@ -375,7 +400,8 @@ CHECK_TEST(loading, "a fault in a library's constructor fails trap_dlopen, phase
   CHECK(trap_take_fault(&fault));
   CHECK_EQ(fault.address, 16);
   int fd = memfd_create("faulty", 0);
-  REQUIRE(write(fd, faulty_library, (size_t)(faulty_library_end - faulty_library)) == faulty_library_end - faulty_library);
+  REQUIRE(write(fd, faulty_library, (size_t)(faulty_library_end - faulty_library)) ==
+          faulty_library_end - faulty_library);
   char name[64];
   snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
   handle = trap_dlopen(name, 2, NULL, &fault, message, sizeof message);

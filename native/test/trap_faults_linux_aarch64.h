@@ -1,13 +1,16 @@
 /*
- * trap_faults_linux_aarch64.h: what each callee of trap_faults.c raises on Linux on ARM64, and the callees that only this machine has (trap_probe_aarch64.S).
- * REG_TRAPNO's place holds the exception class where the kernel writes an ESR record; qemu-user writes none, and the access is decoded.
+ * trap_faults_linux_aarch64.h: what each callee of trap_faults.c raises on Linux on ARM64, and the callees that only
+ * this machine has (trap_probe_aarch64.S). REG_TRAPNO's place holds the exception class where the kernel writes an ESR
+ * record; qemu-user writes none, and the access is decoded.
  */
 #include <sys/auxv.h>
 
-void bad_illegal(void), bad_privileged(void), bad_breakpoint(void), bad_return_to_garbage(void), bad_return_misaligned(void), bad_return_to_data(void), bad_control_words(void),
-    bad_everything(void), bad_null_stack(void), bad_streaming(void);
-void bad_ldr_pair(void), bad_str_pair(void), bad_ldr_vector(void), bad_str_vector(void), bad_ldr_signed(void), bad_str_post(void), bad_ld1(void), bad_st1(void), bad_ldxr(void),
-    bad_ldar(void), bad_stlr(void), bad_ldapr(void), bad_ldadd(void), bad_swap(void), bad_cas(void), bad_casp(void), bad_zero_cache_line(void);
+void bad_illegal(void), bad_privileged(void), bad_breakpoint(void), bad_return_to_garbage(void),
+    bad_return_misaligned(void), bad_return_to_data(void), bad_control_words(void), bad_everything(void),
+    bad_null_stack(void), bad_streaming(void);
+void bad_ldr_pair(void), bad_str_pair(void), bad_ldr_vector(void), bad_str_vector(void), bad_ldr_signed(void),
+    bad_str_post(void), bad_ld1(void), bad_st1(void), bad_ldxr(void), bad_ldar(void), bad_stlr(void), bad_ldapr(void),
+    bad_ldadd(void), bad_swap(void), bad_cas(void), bad_casp(void), bad_zero_cache_line(void);
 uint64_t streaming_state(void);
 
 #define KERNEL_ADDRESS 0xffff800008000000u
@@ -23,12 +26,14 @@ static const struct expected table[] = {
     {"kernel write", writes_kernel, SIGSEGV, ANY, ANY, TRAP_ACCESS_WRITE, 1, 0, 0},
     {"call of data", calls_data, SIGSEGV, SEGV_ACCERR, ANY, TRAP_ACCESS_EXECUTE, 1, 0, 0},
     {"write of a constant", writes_constant, SIGSEGV, SEGV_ACCERR, ANY, TRAP_ACCESS_WRITE, 1, 0, 0},
-    {"return to garbage", bad_return_to_garbage, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_EXECUTE, 0x0000414141414140u, 0, 0},
+    {"return to garbage", bad_return_to_garbage, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_EXECUTE, 0x0000414141414140u, 0,
+     0},
     {"return to a misaligned address", bad_return_misaligned, SIGBUS, BUS_ADRALN, ANY, TRAP_ACCESS_UNKNOWN, 1, 0, 0},
     {"return to data", bad_return_to_data, SIGSEGV, SEGV_ACCERR, ANY, TRAP_ACCESS_EXECUTE, 1, 0, 0},
     {"every register garbage", bad_everything, SIGSEGV, ANY, ANY, TRAP_ACCESS_READ, 0x0000424242424240u, 0, 0},
     {"stack pointer zero", bad_null_stack, SIGSEGV, ANY, ANY, TRAP_ACCESS_WRITE, 1, 0, 0},
-    {"illegal instruction", bad_illegal, SIGILL, ANY /* ILL_ILLOPC; qemu: ILL_ILLOPN */, ANY, TRAP_ACCESS_UNKNOWN, 1, 0, 0},
+    {"illegal instruction", bad_illegal, SIGILL, ANY /* ILL_ILLOPC; qemu: ILL_ILLOPN */, ANY, TRAP_ACCESS_UNKNOWN, 1, 0,
+     0},
     {"privileged instruction", bad_privileged, SIGILL, ANY, ANY, TRAP_ACCESS_UNKNOWN, 1, 0, 0},
     {"breakpoint", bad_breakpoint, SIGTRAP, TRAP_BRKPT, ANY, TRAP_ACCESS_UNKNOWN, 1, 0, 0},
     {"changed control words", bad_control_words, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_WRITE, 0, 0, 0},
@@ -43,9 +48,11 @@ static const struct expected table[] = {
     {"ldxr", bad_ldxr, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_READ, 64, 0, 0},
     {"ldar", bad_ldar, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_READ, 64, 0, 0},
     {"stlr", bad_stlr, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_WRITE, 64, 0, 0},
-    {"dc zva", bad_zero_cache_line, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_WRITE, 1, 0, NOT_EMULATED /* qemu-user 7.2 tells the pc of the block */},
+    {"dc zva", bad_zero_cache_line, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_WRITE, 1, 0,
+     NOT_EMULATED /* qemu-user 7.2 tells the pc of the block */},
     {"stack overflow", overflows_stack, SIGSEGV, ANY, ANY, TRAP_ACCESS_WRITE, 1, TRAP_FAULT_STACK_OVERFLOW, 0},
-    {"stack overflow, wide frames", overflows_stack_widely, SIGSEGV, ANY, ANY, TRAP_ACCESS_WRITE, 1, TRAP_FAULT_STACK_OVERFLOW, NO_OWN_STACK},
+    {"stack overflow, wide frames", overflows_stack_widely, SIGSEGV, ANY, ANY, TRAP_ACCESS_WRITE, 1,
+     TRAP_FAULT_STACK_OVERFLOW, NO_OWN_STACK},
     {"smashes all above", smashes_upwards, SIGSEGV, ANY, ANY, TRAP_ACCESS_WRITE, 1, 0, NO_OWN_STACK},
     {"smashes its caller", smashes_some, ANY, ANY, ANY, ANY, 1, 0, NO_OWN_STACK},
     {"truncated file", writes_truncated, SIGBUS, BUS_ADRERR, ANY, TRAP_ACCESS_WRITE, 1, 0, 0},
@@ -57,8 +64,10 @@ static const struct expected table[] = {
     {"C++ throw", throws, SIGABRT, SI_TKILL, ANY, TRAP_ACCESS_UNKNOWN, 0, TRAP_FAULT_ABORT | TRAP_FAULT_UNWIND, 0},
     {"signals blocked", faults_with_signals_blocked, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_WRITE, 16, 0, 0},
     /* The thread is marked as exiting afterwards: each on a thread of its own. */
-    {"pthread_exit", exits_thread, SIGABRT, SI_TKILL, ANY, TRAP_ACCESS_UNKNOWN, 0, TRAP_FAULT_ABORT | TRAP_FAULT_UNWIND, ON_THREAD},
-    {"pthread_cancel", cancels_itself, SIGABRT, SI_TKILL, ANY, TRAP_ACCESS_UNKNOWN, 0, TRAP_FAULT_ABORT | TRAP_FAULT_UNWIND, ON_THREAD},
+    {"pthread_exit", exits_thread, SIGABRT, SI_TKILL, ANY, TRAP_ACCESS_UNKNOWN, 0, TRAP_FAULT_ABORT | TRAP_FAULT_UNWIND,
+     ON_THREAD},
+    {"pthread_cancel", cancels_itself, SIGABRT, SI_TKILL, ANY, TRAP_ACCESS_UNKNOWN, 0,
+     TRAP_FAULT_ABORT | TRAP_FAULT_UNWIND, ON_THREAD},
 };
 #define THREAD_FAULTS writes_null, bad_breakpoint, bad_illegal, bad_str_pair, bad_return_to_garbage
 
@@ -70,7 +79,8 @@ static const struct expected lse[] = {
     {"casp", bad_casp, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_WRITE, 64, 0, 0},
 };
 static const struct expected ldapr = {"ldapr", bad_ldapr, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_READ, 64, 0, 0};
-static const struct expected streaming = {"streaming mode", bad_streaming, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_WRITE, 64, 0, 0};
+static const struct expected streaming = {
+    "streaming mode", bad_streaming, SIGSEGV, SEGV_MAPERR, ANY, TRAP_ACCESS_WRITE, 64, 0, 0};
 
 static void extension_faults(struct way *way) {
   note_environment();

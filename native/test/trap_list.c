@@ -1,6 +1,7 @@
 /*
- * trap_list.c: the list that the trap must pass on every system and ABI, in plain C: null and wild accesses, a jump to garbage, stack overflow, division by zero, an illegal instruction, a fault in
- * a callout under a callback, a fault on another thread, many in a row. Everything else that a system has of its own is tested in files named for it.
+ * trap_list.c: the list that the trap must pass on every system and ABI, in plain C: null and wild accesses, a jump to
+ * garbage, stack overflow, division by zero, an illegal instruction, a fault in a callout under a callback, a fault on
+ * another thread, many in a row. Everything else that a system has of its own is tested in files named for it.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -47,7 +48,8 @@ static bool way_open(struct way *way) {
 }
 
 static void each_way(void (*body)(struct way *)) {
-  static const enum pkeys_mechanism mechanisms[] = {PKEYS_MECHANISM_FLAG, PKEYS_MECHANISM_MPROTECT_RANGE, PKEYS_MECHANISM_MPROTECT_PAGE, PKEYS_MECHANISM_PKEYS};
+  static const enum pkeys_mechanism mechanisms[] = {PKEYS_MECHANISM_FLAG, PKEYS_MECHANISM_MPROTECT_RANGE,
+                                                    PKEYS_MECHANISM_MPROTECT_PAGE, PKEYS_MECHANISM_PKEYS};
   for (size_t m = 0; m < sizeof mechanisms / sizeof *mechanisms; m++) {
     if (mechanisms[m] == PKEYS_MECHANISM_PKEYS && !pkeys_supported()) continue;
     for (int foreign = 1; foreign >= 0; foreign--) {
@@ -56,7 +58,8 @@ static void each_way(void (*body)(struct way *)) {
       if (!way_open(&way)) return;
       body(&way);
       CHECK_EQ(pkeys_image_close(way.image), 0);
-      if (check_now->failures != before) printf("#   ... under %s, %s stack\n", pkeys_mechanism_name(way.mechanism), foreign ? "foreign" : "caller's");
+      if (check_now->failures != before)
+        printf("#   ... under %s, %s stack\n", pkeys_mechanism_name(way.mechanism), foreign ? "foreign" : "caller's");
     }
   }
 }
@@ -159,11 +162,13 @@ static void all_faults(struct way *way) {
       {"garbage jump", jumps_to_garbage, SIGSEGV, TRAP_ACCESS_EXECUTE, wild + 32, 0},
       {"null jump", jumps_to_null, SIGSEGV, TRAP_ACCESS_EXECUTE, 0, 0},
       {"illegal instruction", illegal, SIGILL, TRAP_ACCESS_UNKNOWN, 1, 0},
-      {"stack overflow", stack_overflow, SIGSEGV, TRAP_ACCESS_WRITE, 1, way->foreign_stack ? TRAP_FAULT_STACK_OVERFLOW : 0},
+      {"stack overflow", stack_overflow, SIGSEGV, TRAP_ACCESS_WRITE, 1,
+       way->foreign_stack ? TRAP_FAULT_STACK_OVERFLOW : 0},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) run_case(way, &table[i]);
 }
-CHECK_TEST(every_fault, "null and wild accesses, jumps to garbage, an illegal instruction and a stack overflow fail the callout, with a right record") {
+CHECK_TEST(every_fault, "null and wild accesses, jumps to garbage, an illegal instruction and a stack overflow fail "
+                        "the callout, with a right record") {
   REQUIRE(pkeys_init() == 0);
   map_wild();
   each_way(all_faults);
@@ -207,7 +212,10 @@ static void write_prevented(struct way *way) {
   way->space[5 * PAGE] = 9; /* the VM's again */
   trap_thunk_release((void *)(uintptr_t)write);
 }
-CHECK_TEST(image_closed, "a callout's write into the image faults under every mechanism that protects, and lands under flag") { each_way(write_prevented); }
+CHECK_TEST(image_closed,
+           "a callout's write into the image faults under every mechanism that protects, and lands under flag") {
+  each_way(write_prevented);
+}
 
 /* ---- nesting ---- */
 
@@ -253,7 +261,9 @@ static void nested_fault(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)failing);
   trap_callback_release(back);
 }
-CHECK_TEST(nested_innermost, "a fault in a callout under a callback fails the innermost callout only") { each_way(nested_fault); }
+CHECK_TEST(nested_innermost, "a fault in a callout under a callback fails the innermost callout only") {
+  each_way(nested_fault);
+}
 
 static int (*deep_thunk)(int);
 static int (*deep_back)(int);
@@ -277,7 +287,9 @@ static void deep_nesting(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)deep_thunk);
   trap_callback_release(back);
 }
-CHECK_TEST(nested_deeply, "twenty callouts inside each other, the innermost faults, all others return") { each_way(deep_nesting); }
+CHECK_TEST(nested_deeply, "twenty callouts inside each other, the innermost faults, all others return") {
+  each_way(deep_nesting);
+}
 
 static int overflows_in_callback(int value) {
   struct trap_fault fault;
@@ -302,7 +314,9 @@ static void nested_overflow(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)outer);
   trap_callback_release(back);
 }
-CHECK_TEST(nested_overflow_test, "stack overflows in callouts under a callback leave the outer callout whole") { each_way(nested_overflow); }
+CHECK_TEST(nested_overflow_test, "stack overflows in callouts under a callback leave the outer callout whole") {
+  each_way(nested_overflow);
+}
 
 /* ---- other threads ---- */
 
@@ -325,7 +339,8 @@ static int another_attached_faults(void) {
   if (pthread_create(&thread, NULL, faults_attached, NULL) == 0) pthread_join(thread, NULL);
   return 1;
 }
-CHECK_TEST(other_thread, "I5: a fault on another thread, outside a callout, is passed on: the process dies of it though this thread is in a callout") {
+CHECK_TEST(other_thread, "I5: a fault on another thread, outside a callout, is passed on: the process dies of it "
+                         "though this thread is in a callout") {
   REQUIRE(trap_init() == 0);
   CHECK_DIES(SIGSEGV, GUARD(another_faults)());
   CHECK_DIES(SIGSEGV, GUARD(another_attached_faults)());
@@ -341,7 +356,8 @@ static void *faulting_thread(void *argument) {
   for (size_t i = 0; i < 200; i++) {
     size_t k = (i + (size_t)(uintptr_t)argument) % 4;
     struct trap_fault fault;
-    if (thunks[k]() != 0 || !trap_take_fault(&fault) || fault.function != (uintptr_t)callees[k] || fault.thread_id == 0) wrong++;
+    if (thunks[k]() != 0 || !trap_take_fault(&fault) || fault.function != (uintptr_t)callees[k] || fault.thread_id == 0)
+      wrong++;
   }
   for (size_t k = 0; k < 4; k++) trap_thunk_release((void *)(uintptr_t)thunks[k]);
   return (void *)wrong;
@@ -396,7 +412,10 @@ static void bystander(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)write);
   trap_thunk_release((void *)(uintptr_t)add);
 }
-CHECK_TEST(bystanders, "a VM thread that writes to the image while it is closed for another's callout waits, and goes on") { each_way(bystander); }
+CHECK_TEST(bystanders,
+           "a VM thread that writes to the image while it is closed for another's callout waits, and goes on") {
+  each_way(bystander);
+}
 
 /* ---- in numbers ---- */
 
@@ -413,8 +432,12 @@ static void in_a_row(struct way *way, int (*callee)(void), unsigned count) {
   check_honest();
   trap_thunk_release((void *)(uintptr_t)code);
 }
-static void many_faults(struct way *way) { in_a_row(way, writes_null, way->mechanism == PKEYS_MECHANISM_FLAG ? 10000 : 500); }
-static void many_overflows(struct way *way) { in_a_row(way, stack_overflow, way->mechanism == PKEYS_MECHANISM_FLAG ? 1000 : 20); }
+static void many_faults(struct way *way) {
+  in_a_row(way, writes_null, way->mechanism == PKEYS_MECHANISM_FLAG ? 10000 : 500);
+}
+static void many_overflows(struct way *way) {
+  in_a_row(way, stack_overflow, way->mechanism == PKEYS_MECHANISM_FLAG ? 1000 : 20);
+}
 CHECK_TEST(faults_in_a_row, "10,000 faults in a row") { each_way(many_faults); }
 CHECK_TEST(overflows_in_a_row, "1,000 stack overflows in a row") { each_way(many_overflows); }
 
@@ -523,6 +546,9 @@ static void ends(struct way *way) {
   way->space[0] = 1;
   check_honest();
 }
-CHECK_TEST(unwind_and_abort, "a callee may throw and catch; an exception that reaches the gate, and abort, fail the callout") { each_way(ends); }
+CHECK_TEST(unwind_and_abort,
+           "a callee may throw and catch; an exception that reaches the gate, and abort, fail the callout") {
+  each_way(ends);
+}
 
 CHECK_MAIN()

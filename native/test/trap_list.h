@@ -43,14 +43,12 @@ static const struct {
 static bool LIST_CODE_FITS(int signo, int32_t code) {
   switch ((uint32_t)code) {
     case 0xC0000005u: /* access violation */
-    case 0xC00000FDu: /* stack overflow */
-      return signo == SIGSEGV;
+    case 0xC00000FDu: /* stack overflow */ return signo == SIGSEGV;
     case 0xC000001Du: return signo == SIGILL;
     case 0xC0000094u: /* integer division by zero */
     case 0xC000008Eu: /* floating division by zero */
     case 0xC00002B4u: /* several floating faults: the SSE unit's */
-    case 0xC00002B5u:
-      return signo == SIGFPE;
+    case 0xC00002B5u: return signo == SIGFPE;
     default: return false;
   }
 }

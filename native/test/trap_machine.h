@@ -1,9 +1,11 @@
 /*
- * trap_machine.h: what the trap's tests need to know of the machine. Each trap_machine_<machine>.h gives, under the same names:
+ * trap_machine.h: what the trap's tests need to know of the machine. Each trap_machine_<machine>.h gives, under the
+ * same names:
  *
  *   emulated_cpu()              whether instructions are interpreted here: loops are shorter then
- *   struct probe                what trap_probe_<machine>.S passes and records; PROBE_INTEGERS, PROBE_VECTORS, PROBE_RESULT_VECTORS, PROBE_KEPT count it
- *   struct environment          the floating-point environment; ENVIRONMENT_NOTED and ENVIRONMENT_OTHER are two that no program starts with; environment_set()
+ *   struct probe                what trap_probe_<machine>.S passes and records; PROBE_INTEGERS, PROBE_VECTORS,
+ * PROBE_RESULT_VECTORS, PROBE_KEPT count it struct environment          the floating-point environment;
+ * ENVIRONMENT_NOTED and ENVIRONMENT_OTHER are two that no program starts with; environment_set()
  *   probe_check_environment()   that a probe found it, and no flag or other state that a callee may have left
  *   REGISTER_PC                 where a fault record's registers hold the pc
  *   PROBE_WIDE                  (where there are wider vector registers than the probe's) whether this CPU has them

@@ -18,21 +18,22 @@ __attribute__((unused)) static bool emulated_cpu(void) {
 #define PROBE_VECTORS 8
 #define PROBE_RESULT_VECTORS 4
 #define PROBE_KEPT 19
-struct probe {             /* offsets in trap_probe_aarch64.S */
-  uint64_t integer[9];     /* 0: x0 to x7, x8 */
-  uint64_t variadic;       /* 72: nothing here */
-  uint64_t vector[8][2];   /* 80 */
+struct probe {                       /* offsets in trap_probe_aarch64.S */
+  uint64_t integer[9];               /* 0: x0 to x7, x8 */
+  uint64_t variadic;                 /* 72: nothing here */
+  uint64_t vector[8][2];             /* 80 */
   uint64_t stack[PROBE_STACK_WORDS]; /* 208 */
   uint64_t result[2];                /* 336 */
   uint64_t result_vector[4][2];      /* 352 */
   uint64_t saved[PROBE_KEPT];        /* 416: x19 to x28, x29, d8 to d15 after the call */
-  uint64_t copied;         /* 568: stack words that the callee copies */
-  uint64_t stack_moved;    /* 576: sp after minus sp before */
-  uint32_t fpcr, fpsr;     /* 584 */
-  uint64_t platform;       /* 592: x18 */
-  uint64_t alignment;      /* 600: callee only: sp & 15 at its first instruction (0 by the ABI) */
+  uint64_t copied;                   /* 568: stack words that the callee copies */
+  uint64_t stack_moved;              /* 576: sp after minus sp before */
+  uint32_t fpcr, fpsr;               /* 584 */
+  uint64_t platform;                 /* 592: x18 */
+  uint64_t alignment;                /* 600: callee only: sp & 15 at its first instruction (0 by the ABI) */
 };
-_Static_assert(__builtin_offsetof(struct probe, result) == 336 && __builtin_offsetof(struct probe, alignment) == 600, "trap_probe_aarch64.S");
+_Static_assert(__builtin_offsetof(struct probe, result) == 336 && __builtin_offsetof(struct probe, alignment) == 600,
+               "trap_probe_aarch64.S");
 #define PROBE_ENTRY_ALIGNMENT 0
 #define PROBE_VARIADIC_MASK 0
 #define REGISTER_PC 22
@@ -49,11 +50,15 @@ __attribute__((unused)) static void probe_check_environment(const struct probe *
   CHECK_EQ(p->fpcr, e.fpcr);
   CHECK_EQ(p->fpsr, e.fpsr);
 }
-__attribute__((unused)) static struct environment probe_environment(const struct probe *p) { return (struct environment){p->fpcr, p->fpsr}; }
+__attribute__((unused)) static struct environment probe_environment(const struct probe *p) {
+  return (struct environment){p->fpcr, p->fpsr};
+}
 
-#define RETURNS_WITH_SLOT(name) \
-  __asm__(".text\n.globl " name "\n.hidden " name "\n.type " name ", %function\n" name ":\n mov x19, x0\n add w0, w1, #1\n ret\n");
-#define WRITES_32_THEN(label) __asm__ volatile("mov x9, #32\n str wzr, [x9]\n.globl " label "\n.hidden " label "\n" label ":" ::: "x9", "memory")
+#define RETURNS_WITH_SLOT(name)                                                        \
+  __asm__(".text\n.globl " name "\n.hidden " name "\n.type " name ", %function\n" name \
+          ":\n mov x19, x0\n add w0, w1, #1\n ret\n");
+#define WRITES_32_THEN(label) \
+  __asm__ volatile("mov x9, #32\n str wzr, [x9]\n.globl " label "\n.hidden " label "\n" label ":" ::: "x9", "memory")
 #define CONTEXT_PC(uc) (uc)->uc_mcontext.pc
 /* Bits that FPCR does not have are ignored: nothing to fault on. */
 #define SPOIL_FLOAT(fp) ((fp)->fpcr = 0xffffffff)

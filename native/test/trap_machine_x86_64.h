@@ -19,22 +19,23 @@ __attribute__((unused)) static bool emulated_cpu(void) {
 #define PROBE_VECTORS 8
 #define PROBE_RESULT_VECTORS 2
 #define PROBE_KEPT 6
-struct probe {             /* offsets in trap_probe_x86_64.S */
-  uint64_t integer[6];     /* 0: rdi rsi rdx rcx r8 r9 */
-  uint64_t variadic;       /* 48: rax: al, and the rest of rax too */
-  uint64_t copied;         /* 56: stack words that the callee copies */
-  uint64_t vector[8][2];   /* 64 */
+struct probe {                       /* offsets in trap_probe_x86_64.S */
+  uint64_t integer[6];               /* 0: rdi rsi rdx rcx r8 r9 */
+  uint64_t variadic;                 /* 48: rax: al, and the rest of rax too */
+  uint64_t copied;                   /* 56: stack words that the callee copies */
+  uint64_t vector[8][2];             /* 64 */
   uint64_t stack[PROBE_STACK_WORDS]; /* 192 */
   uint64_t result[2];                /* 320: rax rdx */
   uint64_t result_vector[2][2];      /* 336 */
   uint64_t saved[PROBE_KEPT];        /* 368: rbx rbp r12..r15 after the call */
-  uint64_t stack_moved;    /* 416: rsp after minus rsp before */
-  uint32_t mxcsr;          /* 424 */
-  uint16_t fcw, x87_tag;   /* 428: control word; 430: tag word (0xffff: the x87 stack is empty) */
-  uint64_t flags;          /* 432 */
-  uint64_t alignment;      /* 440: callee only: rsp & 15 at its first instruction (8 by the ABI) */
+  uint64_t stack_moved;              /* 416: rsp after minus rsp before */
+  uint32_t mxcsr;                    /* 424 */
+  uint16_t fcw, x87_tag;             /* 428: control word; 430: tag word (0xffff: the x87 stack is empty) */
+  uint64_t flags;                    /* 432 */
+  uint64_t alignment;                /* 440: callee only: rsp & 15 at its first instruction (8 by the ABI) */
 };
-_Static_assert(__builtin_offsetof(struct probe, result) == 320 && __builtin_offsetof(struct probe, flags) == 432, "trap_probe_x86_64.S");
+_Static_assert(__builtin_offsetof(struct probe, result) == 320 && __builtin_offsetof(struct probe, flags) == 432,
+               "trap_probe_x86_64.S");
 #define PROBE_ENTRY_ALIGNMENT 8
 /* What variadic functions are told beside their arguments. */
 #define PROBE_VARIADIC_MASK 0xff
@@ -57,7 +58,9 @@ __attribute__((unused)) static void probe_check_environment(const struct probe *
   CHECK_EQ(p->x87_tag, 0xffff);
   CHECK_EQ(p->flags & FLAG_BITS, 0);
 }
-__attribute__((unused)) static struct environment probe_environment(const struct probe *p) { return (struct environment){p->mxcsr, p->fcw}; }
+__attribute__((unused)) static struct environment probe_environment(const struct probe *p) {
+  return (struct environment){p->mxcsr, p->fcw};
+}
 
 /* Vector registers beyond 128 bits: whether this CPU has them; ymm0..7 in, ymm0 and ymm1 out. */
 #define PROBE_WIDE __builtin_cpu_supports("avx2")
@@ -65,10 +68,12 @@ void probe_ymm_call(void *code, const uint8_t in[8][32], uint8_t out[2][32]);
 void probe_ymm_callee(void);
 
 /* A function that returns its second argument plus one, and its first in the register where the gate keeps its slot. */
-#define RETURNS_WITH_SLOT(name) \
-  __asm__(".text\n.globl " name "\n.hidden " name "\n.type " name ", @function\n" name ":\n movq %rdi, %rbp\n leal 1(%rsi), %eax\n ret\n");
+#define RETURNS_WITH_SLOT(name)                                                        \
+  __asm__(".text\n.globl " name "\n.hidden " name "\n.type " name ", @function\n" name \
+          ":\n movq %rdi, %rbp\n leal 1(%rsi), %eax\n ret\n");
 /* A write to address 32 that nobody should come back to, and a label behind it. */
-#define WRITES_32_THEN(label) __asm__ volatile("movl $1, 32\n.globl " label "\n.hidden " label "\n" label ":" ::: "memory")
+#define WRITES_32_THEN(label) \
+  __asm__ volatile("movl $1, 32\n.globl " label "\n.hidden " label "\n" label ":" ::: "memory")
 #define CONTEXT_PC(uc) (uc)->uc_mcontext.gregs[REG_RIP]
 /* A floating-point environment that cannot be loaded: LDMXCSR raises #GP. QEMU loads it without complaint. */
 #define SPOIL_FLOAT(fp) ((fp)->mxcsr = 0xffffffff)
@@ -77,14 +82,20 @@ __attribute__((unused)) static bool spoiled_float_faults(void) { return !emulate
 /* All that makes a signal frame large. */
 __attribute__((noinline, unused)) static void fill_wide_state(void) {
   if (__builtin_cpu_supports("avx512f"))
-    __asm__ volatile("vpternlogd $0xff, %%zmm0, %%zmm0, %%zmm0\n vmovdqa64 %%zmm0, %%zmm31\n vmovdqa64 %%zmm0, %%zmm17\n kxnorw %%k1, %%k1, %%k7" ::: "memory");
+    __asm__ volatile("vpternlogd $0xff, %%zmm0, %%zmm0, %%zmm0\n vmovdqa64 %%zmm0, %%zmm31\n vmovdqa64 %%zmm0, "
+                     "%%zmm17\n kxnorw %%k1, %%k1, %%k7" ::
+                         : "memory");
   else if (__builtin_cpu_supports("avx2"))
     __asm__ volatile("vpcmpeqd %%ymm0, %%ymm0, %%ymm0\n vmovdqa %%ymm0, %%ymm15" ::: "memory");
 }
 
 /* I3: WRPKRU, and XRSTOR, which can restore PKRU too. Any byte may begin one. */
-__attribute__((unused)) static bool writes_rights(const unsigned char *text) { return text[0] == 0x0f && text[1] == 0x01 && text[2] == 0xef; }
-__attribute__((unused)) static bool restores_rights(const unsigned char *text) { return text[0] == 0x0f && text[1] == 0xae && (text[2] >> 3 & 7) == 5 && text[2] >> 6 != 3; }
+__attribute__((unused)) static bool writes_rights(const unsigned char *text) {
+  return text[0] == 0x0f && text[1] == 0x01 && text[2] == 0xef;
+}
+__attribute__((unused)) static bool restores_rights(const unsigned char *text) {
+  return text[0] == 0x0f && text[1] == 0xae && (text[2] >> 3 & 7) == 5 && text[2] >> 6 != 3;
+}
 
 /* A fault that is not SIGSEGV. */
 #define OTHER_FAULT SIGFPE

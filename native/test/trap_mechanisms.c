@@ -1,5 +1,6 @@
 /*
- * trap_mechanisms.c: each mechanism through the gate: what it stops, with the evidence that I10 asks for, what it lets through, loans, bystanders, refusals.
+ * trap_mechanisms.c: each mechanism through the gate: what it stops, with the evidence that I10 asks for, what it lets
+ * through, loans, bystanders, refusals.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,7 +19,11 @@ static void nap_ms(long ms) {
   nanosleep(&time, NULL);
 }
 
-struct mechanism { enum pkeys_mechanism mechanism; bool keys, closes; int code; };
+struct mechanism {
+  enum pkeys_mechanism mechanism;
+  bool keys, closes;
+  int code;
+};
 static const struct mechanism mechanisms[] = {
     {PKEYS_MECHANISM_NONE, false, false, 0},
     {PKEYS_MECHANISM_FLAG, false, false, 0},
@@ -33,7 +38,8 @@ static const struct mechanism mechanisms[] = {
 static struct pkeys_image *image;
 static struct pkeys_space eden, old;
 static bool open_image(const struct mechanism *m) {
-  struct pkeys_space_request requests[] = {{.name = "eden", .bytes = 4 * PAGE}, {.name = "old", .bytes = 8 * PAGE, .deny = PKEYS_NO_ACCESS}};
+  struct pkeys_space_request requests[] = {{.name = "eden", .bytes = 4 * PAGE},
+                                           {.name = "old", .bytes = 8 * PAGE, .deny = PKEYS_NO_ACCESS}};
   int rc = trap_init();
   if (rc == 0) rc = pkeys_image_map(requests, 2, PKEYS_KEY_PER_SPACE, &image, NULL);
   if (rc == 0) rc = pkeys_image_set_mechanism(image, m->mechanism);
@@ -87,8 +93,10 @@ static void attack(const struct mechanism *m) {
   trap_thunk_release((void *)(uintptr_t)read_);
   close_image();
 }
-/* Broken once, each: pkeys_enter_foreign_as in slow.c; `orl E_DENY` in the gate; `hooked` not looked at in choose_gate. */
-CHECK_TEST(evidence, "I10: a write to a closed space is prevented with signal, code, key, space, offset, access and pc; under none and flag it lands") {
+/* Broken once, each: pkeys_enter_foreign_as in slow.c; `orl E_DENY` in the gate; `hooked` not looked at in choose_gate.
+ */
+CHECK_TEST(evidence, "I10: a write to a closed space is prevented with signal, code, key, space, offset, access and "
+                     "pc; under none and flag it lands") {
   for (size_t i = 0; i < MECHANISMS; i++)
     if (!mechanisms[i].keys || pkeys_supported()) {
       int before = check_now->failures;
@@ -97,8 +105,11 @@ CHECK_TEST(evidence, "I10: a write to a closed space is prevented with signal, c
     }
 }
 
-static int asks_kernel(int fd, uintptr_t address) { return read(fd, (void *)address, 1) == 1 ? 1 : errno == EFAULT ? 2 : 3; }
-CHECK_TEST(kernel_refuses, "a system call of the callee's into a closed space answers EFAULT; nothing faults, nothing is written") {
+static int asks_kernel(int fd, uintptr_t address) {
+  return read(fd, (void *)address, 1) == 1 ? 1 : errno == EFAULT ? 2 : 3;
+}
+CHECK_TEST(kernel_refuses,
+           "a system call of the callee's into a closed space answers EFAULT; nothing faults, nothing is written") {
   int fd = open("/dev/zero", O_RDONLY);
   for (size_t i = 0; i < MECHANISMS; i++) {
     if (mechanisms[i].keys && !pkeys_supported()) continue;
@@ -120,14 +131,18 @@ static void waits_then_writes(uintptr_t address) {
   while (!go_on) sched_yield();
   *(volatile int *)address = 666;
 }
-static struct { struct trap_fault fault; bool failed; } other;
+static struct {
+  struct trap_fault fault;
+  bool failed;
+} other;
 static void *other_callout(void *argument) {
   __typeof__(&waits_then_writes) call = GUARD(waits_then_writes, 0, 0);
   call((uintptr_t)argument);
   other.failed = trap_take_fault(&other.fault);
   return NULL;
 }
-CHECK_TEST(two_threads, "a second thread's callout comes and goes under a first: still closed under counted mprotect and keys; naive opens under it (the hole)") {
+CHECK_TEST(two_threads, "a second thread's callout comes and goes under a first: still closed under counted mprotect "
+                        "and keys; naive opens under it (the hole)") {
   for (size_t i = 0; i < MECHANISMS; i++) {
     const struct mechanism *m = &mechanisms[i];
     if (!m->closes || (m->keys && !pkeys_supported())) continue;
@@ -148,7 +163,8 @@ CHECK_TEST(two_threads, "a second thread's callout comes and goes under a first:
 }
 
 /* Broken once: the call of pkeys_bystander_wait in the handler left out (the VM thread dies). */
-CHECK_TEST(bystander_waits, "a VM thread that meets an image closed by mprotect for another's callout waits and goes on; under keys it does not notice") {
+CHECK_TEST(bystander_waits, "a VM thread that meets an image closed by mprotect for another's callout waits and goes "
+                            "on; under keys it does not notice") {
   for (size_t i = 0; i < MECHANISMS; i++) {
     const struct mechanism *m = &mechanisms[i];
     bool counted = m->mechanism == PKEYS_MECHANISM_MPROTECT_PAGE || m->mechanism == PKEYS_MECHANISM_MPROTECT_RANGE;
@@ -176,11 +192,13 @@ CHECK_TEST(bystander_waits, "a VM thread that meets an image closed by mprotect 
     struct pkeys_bystanders after = pkeys_bystanders();
     CHECK(other.failed || after.windows > before.windows);
     CHECK_EQ(after.faults - before.faults > 0, counted);
-    if (after.waited_ns - before.waited_ns < 150000000) CHECK_EQ(after.windows, before.windows); /* else this machine was too busy to release in time */
+    if (after.waited_ns - before.waited_ns < 150000000)
+      CHECK_EQ(after.windows, before.windows); /* else this machine was too busy to release in time */
     close_image();
   }
 }
-/* Broken once: `slot != NULL` left out before pkeys_bystander_wait (the stray store lands after the bystander's limit). */
+/* Broken once: `slot != NULL` left out before pkeys_bystander_wait (the stray store lands after the bystander's limit).
+ */
 static void *stores_stray(void *argument) {
   *(volatile int *)(uintptr_t)argument = 666;
   return argument;
@@ -189,7 +207,8 @@ static void starts_a_thread(uintptr_t address) {
   pthread_t thread;
   if (pthread_create(&thread, NULL, stores_stray, (void *)address) == 0) pthread_join(thread, NULL);
 }
-CHECK_TEST(strangers_die, "I5: a thread that a callee starts is nobody's bystander: its store into a closed image ends the process, under mprotect as under keys") {
+CHECK_TEST(strangers_die, "I5: a thread that a callee starts is nobody's bystander: its store into a closed image ends "
+                          "the process, under mprotect as under keys") {
   for (size_t i = 0; i < MECHANISMS; i++) {
     const struct mechanism *m = &mechanisms[i];
     if (!m->closes || (m->keys && !pkeys_supported())) continue;
@@ -209,7 +228,8 @@ void *releases(void *argument) {
 
 /* ---- loans ---- */
 
-CHECK_TEST(loans, "a loan is open in callouts that are passed one (TRAP_LENT), and closed in all others; the image is closed in both") {
+CHECK_TEST(loans, "a loan is open in callouts that are passed one (TRAP_LENT), and closed in all others; the image is "
+                  "closed in both") {
   for (size_t i = 0; i < MECHANISMS; i++) {
     const struct mechanism *m = &mechanisms[i];
     if (!m->closes || (m->keys && !pkeys_supported())) continue;
@@ -251,7 +271,8 @@ CHECK_TEST(bare, "TRAP_BARE arms the trap and closes nothing") {
 
 static volatile int called;
 static void notes_call(void) { called++; }
-CHECK_TEST(refused, "when mprotect cannot close the image, the callout is not made: record with the error, and the image is open again") {
+CHECK_TEST(refused, "when mprotect cannot close the image, the callout is not made: record with the error, and the "
+                    "image is open again") {
   static const struct mechanism range = {PKEYS_MECHANISM_MPROTECT_RANGE, false, true, SEGV_ACCERR};
   REQUIRE(open_image(&range));
   __typeof__(&notes_call) call = GUARD(notes_call, 0, 0);
@@ -272,7 +293,8 @@ CHECK_TEST(refused, "when mprotect cannot close the image, the callout is not ma
   CHECK_EQ(trap_thunk_fault(private)->code, -ENOMEM);
   *(volatile int *)eden.address = 1;
   *(volatile int *)old.address = 1;
-  REQUIRE(mmap((void *)(old.address + PAGE), PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
+  REQUIRE(mmap((void *)(old.address + PAGE), PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+               0) != MAP_FAILED);
   call();
   CHECK_EQ(called, 1);
   CHECK_HONEST();

@@ -1,11 +1,13 @@
 /*
- * The model of keys (trap_model): it delays, passes everything through unharmed, protects nothing, and is not to be had where there are keys.
+ * The model of keys (trap_model): it delays, passes everything through unharmed, protects nothing, and is not to be had
+ * where there are keys.
  */
 #define _GNU_SOURCE
 #include "trap_common.h"
 
 typedef uint64_t (*function)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
-static __attribute__((noinline)) uint64_t mix(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f, uint64_t g, uint64_t h) {
+static __attribute__((noinline)) uint64_t mix(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
+                                              uint64_t g, uint64_t h) {
   return a + 2 * b + 3 * c + 4 * d + 5 * e + 6 * f + 7 * g + 8 * h;
 }
 static uint64_t (*call_back)(uint64_t);
@@ -17,13 +19,14 @@ static int answer;
 static __attribute__((noinline)) void asks(void) { answer = trap_model(100, NULL); }
 
 /* In each test itself: a skip returns from where it stands. */
-#define BEGIN                                                                                                          \
-  do {                                                                                                                 \
-    if (pkeys_supported()) CHECK_SKIP("the CPU has protection keys, the model is refused");                            \
-    REQUIRE(trap_init() == 0);                                                                                         \
+#define BEGIN                                                                               \
+  do {                                                                                      \
+    if (pkeys_supported()) CHECK_SKIP("the CPU has protection keys, the model is refused"); \
+    REQUIRE(trap_init() == 0);                                                              \
   } while (0)
 
-CHECK_TEST(passes, "the model's gates pass arguments and results like the others, on either stack, with callbacks too") {
+CHECK_TEST(passes,
+           "the model's gates pass arguments and results like the others, on either stack, with callbacks too") {
   BEGIN;
   for (int own = 0; own < 2; own++)
     for (unsigned cycles = 0; cycles <= 260; cycles += 130) {
@@ -37,22 +40,24 @@ CHECK_TEST(passes, "the model's gates pass arguments and results like the others
         void *callback;
         REQUIRE(trap_callback((void *)in_vm, 0, &callback) == 0);
         REQUIRE(trap_thunk((void *)around, 0, flags, NULL, &code) == 0);
-        call_back = (uint64_t(*)(uint64_t))callback;
-        CHECK_EQ(((uint64_t(*)(uint64_t))code)(4), 100);
+        call_back = (uint64_t (*)(uint64_t))callback;
+        CHECK_EQ(((uint64_t (*)(uint64_t))code)(4), 100);
         REQUIRE(trap_thunk_release(code) == 0);
         REQUIRE(trap_callback_release(callback) == 0);
       }
     }
 }
 
-CHECK_TEST(open_image, "it protects nothing: a store into the image lands, and nothing is raised; the trap works as before") {
+CHECK_TEST(open_image,
+           "it protects nothing: a store into the image lands, and nothing is raised; the trap works as before") {
   BEGIN;
   struct pkeys_image *image;
   struct pkeys_space space;
   struct pkeys_space_request request = {.name = "old", .bytes = PAGE, .reserve_bytes = PAGE};
   struct trap_fault fault;
   void *code;
-  REQUIRE(pkeys_image_map(&request, 1, PKEYS_KEY_PER_IMAGE, &image, NULL) == 0 && pkeys_image_set_mechanism(image, PKEYS_MECHANISM_FLAG) == 0);
+  REQUIRE(pkeys_image_map(&request, 1, PKEYS_KEY_PER_IMAGE, &image, NULL) == 0 &&
+          pkeys_image_set_mechanism(image, PKEYS_MECHANISM_FLAG) == 0);
   REQUIRE(pkeys_image_space(image, 0, &space) == 0);
   REQUIRE(trap_model(60, NULL) == 0);
   REQUIRE(trap_thunk((void *)store, 0, 0, NULL, &code) == 0);

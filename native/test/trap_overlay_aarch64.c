@@ -1,7 +1,8 @@
 /*
- * trap_overlay_aarch64.c: the gates with keys on a CPU without POR_EL0. Reading and writing that register is an illegal instruction there, and this test's handler does what the
- * register would do, in a variable. So every instruction of the keyed gates and of the keyed landing pad is executed, with the masks in their place; that a denied page faults, this
- * cannot show.
+ * trap_overlay_aarch64.c: the gates with keys on a CPU without POR_EL0. Reading and writing that register is an illegal
+ * instruction there, and this test's handler does what the register would do, in a variable. So every instruction of
+ * the keyed gates and of the keyed landing pad is executed, with the masks in their place; that a denied page faults,
+ * this cannot show.
  */
 #define _GNU_SOURCE
 #include <ucontext.h>
@@ -43,7 +44,8 @@ static bool overlay_begin(bool foreign_stack) {
   trap_thunks_refresh(&masks);
   return true;
 }
-/* A thunk by a keyed gate: pkeys_masks() knows of no keys here, so the masks are given again once the thunk is there. */
+/* A thunk by a keyed gate: pkeys_masks() knows of no keys here, so the masks are given again once the thunk is there.
+ */
 static void *keyed(const void *target, size_t stack_bytes, unsigned flags, bool foreign_stack) {
   void *code = guarded(target, stack_bytes, flags);
   CHECK(overlay_begin(foreign_stack));
@@ -74,10 +76,12 @@ static void each_gate(void (*body)(bool foreign_stack, size_t stack_bytes, unsig
       for (unsigned fp = 0; fp < 2; fp++) {
         int before = check_now->failures;
         body(foreign != 0, bytes, fp ? TRAP_FLOAT : 0);
-        if (check_now->failures != before) printf("#   ... %s stack, %zu stack bytes%s\n", foreign ? "foreign" : "caller's", bytes, fp ? ", float" : "");
+        if (check_now->failures != before)
+          printf("#   ... %s stack, %zu stack bytes%s\n", foreign ? "foreign" : "caller's", bytes, fp ? ", float" : "");
       }
 }
-#define WITHOUT_OVERLAY() if (pkeys_supported()) CHECK_SKIP("this CPU has POR_EL0: the other tests run these gates for real")
+#define WITHOUT_OVERLAY() \
+  if (pkeys_supported()) CHECK_SKIP("this CPU has POR_EL0: the other tests run these gates for real")
 
 static void rights(bool foreign_stack, size_t stack_bytes, unsigned flags) {
   __typeof__(&looks) look = AS(looks, keyed(CODE(looks), stack_bytes, flags, foreign_stack));
@@ -92,7 +96,8 @@ static void rights(bool foreign_stack, size_t stack_bytes, unsigned flags) {
   }
 }
 /* Broken once, each: `bic` left out; T_STATE set behind the first write. */
-CHECK_TEST(rights_down_and_up, "I2, I4: a keyed gate takes what is denied of owned keys, keeps other keys' bits, gives all back, and the thread is marked at both writes") {
+CHECK_TEST(rights_down_and_up, "I2, I4: a keyed gate takes what is denied of owned keys, keeps other keys' bits, gives "
+                               "all back, and the thread is marked at both writes") {
   WITHOUT_OVERLAY();
   each_gate(rights);
 }
@@ -122,7 +127,8 @@ static void registers(bool foreign_stack, size_t stack_bytes, unsigned flags) {
   memset(&probe_seen, 0, sizeof probe_seen);
   probe_seen.copied = stack_bytes / 8;
   for (int i = 0; i < 2; i++) probe_seen.result[i] = check_random();
-  for (int i = 0; i < PROBE_RESULT_VECTORS; i++) probe_seen.result_vector[i][0] = check_random(), probe_seen.result_vector[i][1] = check_random();
+  for (int i = 0; i < PROBE_RESULT_VECTORS; i++)
+    probe_seen.result_vector[i][0] = check_random(), probe_seen.result_vector[i][1] = check_random();
   probe_call(code, &p);
   CHECK(memcmp(probe_seen.integer, p.integer, sizeof p.integer) == 0);
   CHECK(memcmp(probe_seen.vector, p.vector, sizeof p.vector) == 0);

@@ -1,8 +1,10 @@
 /*
- * trap_registers.c: what passes through the gate, register by register, for each of its variants: flag, keys and hooked (the slow gate), with and without stack
- * arguments, on a foreign stack and on the caller's, with and without the floating-point environment.
+ * trap_registers.c: what passes through the gate, register by register, for each of its variants: flag, keys and hooked
+ * (the slow gate), with and without stack arguments, on a foreign stack and on the caller's, with and without the
+ * floating-point environment.
  *
- * Runs under valgrind (which complains of the stack switches and of bytes copied beyond the arguments, an upper bound being enough) and -fsanitize=undefined.
+ * Runs under valgrind (which complains of the stack switches and of bytes copied beyond the arguments, an upper bound
+ * being enough) and -fsanitize=undefined.
  *
  * Each test was seen to fail with one line of the gate broken; the line is named there.
  */
@@ -24,7 +26,8 @@ static void randomise(struct probe *p, uint64_t stack_words) {
   memset(&probe_seen, 0, sizeof probe_seen);
   probe_seen.copied = stack_words;
   for (int i = 0; i < 2; i++) probe_seen.result[i] = check_random();
-  for (int i = 0; i < PROBE_RESULT_VECTORS; i++) probe_seen.result_vector[i][0] = check_random(), probe_seen.result_vector[i][1] = check_random();
+  for (int i = 0; i < PROBE_RESULT_VECTORS; i++)
+    probe_seen.result_vector[i][0] = check_random(), probe_seen.result_vector[i][1] = check_random();
 }
 
 static void compare(const struct probe *p, uint64_t stack_words) {
@@ -55,9 +58,13 @@ static void registers(struct way *way) {
   }
 }
 
-/* Broken once, each: `movq %r12, %rcx` after WRPKRU (rcx), `movq %r14, %rax` (al), `movq F_R13(%r10), %r13` (a callee's r13 reaches the VM),
- * the order of the stack copy. */
-CHECK_TEST(all_registers, "every argument register, al, stack argument and result register passes; callee-saved registers are healed") { each_way(registers); }
+/* Broken once, each: `movq %r12, %rcx` after WRPKRU (rcx), `movq %r14, %rax` (al), `movq F_R13(%r10), %r13` (a callee's
+ * r13 reaches the VM), the order of the stack copy. */
+CHECK_TEST(
+    all_registers,
+    "every argument register, al, stack argument and result register passes; callee-saved registers are healed") {
+  each_way(registers);
+}
 
 /* A thread's first callout takes the slow gate: same promise. */
 static void *first_callout(void *code) {
@@ -95,7 +102,8 @@ static void callback_registers(struct way *way) {
   CHECK_EQ(trap_thunk_release((void *)(uintptr_t)call), 0);
   CHECK_EQ(trap_callback_release(callback_code), 0);
 }
-CHECK_TEST(callback_all_registers, "a callback receives every argument register and stack argument, and its results come back") {
+CHECK_TEST(callback_all_registers,
+           "a callback receives every argument register and stack argument, and its results come back") {
   each_way(callback_registers);
 }
 
@@ -109,7 +117,7 @@ static void wide(struct way *way) {
   for (int round = 0; round < 2; round++) {
     memset(&probe_seen, 0, sizeof probe_seen);
     memset(out, 0, sizeof out);
-    probe_ymm_call(code, (const uint8_t(*)[32])in, out);
+    probe_ymm_call(code, (const uint8_t (*)[32])in, out);
     CHECK(memcmp(&probe_seen, in, sizeof in) == 0);
     CHECK(memcmp(out[0], in[7], 32) == 0 && memcmp(out[1], in[6], 32) == 0);
   }
@@ -124,19 +132,32 @@ CHECK_TEST(wide_vectors, "256-bit vector arguments and results pass") {
 /* ---- results of every class, by the compiler's own idea of the ABI ---- */
 
 __attribute__((noinline)) static long double ld_result(long double a, int b, long double c) { return a * b + c; }
-__attribute__((noinline)) static long double _Complex cld_result(long double re, long double im) { return re + im * (long double _Complex)I; }
+__attribute__((noinline)) static long double _Complex cld_result(long double re, long double im) {
+  return re + im * (long double _Complex)I;
+}
 __attribute__((noinline)) static __int128 i128_result(__int128 a, int b) { return a * b; }
-__attribute__((noinline)) static double _Complex cd_result(double re, double im) { return re + im * (double _Complex)I; }
+__attribute__((noinline)) static double _Complex cd_result(double re, double im) {
+  return re + im * (double _Complex)I;
+}
 __attribute__((noinline)) static float _Complex cf_result(float re, float im) { return re + im * (float _Complex)I; }
-struct mixed { double d; long i; };
-struct big { long words[12]; };
-struct tiny { char c[3]; };
+struct mixed {
+  double d;
+  long i;
+};
+struct big {
+  long words[12];
+};
+struct tiny {
+  char c[3];
+};
 __attribute__((noinline)) static struct mixed mixed_result(long i, double d) { return (struct mixed){d, i}; }
 __attribute__((noinline)) static struct big big_result(struct big in, long add) {
   for (int i = 0; i < 12; i++) in.words[i] += add;
   return in;
 }
-__attribute__((noinline)) static struct tiny tiny_result(struct tiny in) { return (struct tiny){{in.c[2], in.c[1], in.c[0]}}; }
+__attribute__((noinline)) static struct tiny tiny_result(struct tiny in) {
+  return (struct tiny){{in.c[2], in.c[1], in.c[0]}};
+}
 __attribute__((noinline)) static double variadic_sum(int n, ...) {
   va_list list;
   va_start(list, n);
@@ -170,14 +191,20 @@ static void classes(struct way *way) {
   CHECK(memcmp(t.c, "cba", 3) == 0);
   __typeof__(&variadic_sum) vs = GUARD(variadic_sum, 128, way->flags);
   CHECK(vs(18, 1L, 2.0, 3L, 4.0, 5L, 6.0, 7L, 8.0, 9L, 10.0, 11L, 12.0, 13L, 14.0, 15L, 16.0, 17L, 18.0) == 171.0);
-  void *all[] = {(void *)ld, (void *)cld, (void *)i128, (void *)cd, (void *)cf, (void *)mx, (void *)bg, (void *)tn, (void *)vs};
+  void *all[] = {(void *)ld, (void *)cld, (void *)i128, (void *)cd, (void *)cf,
+                 (void *)mx, (void *)bg,  (void *)tn,   (void *)vs};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) CHECK_EQ(trap_thunk_release(all[i]), 0);
 }
 /* Broken once: an fninit in trap_slow_return (x87 results are lost on hooked ways). */
-CHECK_TEST(result_classes, "results of every class: long double (x87: st0, st1), __int128, _Complex, structs in registers and in memory, variadic") { each_way(classes); }
+CHECK_TEST(result_classes, "results of every class: long double (x87: st0, st1), __int128, _Complex, structs in "
+                           "registers and in memory, variadic") {
+  each_way(classes);
+}
 
 /* The largest stack argument block there is. */
-struct huge { long words[TRAP_MAX_STACK_BYTES / 8]; };
+struct huge {
+  long words[TRAP_MAX_STACK_BYTES / 8];
+};
 __attribute__((noinline)) static long huge_sum(struct huge in) {
   unsigned long sum = 0;
   for (size_t i = 0; i < sizeof in.words / 8; i++) sum = sum * 31 + (unsigned long)in.words[i];
@@ -224,7 +251,9 @@ static void rounding_passes(struct way *way) {
   CHECK_EQ(fegetround(), FE_TONEAREST);
   trap_thunk_release((void *)(uintptr_t)set);
 }
-CHECK_TEST(rounding_both_ways, "the rounding mode passes into the callee, and a callee may change it") { each_way(rounding_passes); }
+CHECK_TEST(rounding_both_ways, "the rounding mode passes into the callee, and a callee may change it") {
+  each_way(rounding_passes);
+}
 
 /* ---- a callee that breaks the convention ---- */
 
@@ -233,6 +262,8 @@ static void bent(struct way *way) {
   CHECK_DIES_SAYING(SIGABRT, "another stack pointer", GUARD(bad_pop, 64, way->flags)());
 }
 /* Broken once: the comparison with T_FSP left out (the VM goes on with a callee's stack pointer). */
-CHECK_TEST(bent_stack_pointer, "a callee that returns with a bent stack pointer ends the process with a message") { each_way(bent); }
+CHECK_TEST(bent_stack_pointer, "a callee that returns with a bent stack pointer ends the process with a message") {
+  each_way(bent);
+}
 
 CHECK_MAIN()

@@ -1,8 +1,10 @@
 /*
- * trap_signals.c: which signals the trap takes and which it must not (I5), its handler's own conditions (I6), and signal handlers of the VM that interrupt
- * callouts (I7, I12). Whatever must end a process does so in a child, and is looked at from outside: by which signal, with which message, and that it ended at all.
+ * trap_signals.c: which signals the trap takes and which it must not (I5), its handler's own conditions (I6), and
+ * signal handlers of the VM that interrupt callouts (I7, I12). Whatever must end a process does so in a child, and is
+ * looked at from outside: by which signal, with which message, and that it ended at all.
  *
- * Not under valgrind, whose signal frames do not give the mask back (see trap_faults.c). Under -fsanitize=undefined the tests that damage the trap's own state fail: the sanitizer is there first.
+ * Not under valgrind, whose signal frames do not give the mask back (see trap_faults.c). Under -fsanitize=undefined the
+ * tests that damage the trap's own state fail: the sanitizer is there first.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -52,8 +54,11 @@ static enum sender callee_sender;
 static int callee_signal;
 static void sends(void) { send_signal(callee_sender, callee_signal); }
 
-/* Broken once: `synchronous` answers true (the callee's own kill fails the callout and the process lives); the resend in pass_on left out. */
-CHECK_TEST(sent_signals_kill, "I5: each of the six signals, sent in whatever way, still ends the process by that signal; inside a callout too") {
+/* Broken once: `synchronous` answers true (the callee's own kill fails the callout and the process lives); the resend
+ * in pass_on left out. */
+CHECK_TEST(
+    sent_signals_kill,
+    "I5: each of the six signals, sent in whatever way, still ends the process by that signal; inside a callout too") {
   for (size_t i = 0; i < SIX; i++)
     for (int sender = 0; sender < SENDERS; sender++) {
       CHECK_DIES_SAYING(six[i], "", trap_init(), send_signal((enum sender)sender, six[i]));
@@ -78,7 +83,9 @@ CHECK_TEST(own_abort_taken, "I5: SIGABRT that the callee sends its own thread fa
 }
 
 CHECK_TEST(blocked_then_sent, "I5: a signal sent while blocked is delivered when unblocked, by its default action") {
-  if (!blocked_signals_work()) CHECK_SKIP("qemu-user 7.2 itself dies of SIGILL or SIGFPE that a thread sends itself while it has it blocked (so it does without this project)");
+  if (!blocked_signals_work())
+    CHECK_SKIP("qemu-user 7.2 itself dies of SIGILL or SIGFPE that a thread sends itself while it has it blocked (so "
+               "it does without this project)");
   for (size_t i = 0; i < SIX; i++)
     CHECK_DIES_SAYING(six[i], "", {
       trap_init();
@@ -91,7 +98,8 @@ CHECK_TEST(blocked_then_sent, "I5: a signal sent while blocked is delivered when
     });
 }
 
-CHECK_TEST(ignored_stay_ignored, "I5: SIG_IGN is honoured for sent signals, not for faults; a system call that it would not have interrupted is not") {
+CHECK_TEST(ignored_stay_ignored, "I5: SIG_IGN is honoured for sent signals, not for faults; a system call that it "
+                                 "would not have interrupted is not") {
   for (size_t i = 0; i < SIX; i++) {
     CHECK_EXITS(7, {
       signal(six[i], SIG_IGN);
@@ -110,7 +118,8 @@ CHECK_TEST(ignored_stay_ignored, "I5: SIG_IGN is honoured for sent signals, not 
 
 static int read_pipe[2];
 static volatile bool read_returned;
-/* Signals the reader: until read(2) has returned, or, where it is not to, fifty times; then writes what it waits for. */
+/* Signals the reader: until read(2) has returned, or, where it is not to, fifty times; then writes what it waits for.
+ */
 static void *interrupts_then_writes(void *until_returned) {
   struct timespec nap = {0, 1000000};
   for (int i = 0; until_returned != NULL ? !read_returned : i < 50; i++) {
@@ -143,7 +152,9 @@ static int read_interrupted(void (*handler)(int), int flags, bool interrupts) {
   return n == 1 ? 1 : error == EINTR ? 2 : 3;
 }
 /* Broken once: SA_RESTART not taken over from the handler before. */
-CHECK_TEST(restarts_as_before, "I5: a system call is interrupted by a sent signal only if it was before: SIG_IGN, SA_RESTART and plain handlers") {
+CHECK_TEST(
+    restarts_as_before,
+    "I5: a system call is interrupted by a sent signal only if it was before: SIG_IGN, SA_RESTART and plain handlers") {
   CHECK_EXITS(1, _exit(read_interrupted(SIG_IGN, 0, false)));
   CHECK_EXITS(1, _exit(read_interrupted(counts, SA_RESTART, false)));
   CHECK_EXITS(2, _exit(read_interrupted(counts, 0, true)));
@@ -180,9 +191,7 @@ static void see_and_skip(int signal, siginfo_t *info, void *context) {
   see(signal, info, context);
   CONTEXT_PC((ucontext_t *)context) = (__typeof__(CONTEXT_PC((ucontext_t *)context)))(uintptr_t)after_fault;
 }
-__attribute__((noinline)) static void fault_and_skip(void) {
-  WRITES_32_THEN("after_fault");
-}
+__attribute__((noinline)) static void fault_and_skip(void) { WRITES_32_THEN("after_fault"); }
 
 static void install(int signal, void (*handler)(int, siginfo_t *, void *), int flags, int masked) {
   struct sigaction action;
@@ -200,7 +209,8 @@ static void *faulting_elsewhere(void *argument) {
 }
 
 /* Broken once, each: the mask in pass_on, `pkeys_wrpkru(kernel_pkru)`, SA_SIGINFO not looked at. */
-CHECK_TEST(previous_handler, "I5: a fault outside callouts goes to the handler before, with its siginfo, context, mask and the kernel's PKRU; it may go on elsewhere") {
+CHECK_TEST(previous_handler, "I5: a fault outside callouts goes to the handler before, with its siginfo, context, mask "
+                             "and the kernel's PKRU; it may go on elsewhere") {
   install(SIGSEGV, see_and_skip, SA_SIGINFO, SIGUSR1);
   struct sigaction plain = {.sa_handler = see_pkru};
   sigaction(SIGUSR2, &plain, NULL);
@@ -219,7 +229,8 @@ CHECK_TEST(previous_handler, "I5: a fault outside callouts goes to the handler b
     CHECK_EQ((uintptr_t)seen.address, 32);
     CHECK_EQ(seen.pkru, kernel_pkru);
     for (int s = 1; s < 32; s++)
-      if (s != SIGKILL && s != SIGSTOP) CHECK_EQ(sigismember(&seen.mask, s), s == SIGSEGV || s == SIGUSR1 || s == SIGHUP);
+      if (s != SIGKILL && s != SIGSTOP)
+        CHECK_EQ(sigismember(&seen.mask, s), s == SIGSEGV || s == SIGUSR1 || s == SIGHUP);
     sigset_t now;
     pthread_sigmask(SIG_SETMASK, NULL, &now);
     for (int s = 1; s < 32; s++) CHECK_EQ(sigismember(&now, s), s == SIGHUP);
@@ -242,7 +253,8 @@ static void see_plain(int signal) {
   seen.signal = signal;
   pthread_sigmask(SIG_SETMASK, NULL, &seen.mask);
 }
-CHECK_TEST(previous_flags, "I5: a plain handler, SA_NODEFER and SA_RESETHAND mean what they meant; sigqueue's value arrives") {
+CHECK_TEST(previous_flags,
+           "I5: a plain handler, SA_NODEFER and SA_RESETHAND mean what they meant; sigqueue's value arrives") {
   struct sigaction plain = {.sa_handler = see_plain};
   sigaction(SIGFPE, &plain, NULL);
   install(SIGBUS, see, SA_SIGINFO | SA_NODEFER, 0);
@@ -277,7 +289,8 @@ CHECK_TEST(previous_jumps, "I5: a handler before us may leave by siglongjmp; the
       writes_null();
       CHECK(false);
     }
-    if (pkeys_supported()) pkeys_open_thread(); /* the jump keeps the handler's PKRU: FACTS of the platform, the jumper's to mend */
+    if (pkeys_supported())
+      pkeys_open_thread(); /* the jump keeps the handler's PKRU: FACTS of the platform, the jumper's to mend */
     struct trap_fault fault;
     GUARD(writes_null, 0, 0)();
     CHECK(trap_take_fault(&fault));
@@ -292,8 +305,10 @@ static void chains(int signal, siginfo_t *info, void *context) {
 }
 static void aborts_itself(void) { abort(); }
 
-/* Broken once, each: `chained` always false (endless recursion, the handler's stack overflows); trap_rearm left out (the callouts kill). */
-CHECK_TEST(rearmed, "I5: handlers put over ours lose their place to trap_rearm, and get what is not ours; one that chains to us does not loop") {
+/* Broken once, each: `chained` always false (endless recursion, the handler's stack overflows); trap_rearm left out
+ * (the callouts kill). */
+CHECK_TEST(rearmed, "I5: handlers put over ours lose their place to trap_rearm, and get what is not ours; one that "
+                    "chains to us does not loop") {
   install(SIGSEGV, see_and_skip, SA_SIGINFO, 0);
   REQUIRE(trap_init() == 0);
   struct sigaction ours, now;
@@ -347,21 +362,17 @@ CHECK_TEST(rearmed, "I5: handlers put over ours lose their place to trap_rearm, 
 static volatile int spin_until, spinning;
 static int spins(int value) {
   spinning = 1;
-  while (!spin_until) {
-  }
+  while (!spin_until) {}
   return value + 1;
 }
 static int sleeps_in_read(int fd) {
   char byte;
   spinning = 1;
   ssize_t n;
-  while ((n = read(fd, &byte, 1)) < 0 && errno == EINTR) {
-  }
+  while ((n = read(fd, &byte, 1)) < 0 && errno == EINTR) {}
   return (int)n;
 }
-static void *spinning_callout(void *argument) {
-  return (void *)(intptr_t)GUARD(spins, 0, 0)((int)(intptr_t)argument);
-}
+static void *spinning_callout(void *argument) { return (void *)(intptr_t)GUARD(spins, 0, 0)((int)(intptr_t)argument); }
 static void *reading_callout(void *argument) {
   return (void *)(intptr_t)GUARD(sleeps_in_read, 0, 0)((int)(intptr_t)argument);
 }
@@ -371,7 +382,8 @@ static void start_spinning(pthread_t *thread, void *(*start)(void *), intptr_t a
   while (!spinning) sched_yield();
 }
 
-CHECK_TEST(other_threads_fault, "I5: a fault on a thread outside callouts goes to the handler before, while another thread is in one") {
+CHECK_TEST(other_threads_fault,
+           "I5: a fault on a thread outside callouts goes to the handler before, while another thread is in one") {
   install(SIGSEGV, see_and_skip, SA_SIGINFO, 0);
   REQUIRE(trap_init() == 0);
   pthread_t thread;
@@ -391,7 +403,9 @@ CHECK_TEST(other_threads_fault, "I5: a fault on a thread outside callouts goes t
 }
 
 /* Broken once: self_abort looks at siginfo alone. */
-CHECK_TEST(abort_from_elsewhere, "I5: another thread's pthread_kill(SIGABRT) into a callout is not the callee's: computing or in a system call") {
+CHECK_TEST(
+    abort_from_elsewhere,
+    "I5: another thread's pthread_kill(SIGABRT) into a callout is not the callee's: computing or in a system call") {
   install(SIGABRT, see, SA_SIGINFO, 0);
   REQUIRE(trap_init() == 0);
   pthread_t thread;
@@ -426,7 +440,10 @@ CHECK_TEST(policies, "response never, declared, always; changed while a callout 
   REQUIRE(trap_thunk(CODE(fault_and_skip), 0, 0, policy, &plain) == 0);
   REQUIRE(trap_thunk(CODE(fault_and_skip), 0, TRAP_CAN_FAIL, policy, &declared) == 0);
   struct trap_fault fault;
-  static const struct { enum trap_response response; bool plain_fails, declared_fails; } rows[] = {
+  static const struct {
+    enum trap_response response;
+    bool plain_fails, declared_fails;
+  } rows[] = {
       {TRAP_NEVER, false, false}, {TRAP_DECLARED, false, true}, {TRAP_ALWAYS, true, true}, {TRAP_NEVER, false, false}};
   int calls = 0;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -496,12 +513,16 @@ static void damages(void) {
   *(volatile int *)(zero + 16) = 1;
 }
 #define DAMAGES 6
-/* Broken once, each: the test of `handling`, the test of `recovering` (the process then loops for ever, and dies by SIGALRM). */
-CHECK_TEST(second_fault, "I6: a fault in the handler, or while a callout is being failed, ends the process once, with a message, never in a loop") {
+/* Broken once, each: the test of `handling`, the test of `recovering` (the process then loops for ever, and dies by
+ * SIGALRM). */
+CHECK_TEST(second_fault, "I6: a fault in the handler, or while a callout is being failed, ends the process once, with "
+                         "a message, never in a loop") {
   for (damage = 0; damage < DAMAGES; damage++) {
     if (damage == 5 && !spoiled_float_faults()) continue;
     bool in_handler = damage <= 2;
-    CHECK_DIES_SAYING(SIGSEGV, in_handler ? "a fault inside the fault handler" : "a fault while a callout was being failed", trap_init(), GUARD(damages, 0, 0)());
+    CHECK_DIES_SAYING(SIGSEGV,
+                      in_handler ? "a fault inside the fault handler" : "a fault while a callout was being failed",
+                      trap_init(), GUARD(damages, 0, 0)());
   }
 }
 
@@ -516,7 +537,8 @@ static void overflows_with_wide_state(void) {
   fill_wide_state();
   recurses(0);
 }
-CHECK_TEST(alternate_stack, "I6: the alternate stack holds the largest signal frame of this CPU and the handler, with room to spare") {
+CHECK_TEST(alternate_stack,
+           "I6: the alternate stack holds the largest signal frame of this CPU and the handler, with room to spare") {
   REQUIRE(trap_init() == 0);
   struct trap_slot *slot = own_slot();
   stack_t current;
@@ -558,7 +580,8 @@ static void heartbeat(int signal) {
   errno = saved_errno;
 }
 static timer_t beat_timer;
-static void beat_every(long ns, void (*handler)(int), int flags) { /* not by setitimer: the test's own limit is an alarm */
+static void beat_every(long ns, void (*handler)(int),
+                       int flags) { /* not by setitimer: the test's own limit is an alarm */
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_handler = handler;
@@ -573,11 +596,11 @@ static void beat_every(long ns, void (*handler)(int), int flags) { /* not by set
   CHECK_EQ(timer_settime(beat_timer, 0, &every, NULL), 0);
 }
 static void beat_no_more(void) { CHECK_EQ(timer_delete(beat_timer), 0); }
-/* Foreign code: works a little; answers whether it still has no right to write the image (asking the kernel, which raises no signal) and to its own PKRU. */
+/* Foreign code: works a little; answers whether it still has no right to write the image (asking the kernel, which
+ * raises no signal) and to its own PKRU. */
 static int devzero = -1;
 static int works(int rounds, uintptr_t space, bool look) {
-  for (volatile int i = 0; i < rounds; i++) {
-  }
+  for (volatile int i = 0; i < rounds; i++) {}
   if (!look) return 1;
   return read(devzero, (void *)space, 1) < 0 && errno == EFAULT ? 1 : 2;
 }
@@ -591,7 +614,8 @@ static void beats_through(struct way *way) {
   struct pkeys_bystanders before = pkeys_bystanders();
   __typeof__(&works) work = GUARD(works, 0, 0);
   __typeof__(&writes_null) fault = GUARD(writes_null, 0, 0);
-  unsigned long callouts = way->mechanism == WAY_FLAG || way->mechanism == WAY_KEYS ? scaled(100000, 100000) : scaled(20000, 3000);
+  unsigned long callouts = way->mechanism == WAY_FLAG || way->mechanism == WAY_KEYS ? scaled(100000, 100000)
+                                                                                    : scaled(20000, 3000);
   unsigned long wrong = 0, faults = 0;
   bool closes = way->mechanism != WAY_FLAG;
   beat_every(1000000, heartbeat, way->foreign_stack ? SA_ONSTACK : 0);
@@ -623,20 +647,23 @@ static void beats_through(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)work);
   trap_thunk_release((void *)(uintptr_t)fault);
 }
-/* Broken once, each: the state not cleared in trap_signal_enter; the rights not given back in trap_signal_leave; FRAME_HOOKED not looked at in trap_signal_enter;
- * FRAME_LEAVING not set in hooked_leave. */
-CHECK_TEST(heartbeat_through_callouts, "I12: a heartbeat each millisecond that touches the image, through 100,000 callouts and 2,000 faults: none is harmed") {
+/* Broken once, each: the state not cleared in trap_signal_enter; the rights not given back in trap_signal_leave;
+ * FRAME_HOOKED not looked at in trap_signal_enter; FRAME_LEAVING not set in hooked_leave. */
+CHECK_TEST(heartbeat_through_callouts, "I12: a heartbeat each millisecond that touches the image, through 100,000 "
+                                       "callouts and 2,000 faults: none is harmed") {
   devzero = open("/dev/zero", O_RDONLY);
   REQUIRE(trap_init() == 0);
   each_way(beats_through);
 }
 
 /*
- * Broken once, each: a fresh foreign stack given back by trap_slow_return (while the gate still runs on it: found in most runs); the handler's suspension writing to the frame that it
- * interrupted; the mask not noted anew in trap_signal_enter.
+ * Broken once, each: a fresh foreign stack given back by trap_slow_return (while the gate still runs on it: found in
+ * most runs); the handler's suspension writing to the frame that it interrupted; the mask not noted anew in
+ * trap_signal_enter.
  *
- * A storm: ten heartbeats a millisecond, to whichever thread, each with callouts of its own: honest, failing, with a callback, while the threads make callouts with callbacks with
- * callouts that fail, and threads attach and end. What a handler interrupts is any instruction of the gates, landing pads, callbacks, attaching and releasing.
+ * A storm: ten heartbeats a millisecond, to whichever thread, each with callouts of its own: honest, failing, with a
+ * callback, while the threads make callouts with callbacks with callouts that fail, and threads attach and end. What a
+ * handler interrupts is any instruction of the gates, landing pads, callbacks, attaching and releasing.
  */
 static void *storm_outer, *storm_inner, *storm_back, *storm_honest, *storm_handler_failing, *storm_handler_outer;
 static volatile unsigned long storm_beats, storm_wrong;
@@ -650,7 +677,8 @@ static int storm_vm(int value) { /* the VM's callback */
   struct trap_fault fault;
   int result = AS(storm_inner_callee, storm_inner)(value);
   bool failed = trap_take_fault(&fault);
-  if (failed != (value % 3 == 0) || (failed ? fault.address != 16 : result != value + 1)) __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED);
+  if (failed != (value % 3 == 0) || (failed ? fault.address != 16 : result != value + 1))
+    __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED);
   return value * 2;
 }
 static int storm_callee(int (*back)(int), int value) {
@@ -664,18 +692,22 @@ static void storm_heartbeat(int signal) {
   int error = errno;
   trap_signal_enter(&saved);
   unsigned long n = __atomic_fetch_add(&storm_beats, 1, __ATOMIC_RELAXED);
-  if (saved.words[2] == 0) return trap_signal_leave(&saved); /* not a VM thread (yet, or any more): it would become one here */
+  if (saved.words[2] == 0)
+    return trap_signal_leave(&saved); /* not a VM thread (yet, or any more): it would become one here */
   ((volatile int *)storm_space)[3] = (int)n;
-  struct trap_fault *record = trap_thunk_fault(storm_handler_failing); /* private: the thread's own record is the interrupted code's */
+  struct trap_fault *record = trap_thunk_fault(
+      storm_handler_failing); /* private: the thread's own record is the interrupted code's */
   if (AS(honest_add, storm_honest)(40, 2) != 42) __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED);
   if (n % 4 == 1) {
     AS(writes_null, storm_handler_failing)();
     if (record->address != 16) __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED);
   }
-  if (n % 8 == 3 && AS(storm_callee, storm_handler_outer)(AS(honest_double, storm_back), 7) != 14) __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED);
+  if (n % 8 == 3 && AS(storm_callee, storm_handler_outer)(AS(honest_double, storm_back), 7) != 14)
+    __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED);
   sigset_t mask;
   pthread_sigmask(SIG_SETMASK, NULL, &mask);
-  if (!sigismember(&mask, SIGVTALRM)) __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED); /* also after a callout that failed */
+  if (!sigismember(&mask, SIGVTALRM))
+    __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED); /* also after a callout that failed */
   trap_signal_leave(&saved);
   errno = error;
 }
@@ -687,7 +719,8 @@ static void *storm_thread(void *argument) {
     int value = (int)(i % 1000) + 1;
     int result = AS(storm_callee, storm_outer)(back, value);
     bool failed = trap_take_fault(&fault);
-    if (failed != (value % 5 == 0) || (failed ? fault.depth != 1 : result != value * 2)) __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED);
+    if (failed != (value % 5 == 0) || (failed ? fault.depth != 1 : result != value * 2))
+      __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED);
   }
   trap_callback_release((void *)(uintptr_t)back);
   return NULL;
@@ -704,8 +737,9 @@ static void storm(struct way *way) {
   REQUIRE(trap_thunk_private(CODE(storm_callee), 0, 0, NULL, &storm_handler_outer) == 0);
   beat_every(100000, storm_heartbeat, 0);
   unsigned long rounds = way->mechanism == WAY_HOOKED ? scaled(1000, 20) : scaled(1500, 40);
-  /* Under mprotect one thread: a handler that interrupts the holder of the mechanism's lock, and meets an image closed for another thread that waits for that lock, waits out
-   * the bystander's limit. Nothing hangs, but a storm of that takes its time. */
+  /* Under mprotect one thread: a handler that interrupts the holder of the mechanism's lock, and meets an image closed
+   * for another thread that waits for that lock, waits out the bystander's limit. Nothing hangs, but a storm of that
+   * takes its time. */
   int others = way->mechanism == WAY_HOOKED ? 0 : 3;
   struct pkeys_bystanders before = pkeys_bystanders();
   for (unsigned long wave = 0, waves = scaled(60, 16); wave < waves; wave++) {
@@ -728,7 +762,8 @@ static void storm(struct way *way) {
   trap_thunk_release(storm_handler_outer);
   trap_callback_release(storm_back);
 }
-CHECK_TEST(signal_storm, "I12: a storm of heartbeats that make callouts of their own, through nested callouts, callbacks and faults on four threads that come and go") {
+CHECK_TEST(signal_storm, "I12: a storm of heartbeats that make callouts of their own, through nested callouts, "
+                         "callbacks and faults on four threads that come and go") {
   REQUIRE(trap_init() == 0);
   each_way(storm);
 }
@@ -737,11 +772,10 @@ static void faults_in_handler(int signal) {
   (void)signal;
   writes_null();
 }
-static void raises_usr1(void) {
-  raise(SIGUSR1);
-}
+static void raises_usr1(void) { raise(SIGUSR1); }
 /* Broken once: on_alternate (the handler's fault fails the innocent callout, and SIGUSR1 stays blocked). */
-CHECK_TEST(handler_faults, "I12: a VM handler on the alternate stack that interrupts a callout and faults is not the callee; nor is one that said trap_signal_enter") {
+CHECK_TEST(handler_faults, "I12: a VM handler on the alternate stack that interrupts a callout and faults is not the "
+                           "callee; nor is one that said trap_signal_enter") {
   CHECK_DIES_SAYING(SIGSEGV, "", {
     trap_init();
     struct sigaction action = {.sa_handler = faults_in_handler, .sa_flags = SA_ONSTACK};
@@ -799,8 +833,10 @@ static void blocks_raises_and_faults(void) {
   raise(SIGUSR1);
   writes_null();
 }
-/* Broken once: uc_sigmask not set in recover (SIGUSR1 stays blocked and is never delivered); `recovering` not suspended in trap_signal_enter. */
-CHECK_TEST(pending_in_recovery, "I12: a signal that waited while a callout was being failed is delivered then, and its handler may make callouts that fail") {
+/* Broken once: uc_sigmask not set in recover (SIGUSR1 stays blocked and is never delivered); `recovering` not suspended
+ * in trap_signal_enter. */
+CHECK_TEST(pending_in_recovery, "I12: a signal that waited while a callout was being failed is delivered then, and its "
+                                "handler may make callouts that fail") {
   REQUIRE(trap_init() == 0);
   signal(SIGUSR1, counts_pending);
   struct trap_fault fault;
@@ -831,7 +867,8 @@ static void mask_is_noted(struct way *way) {
   pthread_sigmask(SIG_SETMASK, NULL, &now);
   for (int s = 1; s < 32; s++) CHECK_EQ(sigismember(&now, s), s == SIGWINCH);
 }
-CHECK_TEST(mask_noted, "I12: after a failed callout the signal mask is what the thread noted, whatever the callee blocked") {
+CHECK_TEST(mask_noted,
+           "I12: after a failed callout the signal mask is what the thread noted, whatever the callee blocked") {
   signal(SIGUSR1, SIG_IGN);
   each_way(mask_is_noted);
 }
@@ -866,7 +903,9 @@ CHECK_TEST(installed_twice, "trap_init again changes nothing; the handlers' flag
     CHECK_EQ(first.sa_flags & (SA_SIGINFO | SA_ONSTACK | SA_NODEFER), SA_SIGINFO | SA_ONSTACK | SA_NODEFER);
     for (int s = 1; s < 32; s++) {
       bool fault = s == SIGSEGV || s == SIGBUS || s == SIGILL || s == SIGFPE || s == SIGTRAP;
-      if (s != SIGKILL && s != SIGSTOP) CHECK_EQ(sigismember(&first.sa_mask, s), !fault); /* every asynchronous one waits; a blocked fault would kill silently */
+      if (s != SIGKILL && s != SIGSTOP)
+        CHECK_EQ(sigismember(&first.sa_mask, s),
+                 !fault); /* every asynchronous one waits; a blocked fault would kill silently */
     }
     CHECK_EQ(trap_init(), 0);
     sigaction(six[i], NULL, &again);

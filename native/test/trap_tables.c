@@ -1,5 +1,6 @@
 /*
- * trap_tables.c: the tables of thunks and callbacks, bounded copies, and where WRPKRU may be (I3). Runs under valgrind and -fsanitize=undefined.
+ * trap_tables.c: the tables of thunks and callbacks, bounded copies, and where WRPKRU may be (I3). Runs under valgrind
+ * and -fsanitize=undefined.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -18,7 +19,8 @@ static int four(void) { return 4; }
 
 /* ---- thunks ---- */
 
-CHECK_TEST(cached, "a thunk is cached by target, stack bytes, flags and policy, and counted: released once for each get") {
+CHECK_TEST(cached,
+           "a thunk is cached by target, stack bytes, flags and policy, and counted: released once for each get") {
   REQUIRE(trap_init() == 0);
   trap_policy *policy = trap_policy_create(TRAP_ALWAYS);
   uint64_t live = trap_statistics().thunks_live;
@@ -29,9 +31,16 @@ CHECK_TEST(cached, "a thunk is cached by target, stack bytes, flags and policy, 
   CHECK_EQ(trap_thunk(CODE(one), 1, 0, NULL, &b), 0);
   CHECK(a == b);
   CHECK_EQ(trap_statistics().thunks_live, live + 1);
-  struct { const void *target; size_t bytes; unsigned flags; trap_policy *policy; } others[] = {
-      {CODE(two), 8, 0, NULL}, {CODE(one), 0, 0, NULL}, {CODE(one), 17, 0, NULL}, {CODE(one), 8, TRAP_CAN_FAIL, NULL}, {CODE(one), 8, TRAP_FLOAT, NULL}, {CODE(one), 8, TRAP_LENT, NULL},
-      {CODE(one), 8, TRAP_BARE, NULL}, {CODE(one), 8, TRAP_PHASE_LOAD, NULL}, {CODE(one), 8, 0, policy}};
+  struct {
+    const void *target;
+    size_t bytes;
+    unsigned flags;
+    trap_policy *policy;
+  } others[] = {{CODE(two), 8, 0, NULL},          {CODE(one), 0, 0, NULL},
+                {CODE(one), 17, 0, NULL},         {CODE(one), 8, TRAP_CAN_FAIL, NULL},
+                {CODE(one), 8, TRAP_FLOAT, NULL}, {CODE(one), 8, TRAP_LENT, NULL},
+                {CODE(one), 8, TRAP_BARE, NULL},  {CODE(one), 8, TRAP_PHASE_LOAD, NULL},
+                {CODE(one), 8, 0, policy}};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
     CHECK_EQ(trap_thunk(others[i].target, others[i].bytes, others[i].flags, others[i].policy, &c), 0);
     CHECK(c != a);
@@ -58,7 +67,8 @@ CHECK_TEST(private_thunks, "a private thunk is never shared, and its faults go t
   struct trap_fault *record_a = trap_thunk_fault(a), *record_b = trap_thunk_fault(b), fault;
   REQUIRE(record_a != NULL && record_b != NULL && record_a != record_b);
   CHECK(trap_thunk_fault(shared) == NULL);
-  CHECK(trap_thunk_fault((char *)a + 1) == NULL && trap_thunk_fault(CODE(one)) == NULL && trap_thunk_fault(NULL) == NULL);
+  CHECK(trap_thunk_fault((char *)a + 1) == NULL && trap_thunk_fault(CODE(one)) == NULL &&
+        trap_thunk_fault(NULL) == NULL);
   AS(writes_null, a)();
   CHECK(record_a->pending != 0 && record_a->address == 16 && record_a->thunk == (uintptr_t)a);
   CHECK_EQ(record_b->pending, 0);
@@ -83,7 +93,8 @@ CHECK_TEST(private_thunks, "a private thunk is never shared, and its faults go t
   CHECK_EQ(trap_thunk_private(CODE(one), 0, 0, NULL, &codes[0]), 0);
 }
 
-CHECK_TEST(bad_arguments, "bad arguments are refused: NULL, too many bytes, unknown flags, addresses that are no thunk's") {
+CHECK_TEST(bad_arguments,
+           "bad arguments are refused: NULL, too many bytes, unknown flags, addresses that are no thunk's") {
   REQUIRE(trap_init() == 0);
   void *code = &code, *before = code;
   CHECK_EQ(trap_thunk(NULL, 0, 0, NULL, &code), -EINVAL);
@@ -97,7 +108,9 @@ CHECK_TEST(bad_arguments, "bad arguments are refused: NULL, too many bytes, unkn
   CHECK_EQ(trap_callback(CODE(one), TRAP_MAX_STACK_BYTES + 1, &code), -EINVAL);
   CHECK(code == before);
   void *thunk = guarded(CODE(one), 0, 0), *back = callback(CODE(one), 0);
-  void *wrong[] = {NULL, (void *)(uintptr_t)one, (char *)thunk + 1, (char *)thunk + 16 * 5000, (char *)thunk - 16 * 9000, (void *)-1};
+  void *wrong[] = {
+      NULL,      (void *)(uintptr_t)one, (char *)thunk + 1, (char *)thunk + 16 * 5000, (char *)thunk - 16 * 9000,
+      (void *)-1};
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
     CHECK_EQ(trap_thunk_release(wrong[i]), -EINVAL);
     CHECK_EQ(trap_callback_release(wrong[i]), -EINVAL);
@@ -125,7 +138,9 @@ CHECK_TEST(released_called, "a released thunk or callback that is called ends th
   CHECK_DIES_SAYING(SIGABRT, "a released thunk was called", GUARD(calls_back, 0, 0)(AS(one, thunk)));
 }
 
-CHECK_TEST(exhaustion, "8192 thunks and 8192 callbacks at once, each works; the next is -ENOSPC; what is released can be had again") {
+CHECK_TEST(
+    exhaustion,
+    "8192 thunks and 8192 callbacks at once, each works; the next is -ENOSPC; what is released can be had again") {
   REQUIRE(trap_init() == 0);
   static void *thunks[TRAP_MAX_THUNKS + 1], *backs[TRAP_MAX_CALLBACKS + 1];
   uint64_t live = trap_statistics().thunks_live;
@@ -134,7 +149,9 @@ CHECK_TEST(exhaustion, "8192 thunks and 8192 callbacks at once, each works; the 
   volatile char above[TRAP_MAX_STACK_BYTES];
   above[0] = above[TRAP_MAX_STACK_BYTES - 1] = 0;
   while (made < TRAP_MAX_THUNKS + 1) {
-    int rc = trap_thunk(CODE(one), (size_t)(made / 4) * 16, (unsigned)(made % 4 & 1 ? TRAP_CAN_FAIL : 0) | (made % 4 & 2 ? TRAP_FLOAT : 0), NULL, &thunks[made]);
+    int rc = trap_thunk(CODE(one), (size_t)(made / 4) * 16,
+                        (unsigned)(made % 4 & 1 ? TRAP_CAN_FAIL : 0) | (made % 4 & 2 ? TRAP_FLOAT : 0), NULL,
+                        &thunks[made]);
     if (rc != 0) {
       CHECK_EQ(rc, -ENOSPC);
       break;
@@ -170,8 +187,10 @@ static void *makes_and_calls(void *argument) {
     unsigned which = (unsigned)(state >> 8) % 4, bytes = (unsigned)(state >> 16) % 3 * 16;
     void *code = NULL, *back = NULL;
     bool private = state >> 20 & 1;
-    if ((private ? trap_thunk_private : trap_thunk)(CODE(targets[which]), bytes, 0, NULL, &code) != 0 || AS(one, code)() != (int)which + 1 || trap_thunk_target(code) != CODE(targets[which]) ||
-        trap_callback(CODE(targets[which]), 0, &back) != 0 || AS(one, back)() != (int)which + 1 || trap_callback_release(back) != 0 || trap_thunk_release(code) != 0)
+    if ((private ? trap_thunk_private : trap_thunk)(CODE(targets[which]), bytes, 0, NULL, &code) != 0 ||
+        AS(one, code)() != (int)which + 1 || trap_thunk_target(code) != CODE(targets[which]) ||
+        trap_callback(CODE(targets[which]), 0, &back) != 0 || AS(one, back)() != (int)which + 1 ||
+        trap_callback_release(back) != 0 || trap_thunk_release(code) != 0)
       concurrent_failed = true;
   }
   return NULL;
@@ -183,7 +202,9 @@ static void *toggles_images(void *argument) {
     struct way way = {.mechanism = pkeys_supported() ? WAY_KEYS : WAY_HOOKED, .foreign_stack = true};
     struct pkeys_space_request request = {.name = "old", .bytes = PAGE};
     if (pkeys_image_map(&request, 1, PKEYS_KEY_PER_IMAGE, &way.image, NULL) != 0) concurrent_failed = true;
-    if (pkeys_image_set_mechanism(way.image, way.mechanism == WAY_KEYS ? PKEYS_MECHANISM_PKEYS : PKEYS_MECHANISM_MPROTECT_RANGE) != 0) concurrent_failed = true;
+    if (pkeys_image_set_mechanism(way.image, way.mechanism == WAY_KEYS ? PKEYS_MECHANISM_PKEYS
+                                                                       : PKEYS_MECHANISM_MPROTECT_RANGE) != 0)
+      concurrent_failed = true;
     sched_yield();
     int rc;
     while ((rc = pkeys_image_close(way.image)) == -EBUSY) sched_yield();
@@ -191,7 +212,8 @@ static void *toggles_images(void *argument) {
   }
   return NULL;
 }
-CHECK_TEST(concurrent, "four threads make, call and release thunks and callbacks at once, while images come and go under them") {
+CHECK_TEST(concurrent,
+           "four threads make, call and release thunks and callbacks at once, while images come and go under them") {
   REQUIRE(trap_init() == 0);
   uint64_t live = trap_statistics().thunks_live;
   pthread_t threads[4], toggler;
@@ -232,13 +254,15 @@ static void copies(struct way *way) {
     CHECK_EQ(fault.access, TRAP_ACCESS_READ);
     CHECK(!trap_take_fault(&fault));
   }
-  static const uintptr_t wild[] = {0, 8, 0x1234, 0x7a0000001000, 0x8000414141414141, 0xffffffff81000000, UINTPTR_MAX - 2};
+  static const uintptr_t wild[] = {
+      0, 8, 0x1234, 0x7a0000001000, 0x8000414141414141, 0xffffffff81000000, UINTPTR_MAX - 2};
   for (size_t i = 0; i < sizeof wild / sizeof *wild; i++) {
     CHECK_EQ(trap_copy(to, (void *)wild[i], 16, &fault), -EFAULT);
     CHECK_EQ(trap_copy(to, (void *)wild[i], 16, NULL), -EFAULT);
     CHECK_EQ(trap_copy(to, (void *)wild[i], 0, &fault), 0);
     bool terminated;
-    for (unsigned unit = 1; unit <= 4; unit *= 2) CHECK_EQ(trap_copy_string(to, (void *)wild[i], 16, unit, &terminated, &fault), -EFAULT);
+    for (unsigned unit = 1; unit <= 4; unit *= 2)
+      CHECK_EQ(trap_copy_string(to, (void *)wild[i], 16, unit, &terminated, &fault), -EFAULT);
   }
   CHECK_HONEST();
 }
@@ -270,7 +294,8 @@ static void strings(struct way *way) {
       CHECK(!terminated);
       CHECK_EQ(trap_copy_string(to, at, length, unit, NULL, NULL), length);
       memcpy(end - unit, kept, unit);
-      CHECK_EQ(trap_copy_string(to, at, 1000, unit, &terminated, &fault), -EFAULT); /* no terminator before the page ends */
+      CHECK_EQ(trap_copy_string(to, at, 1000, unit, &terminated, &fault),
+               -EFAULT); /* no terminator before the page ends */
       CHECK_EQ(fault.address, (uintptr_t)end);
       CHECK_EQ(fault.phase, TRAP_IN_DECODE);
       CHECK_EQ(trap_copy_string(to, at, length + 1, unit, &terminated, &fault), length + 1); /* bounded before it */
@@ -296,12 +321,15 @@ CHECK_TEST(exact_strings, "trap_copy_string: terminators at a page's last unit, 
   map_pages();
   each_way(strings);
 }
-CHECK_TEST(copies_are_callouts, "copies run with rights down: the image cannot be their destination, nor, where reads are denied, their source") {
+CHECK_TEST(
+    copies_are_callouts,
+    "copies run with rights down: the image cannot be their destination, nor, where reads are denied, their source") {
   REQUIRE(trap_init() == 0);
   for (int keyed = 0; keyed < 2; keyed++) {
     if (keyed && !pkeys_supported()) break;
     struct pkeys_image *image;
-    struct pkeys_space_request requests[] = {{.name = "writes", .bytes = PAGE}, {.name = "all", .bytes = PAGE, .deny = PKEYS_NO_ACCESS}};
+    struct pkeys_space_request requests[] = {{.name = "writes", .bytes = PAGE},
+                                             {.name = "all", .bytes = PAGE, .deny = PKEYS_NO_ACCESS}};
     struct pkeys_space space, secret;
     REQUIRE(pkeys_image_map(requests, 2, PKEYS_KEY_PER_SPACE, &image, NULL) == 0);
     REQUIRE(pkeys_image_set_mechanism(image, keyed ? PKEYS_MECHANISM_PKEYS : PKEYS_MECHANISM_MPROTECT_RANGE) == 0);
@@ -323,10 +351,11 @@ CHECK_TEST(copies_are_callouts, "copies run with rights down: the image cannot b
 /* ---- I3 ---- */
 
 /*
- * Searches the executable sections of this very program, byte by byte: also what starts in the middle of an instruction could be jumped to.
- * Broken once: a second WRPKRU in slow.c.
+ * Searches the executable sections of this very program, byte by byte: also what starts in the middle of an instruction
+ * could be jumped to. Broken once: a second WRPKRU in slow.c.
  */
-CHECK_TEST(wrpkru_places, "I3: rights are written (WRPKRU; POR_EL0) in the gates, the keyed landing pad and pkeys_wrpkru, nowhere else in the program; XRSTOR nowhere") {
+CHECK_TEST(wrpkru_places, "I3: rights are written (WRPKRU; POR_EL0) in the gates, the keyed landing pad and "
+                          "pkeys_wrpkru, nowhere else in the program; XRSTOR nowhere") {
   int fd = open("/proc/self/exe", O_RDONLY);
   struct stat status;
   REQUIRE(fd >= 0 && fstat(fd, &status) == 0);
@@ -357,7 +386,9 @@ CHECK_TEST(wrpkru_places, "I3: rights are written (WRPKRU; POR_EL0) in the gates
       uint64_t address = sections[i].sh_addr + at;
       const Elf64_Sym *nearest = NULL; /* the last function that begins at or before it */
       for (size_t s = 0; s < symbol_count; s++)
-        if (ELF64_ST_TYPE(symbols[s].st_info) == STT_FUNC && symbols[s].st_value <= address && (!nearest || symbols[s].st_value > nearest->st_value)) nearest = &symbols[s];
+        if (ELF64_ST_TYPE(symbols[s].st_info) == STT_FUNC && symbols[s].st_value <= address &&
+            (!nearest || symbols[s].st_value > nearest->st_value))
+          nearest = &symbols[s];
       const char *name = nearest ? names + nearest->st_name : "?";
       if (strncmp(name, "trap_gate_keys", 14) == 0) gates++;
       else if (strcmp(name, "trap_landing_keys") == 0) landings++;

@@ -1,6 +1,7 @@
 /*
- * trap_threads.c: threads and their slots (I13), what a thread's word and the trap's own pages are worth against a careless callee (I4, I11), and the rights that a
- * callee has (I1, I2). Tests of rights need keys; the others run anywhere. Under valgrind the counts of mappings and of threads are its own.
+ * trap_threads.c: threads and their slots (I13), what a thread's word and the trap's own pages are worth against a
+ * careless callee (I4, I11), and the rights that a callee has (I1, I2). Tests of rights need keys; the others run
+ * anywhere. Under valgrind the counts of mappings and of threads are its own.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -72,8 +73,23 @@ static void spoil(struct way *way) {
       while (!parked) sched_yield();
     }
     uint64_t parked_rsp = other ? trap_slot_at(parked_offset)->frames[0].sp : 0;
-    uint64_t words[] = {0, 1, 2, 0x2000, 0x4000, 0x7fe000, 0x800000, 0xffffffffffffffff, 0x4141414141414141, 0x7fe001, own, 0x6000, other ? parked_offset : 0x8000, other ? parked_word : 0xa000, /* as the word counts, less the thread pointer: */
-                        0 - trap_thread_pointer(), SLOT_SIZE * 5 - trap_thread_pointer(), SLOT_SIZE * 1024ul - trap_thread_pointer()};
+    uint64_t words[] = {0,
+                        1,
+                        2,
+                        0x2000,
+                        0x4000,
+                        0x7fe000,
+                        0x800000,
+                        0xffffffffffffffff,
+                        0x4141414141414141,
+                        0x7fe001,
+                        own,
+                        0x6000,
+                        other ? parked_offset : 0x8000,
+                        other ? parked_word : 0xa000, /* as the word counts, less the thread pointer: */
+                        0 - trap_thread_pointer(),
+                        SLOT_SIZE * 5 - trap_thread_pointer(),
+                        SLOT_SIZE * 1024ul - trap_thread_pointer()};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
       struct trap_fault fault;
       int before = check_now->failures;
@@ -83,7 +99,8 @@ static void spoil(struct way *way) {
       long third = returns_args(1, 2, 3, 4, 5, 6, 7, 8);
       int fourth = add((int)third, 1);
       CHECK(first == 42 && second == 50 && third == 8721 && fourth == 8722);
-      if (other) CHECK_EQ(trap_slot_at(parked_offset)->frames[0].sp, parked_rsp); /* not through another thread's slot */
+      if (other)
+        CHECK_EQ(trap_slot_at(parked_offset)->frames[0].sp, parked_rsp); /* not through another thread's slot */
       CHECK(!trap_take_fault(&fault));
       CHECK_EQ(returns(41), 42);
       CHECK(!trap_take_fault(&fault));
@@ -107,13 +124,18 @@ static void spoil(struct way *way) {
   trap_thunk_release((void *)(uintptr_t)faults);
   trap_thunk_release(park);
 }
-/* Broken once: the thread pointer left out of the word (the next callout goes through the other thread's slot and stack). */
-CHECK_TEST(spoiled_word, "I11: a callee that overwrites the thread-local word (0, garbage, another thread's slot) harms nobody: it is mended") { each_way(spoil); }
+/* Broken once: the thread pointer left out of the word (the next callout goes through the other thread's slot and
+ * stack). */
+CHECK_TEST(spoiled_word, "I11: a callee that overwrites the thread-local word (0, garbage, another thread's slot) "
+                         "harms nobody: it is mended") {
+  each_way(spoil);
+}
 
 int returns_with_slot(uint64_t slot, int value) __attribute__((visibility("hidden")));
 RETURNS_WITH_SLOT("returns_with_slot")
 static void spoil_slot(struct way *way) {
-  __typeof__(&returns_with_slot) returns = GUARD(returns_with_slot, 0, way->flags), returns_args = GUARD(returns_with_slot, 48, way->flags);
+  __typeof__(&returns_with_slot) returns = GUARD(returns_with_slot, 0, way->flags),
+                                 returns_args = GUARD(returns_with_slot, 48, way->flags);
   void *park = guarded(CODE(parks), 0, 0);
   for (int other = 0; other < 3; other++) {
     pthread_t thread;
@@ -123,8 +145,18 @@ static void spoil_slot(struct way *way) {
       while (!parked) sched_yield();
     }
     uint64_t arena = (uintptr_t)&trap_arena;
-    uint64_t values[] = {0, 1, arena, arena + 8, arena + SLOT_SIZE * 7, arena + SLOT_SIZE * 1023, arena + SLOT_SIZE * 1024, arena + (other ? parked_offset : 0x6000), arena + trap_slot_offset() + 128,
-                         (uintptr_t)&arena, 0x4141414141414141, ~(uint64_t)0};
+    uint64_t values[] = {0,
+                         1,
+                         arena,
+                         arena + 8,
+                         arena + SLOT_SIZE * 7,
+                         arena + SLOT_SIZE * 1023,
+                         arena + SLOT_SIZE * 1024,
+                         arena + (other ? parked_offset : 0x6000),
+                         arena + trap_slot_offset() + 128,
+                         (uintptr_t)&arena,
+                         0x4141414141414141,
+                         ~(uint64_t)0};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
       struct trap_fault fault;
       CHECK_EQ(returns(values[i], 41), 42);
@@ -140,13 +172,23 @@ static void spoil_slot(struct way *way) {
   trap_thunk_release(park);
 }
 /* Broken once, each: the gate's call of gate_lost; its comparison of the stack pointers. */
-CHECK_TEST(spoiled_slot, "a callee that returns with another value in the register where the gate keeps its slot: garbage, a slot of nobody's, another thread's") { each_way(spoil_slot); }
+CHECK_TEST(spoiled_slot, "a callee that returns with another value in the register where the gate keeps its slot: "
+                         "garbage, a slot of nobody's, another thread's") {
+  each_way(spoil_slot);
+}
 
 /* ---- I11: the trap's pages ---- */
 
 static int writes_arena(int which) {
-  uintptr_t places[] = {(uintptr_t)trap_slot_at(trap_slot_offset()), (uintptr_t)&trap_slot_at(trap_slot_offset())->fault, (uintptr_t)&trap_arena.thunks[1], (uintptr_t)&trap_arena.callbacks[1],
-                        (uintptr_t)&trap_arena.policies[1], (uintptr_t)&trap_arena.records[1], (uintptr_t)&trap_arena.shared.keep, (uintptr_t)&trap_arena, (uintptr_t)(&trap_arena + 1) - 8};
+  uintptr_t places[] = {(uintptr_t)trap_slot_at(trap_slot_offset()),
+                        (uintptr_t)&trap_slot_at(trap_slot_offset())->fault,
+                        (uintptr_t)&trap_arena.thunks[1],
+                        (uintptr_t)&trap_arena.callbacks[1],
+                        (uintptr_t)&trap_arena.policies[1],
+                        (uintptr_t)&trap_arena.records[1],
+                        (uintptr_t)&trap_arena.shared.keep,
+                        (uintptr_t)&trap_arena,
+                        (uintptr_t)(&trap_arena + 1) - 8};
   if (which >= (int)(sizeof places / sizeof *places)) return 0;
   volatile uint64_t *place = (volatile uint64_t *)places[which];
   uint64_t value = *place; /* readable */
@@ -154,7 +196,9 @@ static int writes_arena(int which) {
   return 1;
 }
 /* Broken once: pkeys_protect_runtime left out of trap_init. */
-CHECK_TEST(arena_not_writable, "I11: frames, records and tables are readable to a callee, but not writable: SEGV_PKUERR with the runtime key") {
+CHECK_TEST(
+    arena_not_writable,
+    "I11: frames, records and tables are readable to a callee, but not writable: SEGV_PKUERR with the runtime key") {
   NEED_KEYS();
   struct way way = {.mechanism = WAY_KEYS, .foreign_stack = true};
   REQUIRE(way_open(&way));
@@ -186,7 +230,8 @@ static int opens_and_faults(void) {
   return 1;
 }
 /* Broken once, each: `andl keep` in the gate (others' rights are lost, or owned bits or-ed); `orl E_DENY`. */
-CHECK_TEST(absolute_rights, "I1, I2: a callee has exactly the foreign rights to owned keys, key 0 open and others' bits as they were; so has the VM afterwards") {
+CHECK_TEST(absolute_rights, "I1, I2: a callee has exactly the foreign rights to owned keys, key 0 open and others' "
+                            "bits as they were; so has the VM afterwards") {
   NEED_KEYS();
   REQUIRE(trap_init() == 0);
   int others = pkey_alloc(0, 2 /* PKEY_DISABLE_WRITE */);
@@ -253,11 +298,15 @@ static void *older_thread(void *argument) {
   GUARD(writes_to, 0, 0)(shared_space);
   CHECK(trap_take_fault(&fault));
   CHECK_EQ(fault.code, SEGV_PKUERR);
-  CHECK_EQ(GUARD(reads_from, 0, 0)(shared_space), 79); /* readable to the callee: its rights are absolute, not what the thread was born with and more taken away */
+  CHECK_EQ(
+      GUARD(reads_from, 0, 0)(shared_space),
+      79); /* readable to the callee: its rights are absolute, not what the thread was born with and more taken away */
   *(volatile int *)shared_space = 80;
   return NULL;
 }
-CHECK_TEST(older_threads, "I13: threads older than the keys touch the image and make callouts, attached before or at their first callout") {
+CHECK_TEST(
+    older_threads,
+    "I13: threads older than the keys touch the image and make callouts, attached before or at their first callout") {
   NEED_KEYS();
   REQUIRE(trap_init() == 0);
   for (uintptr_t attach = 0; attach < 2; attach++) {
@@ -307,7 +356,8 @@ static void *born_before_and_calls_back(void *argument) {
   CHECK_EQ(call(40, 2), 42); /* straight through, though this thread may not even read the table when it comes in */
   return NULL;
 }
-CHECK_TEST(older_calls_back, "I13: a thread older than the runtime key that calls a callback thunk goes straight through") {
+CHECK_TEST(older_calls_back,
+           "I13: a thread older than the runtime key that calls a callback thunk goes straight through") {
   pthread_t thread;
   pthread_barrier_init(&stage, NULL, 2);
   REQUIRE(pthread_create(&thread, NULL, born_before_and_calls_back, NULL) == 0);
@@ -333,7 +383,8 @@ static void starts_thread(uintptr_t address) {
   if (pthread_create(&thread, NULL, callee_thread, (void *)address) != 0) abort();
   pthread_join(thread, NULL);
 }
-CHECK_TEST(callee_threads, "a thread that a callee starts has the callee's rights; its write to the image is nobody's callout: it goes to the handler before") {
+CHECK_TEST(callee_threads, "a thread that a callee starts has the callee's rights; its write to the image is nobody's "
+                           "callout: it goes to the handler before") {
   NEED_KEYS();
   struct way way = {.mechanism = WAY_KEYS, .foreign_stack = true};
   REQUIRE(way_open(&way));
@@ -395,7 +446,8 @@ static void *uses_destructor(void *argument) {
   AS(honest_add, late_code)(1, 2);
   return NULL;
 }
-CHECK_TEST(callouts_in_destructors, "a callout in a thread's destructors attaches it once more, and is released once more") {
+CHECK_TEST(callouts_in_destructors,
+           "a callout in a thread's destructors attaches it once more, and is released once more") {
   REQUIRE(trap_init() == 0);
   late_code = guarded(CODE(honest_add), 0, 0);
   REQUIRE(pthread_key_create(&late_key, calls_in_destructor) == 0);
@@ -456,7 +508,8 @@ static void *one_too_many(void *code) {
   CHECK_DIES_SAYING(SIGABRT, "could not be attached", AS(honest_add, code)(1, 2));
   return NULL;
 }
-CHECK_TEST(no_slot_left, "TRAP_MAX_THREADS threads attach, the next one gets -EAGAIN and its callout a message; when one ends there is room again") {
+CHECK_TEST(no_slot_left, "TRAP_MAX_THREADS threads attach, the next one gets -EAGAIN and its callout a message; when "
+                         "one ends there is room again") {
   REQUIRE(trap_init() == 0);
   void *code = guarded(CODE(honest_add), 0, 0);
   static pthread_t threads[TRAP_MAX_THREADS];

@@ -1,6 +1,6 @@
 /*
- * trap_windows.c: what the trap keeps on Windows beside the list that is the same everywhere (trap_list.c): registers, the TEB's stack bounds, LastError, codes, the order of handlers, the
- * unwinder's view of the gate.
+ * trap_windows.c: what the trap keeps on Windows beside the list that is the same everywhere (trap_list.c): registers,
+ * the TEB's stack bounds, LastError, codes, the order of handlers, the unwinder's view of the gate.
  */
 #include "check.h"
 
@@ -43,12 +43,14 @@ uintptr_t breaks_all_and_faults(uintptr_t argument);
 static void check_kept(const struct kept *kept) {
   for (unsigned i = 0; i < 8; i++) CHECK_EQ(kept->integer[i], 0x5a5a000000000001u + i);
   for (unsigned i = 0; i < 10; i++)
-    for (unsigned half = 0; half < 2; half++) CHECK_EQ(kept->vector[i][half], 0x5a5a000000000001u + (i < 8 ? i : i - 8));
+    for (unsigned half = 0; half < 2; half++)
+      CHECK_EQ(kept->vector[i][half], 0x5a5a000000000001u + (i < 8 ? i : i - 8));
   CHECK_EQ(kept->moved, 0);
   CHECK_EQ(kept->flags & 0x44500u, 0); /* TF DF NT AC */
 }
 
-CHECK_TEST(registers, "the gate's caller finds its registers, xmm6 to xmm15 and the floating-point environment too, after a callee that kept none of them, and after a fault") {
+CHECK_TEST(registers, "the gate's caller finds its registers, xmm6 to xmm15 and the floating-point environment too, "
+                      "after a callee that kept none of them, and after a fault") {
   REQUIRE(trap_init() == 0);
   for (int foreign = 0; foreign < 2; foreign++) {
     REQUIRE(trap_set_foreign_stack(foreign != 0, 0) == 0);
@@ -77,7 +79,9 @@ CHECK_TEST(registers, "the gate's caller finds its registers, xmm6 to xmm15 and 
 struct bounds {
   uint64_t base, limit, deallocation, list;
 };
-static struct bounds bounds(void) { return (struct bounds){__readgsqword(8), __readgsqword(0x10), __readgsqword(0x1478), __readgsqword(0)}; }
+static struct bounds bounds(void) {
+  return (struct bounds){__readgsqword(8), __readgsqword(0x10), __readgsqword(0x1478), __readgsqword(0)};
+}
 static bool same(struct bounds a, struct bounds b) { return memcmp(&a, &b, sizeof a) == 0; }
 static bool on_stack(struct bounds b) {
   uint64_t sp = (uint64_t)(uintptr_t)__builtin_frame_address(0);
@@ -113,7 +117,8 @@ static int calls_back(int (*function)(int), int value) {
   CHECK(same(before, bounds()));
   return result;
 }
-CHECK_TEST(teb, "the TEB's stack bounds are those of the stack in use: in a callout, in a callback, after return and after a fault") {
+CHECK_TEST(teb, "the TEB's stack bounds are those of the stack in use: in a callout, in a callback, after return and "
+                "after a fault") {
   REQUIRE(trap_init() == 0);
   void *code;
   struct trap_fault fault;
@@ -148,7 +153,9 @@ CHECK_TEST(teb_spoiled, "what a callee leaves in the TEB's stack bounds does not
 static int spoils_slot(int value) {
   for (unsigned i = 0; i < 64; i++) {
     uint64_t word = __readgsqword(0x1480 + 8 * i);
-    if (word != 0 && word > (uint64_t)1 << 48) __writegsqword(0x1480 + 8 * i, (uint64_t)value * 0x0101010101010101u); /* a slot's offset less an address is negative */
+    if (word != 0 && word > (uint64_t)1 << 48)
+      __writegsqword(0x1480 + 8 * i,
+                     (uint64_t)value * 0x0101010101010101u); /* a slot's offset less an address is negative */
   }
   return value;
 }
@@ -168,7 +175,9 @@ static int sets_last_error(int value) {
   SetLastError((DWORD)value);
   return value;
 }
-CHECK_TEST(last_error, "GetLastError is the callee's after a call, also where the gate closes pages, and the VM's own after a fault") {
+CHECK_TEST(
+    last_error,
+    "GetLastError is the callee's after a call, also where the gate closes pages, and the VM's own after a fault") {
   REQUIRE(trap_init() == 0);
   struct pkeys_space_request request = {.name = "old", .bytes = 65536};
   struct pkeys_image *image;
@@ -194,7 +203,10 @@ static int privileged(int value) {
 }
 static int misaligned(int value) {
   uint64_t words[2] = {0, 0};
-  __asm__ volatile("pushfq\n\torq $0x40000, (%%rsp)\n\tpopfq\n\tmovq 1(%0), %%rax" : : "r"(words) : "rax", "memory", "cc");
+  __asm__ volatile("pushfq\n\torq $0x40000, (%%rsp)\n\tpopfq\n\tmovq 1(%0), %%rax"
+                   :
+                   : "r"(words)
+                   : "rax", "memory", "cc");
   return value;
 }
 static int backwards(int value) {
@@ -226,12 +238,14 @@ static void fails_with(int (*callee)(int), int argument, uint32_t code, int sign
     CHECK_EQ(fault.pc != 0, true);
   }
 }
-CHECK_TEST(codes, "code is the Windows exception code, signal the C signal that stands for it; an exception raised by number that nobody takes fails the callout") {
+CHECK_TEST(codes, "code is the Windows exception code, signal the C signal that stands for it; an exception raised by "
+                  "number that nobody takes fails the callout") {
   REQUIRE(trap_init() == 0);
   fails_with(looks_and_faults, 0, EXCEPTION_ACCESS_VIOLATION, SIGSEGV, 0);
   fails_with(privileged, 0, EXCEPTION_PRIV_INSTRUCTION, SIGSEGV, 0);
   fails_with(backwards, 0, EXCEPTION_ACCESS_VIOLATION, SIGSEGV, 0);
-  if (GetProcAddress(GetModuleHandleA("ntdll.dll"), "wine_get_version") != NULL) printf("#   Wine clears the alignment-check flag and goes on: misalignment is not tried\n");
+  if (GetProcAddress(GetModuleHandleA("ntdll.dll"), "wine_get_version") != NULL)
+    printf("#   Wine clears the alignment-check flag and goes on: misalignment is not tried\n");
   else fails_with(misaligned, 0, EXCEPTION_DATATYPE_MISALIGNMENT, SIGSEGV, 0);
   fails_with(raises, (int)0xE0001234u, 0xE0001234u, SIGABRT, TRAP_FAULT_UNWIND);
   fails_with(raises_for_good, (int)0xE06D7363u, 0xE06D7363u, SIGABRT, TRAP_FAULT_UNWIND);
@@ -271,7 +285,8 @@ static LONG WINAPI takes_violations(EXCEPTION_POINTERS *pointers) {
   VirtualProtect((void *)pointers->ExceptionRecord->ExceptionInformation[1], 1, PAGE_READWRITE, &before);
   return EXCEPTION_CONTINUE_EXECUTION;
 }
-CHECK_TEST(passed_on, "I5: a VM's own fault outside a callout goes on to the VM's handler, and is counted as passed on") {
+CHECK_TEST(passed_on,
+           "I5: a VM's own fault outside a callout goes on to the VM's handler, and is counted as passed on") {
   REQUIRE(trap_init() == 0);
   struct trap_fault fault;
   char *page = VirtualAlloc(NULL, 4096, MEM_RESERVE | MEM_COMMIT, PAGE_READONLY);
@@ -333,7 +348,8 @@ static __attribute__((noinline)) int walks_from(int (*code)(int)) {
   return result + 1;
 }
 static int walks_back(int value) { return walks(value); }
-CHECK_TEST(walk, "the unwinder finds its way from a callee through the gate to the VM's frames, and from a callback through the foreign frames as well") {
+CHECK_TEST(walk, "the unwinder finds its way from a callee through the gate to the VM's frames, and from a callback "
+                 "through the foreign frames as well") {
   REQUIRE(trap_init() == 0);
   void *code;
   CHECK_EQ(walks_from(GUARD(walks)), 9);
@@ -354,7 +370,8 @@ static int jumps_plainly(int value) {
   return value;
 }
 static int one(int value) { return value; }
-CHECK_TEST(longjmp_over, "a longjmp over the gate: one that unwinds fails the callout, for the system finds no such frame on the stack; one that does not is found by the next callout, which ends the process") {
+CHECK_TEST(longjmp_over, "a longjmp over the gate: one that unwinds fails the callout, for the system finds no such "
+                         "frame on the stack; one that does not is found by the next callout, which ends the process") {
   REQUIRE(trap_init() == 0);
   __typeof__(&one) honest = GUARD(one);
   __typeof__(&jumps_over) jump = GUARD(jumps_over);
@@ -366,7 +383,8 @@ CHECK_TEST(longjmp_over, "a longjmp over the gate: one that unwinds fails the ca
   CHECK_EQ(arrived, 0);
   REQUIRE(trap_take_fault(&fault));
   CHECK_EQ(fault.flags, TRAP_FAULT_UNWIND);
-  CHECK((uint32_t)fault.code == 0xC0000028u || (uint32_t)fault.code == 0xC0000029u); /* bad stack, invalid unwind target */
+  CHECK((uint32_t)fault.code == 0xC0000028u ||
+        (uint32_t)fault.code == 0xC0000029u); /* bad stack, invalid unwind target */
   CHECK_EQ(honest(7), 7);
   CHECK_DIES(SIGABRT, {
     if (__builtin_setjmp(plain_buffer) == 0) plain(1);
@@ -397,7 +415,9 @@ static int vm_throws(int value) {
   RaiseException(0xE0005678u, 0, 0, NULL);
   return value;
 }
-CHECK_TEST(callback_raises, "an exception of the VM's that leaves a callback ends the process with a message: no foreign frame is unwound") {
+CHECK_TEST(
+    callback_raises,
+    "an exception of the VM's that leaves a callback ends the process with a message: no foreign frame is unwound") {
   REQUIRE(trap_init() == 0);
   void *code;
   REQUIRE(trap_callback(CODE(vm_throws), 0, &code) == 0);
@@ -411,7 +431,8 @@ static int uses(int kib) {
   for (int i = 0; i < kib; i++) room[i << 10] = (char)i;
   return room[0] + kib;
 }
-CHECK_TEST(whole_stack, "a callee may use its stack nearly to the end; with 64 KiB of frame below the guard the overflow is told") {
+CHECK_TEST(whole_stack,
+           "a callee may use its stack nearly to the end; with 64 KiB of frame below the guard the overflow is told") {
   REQUIRE(trap_init() == 0);
   struct trap_fault fault;
   CHECK_EQ(GUARD(uses)(7 << 10), 7 << 10);

@@ -1,5 +1,6 @@
 /*
- * unhandled_windows.c: in place of the system's AddVectoredExceptionHandler, one that registers nothing. A program linked with it is the trap without its handler: what tests the trap must fail there.
+ * unhandled_windows.c: in place of the system's AddVectoredExceptionHandler, one that registers nothing. A program
+ * linked with it is the trap without its handler: what tests the trap must fail there.
  */
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>

@@ -40,10 +40,10 @@ int trap_call_begin(struct trap_site *site, uintptr_t target, size_t stack_bytes
   rc = trap_thunk((const void *)target, stack_bytes, 0, NULL, &call->code);
   if (rc < 0) return rc;
   const void *nobody = NULL;
-  if (__atomic_compare_exchange_n(&site->target, &nobody, (const void *)target, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+  if (__atomic_compare_exchange_n(&site->target, &nobody, (const void *)target, false, __ATOMIC_RELAXED,
+                                  __ATOMIC_RELAXED))
     __atomic_store_n(&site->code, call->code, __ATOMIC_RELEASE);
-  else
-    call->once = true;
+  else call->once = true;
   return 0;
 }
 

@@ -1,16 +1,18 @@
 /*
  * call.h: guarded calls from C and C++, typed as the function called.
  *
- *   int (*add)(int, int) = TRAP_GUARD(library_add, 0, 0, NULL);     once: a thunk with the function's own type; NULL if there is none
- *   int sum = add(1, 2);                                            as often as you like: 0 if it failed
- *   if (trap_take_fault(&fault)) ...                                did it?
+ *   int (*add)(int, int) = TRAP_GUARD(library_add, 0, 0, NULL);     once: a thunk with the function's own type; NULL if
+ * there is none int sum = add(1, 2);                                            as often as you like: 0 if it failed if
+ * (trap_take_fault(&fault)) ...                                did it?
  *
  *   if (TRAP_CALL(&fault, sum, library_add, 1, 2) < 0) ...          all in one
  *
- * The first form is the fast one: nothing but the gate lies between caller and callee, and one look at the fault record tells whether any of several calls failed.
- * TRAP_CALL looks at the record before and after each call, which costs two function calls more.
+ * The first form is the fast one: nothing but the gate lies between caller and callee, and one look at the fault record
+ * tells whether any of several calls failed. TRAP_CALL looks at the record before and after each call, which costs two
+ * function calls more.
  *
- * Both forms are calls of a thunk; what trap.h says of thunks holds (threads, signal handlers, policies, stack arguments).
+ * Both forms are calls of a thunk; what trap.h says of thunks holds (threads, signal handlers, policies, stack
+ * arguments).
  */
 #ifndef TURNKEY_CALL_H
 #define TURNKEY_CALL_H
@@ -25,27 +27,32 @@ TURNKEY_API_BEGIN
 
 /* ---- guard once, call often ---------------------------------------------------------------------------------- */
 
-/* What TRAP_GUARD and TRAP_CALLBACK cast: the code address, or 0 (errno: EINVAL, ENOSPC, EBUSY, EAGAIN, ENOMEM, as trap_thunk and trap_callback). */
+/* What TRAP_GUARD and TRAP_CALLBACK cast: the code address, or 0 (errno: EINVAL, ENOSPC, EBUSY, EAGAIN, ENOMEM, as
+ * trap_thunk and trap_callback). */
 uintptr_t trap_guard_code(uintptr_t target, size_t stack_bytes, unsigned flags, trap_policy *policy);
 uintptr_t trap_callback_code_of(uintptr_t target, size_t stack_bytes);
 
 /*
- * TRAP_GUARD(function, stack_bytes, flags, policy): a pointer of the function's own type that calls it guarded, or NULL with errno set. `function`: a
- * function or a pointer to one. The other arguments are trap_thunk's: stack_bytes is 0 for functions whose arguments all travel in registers (up to six
- * integers and pointers and up to eight of float and double); TRAP_STACK_BYTES computes it from sample arguments, and C++ from the type (turnkey::guard).
- * One TRAP_RELEASE for each TRAP_GUARD.
+ * TRAP_GUARD(function, stack_bytes, flags, policy): a pointer of the function's own type that calls it guarded, or NULL
+ * with errno set. `function`: a function or a pointer to one. The other arguments are trap_thunk's: stack_bytes is 0
+ * for functions whose arguments all travel in registers (up to six integers and pointers and up to eight of float and
+ * double); TRAP_STACK_BYTES computes it from sample arguments, and C++ from the type (turnkey::guard). One TRAP_RELEASE
+ * for each TRAP_GUARD.
  */
 #define TRAP_GUARD(function, stack_bytes, flags, policy) \
   ((__typeof__(&*(function)))trap_guard_code((uintptr_t)(function), (stack_bytes), (flags), (policy)))
 #define TRAP_RELEASE(guarded) trap_thunk_release((void *)(uintptr_t)(guarded))
 
-/* TRAP_CALLBACK(function, stack_bytes): a pointer of the function's own type to be handed to foreign code in its place, or NULL with errno set. */
-#define TRAP_CALLBACK(function, stack_bytes) ((__typeof__(&*(function)))trap_callback_code_of((uintptr_t)(function), (stack_bytes)))
+/* TRAP_CALLBACK(function, stack_bytes): a pointer of the function's own type to be handed to foreign code in its place,
+ * or NULL with errno set. */
+#define TRAP_CALLBACK(function, stack_bytes) \
+  ((__typeof__(&*(function)))trap_callback_code_of((uintptr_t)(function), (stack_bytes)))
 #define TRAP_CALLBACK_RELEASE(callback) trap_callback_release((void *)(uintptr_t)(callback))
 
 /* ---- all in one ---------------------------------------------------------------------------------------------- */
 
-/* One for each place in the program that says TRAP_CALL: remembers the thunk of the function that was called there first. */
+/* One for each place in the program that says TRAP_CALL: remembers the thunk of the function that was called there
+ * first. */
 struct trap_site {
   const void *target;
   void *code;
@@ -63,45 +70,56 @@ TURNKEY_API_END
 #ifndef __cplusplus
 
 /*
- * TRAP_CALL(fault, result, function, arguments...): result = function(arguments...), guarded. TRAP_CALL_VOID is the same without a result.
+ * TRAP_CALL(fault, result, function, arguments...): result = function(arguments...), guarded. TRAP_CALL_VOID is the
+ * same without a result.
  *
- * fault: struct trap_fault * to be filled when the call fails, or NULL. Answers 0; -EFAULT when the call failed (result is 0 then); -EINVAL, -ENOSPC, -EBUSY,
- * -EAGAIN or -ENOMEM when it was not made (result is unchanged); another negative errno when the mechanism could not close the image (not made either).
- * A fault of an earlier call that nobody took is kept, unless this one fails too. Up to 12 arguments; policy: always.
+ * fault: struct trap_fault * to be filled when the call fails, or NULL. Answers 0; -EFAULT when the call failed (result
+ * is 0 then); -EINVAL, -ENOSPC, -EBUSY, -EAGAIN or -ENOMEM when it was not made (result is unchanged); another negative
+ * errno when the mechanism could not close the image (not made either). A fault of an earlier call that nobody took is
+ * kept, unless this one fails too. Up to 12 arguments; policy: always.
  *
- * A place that calls ever other functions (through a pointer) works, but gets a thunk for each call after the first function's: use TRAP_GUARD there.
+ * A place that calls ever other functions (through a pointer) works, but gets a thunk for each call after the first
+ * function's: use TRAP_GUARD there.
  */
-#define TRAP_CALL(fault, result, ...) TRAP_CALL_AS(fault, result =, TRAP_FIRST(__VA_ARGS__, ~), TRAP_STACK_BYTES(__VA_ARGS__), (TRAP_REST(__VA_ARGS__)))
-#define TRAP_CALL_VOID(fault, ...) TRAP_CALL_AS(fault, , TRAP_FIRST(__VA_ARGS__, ~), TRAP_STACK_BYTES(__VA_ARGS__), (TRAP_REST(__VA_ARGS__)))
-#define TRAP_CALL_AS(fault, assign, function, bytes, arguments)                                              \
-  __extension__({                                                                                            \
-    static struct trap_site trap_site_;                                                                      \
-    struct trap_call trap_call_;                                                                             \
-    int trap_result_ = trap_call_begin(&trap_site_, (uintptr_t)(function), (bytes), &trap_call_);            \
-    if (trap_result_ == 0) {                                                                                 \
-      assign((__typeof__(&*(function)))(uintptr_t)trap_call_.code) arguments;                                \
-      trap_result_ = trap_call_end(&trap_call_, (fault));                                                    \
-    }                                                                                                        \
-    trap_result_;                                                                                            \
+#define TRAP_CALL(fault, result, ...) \
+  TRAP_CALL_AS(fault, result =, TRAP_FIRST(__VA_ARGS__, ~), TRAP_STACK_BYTES(__VA_ARGS__), (TRAP_REST(__VA_ARGS__)))
+#define TRAP_CALL_VOID(fault, ...) \
+  TRAP_CALL_AS(fault, , TRAP_FIRST(__VA_ARGS__, ~), TRAP_STACK_BYTES(__VA_ARGS__), (TRAP_REST(__VA_ARGS__)))
+#define TRAP_CALL_AS(fault, assign, function, bytes, arguments)                                   \
+  __extension__({                                                                                 \
+    static struct trap_site trap_site_;                                                           \
+    struct trap_call trap_call_;                                                                  \
+    int trap_result_ = trap_call_begin(&trap_site_, (uintptr_t)(function), (bytes), &trap_call_); \
+    if (trap_result_ == 0) {                                                                      \
+      assign((__typeof__(&*(function)))(uintptr_t)trap_call_.code) arguments;                     \
+      trap_result_ = trap_call_end(&trap_call_, (fault));                                         \
+    }                                                                                             \
+    trap_result_;                                                                                 \
   })
 
 /*
- * TRAP_STACK_BYTES(function, arguments...): the bytes of arguments that such a call passes on the stack, as a constant; nothing is evaluated.
+ * TRAP_STACK_BYTES(function, arguments...): the bytes of arguments that such a call passes on the stack, as a constant;
+ * nothing is evaluated.
  *
- * What goes on the stack is decided by the types of the parameters, and C has no way to list those. So: if the function's type is exactly that of a function
- * which takes arguments of these types, they are the parameters' types and the sum is the ABI's own (psABI 3.2.3), but that structures are counted
- * both as taking registers and as lying on the stack. Otherwise (an int given for a double, a char * for a const char *, an unprototyped or variadic function) an arithmetic
- * argument may become anything up to a complex long double, and counts as 48 bytes; pointers stay pointers. So the bound holds always and is tight if the
- * types agree, or if there are only pointers; each 8 bytes too many cost one copied word.
+ * What goes on the stack is decided by the types of the parameters, and C has no way to list those. So: if the
+ * function's type is exactly that of a function which takes arguments of these types, they are the parameters' types
+ * and the sum is the ABI's own (psABI 3.2.3), but that structures are counted both as taking registers and as lying on
+ * the stack. Otherwise (an int given for a double, a char * for a const char *, an unprototyped or variadic function)
+ * an arithmetic argument may become anything up to a complex long double, and counts as 48 bytes; pointers stay
+ * pointers. So the bound holds always and is tight if the types agree, or if there are only pointers; each 8 bytes too
+ * many cost one copied word.
  */
 #define TRAP_STACK_BYTES(...) TRAP_PASTE(TRAP_BYTES_, TRAP_COUNT(__VA_ARGS__))(__VA_ARGS__)
 
-/* __builtin_classify_type: 1 to 4 integers, 5 pointers (functions and arrays are pointers here), 8 real. The arguments of a call as types: structures stay. */
+/* __builtin_classify_type: 1 to 4 integers, 5 pointers (functions and arrays are pointers here), 8 real. The arguments
+ * of a call as types: structures stay. */
 #define TRAP_CLASS(a) __builtin_classify_type(a)
 #define TRAP_POINTER(a) (TRAP_CLASS(a) == 5)
 #define TRAP_INTEGER(a) (TRAP_POINTER(a) || (TRAP_CLASS(a) >= 1 && TRAP_CLASS(a) <= 4 && sizeof(a) <= 8))
 #define TRAP_REAL(a) (TRAP_CLASS(a) == 8 && sizeof(a) <= 8)
-#define TRAP_OTHER(a) (!TRAP_INTEGER(a) && !TRAP_REAL(a)) /* long double, __int128, complex, vectors, structures: registers and memory at once */
+#define TRAP_OTHER(a)  \
+  (!TRAP_INTEGER(a) && \
+   !TRAP_REAL(a)) /* long double, __int128, complex, vectors, structures: registers and memory at once */
 #define TRAP_ARITHMETIC(a) (TRAP_CLASS(a) >= 1 && TRAP_CLASS(a) <= 9 && !TRAP_POINTER(a))
 #define TRAP_GENERAL_TAKEN(a) (TRAP_INTEGER(a) ? 1 : TRAP_OTHER(a) ? 2 : 0)
 #define TRAP_VECTOR_TAKEN(a) (TRAP_REAL(a) ? 1 : TRAP_OTHER(a) ? 2 : 0)
@@ -115,9 +133,11 @@ TURNKEY_API_END
 #else /* System V; AAPCS64 has two general ones more, and an upper bound will do */
 #define TRAP_BEYOND_REGISTERS(general, vector) (TRAP_BEYOND(general, 6) + TRAP_BEYOND(vector, 8))
 #endif
-#define TRAP_BYTES(same, general, vector, memory, any, any_general) \
-  ((same) ? TRAP_BEYOND_REGISTERS(general, vector) + (size_t)(memory) : TRAP_BEYOND_REGISTERS(any_general, 0) + (size_t)(any))
-#define TRAP_SAME(f, arguments, types) __builtin_types_compatible_p(__typeof__(*(f)), __typeof__(__typeof__((f)arguments) types))
+#define TRAP_BYTES(same, general, vector, memory, any, any_general)   \
+  ((same) ? TRAP_BEYOND_REGISTERS(general, vector) + (size_t)(memory) \
+          : TRAP_BEYOND_REGISTERS(any_general, 0) + (size_t)(any))
+#define TRAP_SAME(f, arguments, types) \
+  __builtin_types_compatible_p(__typeof__(*(f)), __typeof__(__typeof__((f)arguments) types))
 
 #define TRAP_PASTE(a, b) TRAP_PASTE_NOW(a, b)
 #define TRAP_PASTE_NOW(a, b) a##b
@@ -127,7 +147,8 @@ TURNKEY_API_END
 #define TRAP_REST(...) TRAP_PASTE(TRAP_REST_, TRAP_ONE_OR_MORE(__VA_ARGS__))(__VA_ARGS__)
 #define TRAP_REST_ONE(f)
 #define TRAP_REST_MORE(f, ...) __VA_ARGS__
-#define TRAP_ONE_OR_MORE(...) TRAP_COUNT_NOW(__VA_ARGS__, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, ONE, ~)
+#define TRAP_ONE_OR_MORE(...) \
+  TRAP_COUNT_NOW(__VA_ARGS__, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, MORE, ONE, ~)
 #define TRAP_SUM_1(m, f) 0
 #define TRAP_SUM_2(m, f, a) m(a)
 #define TRAP_SUM_3(m, f, a, ...) m(a) + TRAP_SUM_2(m, f, __VA_ARGS__)
@@ -154,9 +175,10 @@ TURNKEY_API_END
 #define TRAP_TYPES_11(f, a, ...) __typeof__(a), TRAP_TYPES_10(f, __VA_ARGS__)
 #define TRAP_TYPES_12(f, a, ...) __typeof__(a), TRAP_TYPES_11(f, __VA_ARGS__)
 #define TRAP_TYPES_13(f, a, ...) __typeof__(a), TRAP_TYPES_12(f, __VA_ARGS__)
-#define TRAP_BYTES_OF(sum, types, f, rest, ...)                                                                 \
-  TRAP_BYTES(TRAP_SAME(f, rest, (types(__VA_ARGS__))), sum(TRAP_GENERAL_TAKEN, __VA_ARGS__), sum(TRAP_VECTOR_TAKEN, __VA_ARGS__), \
-             sum(TRAP_MEMORY_TAKEN, __VA_ARGS__), sum(TRAP_ANY_TAKEN, __VA_ARGS__), sum(TRAP_ANY_GENERAL, __VA_ARGS__))
+#define TRAP_BYTES_OF(sum, types, f, rest, ...)                                              \
+  TRAP_BYTES(TRAP_SAME(f, rest, (types(__VA_ARGS__))), sum(TRAP_GENERAL_TAKEN, __VA_ARGS__), \
+             sum(TRAP_VECTOR_TAKEN, __VA_ARGS__), sum(TRAP_MEMORY_TAKEN, __VA_ARGS__),       \
+             sum(TRAP_ANY_TAKEN, __VA_ARGS__), sum(TRAP_ANY_GENERAL, __VA_ARGS__))
 #define TRAP_BYTES_1(f) 0
 #define TRAP_BYTES_2(f, ...) TRAP_BYTES_OF(TRAP_SUM_2, TRAP_TYPES_2, f, (__VA_ARGS__), f, __VA_ARGS__)
 #define TRAP_BYTES_3(f, ...) TRAP_BYTES_OF(TRAP_SUM_3, TRAP_TYPES_3, f, (__VA_ARGS__), f, __VA_ARGS__)
@@ -173,26 +195,34 @@ TURNKEY_API_END
 
 #else
 
-/* ---- C++: the parameters' types are there to be read ---------------------------------------------------------- */
+/* ---- C++: the parameters' types are there to be read --------------------------------------------------------- */
 
 namespace turnkey {
 
-/* What one parameter takes. A class that is not trivially copyable is passed by address; any other counts both as taking registers and as lying on the stack. */
+/* What one parameter takes. A class that is not trivially copyable is passed by address; any other counts both as
+ * taking registers and as lying on the stack. */
 template <class T> struct taken {
   using type = std::remove_cv_t<T>;
-  static constexpr bool address = std::is_reference<T>::value || std::is_pointer<type>::value || (std::is_class<type>::value && !std::is_trivially_copyable<type>::value);
-  static constexpr bool integer = address || (!std::is_class<type>::value && !std::is_union<type>::value && !std::is_floating_point<type>::value && sizeof(T) <= 8);
+  static constexpr bool address = std::is_reference<T>::value || std::is_pointer<type>::value ||
+                                  (std::is_class<type>::value && !std::is_trivially_copyable<type>::value);
+  static constexpr bool integer = address || (!std::is_class<type>::value && !std::is_union<type>::value &&
+                                              !std::is_floating_point<type>::value && sizeof(T) <= 8);
   static constexpr bool real = std::is_floating_point<type>::value && sizeof(T) <= 8;
   static constexpr std::size_t general = integer ? 1 : real ? 0 : 2;
   static constexpr std::size_t vector = real ? 1 : integer ? 0 : 2;
-  static constexpr std::size_t memory = integer || real ? 0 : (sizeof(T) + 15) / 16 * 16 + (alignof(T) > 16 ? alignof(T) : 16);
+  static constexpr std::size_t memory = integer || real
+                                            ? 0
+                                            : (sizeof(T) + 15) / 16 * 16 + (alignof(T) > 16 ? alignof(T) : 16);
 };
 
-constexpr std::size_t beyond(std::size_t count, std::size_t registers) { return count > registers ? 8 * (count - registers) : 0; }
+constexpr std::size_t beyond(std::size_t count, std::size_t registers) {
+  return count > registers ? 8 * (count - registers) : 0;
+}
 
 /* The bytes that a call of such a function passes on the stack, or a little more. */
 template <class R, class... A> constexpr std::size_t stack_bytes(R (*)(A...)) {
-  constexpr std::size_t general = (std::size_t{0} + ... + taken<A>::general), vector = (std::size_t{0} + ... + taken<A>::vector);
+  constexpr std::size_t general = (std::size_t{0} + ... + taken<A>::general),
+                        vector = (std::size_t{0} + ... + taken<A>::vector);
 #ifdef _WIN32
   return beyond(general + vector, 4) + (std::size_t{0} + ... + taken<A>::memory);
 #else
@@ -200,18 +230,22 @@ template <class R, class... A> constexpr std::size_t stack_bytes(R (*)(A...)) {
 #endif
 }
 
-/* TRAP_GUARD with the stack's bytes from the function's type: a pointer that calls `function` guarded, or nullptr with errno set. C++17. */
-template <class R, class... A> R (*guard(R (*function)(A...), unsigned flags = 0, trap_policy *policy = nullptr))(A...) {
+/* TRAP_GUARD with the stack's bytes from the function's type: a pointer that calls `function` guarded, or nullptr with
+ * errno set. C++17. */
+template <class R, class... A>
+R (*guard(R (*function)(A...), unsigned flags = 0, trap_policy *policy = nullptr))(A...) {
   return TRAP_GUARD(function, stack_bytes(function), flags, policy);
 }
 
-/* TRAP_CALLBACK likewise. Its bytes are copied from above the caller's frame, all of them: only functions whose parameters leave no doubt. */
+/* TRAP_CALLBACK likewise. Its bytes are copied from above the caller's frame, all of them: only functions whose
+ * parameters leave no doubt. */
 template <class R, class... A> R (*callback(R (*function)(A...)))(A...) {
-  static_assert((std::size_t{0} + ... + taken<A>::memory) == 0, "structures and long double: use TRAP_CALLBACK with the exact number of bytes");
+  static_assert((std::size_t{0} + ... + taken<A>::memory) == 0,
+                "structures and long double: use TRAP_CALLBACK with the exact number of bytes");
   return TRAP_CALLBACK(function, stack_bytes(function));
 }
 
-}  // namespace turnkey
+} // namespace turnkey
 
 #endif
 

@@ -1,6 +1,6 @@
 /*
- * context.h: what inside_linux.c asks of a signal frame, whose registers are each machine's own: context_linux_<machine>.c. All of it runs inside a signal, under
- * the rules of inside_linux.c.
+ * context.h: what inside_linux.c asks of a signal frame, whose registers are each machine's own:
+ * context_linux_<machine>.c. All of it runs inside a signal, under the rules of inside_linux.c.
  */
 #ifndef TURNKEY_TRAP_CONTEXT_H
 #define TURNKEY_TRAP_CONTEXT_H
@@ -24,11 +24,13 @@ uint32_t context_rights(ucontext_t *uc);
 bool context_set_rights(ucontext_t *uc, uint32_t rights);
 /* What the faulting instruction did at info->si_addr. */
 enum trap_access context_access(int signal, const siginfo_t *info, const ucontext_t *uc);
-/* I5: whether the interrupted code is just behind a system call by which thread `tid` of process `pid` sent itself SIGABRT. */
+/* I5: whether the interrupted code is just behind a system call by which thread `tid` of process `pid` sent itself
+ * SIGABRT. */
 bool context_aborts(const ucontext_t *uc, pid_t pid, pid_t tid);
 /* The record's machine-dependent fields: registers, trap_number, error_code. */
 void context_describe(struct trap_fault *fault, const ucontext_t *uc);
-/* Where returning from the handler continues: the landing pad, with the registers of the gate's caller, without flags that a callee may have left (I7). */
+/* Where returning from the handler continues: the landing pad, with the registers of the gate's caller, without flags
+ * that a callee may have left (I7). */
 void context_land(ucontext_t *uc, struct trap_frame *frame, uint32_t rights);
 /* What this CPU has that the trap must know (not inside a signal). */
 void context_probe(struct trap_machine *machine);

@@ -1,7 +1,8 @@
 /*
  * context_linux_aarch64.c: the signal frame of Linux on ARM64. Runs inside a signal: the rules are in inside_linux.c.
  *
- * uapi/asm/sigcontext.h (arm64), arch/arm64/kernel/signal.c; Arm ARM, D19.2 (ESR_EL1, POR_EL0), C4.1 (encoding of loads and stores).
+ * uapi/asm/sigcontext.h (arm64), arch/arm64/kernel/signal.c; Arm ARM, D19.2 (ESR_EL1, POR_EL0), C4.1 (encoding of loads
+ * and stores).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -73,10 +74,12 @@ bool context_set_rights(ucontext_t *uc, uint32_t rights) {
   return true;
 }
 
-/* The instruction at `address`, if it can be read: the kernel is asked first (it reads the set before it finds that it cannot know what to do with it). */
+/* The instruction at `address`, if it can be read: the kernel is asked first (it reads the set before it finds that it
+ * cannot know what to do with it). */
 static bool instruction_at(uint64_t address, uint32_t *out) {
   if (address % 4 != 0) return false;
-  if (syscall(SYS_rt_sigprocmask, -1, address & ~(uint64_t)7, NULL, 8) == 0) return false; /* cannot be: -1 says nothing */
+  if (syscall(SYS_rt_sigprocmask, -1, address & ~(uint64_t)7, NULL, 8) == 0)
+    return false; /* cannot be: -1 says nothing */
   if (errno == EFAULT) return false;
   memcpy(out, (const void *)(uintptr_t)address, sizeof *out);
   return true;
@@ -85,7 +88,7 @@ static bool instruction_at(uint64_t address, uint32_t *out) {
 enum trap_access context_decode(uint32_t i) {
   bool load = (i >> 22 & 1) != 0;
   if ((i & 0xffffffe0u) == 0xd50b7420u) return TRAP_ACCESS_WRITE; /* dc zva */
-  if ((i & 0x3f000000u) == 0x08000000u) { /* exclusive, ordered, compare and swap */
+  if ((i & 0x3f000000u) == 0x08000000u) {                         /* exclusive, ordered, compare and swap */
     bool swap = (i >> 21 & 1) && ((i >> 23 & 1) || !(i >> 31));
     return swap || !load ? TRAP_ACCESS_WRITE : TRAP_ACCESS_READ;
   }
@@ -93,10 +96,11 @@ enum trap_access context_decode(uint32_t i) {
   if ((i & 0x3b000000u) == 0x18000000u) return TRAP_ACCESS_READ;                            /* literal */
   if ((i & 0x3a000000u) == 0x28000000u) return load ? TRAP_ACCESS_READ : TRAP_ACCESS_WRITE; /* pairs */
   if ((i & 0x3f200c00u) == 0x19000000u) return i >> 22 & 3 ? TRAP_ACCESS_READ : TRAP_ACCESS_WRITE; /* ldapur, stlur */
-  if ((i & 0x3a000000u) == 0x38000000u) { /* one register */
+  if ((i & 0x3a000000u) == 0x38000000u) {                                                          /* one register */
     bool other = (i & 0x01200000u) == 0x00200000u, vector = (i >> 26 & 1) != 0;
-    if (other && (i & 0xc00u) == 0) return (i & 0xf000u) == 0xc000u ? TRAP_ACCESS_READ : TRAP_ACCESS_WRITE; /* ldapr; atomic read-modify-write */
-    if (other && (i & 0x400u)) return TRAP_ACCESS_READ;                                                    /* ldraa, ldrab */
+    if (other && (i & 0xc00u) == 0)
+      return (i & 0xf000u) == 0xc000u ? TRAP_ACCESS_READ : TRAP_ACCESS_WRITE; /* ldapr; atomic read-modify-write */
+    if (other && (i & 0x400u)) return TRAP_ACCESS_READ;                       /* ldraa, ldrab */
     return (vector ? load : (i >> 22 & 3) != 0) ? TRAP_ACCESS_READ : TRAP_ACCESS_WRITE;
   }
   unsigned sve = i >> 25;
@@ -114,8 +118,9 @@ enum trap_access context_access(int signal, const siginfo_t *info, const ucontex
     if (class != CLASS_DATA) return TRAP_ACCESS_UNKNOWN;
     return (esr->value & ESR_WRITE) && !(esr->value & ESR_CACHE) ? TRAP_ACCESS_WRITE : TRAP_ACCESS_READ;
   }
-  bool access = signal == SIGSEGV ? info->si_code == SEGV_MAPERR || info->si_code == SEGV_ACCERR || info->si_code == SEGV_PKUERR
-                                  : info->si_code == BUS_ADRERR;
+  bool access = signal == SIGSEGV
+                    ? info->si_code == SEGV_MAPERR || info->si_code == SEGV_ACCERR || info->si_code == SEGV_PKUERR
+                    : info->si_code == BUS_ADRERR;
   if (!access) return TRAP_ACCESS_UNKNOWN;
   if ((uint64_t)(uintptr_t)info->si_addr == uc->uc_mcontext.pc) return TRAP_ACCESS_EXECUTE;
   uint32_t instruction;
@@ -125,13 +130,15 @@ enum trap_access context_access(int signal, const siginfo_t *info, const ucontex
   return readable ? context_decode(instruction) : TRAP_ACCESS_UNKNOWN;
 }
 
-/* Behind `svc #0` x8 is the call's number, x1 and x2 are tgkill's arguments; x0, its first, is the result by now. The C library's raise and abort use tgkill. Of tkill the result hides
- * the thread that it was sent to: it is not recognised. */
+/* Behind `svc #0` x8 is the call's number, x1 and x2 are tgkill's arguments; x0, its first, is the result by now. The C
+ * library's raise and abort use tgkill. Of tkill the result hides the thread that it was sent to: it is not recognised.
+ */
 bool context_aborts(const ucontext_t *uc, pid_t pid, pid_t tid) {
   const mcontext_t *m = &uc->uc_mcontext;
   uint32_t instruction;
   (void)pid; /* siginfo tells who sent it */
-  if (m->regs[8] != SYS_tgkill || m->regs[0] != 0 || (pid_t)m->regs[1] != tid || (int)m->regs[2] != SIGABRT) return false;
+  if (m->regs[8] != SYS_tgkill || m->regs[0] != 0 || (pid_t)m->regs[1] != tid || (int)m->regs[2] != SIGABRT)
+    return false;
   int saved = errno;
   bool behind = instruction_at(m->pc - 4, &instruction) && instruction == SVC_0;
   errno = saved;
@@ -158,7 +165,8 @@ void context_land(ucontext_t *uc, struct trap_frame *frame, uint32_t rights) {
   mcontext_t *m = &uc->uc_mcontext;
   bool keys = trap_arena.shared.keys;
   for (int i = 0; i < 12; i++) m->regs[19 + i] = frame->saved.x[i];
-  m->regs[0] = (uint64_t)(uintptr_t)frame; /* the landing pad loads d8 to d15 from it, behind what leaving streaming mode clears */
+  m->regs[0] = (uint64_t)(uintptr_t)
+      frame; /* the landing pad loads d8 to d15 from it, behind what leaving streaming mode clears */
   if (keys) {
     const struct record *por = find_record(uc, RECORD_POR);
     m->regs[1] = por_with(por != NULL ? por->value : POR_ALL, rights);

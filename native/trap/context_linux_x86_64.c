@@ -21,7 +21,8 @@
 uint64_t context_pc(const ucontext_t *uc) { return (uint64_t)uc->uc_mcontext.gregs[REG_RIP]; }
 uint64_t context_sp(const ucontext_t *uc) { return (uint64_t)uc->uc_mcontext.gregs[REG_RSP]; }
 
-/* PKRU in the XSAVE image of the frame; NULL when the frame has none (then the interrupted value was 0 or keys are off). */
+/* PKRU in the XSAVE image of the frame; NULL when the frame has none (then the interrupted value was 0 or keys are
+ * off). */
 static uint32_t *frame_pkru(ucontext_t *uc, bool *present) {
   *present = false;
   uint32_t offset = trap_arena.shared.machine.pkru_offset;
@@ -62,7 +63,9 @@ enum trap_access context_access(int signal, const siginfo_t *info, const ucontex
   (void)info;
   const greg_t *r = uc->uc_mcontext.gregs;
   if ((signal != SIGSEGV && signal != SIGBUS) || r[REG_TRAPNO] != TRAPNO_PAGE_FAULT) return TRAP_ACCESS_UNKNOWN;
-  return r[REG_ERR] & ERROR_FETCH ? TRAP_ACCESS_EXECUTE : r[REG_ERR] & ERROR_WRITE ? TRAP_ACCESS_WRITE : TRAP_ACCESS_READ;
+  return r[REG_ERR] & ERROR_FETCH   ? TRAP_ACCESS_EXECUTE
+         : r[REG_ERR] & ERROR_WRITE ? TRAP_ACCESS_WRITE
+                                    : TRAP_ACCESS_READ;
 }
 
 /* After SYSCALL rcx is the pc, rdi rsi rdx are tgkill's arguments (or rdi rsi tkill's), rax its result 0. */
@@ -81,7 +84,8 @@ void context_describe(struct trap_fault *fault, const ucontext_t *uc) {
   const greg_t *r = uc->uc_mcontext.gregs;
   fault->error_code = (uint64_t)r[REG_ERR];
   fault->trap_number = (uint64_t)r[REG_TRAPNO];
-  for (size_t i = 0; i < sizeof register_order / sizeof *register_order; i++) fault->registers[i] = (uint64_t)r[register_order[i]];
+  for (size_t i = 0; i < sizeof register_order / sizeof *register_order; i++)
+    fault->registers[i] = (uint64_t)r[register_order[i]];
 }
 
 void context_land(ucontext_t *uc, struct trap_frame *frame, uint32_t rights) {

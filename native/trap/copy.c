@@ -1,6 +1,7 @@
 /*
- * copy.c: bounded copies through the gate. What a callee leaves behind (strings, structures, pointers in them) is as untrusted as its code: it is read with the
- * trap armed and rights dropped. Ordinary VM code, but for the two functions that run as callees.
+ * copy.c: bounded copies through the gate. What a callee leaves behind (strings, structures, pointers in them) is as
+ * untrusted as its code: it is read with the trap armed and rights dropped. Ordinary VM code, but for the two functions
+ * that run as callees.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -9,20 +10,23 @@
 #include "internal.h"
 
 /* A null source is a fault like any other, not undefined behaviour to reason from. */
-__attribute__((no_sanitize("undefined"))) static intptr_t copy_callee(void *destination, const void *source, size_t bytes) {
+__attribute__((no_sanitize("undefined"))) static intptr_t copy_callee(void *destination, const void *source,
+                                                                      size_t bytes) {
   __asm__("" : "+r"(destination), "+r"(source));
   memcpy(destination, source, bytes);
   return 1;
 }
 
-/* Unit by unit: reading past the terminator could fault where an honest string would not. Returns units << 2 | terminated << 1 | 1, never the 0 of a failed callout. */
-__attribute__((no_sanitize("undefined"))) static intptr_t string_callee(void *destination, const void *source, size_t max_units, unsigned unit_bytes) {
+/* Unit by unit: reading past the terminator could fault where an honest string would not. Returns units << 2 |
+ * terminated << 1 | 1, never the 0 of a failed callout. */
+__attribute__((no_sanitize("undefined"))) static intptr_t string_callee(void *destination, const void *source,
+                                                                        size_t max_units, unsigned unit_bytes) {
   size_t i = 0;
-#define COPY(type)                                             \
-  for (; i < max_units; i++) {                                 \
-    type unit = ((const volatile type *)source)[i];            \
-    ((type *)destination)[i] = unit;                           \
-    if (unit == 0) return (intptr_t)i << 2 | 3;                    \
+#define COPY(type)                                  \
+  for (; i < max_units; i++) {                      \
+    type unit = ((const volatile type *)source)[i]; \
+    ((type *)destination)[i] = unit;                \
+    if (unit == 0) return (intptr_t)i << 2 | 3;     \
   }
   if (unit_bytes == 1) {
     COPY(uint8_t)
@@ -65,7 +69,8 @@ int trap_copy(void *destination, const void *source, size_t bytes, struct trap_f
   return -EFAULT;
 }
 
-intptr_t trap_copy_string(void *destination, const void *source, size_t max_units, unsigned unit_bytes, bool *terminated, struct trap_fault *fault) {
+intptr_t trap_copy_string(void *destination, const void *source, size_t max_units, unsigned unit_bytes,
+                          bool *terminated, struct trap_fault *fault) {
   if (unit_bytes != 1 && unit_bytes != 2 && unit_bytes != 4) return -EINVAL;
   int rc = ready();
   if (rc < 0) return rc;

@@ -1,11 +1,10 @@
 /*
  * internal.h: what the trap's own files share. Where code runs:
- *   inside_*.c context_*.c record.c   inside a signal handler: only async-signal-safe calls, no locks, no allocation, nothing on key-denied memory before rights are open
- *   gate_*.S        on every callout
- *   slow.c          on callouts that the fast gate declines: nested, first on a thread, mechanisms with calls of their own
- *   thread.c thunk.c trap.c load.c copy.c   ordinary VM code
- *   model*.c        measurement only
- *   platform_*.h platform_*.c   what the system gives, behind platform.h
+ *   inside_*.c context_*.c record.c   inside a signal handler: only async-signal-safe calls, no locks, no allocation,
+ * nothing on key-denied memory before rights are open gate_*.S        on every callout slow.c          on callouts that
+ * the fast gate declines: nested, first on a thread, mechanisms with calls of their own thread.c thunk.c trap.c load.c
+ * copy.c   ordinary VM code model*.c        measurement only platform_*.h platform_*.c   what the system gives, behind
+ * platform.h
  */
 #ifndef TURNKEY_TRAP_INTERNAL_H
 #define TURNKEY_TRAP_INTERNAL_H
@@ -20,7 +19,8 @@
 #include "trap.h"
 
 struct trap_entry { /* a thunk */
-  const void *gate; /* which gate variant serves it: chosen from the flags, the open images and the foreign stack setting */
+  const void
+      *gate; /* which gate variant serves it: chosen from the flags, the open images and the foreign stack setting */
   const void *target;
   uint64_t stack_bytes; /* multiple of 16 */
   uint32_t deny;        /* rights that the gate takes away */
@@ -28,7 +28,7 @@ struct trap_entry { /* a thunk */
   struct trap_policy *policy;
   struct trap_fault *record; /* private thunks only */
   uint32_t references;
-  uint32_t next; /* hash chain or free list, by index + 1 */
+  uint32_t next;         /* hash chain or free list, by index + 1 */
   uint64_t machine_deny; /* `deny` as this machine's gate wants it (trap_machine_deny) */
 };
 #define ENTRY_PRIVATE 0x10000u
@@ -51,22 +51,23 @@ struct trap_frame {
   struct trap_saved saved;
   struct trap_float fp;
   struct trap_entry *entry; /* suspended and slow frames; of a running fast one, T_STATE tells */
-  uint64_t fsp;          /* stack pointer at the call, before it pushes: what a paired return comes back with. Not in fast frames without stack arguments */
-  uint64_t callback_sp; /* foreign stack pointer of the callback that suspended this callout */
-  uint32_t flags;        /* FRAME_* */
-  uint32_t foreign_pkru; /* PKRU of the suspended callout */
+  uint64_t fsp; /* stack pointer at the call, before it pushes: what a paired return comes back with. Not in fast frames
+                   without stack arguments */
+  uint64_t callback_sp;           /* foreign stack pointer of the callback that suspended this callout */
+  uint32_t flags;                 /* FRAME_* */
+  uint32_t foreign_pkru;          /* PKRU of the suspended callout */
   uint64_t stack_low, stack_high; /* the foreign stack this callout runs on; slow frames only (else the slot's own) */
   uint64_t tail0, tail1;          /* in frames[0]: T_STATE and T_FSP */
 };
-#define FRAME_HOOKED 1u      /* the hooked images are closed for this frame, are about to be, or are being opened */
-#define FRAME_KEYED 2u       /* PKRU was written */
+#define FRAME_HOOKED 1u /* the hooked images are closed for this frame, are about to be, or are being opened */
+#define FRAME_KEYED 2u  /* PKRU was written */
 /* FRAME_OWN_STACK is in layout.h */
 #define FRAME_LENT 8u
-#define FRAME_CALLER_STACK 16u /* runs on the caller's stack */
-#define FRAME_SLOW 64u /* made by the slow gate, which always saves the floating-point environment */
+#define FRAME_CALLER_STACK 16u   /* runs on the caller's stack */
+#define FRAME_SLOW 64u           /* made by the slow gate, which always saves the floating-point environment */
 #define FRAME_SUSPENDED_HOOK 32u /* a callback has opened the hooked images for its time */
-#define FRAME_LEAVING 128u   /* the hooked images are being opened for good */
-#define FRAME_ELSEWHERE 256u /* suspended by a callback from a stack that is not this frame's foreign stack */
+#define FRAME_LEAVING 128u       /* the hooked images are being opened for good */
+#define FRAME_ELSEWHERE 256u     /* suspended by a callback from a stack that is not this frame's foreign stack */
 
 struct trap_slot {
   union {
@@ -75,15 +76,16 @@ struct trap_slot {
       struct trap_fault fault;
       _Atomic uint64_t thread_pointer; /* of the owner; 0 while free */
       uint32_t level;                  /* suspended callouts */
-      uint32_t signal_level;           /* the level that a VM's signal handler runs at, 0 for none: its callouts take a fresh foreign stack */
-      uint32_t generation;             /* of the masks, when this thread last opened its rights */
-      uint32_t recovering;             /* from the handler's decision to the landing pad's end */
+      uint32_t signal_level; /* the level that a VM's signal handler runs at, 0 for none: its callouts take a fresh
+                                foreign stack */
+      uint32_t generation;   /* of the masks, when this thread last opened its rights */
+      uint32_t recovering;   /* from the handler's decision to the landing pad's end */
       uint32_t fault_count;
-      int32_t thread_id; /* kernel tid */
-      struct trap_float fp; /* floating-point environment when the thread attached or noted it */
+      int32_t thread_id;                          /* kernel tid */
+      struct trap_float fp;                       /* floating-point environment when the thread attached or noted it */
       uint64_t stack_base, stack_low, stack_high; /* own foreign stack: mapping, lowest usable byte, top */
       uint64_t stack_map_bytes;
-      uint64_t alternate_base, alternate_bytes;   /* own alternate stack: [base, base+bytes) usable */
+      uint64_t alternate_base, alternate_bytes; /* own alternate stack: [base, base+bytes) usable */
       struct trap_thread_state platform;
     };
     char size[SLOT_SIZE];
@@ -96,10 +98,12 @@ struct trap_shared {
   uint32_t foreign_stack; /* callouts switch stacks */
   uint32_t keys;          /* pkeys_supported() */
   uint32_t model;         /* measurement only: a delay stands where rights would be written (trap_model) */
-  int32_t process; /* the process whose callouts these are: a child forked by a callee inherits the state, but is not the VM */
+  int32_t process; /* the process whose callouts these are: a child forked by a callee inherits the state, but is not
+                      the VM */
   uint64_t foreign_bytes;
   _Atomic uint64_t faults, passed_on, threads_live, threads_ever, thunks_live, callbacks_live, stacks_cached;
-  uint64_t watched_low[4], watched_high[4]; /* text of libc and the loader: return addresses into them are kept in fault records */
+  uint64_t watched_low[4],
+      watched_high[4]; /* text of libc and the loader: return addresses into them are kept in fault records */
   struct trap_handlers_before before;
 };
 
@@ -117,12 +121,19 @@ struct trap_arena {
 } __attribute__((aligned(4096)));
 
 extern struct trap_arena trap_arena;
-static inline struct trap_slot *trap_slot_at(uint64_t offset) { return (struct trap_slot *)((char *)&trap_arena + offset); }
-/* The thread-local word is the slot's offset in the arena, less the thread pointer: another thread's word is no slot here. */
+static inline struct trap_slot *trap_slot_at(uint64_t offset) {
+  return (struct trap_slot *)((char *)&trap_arena + offset);
+}
+/* The thread-local word is the slot's offset in the arena, less the thread pointer: another thread's word is no slot
+ * here. */
 static inline uint64_t trap_slot_offset(void) { return trap_word() + trap_thread_pointer(); }
-static inline void trap_slot_set(const struct trap_slot *slot) { trap_set_word((uint64_t)((const char *)slot - (const char *)&trap_arena) - trap_thread_pointer()); }
+static inline void trap_slot_set(const struct trap_slot *slot) {
+  trap_set_word((uint64_t)((const char *)slot - (const char *)&trap_arena) - trap_thread_pointer());
+}
 /* T_STATE and T_FSP. Compiler barriers on both sides: signal handlers of this thread look at the state. */
-static inline uint64_t trap_state(const struct trap_slot *slot) { return *(const volatile uint64_t *)&slot->frames[0].tail0; }
+static inline uint64_t trap_state(const struct trap_slot *slot) {
+  return *(const volatile uint64_t *)&slot->frames[0].tail0;
+}
 static inline void trap_set_state(struct trap_slot *slot, uint64_t state) {
   atomic_signal_fence(memory_order_seq_cst);
   *(volatile uint64_t *)&slot->frames[0].tail0 = state;
@@ -136,18 +147,19 @@ static inline bool trap_state_is_callout(uint64_t state) {
 bool trap_initialised(void);
 
 /* thread.c */
-/* This thread's slot, or NULL if it was never attached. Mends a thread-local word that foreign code overwrote (by looking for the thread pointer in the
- * slots). Async-signal-safe; needs read rights to the arena. */
+/* This thread's slot, or NULL if it was never attached. Mends a thread-local word that foreign code overwrote (by
+ * looking for the thread pointer in the slots). Async-signal-safe; needs read rights to the arena. */
 struct trap_slot *trap_slot_find(void);
 struct trap_slot *trap_slot_attached(void); /* attaches; NULL on failure */
 /* Foreign stacks: usable [*low, *high), guards around them. */
-#define STACK_GUARD_LOW (1u << 20)  /* large frames skip a page: at least 1 MiB */
+#define STACK_GUARD_LOW (1u << 20) /* large frames skip a page: at least 1 MiB */
 #define STACK_GUARD_HIGH (64u << 10)
 int trap_threads_init(void);
 int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t *high);
 void trap_stack_give(uint64_t base, uint64_t map_bytes);
 
-/* Attaches this thread for a function that is the VM's alone. -EBUSY inside a callout: foreign code calls, its rights stay down, and a lock that it took it could lose in a fault. */
+/* Attaches this thread for a function that is the VM's alone. -EBUSY inside a callout: foreign code calls, its rights
+ * stay down, and a lock that it took it could lose in a fault. */
 int trap_attach_vm(void);
 
 /* thunk.c */
@@ -161,22 +173,29 @@ void trap_probe_platform(void);
 
 /* record.c, called from inside_*.c */
 /* "turnkey: fatal: WHY (WHAT NUMBER, pc …, address …)" and a newline; its length. */
-size_t trap_last_words(char *text, size_t limit, const char *why, const char *what, uint64_t number, uint64_t pc, uint64_t address);
+size_t trap_last_words(char *text, size_t limit, const char *why, const char *what, uint64_t number, uint64_t pc,
+                       uint64_t address);
 bool trap_policy_takes(const struct trap_entry *entry);
-/* The record of this thread's callout, whose recovery begins; what every system fills in is filled in. The rest lies between begin and end. */
+/* The record of this thread's callout, whose recovery begins; what every system fills in is filled in. The rest lies
+ * between begin and end. */
 struct trap_fault *trap_record_begin(struct trap_slot *slot);
 /* sp: of the interrupted code. memory: fault->address is one. */
 void trap_record_end(struct trap_slot *slot, struct trap_fault *fault, uint64_t sp, bool memory);
 
 /* gate_*.S */
 extern const char trap_thunk_code[], trap_callback_code[], trap_callback_gate[];
-extern const char trap_gates_begin[], trap_gates_end[], trap_gate_slow[], trap_gate_dead[], trap_landing[], trap_landing_keys[], trap_handler_entry[];
-#define GATE_FAMILY(name) extern const char name[], name##_float[], name##_args[], name##_args_float[], name##_own[], name##_own_float[], name##_own_args[], name##_own_args_float[]
+extern const char trap_gates_begin[], trap_gates_end[], trap_gate_slow[], trap_gate_dead[], trap_landing[],
+    trap_landing_keys[], trap_handler_entry[];
+#define GATE_FAMILY(name)                                                                                         \
+  extern const char name[], name##_float[], name##_args[], name##_args_float[], name##_own[], name##_own_float[], \
+      name##_own_args[], name##_own_args_float[]
 GATE_FAMILY(trap_gate_flag);
 GATE_FAMILY(trap_gate_keys);
 /* One of each, in choose_gate's order. */
 #define GATE_VARIANTS 8
-#define GATE_LIST(name) {name, name##_float, name##_args, name##_args_float, name##_own, name##_own_float, name##_own_args, name##_own_args_float}
+#define GATE_LIST(name)                                              \
+  {name,       name##_float,     name##_args,     name##_args_float, \
+   name##_own, name##_own_float, name##_own_args, name##_own_args_float}
 
 /* model.c, or model_none.c where the machine has none. The delay harms no register that C expects to keep. */
 extern const char *const trap_model_gates[GATE_VARIANTS];

@@ -1,10 +1,12 @@
 /*
- * layout.h: sizes and offsets that C and assembly share. Only #defines: the .S files include it. internal.h asserts every one.
+ * layout.h: sizes and offsets that C and assembly share. Only #defines: the .S files include it. internal.h asserts
+ * every one.
  */
 #ifndef TURNKEY_TRAP_LAYOUT_H
 #define TURNKEY_TRAP_LAYOUT_H
 
-/* The machine's own: SLOT_SIZE, struct trap_frame (F_*, T_*), what the landing pad reads (S_*), THUNK_CODE_BYTES, CALLBACK_SAVE_BYTES. */
+/* The machine's own: SLOT_SIZE, struct trap_frame (F_*, T_*), what the landing pad reads (S_*), THUNK_CODE_BYTES,
+ * CALLBACK_SAVE_BYTES. */
 #if defined(_WIN32)
 #include "layout_windows_x86_64.h"
 #elif defined(__x86_64__)
@@ -18,7 +20,9 @@
 /* The arena: one page-aligned object in .bss, tagged with the runtime key (I11). Slot 0 is never used. */
 #define SLOT_COUNT 1024
 #define SLOT_OFFSET_INVALID (~((SLOT_COUNT - 1) * SLOT_SIZE)) /* bits that no valid slot offset has */
-#define SLOT_WORD_NONE 0x6e6f2d736c6f7421 /* thread-local word of a thread that was never attached: no value that a stray write leaves, and no slot */
+#define SLOT_WORD_NONE                                                                                                 \
+  0x6e6f2d736c6f7421 /* thread-local word of a thread that was never attached: no value that a stray write leaves, and \
+                        no slot */
 
 #define THUNK_COUNT 8192
 #define CALLBACK_COUNT 8192
@@ -55,7 +59,8 @@
 /* struct trap_shared. */
 #define S_KEEP 0
 
-/* Room left above the point where a callee starts, so that an overrun of its frame meets spare bytes first, then the guard page. */
+/* Room left above the point where a callee starts, so that an overrun of its frame meets spare bytes first, then the
+ * guard page. */
 #define FOREIGN_TOP_BYTES 512
 
 #endif

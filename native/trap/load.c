@@ -23,7 +23,8 @@ static bool failed_since(uint32_t before, struct trap_fault *fault) {
   return pending_now() != before && trap_take_fault(fault != NULL ? fault : &local);
 }
 
-void *trap_dlopen(const char *name, int flags, trap_policy *policy, struct trap_fault *fault, char *message, size_t message_bytes) {
+void *trap_dlopen(const char *name, int flags, trap_policy *policy, struct trap_fault *fault, char *message,
+                  size_t message_bytes) {
   void *code;
   if (fault != NULL) fault->pending = 0;
   if (message != NULL && message_bytes > 0) message[0] = '\0';
@@ -37,7 +38,8 @@ void *trap_dlopen(const char *name, int flags, trap_policy *policy, struct trap_
   uint32_t before = pending_now();
   void *handle = guarded(name, flags);
   trap_thunk_release(code);
-  if (handle == NULL && !failed_since(before, fault)) explain(message, message_bytes, "dlopen failed without saying why");
+  if (handle == NULL && !failed_since(before, fault))
+    explain(message, message_bytes, "dlopen failed without saying why");
   return handle;
 }
 

@@ -22,7 +22,9 @@ static inline void trap_float_read(struct trap_float *out) {
   out->fpsr = (uint32_t)fpsr;
 }
 /* POR_EL0 says what is allowed, four bits to a key; the masks of native/pkeys say what is denied, two bits to a key. */
-static inline void trap_machine_keep(struct trap_machine *machine, uint32_t keep) { machine->open = por_of_owned(~keep); }
+static inline void trap_machine_keep(struct trap_machine *machine, uint32_t keep) {
+  machine->open = por_of_owned(~keep);
+}
 static inline uint64_t trap_machine_deny(uint32_t deny) { return por_of_denied(deny); }
 
 #define TRAP_MACHINE_OFFSETS                    \

@@ -1,4 +1,5 @@
-/* machine_windows_x86_64.h: see machine.h. The Windows x64 ABI: callee-saved registers lie on the VM's stack, below the frame's sp. */
+/* machine_windows_x86_64.h: see machine.h. The Windows x64 ABI: callee-saved registers lie on the VM's stack, below the
+ * frame's sp. */
 struct trap_saved {
   uint64_t stack_base, stack_limit, deallocation; /* of the stack that the gate was entered on, from the TEB */
   uint64_t exception_list; /* frames registered on that stack. Windows x64 has none, Wine's own libraries do */
@@ -18,18 +19,20 @@ static inline uint64_t trap_thread_pointer(void) {
   __asm__("mov %%gs:0x30, %0" : "=r"(tp));
   return tp;
 }
-static inline void trap_float_read(struct trap_float *out) { __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(out->mxcsr), "=m"(out->fcw)); }
+static inline void trap_float_read(struct trap_float *out) {
+  __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(out->mxcsr), "=m"(out->fcw));
+}
 /* No keys. */
 static inline void trap_machine_keep(struct trap_machine *machine, uint32_t keep) { (void)machine, (void)keep; }
 static inline uint64_t trap_machine_deny(uint32_t deny) { return deny; }
 
-#define TRAP_MACHINE_OFFSETS                             \
-  AT(struct trap_frame, saved.stack_base, F_STACK_BASE);   \
-  AT(struct trap_frame, saved.stack_limit, F_STACK_LIMIT); \
-  AT(struct trap_frame, saved.deallocation, F_DEALLOCATION); \
+#define TRAP_MACHINE_OFFSETS                                     \
+  AT(struct trap_frame, saved.stack_base, F_STACK_BASE);         \
+  AT(struct trap_frame, saved.stack_limit, F_STACK_LIMIT);       \
+  AT(struct trap_frame, saved.deallocation, F_DEALLOCATION);     \
   AT(struct trap_frame, saved.exception_list, F_EXCEPTION_LIST); \
-  AT(struct trap_frame, fp.mxcsr, F_MXCSR);              \
-  AT(struct trap_frame, fp.fcw, F_FCW);                  \
-  AT(struct trap_frame, stack_low, F_STACK_LOW);         \
-  AT(struct trap_frame, stack_high, F_STACK_HIGH);       \
+  AT(struct trap_frame, fp.mxcsr, F_MXCSR);                      \
+  AT(struct trap_frame, fp.fcw, F_FCW);                          \
+  AT(struct trap_frame, stack_low, F_STACK_LOW);                 \
+  AT(struct trap_frame, stack_high, F_STACK_HIGH);               \
   AT(struct trap_shared, machine.avx, S_AVX)

@@ -1,6 +1,7 @@
 /*
- * model.c: a model of protection keys for CPUs without: the delay that stands where the gate would write PKRU, calibrated. For measurement only; it protects
- * nothing, and no mechanism of native/pkeys is it. The delay itself is in gate_*.S.
+ * model.c: a model of protection keys for CPUs without: the delay that stands where the gate would write PKRU,
+ * calibrated. For measurement only; it protects nothing, and no mechanism of native/pkeys is it. The delay itself is in
+ * gate_*.S.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -60,7 +61,8 @@ int trap_model(unsigned cycles, double *reached) {
   double told = 0;
   if (cycles != 0) {
     _Static_assert(TRAP_MODEL_MOST_CYCLES <= MODEL_STEPS * MODEL_STEP_CYCLES, "the chain is long enough");
-    /* A step is three cycles on every x86-64 CPU of the last fifteen years, so the chain tells how long a cycle is, and with that what the fences cost. */
+    /* A step is three cycles on every x86-64 CPU of the last fifteen years, so the chain tells how long a cycle is, and
+     * with that what the fences cost. */
     double without = delay_ns(0), with = delay_ns(MODEL_STEPS);
     double cycle_ns = (with - without) / (MODEL_STEPS * MODEL_STEP_CYCLES);
     if (!(cycle_ns > 0)) return -EAGAIN;

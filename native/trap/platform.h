@@ -1,11 +1,12 @@
 /*
- * platform.h: what the trap's shared files need from the system and the ABI that they run on. One header per platform, with the same contents:
+ * platform.h: what the trap's shared files need from the system and the ABI that they run on. One header per platform,
+ * with the same contents:
  *
  *   TRAP_HIDDEN                         not visible outside the library
- *   trap_word(), trap_set_word()        the thread-local word that leads to the thread's slot; SLOT_WORD_NONE in a thread that was never attached
- *   TRAP_WORD_TELLS                     1 where no stray write leaves SLOT_WORD_NONE there, so that the thread needs no further looking for
- *   struct trap_thread_state            in a slot: what attaching changed, what a recovery puts back
- *   struct trap_handlers_before         in the arena: what was installed before us
+ *   trap_word(), trap_set_word()        the thread-local word that leads to the thread's slot; SLOT_WORD_NONE in a
+ * thread that was never attached TRAP_WORD_TELLS                     1 where no stray write leaves SLOT_WORD_NONE
+ * there, so that the thread needs no further looking for struct trap_thread_state            in a slot: what attaching
+ * changed, what a recovery puts back struct trap_handlers_before         in the arena: what was installed before us
  *   struct trap_masked                  what trap_signals_hold leaves for trap_signals_release
  *
  * and one .c file (platform_*.c) with the functions below.
@@ -25,7 +26,8 @@
 
 struct trap_slot;
 
-/* Once, before the first thread attaches. `exits` is called on each attached thread as it ends, as late as can be. 0 or negative errno. */
+/* Once, before the first thread attaches. `exits` is called on each attached thread as it ends, as late as can be. 0 or
+ * negative errno. */
 int trap_platform_init(void (*exits)(struct trap_slot *slot));
 /* This thread's part of attaching and of letting go: where its handlers run, and that its end is noticed. */
 int trap_thread_begin(struct trap_slot *slot);
@@ -33,14 +35,17 @@ void trap_thread_end(struct trap_slot *slot);
 int32_t trap_thread_number(void);
 int32_t trap_process_number(void);
 
-/* Address space for a foreign stack: STACK_GUARD_LOW bytes without access, `usable` bytes, STACK_GUARD_HIGH without access. 0 or -ENOMEM. */
+/* Address space for a foreign stack: STACK_GUARD_LOW bytes without access, `usable` bytes, STACK_GUARD_HIGH without
+ * access. 0 or -ENOMEM. */
 int trap_stack_map(uint64_t usable, uint64_t *base);
 void trap_stack_unmap(uint64_t base, uint64_t map_bytes);
 
-/* Attaching and releasing are not interrupted: a handler that makes callouts would find half a slot, or the lock held by its own thread. */
+/* Attaching and releasing are not interrupted: a handler that makes callouts would find half a slot, or the lock held
+ * by its own thread. */
 void trap_signals_hold(struct trap_masked *before);
 void trap_signals_release(const struct trap_masked *before);
-/* The signal mask that a recovery puts back: noted from what was held, from this thread as it is now, and as a word to keep and to put back. */
+/* The signal mask that a recovery puts back: noted from what was held, from this thread as it is now, and as a word to
+ * keep and to put back. */
 void trap_mask_note_held(struct trap_slot *slot, const struct trap_masked *held);
 void trap_mask_note(struct trap_slot *slot);
 uint64_t trap_mask_word(const struct trap_slot *slot);
@@ -49,7 +54,8 @@ void trap_mask_put(struct trap_slot *slot, uint64_t word);
 /* Text of the C library and of the loader, into trap_arena.shared.watched_*. */
 void trap_modules_note(void);
 
-/* The system's loader as foreign code: what trap_dlopen (name, flags) and trap_dlclose (handle) call through the gate, and what it says when it has failed (NULL: nothing). */
+/* The system's loader as foreign code: what trap_dlopen (name, flags) and trap_dlclose (handle) call through the gate,
+ * and what it says when it has failed (NULL: nothing). */
 extern const void *const trap_loader_open, *const trap_loader_close;
 bool trap_loader_message(char *message, size_t bytes);
 

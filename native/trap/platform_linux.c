@@ -25,7 +25,7 @@ __thread uint64_t trap_slot_word __attribute__((tls_model("initial-exec"), visib
 static pthread_key_t exit_key;
 static void (*exit_call)(struct trap_slot *slot);
 
-/* ---- threads ----------------------------------------------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------------------------------------------- */
 
 int32_t trap_thread_number(void) { return (int32_t)syscall(SYS_gettid); }
 int32_t trap_process_number(void) { return (int32_t)getpid(); }
@@ -52,7 +52,8 @@ static int alternate_prepare(struct trap_slot *slot) {
   uint64_t bytes = getauxval(AT_MINSIGSTKSZ);
   if (bytes < 2048) bytes = 2048; /* kernels before 5.14 give no value */
   bytes = (bytes + (64u << 10) + PKEYS_PAGE - 1) & ~(uint64_t)(PKEYS_PAGE - 1);
-  char *map = mmap(NULL, bytes + PKEYS_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  char *map = mmap(NULL, bytes + PKEYS_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                   0);
   if (map == MAP_FAILED) return -ENOMEM;
   if (mprotect(map, PKEYS_PAGE, PROT_NONE) != 0) {
     munmap(map, bytes + PKEYS_PAGE);
@@ -80,7 +81,7 @@ void trap_thread_end(struct trap_slot *slot) {
   }
 }
 
-/* ---- stacks ------------------------------------------------------------------------------------------------------ */
+/* ---- stacks -------------------------------------------------------------------------------------------------- */
 
 int trap_stack_map(uint64_t usable, uint64_t *base) {
   uint64_t total = STACK_GUARD_LOW + usable + STACK_GUARD_HIGH;
@@ -96,7 +97,7 @@ int trap_stack_map(uint64_t usable, uint64_t *base) {
 
 void trap_stack_unmap(uint64_t base, uint64_t map_bytes) { munmap((void *)(uintptr_t)base, map_bytes); }
 
-/* ---- signal masks -------------------------------------------------------------------------------------------------- */
+/* ---- signal masks -------------------------------------------------------------------------------------------- */
 
 void trap_signals_hold(struct trap_masked *before) {
   sigset_t all;
@@ -115,7 +116,7 @@ uint64_t trap_mask_word(const struct trap_slot *slot) {
 }
 void trap_mask_put(struct trap_slot *slot, uint64_t word) { memcpy(&slot->platform.mask, &word, sizeof word); }
 
-/* ---- modules ------------------------------------------------------------------------------------------------------- */
+/* ---- modules ------------------------------------------------------------------------------------------------- */
 
 static int note_module(struct dl_phdr_info *info, size_t size, void *data) {
   (void)size;
@@ -137,7 +138,8 @@ void trap_modules_note(void) {
   dl_iterate_phdr(note_module, &count);
 }
 
-const void *const trap_loader_open = (const void *)(uintptr_t)dlopen, *const trap_loader_close = (const void *)(uintptr_t)dlclose;
+const void *const trap_loader_open = (const void *)(uintptr_t)dlopen, *const trap_loader_close =
+                                                                          (const void *)(uintptr_t)dlclose;
 
 bool trap_loader_message(char *message, size_t bytes) {
   const char *text = dlerror();

@@ -21,8 +21,9 @@ struct trap_previous {
 };
 #define PREVIOUS_COUNT 65
 struct trap_handlers_before {
-  struct trap_previous previous[PREVIOUS_COUNT]; /* from 1; appended to, never taken out: a handler on another thread may be reading */
-  _Atomic uint32_t latest[65];                   /* by signal: whom to pass on to, by index; 0 none: the default action */
+  struct trap_previous
+      previous[PREVIOUS_COUNT]; /* from 1; appended to, never taken out: a handler on another thread may be reading */
+  _Atomic uint32_t latest[65];  /* by signal: whom to pass on to, by index; 0 none: the default action */
 };
 struct trap_masked {
   sigset_t mask;

@@ -1,7 +1,9 @@
 /*
- * platform_windows.c: threads, foreign stacks and the loader on Windows. Ordinary VM code, but for trap_landed_windows and trap_callback_frame, which the gate calls.
+ * platform_windows.c: threads, foreign stacks and the loader on Windows. Ordinary VM code, but for trap_landed_windows
+ * and trap_callback_frame, which the gate calls.
  *
- * TlsAlloc, FlsAlloc (its callback is a thread's last word), VirtualAlloc, SetThreadStackGuarantee, _resetstkoflw (what it does, trap_landed_windows does for a stack of ours).
+ * TlsAlloc, FlsAlloc (its callback is a thread's last word), VirtualAlloc, SetThreadStackGuarantee, _resetstkoflw (what
+ * it does, trap_landed_windows does for a stack of ours).
  */
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
@@ -22,7 +24,7 @@ uint32_t trap_tls_offset;
 struct trap_frame *trap_callback_frame(void);
 void trap_landed_windows(struct trap_frame *frame);
 
-/* ---- threads ----------------------------------------------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------------------------------------------- */
 
 static DWORD exit_slot;
 static void (*exit_call)(struct trap_slot *slot);
@@ -56,24 +58,31 @@ int trap_thread_begin(struct trap_slot *slot) {
 
 void trap_thread_end(struct trap_slot *slot) { (void)slot; }
 
-/* ---- stacks ------------------------------------------------------------------------------------------------------ */
+/* ---- stacks -------------------------------------------------------------------------------------------------- */
 
 /*
- * From the bottom: STACK_GUARD_LOW without access; `usable`: a page without access, PAGE_GUARD pages, the stack; STACK_GUARD_HIGH without access. All of the stack is committed at once. So its
- * bounds are known before every call, whatever the callee did to the TEB, and nothing grows; a stack costs its size in commit charge, not in memory.
+ * From the bottom: STACK_GUARD_LOW without access; `usable`: a page without access, PAGE_GUARD pages, the stack;
+ * STACK_GUARD_HIGH without access. All of the stack is committed at once. So its bounds are known before every call,
+ * whatever the callee did to the TEB, and nothing grows; a stack costs its size in commit charge, not in memory.
  */
 static bool guard_put(uint64_t low) {
   DWORD before;
-  return VirtualAlloc((void *)(uintptr_t)(low + PKEYS_PAGE), STACK_GUARD_PAGES_BYTES, MEM_COMMIT, PAGE_READWRITE) != NULL &&
-         VirtualProtect((void *)(uintptr_t)(low + PKEYS_PAGE), STACK_GUARD_PAGES_BYTES, PAGE_READWRITE | PAGE_GUARD, &before);
+  return VirtualAlloc((void *)(uintptr_t)(low + PKEYS_PAGE), STACK_GUARD_PAGES_BYTES, MEM_COMMIT, PAGE_READWRITE) !=
+             NULL &&
+         VirtualProtect((void *)(uintptr_t)(low + PKEYS_PAGE), STACK_GUARD_PAGES_BYTES, PAGE_READWRITE | PAGE_GUARD,
+                        &before);
 }
 
 int trap_stack_map(uint64_t usable, uint64_t *base) {
-  _Static_assert(STACK_GUARD_PAGES_BYTES == STACK_GUARANTEE + PKEYS_PAGE && STACK_RESERVED == STACK_GUARD_PAGES_BYTES + PKEYS_PAGE, "layout");
+  _Static_assert(STACK_GUARD_PAGES_BYTES == STACK_GUARANTEE + PKEYS_PAGE &&
+                     STACK_RESERVED == STACK_GUARD_PAGES_BYTES + PKEYS_PAGE,
+                 "layout");
   void *map = VirtualAlloc(NULL, STACK_GUARD_LOW + usable + STACK_GUARD_HIGH, MEM_RESERVE, PAGE_NOACCESS);
   if (map == NULL) return -ENOMEM;
   uint64_t low = (uint64_t)(uintptr_t)map + STACK_GUARD_LOW;
-  if (VirtualAlloc((void *)(uintptr_t)(low + STACK_RESERVED), usable - STACK_RESERVED, MEM_COMMIT, PAGE_READWRITE) == NULL || !guard_put(low)) {
+  if (VirtualAlloc((void *)(uintptr_t)(low + STACK_RESERVED), usable - STACK_RESERVED, MEM_COMMIT, PAGE_READWRITE) ==
+          NULL ||
+      !guard_put(low)) {
     VirtualFree(map, 0, MEM_RELEASE);
     return -ENOMEM;
   }
@@ -89,7 +98,8 @@ void trap_stack_unmap(uint64_t base, uint64_t map_bytes) {
 /* The guard is used up by the fault that it raises; put back, the next overflow is a fault again. */
 void trap_landed_windows(struct trap_frame *frame) {
   DWORD error = GetLastError();
-  if ((frame->flags & FRAME_OVERFLOWED) && !(frame->stack_high != 0 ? guard_put(frame->stack_low) : _resetstkoflw() != 0))
+  if ((frame->flags & FRAME_OVERFLOWED) &&
+      !(frame->stack_high != 0 ? guard_put(frame->stack_low) : _resetstkoflw() != 0))
     trap_die("the guard of a stack that had overflowed could not be put back", SIGABRT);
   trap_landed(frame);
   SetLastError(error);
@@ -100,16 +110,19 @@ struct trap_frame *trap_callback_frame(void) {
   return &slot->frames[slot->level - 1];
 }
 
-/* ---- signal masks: none -------------------------------------------------------------------------------------------- */
+/* ---- signal masks: none -------------------------------------------------------------------------------------- */
 
 void trap_signals_hold(struct trap_masked *before) { before->nothing = 0; }
 void trap_signals_release(const struct trap_masked *before) { (void)before; }
 void trap_mask_note_held(struct trap_slot *slot, const struct trap_masked *held) { (void)slot, (void)held; }
 void trap_mask_note(struct trap_slot *slot) { (void)slot; }
-uint64_t trap_mask_word(const struct trap_slot *slot) { (void)slot; return 0; }
+uint64_t trap_mask_word(const struct trap_slot *slot) {
+  (void)slot;
+  return 0;
+}
 void trap_mask_put(struct trap_slot *slot, uint64_t word) { (void)slot, (void)word; }
 
-/* ---- modules ------------------------------------------------------------------------------------------------------- */
+/* ---- modules ------------------------------------------------------------------------------------------------- */
 
 /* The first executable section of each: .text. */
 void trap_modules_note(void) {
@@ -133,13 +146,15 @@ static void *loader_open(const char *name, int flags) {
   return (void *)LoadLibraryA(name);
 }
 static int loader_close(void *handle) { return FreeLibrary(handle) ? 0 : -1; }
-const void *const trap_loader_open = (const void *)(uintptr_t)loader_open, *const trap_loader_close = (const void *)(uintptr_t)loader_close;
+const void *const trap_loader_open = (const void *)(uintptr_t)loader_open, *const trap_loader_close =
+                                                                               (const void *)(uintptr_t)loader_close;
 
 bool trap_loader_message(char *message, size_t bytes) {
   DWORD error = GetLastError();
   if (error == 0) return false;
   char text[256];
-  DWORD length = FormatMessageA(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, error, 0, text, sizeof text, NULL);
+  DWORD length = FormatMessageA(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, error, 0, text,
+                                sizeof text, NULL);
   while (length > 0 && (text[length - 1] == '\r' || text[length - 1] == '\n')) length--;
   snprintf(message, bytes, "%.*s (Windows error %lu)", (int)length, text, (unsigned long)error);
   return true;

@@ -1,6 +1,7 @@
 /*
- * record.c: what the handlers of every system share: whose fault it is to take, the fault record, a process's last words. Runs inside a signal or an exception, under the rules of
- * inside_*.c: no locks, no allocation, no printf, rights open.
+ * record.c: what the handlers of every system share: whose fault it is to take, the fault record, a process's last
+ * words. Runs inside a signal or an exception, under the rules of inside_*.c: no locks, no allocation, no printf,
+ * rights open.
  */
 #include <string.h>
 
@@ -19,7 +20,8 @@ static size_t put_hex(char *to, size_t at, size_t limit, uint64_t value) {
   return at;
 }
 
-size_t trap_last_words(char *text, size_t limit, const char *why, const char *what, uint64_t number, uint64_t pc, uint64_t address) {
+size_t trap_last_words(char *text, size_t limit, const char *why, const char *what, uint64_t number, uint64_t pc,
+                       uint64_t address) {
   size_t at = put_text(text, 0, limit, "turnkey: fatal: ");
   at = put_text(text, at, limit - 80, why);
   at = put_text(text, at, limit, " (");
@@ -50,7 +52,9 @@ struct trap_fault *trap_record_begin(struct trap_slot *slot) {
   uint32_t pending = fault->pending;
   memset(fault, 0, offsetof(struct trap_fault, stack));
   fault->pending = pending; /* set last */
-  fault->phase = entry->flags & TRAP_PHASE_LOAD ? TRAP_IN_LOAD : entry->flags & TRAP_PHASE_DECODE ? TRAP_IN_DECODE : TRAP_IN_CALL;
+  fault->phase = entry->flags & TRAP_PHASE_LOAD     ? TRAP_IN_LOAD
+                 : entry->flags & TRAP_PHASE_DECODE ? TRAP_IN_DECODE
+                                                    : TRAP_IN_CALL;
   fault->pkey = -1;
   fault->thread_id = slot->thread_id;
   fault->depth = slot->level + 1;
@@ -85,7 +89,8 @@ void trap_record_end(struct trap_slot *slot, struct trap_fault *fault, uint64_t 
     high = slot->stack_high;
   }
   fault->foreign_sp_top = high;
-  if (high != 0 && fault->address < low && fault->address >= low - STACK_GUARD_LOW) fault->flags |= TRAP_FAULT_STACK_OVERFLOW;
+  if (high != 0 && fault->address < low && fault->address >= low - STACK_GUARD_LOW)
+    fault->flags |= TRAP_FAULT_STACK_OVERFLOW;
   if (sp >= low && sp < high) {
     const uint64_t *word = (const uint64_t *)(uintptr_t)(sp & ~(uint64_t)7), *end = (const uint64_t *)(uintptr_t)high;
     if (end - word > 1024) end = word + 1024;

@@ -1,5 +1,6 @@
 /*
- * slow.c: what the gates call. Runs on every callout that the fast gate declines, on the way into and out of callbacks, and after every recovery.
+ * slow.c: what the gates call. Runs on every callout that the fast gate declines, on the way into and out of callbacks,
+ * and after every recovery.
  *
  * Each function that drops rights does so as its very last action: the VM's own stack may be a keyed space.
  */
@@ -15,8 +16,9 @@ static uint32_t rights_foreign(uint32_t deny) { return (pkeys_rdpkru() & trap_ar
 static void rights_open(void) { pkeys_wrpkru(pkeys_rdpkru() & trap_arena.shared.keep); }
 
 /*
- * Foreign code may call a thunk itself, and then is foreign code already. But a thread that is said to be in a callout and calls from the VM's own stack, near where it
- * left it, never came back through the gate. Near: what lies above belongs to the VM's live frames; what lies below does too while the callee has a stack of its own.
+ * Foreign code may call a thunk itself, and then is foreign code already. But a thread that is said to be in a callout
+ * and calls from the VM's own stack, near where it left it, never came back through the gate. Near: what lies above
+ * belongs to the VM's live frames; what lies below does too while the callee has a stack of its own.
  */
 #define NEAR_ABOVE 4096u
 #define NEAR_BELOW (64u << 10)
@@ -29,11 +31,16 @@ struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp)
   struct trap_slot *slot = trap_slot_find();
   if (slot != NULL && trap_state_is_callout(trap_state(slot))) {
     if (on_vm_stack(&slot->frames[slot->level], caller_sp))
-      trap_die("a callout was left by a longjmp over the gate: the thread calls again from where it was; the process cannot go on", SIGABRT);
+      trap_die("a callout was left by a longjmp over the gate: the thread calls again from where it was; the process "
+               "cannot go on",
+               SIGABRT);
     return NULL;
   }
   slot = trap_slot_attached();
-  if (slot == NULL) trap_die("a thread called a guarded function but could not be attached (no memory for its stacks, or no thread slot left)", SIGABRT);
+  if (slot == NULL)
+    trap_die("a thread called a guarded function but could not be attached (no memory for its stacks, or no thread "
+             "slot left)",
+             SIGABRT);
   if (slot->level >= NESTING_COUNT) trap_die("callouts nested too deeply (TRAP_MAX_NESTING)", SIGABRT);
   struct trap_frame *frame = &slot->frames[slot->level];
   frame->entry = entry;
@@ -44,7 +51,8 @@ struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp)
 static uint64_t vm_state(const struct trap_slot *slot) { return slot->level > 0 ? STATE_VM : 0; }
 
 static void give_own_stack(const struct trap_frame *frame) {
-  trap_stack_give(frame->stack_low - STACK_GUARD_LOW, STACK_GUARD_LOW + (frame->stack_high - frame->stack_low) + STACK_GUARD_HIGH);
+  trap_stack_give(frame->stack_low - STACK_GUARD_LOW,
+                  STACK_GUARD_LOW + (frame->stack_high - frame->stack_low) + STACK_GUARD_HIGH);
 }
 
 /* Not on the frame's foreign stack. */
@@ -70,9 +78,10 @@ static uint64_t refuse(struct trap_slot *slot, struct trap_frame *frame, int err
 }
 
 /*
- * Closing and opening the hooked images takes microseconds, and a VM's signal handler may come in the middle (trap_signal_enter). So the flags run ahead of the deed:
- * HOOKED from before the closing until after the opening, LEAVING while it is opened for good. The handler opens wherever it finds HOOKED, and closes again unless LEAVING; what it
- * interrupted goes on, and comes to the same end because entering and leaving under a number may be repeated.
+ * Closing and opening the hooked images takes microseconds, and a VM's signal handler may come in the middle
+ * (trap_signal_enter). So the flags run ahead of the deed: HOOKED from before the closing until after the opening,
+ * LEAVING while it is opened for good. The handler opens wherever it finds HOOKED, and closes again unless LEAVING;
+ * what it interrupted goes on, and comes to the same end because entering and leaving under a number may be repeated.
  */
 static unsigned caller_of(const struct trap_slot *slot) { return (unsigned)(slot - trap_arena.slots); }
 
@@ -118,13 +127,15 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp) {
   } else {
     const struct trap_frame *outer = frame - 1;
     uint64_t low = outer->stack_low, sp = outer->callback_sp;
-    if (slot->level != slot->signal_level && !(outer->flags & FRAME_ELSEWHERE) && sp > low + NESTED_ROOM + entry->stack_bytes && sp <= outer->stack_high) {
+    if (slot->level != slot->signal_level && !(outer->flags & FRAME_ELSEWHERE) &&
+        sp > low + NESTED_ROOM + entry->stack_bytes && sp <= outer->stack_high) {
       top = (sp - 256) & ~(uint64_t)15; /* below the callback thunk's save area and red zone */
       frame->stack_low = low;
       frame->stack_high = outer->stack_high;
     } else {
       uint64_t base, bytes;
-      if (trap_stack_take(&base, &bytes, &frame->stack_low, &frame->stack_high) < 0) return refuse(slot, frame, -ENOMEM);
+      if (trap_stack_take(&base, &bytes, &frame->stack_low, &frame->stack_high) < 0)
+        return refuse(slot, frame, -ENOMEM);
       frame->flags |= FRAME_OWN_STACK;
       top = frame->stack_high - FOREIGN_TOP_BYTES;
     }
@@ -149,8 +160,12 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp) {
 static void mismatch(const struct trap_slot *slot) __attribute__((noreturn));
 static void mismatch(const struct trap_slot *slot) {
   if (slot->level > 0)
-    trap_die("a callout returned while callouts inside it had not: a longjmp or coroutine switch went over the gate; the process cannot go on", SIGABRT);
-  trap_die("a callout returned with another stack pointer than it was called with (wrong calling convention, or a longjmp over the gate); the process cannot go on", SIGABRT);
+    trap_die("a callout returned while callouts inside it had not: a longjmp or coroutine switch went over the gate; "
+             "the process cannot go on",
+             SIGABRT);
+  trap_die("a callout returned with another stack pointer than it was called with (wrong calling convention, or a "
+           "longjmp over the gate); the process cannot go on",
+           SIGABRT);
 }
 
 struct trap_frame *trap_slow_return(uint64_t sp) {
@@ -176,8 +191,10 @@ void trap_slow_give(struct trap_frame *frame) {
 /* `sp`: what the callee returned with. */
 struct trap_slot *trap_fast_lost(const struct trap_slot *believed, uint64_t sp) {
   struct trap_slot *slot = trap_slot_find();
-  if (slot == NULL) trap_die("a callee did not keep its caller's registers, and the thread's slot cannot be found", SIGABRT);
-  /* The stack pointer is right: the callee has overwritten the first word of the foreign stack, just above its own frame, or not kept the register that holds the slot. */
+  if (slot == NULL)
+    trap_die("a callee did not keep its caller's registers, and the thread's slot cannot be found", SIGABRT);
+  /* The stack pointer is right: the callee has overwritten the first word of the foreign stack, just above its own
+   * frame, or not kept the register that holds the slot. */
   if (sp == slot->stack_high - FOREIGN_TOP_BYTES && sp == slot->frames[0].tail1) {
     uint64_t *first = (uint64_t *)(uintptr_t)sp;
     if (slot != believed || *first != (uint64_t)(uintptr_t)slot) {
@@ -190,20 +207,24 @@ struct trap_slot *trap_fast_lost(const struct trap_slot *believed, uint64_t sp) 
 }
 
 void trap_landed(struct trap_frame *frame) {
-  struct trap_slot *slot = (struct trap_slot *)((char *)&trap_arena + (((uint64_t)(uintptr_t)frame - (uint64_t)(uintptr_t)&trap_arena) & ~(uint64_t)(SLOT_SIZE - 1)));
+  struct trap_slot *slot = (struct trap_slot *)((char *)&trap_arena +
+                                                (((uint64_t)(uintptr_t)frame - (uint64_t)(uintptr_t)&trap_arena) &
+                                                 ~(uint64_t)(SLOT_SIZE - 1)));
   trap_slot_set(slot);
   hooked_leave(slot, frame);
   if (slot->level == 0) {
     slot->frames[0].tail1 &= ~(uint64_t)1;
-    *(uint64_t *)(uintptr_t)slot->frames[0].tail1 = (uint64_t)(uintptr_t)slot; /* the callee may have overrun its frame */
+    *(uint64_t *)(uintptr_t)slot->frames[0].tail1 =
+        (uint64_t)(uintptr_t)slot; /* the callee may have overrun its frame */
   }
   slot->recovering = 0;
   frame_done(slot, frame);
 }
 
 /*
- * The level goes up before the state says VM, and down after it has ceased to: a signal handler in between finds a level too many, whose frame nobody uses, and never
- * one too few, whose frame it would write over. Its own suspension leaves frames alone altogether.
+ * The level goes up before the state says VM, and down after it has ceased to: a signal handler in between finds a
+ * level too many, whose frame nobody uses, and never one too few, whose frame it would write over. Its own suspension
+ * leaves frames alone altogether.
  */
 static void deeper(struct trap_slot *slot) {
   slot->level++;
@@ -251,7 +272,8 @@ uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign
   hooked_leave(slot, frame);
   if (flags & FRAME_HOOKED) frame->flags |= FRAME_SUSPENDED_HOOK;
   suspend(slot, foreign_sp, pkru);
-  if (!trap_arena.shared.foreign_stack || (flags & FRAME_CALLER_STACK)) return foreign_sp - CALLBACK_SAVE_BYTES; /* the callback thunk's own stack pointer */
+  if (!trap_arena.shared.foreign_stack || (flags & FRAME_CALLER_STACK))
+    return foreign_sp - CALLBACK_SAVE_BYTES; /* the callback thunk's own stack pointer */
   return (frame->sp - 128) & ~(uint64_t)15;
 }
 
@@ -259,14 +281,17 @@ void trap_callback_leave(uint64_t foreign_sp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL || slot->level == 0) trap_die("a callback returned on a thread that has none in progress", SIGABRT);
   if (trap_state(slot) != STATE_VM || slot->frames[slot->level - 1].callback_sp != foreign_sp)
-    trap_die("a callback returned while callouts or callbacks inside it had not: a longjmp or coroutine switch went over the gate; the process cannot go on", SIGABRT);
+    trap_die("a callback returned while callouts or callbacks inside it had not: a longjmp or coroutine switch went "
+             "over the gate; the process cannot go on",
+             SIGABRT);
   struct trap_frame *frame = resume(slot, (uint64_t)(uintptr_t)slot->frames[slot->level - 1].entry);
   if (frame->flags & FRAME_SUSPENDED_HOOK) {
     frame->flags &= ~FRAME_SUSPENDED_HOOK;
-    if (hooked_enter(slot, frame) < 0) trap_die("the image could not be closed again after a callback (mprotect failed)", SIGABRT);
+    if (hooked_enter(slot, frame) < 0)
+      trap_die("the image could not be closed again after a callback (mprotect failed)", SIGABRT);
   }
-  /* A callout that had rights taken away loses them again, those to images opened meanwhile included; one that had all keeps all: its way out would not
-   * give them back. */
+  /* A callout that had rights taken away loses them again, those to images opened meanwhile included; one that had all
+   * keeps all: its way out would not give them back. */
   if (frame->foreign_pkru & ~trap_arena.shared.keep) {
     uint32_t deny = frame->entry->deny;
     pkeys_wrpkru(rights_foreign(deny != 0 ? deny : frame->foreign_pkru & ~trap_arena.shared.keep));
@@ -320,7 +345,9 @@ void trap_signal_leave(const struct trap_signal *saved) {
   if (offset != 0) {
     struct trap_slot *slot = trap_slot_at(offset);
     if (trap_state(slot) != STATE_VM || slot->level == 0)
-      trap_die("a signal handler left while callouts inside it had not: a longjmp went over the gate; the process cannot go on", SIGABRT);
+      trap_die("a signal handler left while callouts inside it had not: a longjmp went over the gate; the process "
+               "cannot go on",
+               SIGABRT);
     struct trap_frame *frame = resume(slot, saved->words[0]);
     slot->signal_level = (uint32_t)(saved->words[2] >> SIGNAL_LEVEL_SHIFT) & SIGNAL_LEVEL_MASK;
     slot->recovering = (saved->words[2] & SIGNAL_RECOVERING) != 0;

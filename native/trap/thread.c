@@ -1,5 +1,6 @@
 /*
- * thread.c: threads and their slots, foreign stacks and alternate stacks (I13). Ordinary VM code, except trap_slot_find, which handlers and gates call too.
+ * thread.c: threads and their slots, foreign stacks and alternate stacks (I13). Ordinary VM code, except
+ * trap_slot_find, which handlers and gates call too.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -13,7 +14,9 @@ struct trap_arena trap_arena TRAP_HIDDEN;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned high_water = 1; /* slots ever used; read without the lock by trap_slot_find */
-static struct { uint64_t base, map_bytes; } stack_cache[STACK_CACHE];
+static struct {
+  uint64_t base, map_bytes;
+} stack_cache[STACK_CACHE];
 static unsigned stack_cached;
 
 struct trap_slot *trap_slot_find(void) {
@@ -93,7 +96,8 @@ static int slot_prepare(struct trap_slot *slot) {
 
 static void slot_reset(struct trap_slot *slot) {
   uint64_t top = slot->stack_high - FOREIGN_TOP_BYTES;
-  *(uint64_t *)(uintptr_t)top = (uint64_t)(uintptr_t)slot; /* the first word of a foreign stack is its slot: the gate looks for it on the way out */
+  *(uint64_t *)(uintptr_t)top = (uint64_t)(uintptr_t)
+      slot; /* the first word of a foreign stack is its slot: the gate looks for it on the way out */
   slot->frames[0].tail1 = top;
   slot->frames[0].flags = 0;
   slot->level = 0;
@@ -116,7 +120,8 @@ static void thread_exits(struct trap_slot *slot) {
   trap_signals_release(&before);
 }
 
-/* A free slot, or one of a thread that ended without releasing it (it was attached again after its destructors) and whose thread pointer is ours now. */
+/* A free slot, or one of a thread that ended without releasing it (it was attached again after its destructors) and
+ * whose thread pointer is ours now. */
 static struct trap_slot *slot_take(bool *taken_over) {
   uint64_t tp = trap_thread_pointer();
   unsigned index = 0;
@@ -214,4 +219,3 @@ int trap_threads_init(void) {
   for (unsigned i = 0; i < SLOT_COUNT; i++) trap_set_state(&trap_arena.slots[i], STATE_UNUSED);
   return trap_platform_init(thread_exits);
 }
-

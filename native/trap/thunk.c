@@ -17,7 +17,8 @@ static uint32_t thunk_free, callback_free;
 static uint32_t record_used[RECORD_COUNT / 32];
 
 static uint32_t bucket_of(const void *target, uint64_t stack_bytes, uint32_t flags, const trap_policy *policy) {
-  uint64_t h = (uint64_t)(uintptr_t)target * 0x9e3779b97f4a7c15u ^ stack_bytes << 7 ^ flags ^ (uint64_t)(uintptr_t)policy * 0xc2b2ae3d27d4eb4fu;
+  uint64_t h = (uint64_t)(uintptr_t)target * 0x9e3779b97f4a7c15u ^ stack_bytes << 7 ^ flags ^
+               (uint64_t)(uintptr_t)policy * 0xc2b2ae3d27d4eb4fu;
   return (uint32_t)(h >> 40) % BUCKETS;
 }
 
@@ -26,7 +27,8 @@ static void choose_gate(struct trap_entry *entry, const struct pkeys_masks *mask
   uint32_t deny = bare || !masks->keyed ? 0 : entry->flags & TRAP_LENT ? masks->deny_lent : masks->deny;
   bool args = entry->stack_bytes != 0;
   bool own = !trap_arena.shared.foreign_stack;
-  static const char *const flag[GATE_VARIANTS] = GATE_LIST(trap_gate_flag), *const keys[GATE_VARIANTS] = GATE_LIST(trap_gate_keys);
+  static const char *const flag[GATE_VARIANTS] = GATE_LIST(trap_gate_flag), *const keys[GATE_VARIANTS] = GATE_LIST(
+                                                                                trap_gate_keys);
   unsigned variant = (own ? 4u : 0u) | (args ? 2u : 0u) | (entry->flags & TRAP_FLOAT ? 1u : 0u);
   const char *const *gates = deny != 0 ? keys : trap_arena.shared.model && !bare ? trap_model_gates : flag;
   const char *gate = masks->hooked && !bare ? trap_gate_slow : gates[variant];
@@ -59,7 +61,9 @@ void trap_thunks_init(void) {
   callback_free = 1;
 }
 
-static void *thunk_code(uint32_t index) { return (void *)(uintptr_t)(trap_thunk_code + (size_t)index * THUNK_CODE_BYTES); }
+static void *thunk_code(uint32_t index) {
+  return (void *)(uintptr_t)(trap_thunk_code + (size_t)index * THUNK_CODE_BYTES);
+}
 
 static struct trap_entry *thunk_entry(const void *code) {
   uintptr_t offset = (uintptr_t)code - (uintptr_t)trap_thunk_code;
@@ -78,7 +82,8 @@ static struct trap_fault *record_take(void) {
   return NULL;
 }
 
-static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, bool private, void **code) {
+static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, bool private,
+                      void **code) {
   const unsigned known = TRAP_CAN_FAIL | TRAP_LENT | TRAP_PHASE_LOAD | TRAP_PHASE_DECODE | TRAP_BARE | TRAP_FLOAT;
   if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES || (flags & ~known) != 0) return -EINVAL;
   int rc = trap_attach_vm();
@@ -89,7 +94,8 @@ static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, tr
   if (!private) {
     for (uint32_t i = buckets[bucket]; i != 0; i = trap_arena.thunks[i - 1].next) {
       struct trap_entry *entry = &trap_arena.thunks[i - 1];
-      if (entry->target == target && entry->stack_bytes == stack_bytes && entry->flags == flags && entry->policy == policy) {
+      if (entry->target == target && entry->stack_bytes == stack_bytes && entry->flags == flags &&
+          entry->policy == policy) {
         entry->references++;
         *code = thunk_code(i - 1);
         pthread_mutex_unlock(&lock);
@@ -100,7 +106,8 @@ static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, tr
   struct trap_fault *record = private ? record_take() : NULL;
   uint32_t i = thunk_free;
   if (i == 0 || (private && record == NULL)) {
-    if (record != NULL) record_used[(record - trap_arena.records) / 32] &= ~(1u << ((record - trap_arena.records) % 32));
+    if (record != NULL)
+      record_used[(record - trap_arena.records) / 32] &= ~(1u << ((record - trap_arena.records) % 32));
     pthread_mutex_unlock(&lock);
     return -ENOSPC;
   }

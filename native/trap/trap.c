@@ -34,7 +34,9 @@ AT(struct trap_arena, policies, ARENA_POLICIES);
 AT(struct trap_arena, records, ARENA_RECORDS);
 AT(struct trap_arena, shared, ARENA_SHARED);
 _Static_assert(sizeof(struct trap_arena) == ARENA_SIZE, "arena");
-_Static_assert(NESTING_COUNT == TRAP_MAX_NESTING && THUNK_COUNT == TRAP_MAX_THUNKS && CALLBACK_COUNT == TRAP_MAX_CALLBACKS, "trap.h");
+_Static_assert(NESTING_COUNT == TRAP_MAX_NESTING && THUNK_COUNT == TRAP_MAX_THUNKS &&
+                   CALLBACK_COUNT == TRAP_MAX_CALLBACKS,
+               "trap.h");
 AT(struct trap_fault, address, 16);
 AT(struct trap_fault, access, 32);
 AT(struct trap_fault, function, 48);

@@ -1,6 +1,7 @@
 /*
- * unwind.c: the gate's personality. A C++ throw, a cancellation and pthread_exit all search the stack by CFI; at the gate they end, so that no VM frame is ever crossed (I8):
- * the runtime then calls std::terminate or abort, SIGABRT is raised by this thread, and the callout fails.
+ * unwind.c: the gate's personality. A C++ throw, a cancellation and pthread_exit all search the stack by CFI; at the
+ * gate they end, so that no VM frame is ever crossed (I8): the runtime then calls std::terminate or abort, SIGABRT is
+ * raised by this thread, and the callout fails.
  *
  * Itanium C++ ABI: Exception Handling, 1.6.2 (personality routine).
  */
@@ -9,11 +10,12 @@
 
 extern __thread volatile uint32_t trap_unwinding __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-_Unwind_Reason_Code trap_personality(int version, _Unwind_Action actions, uint64_t exception_class, struct _Unwind_Exception *exception,
-                                     struct _Unwind_Context *context) __attribute__((visibility("hidden")));
+_Unwind_Reason_Code trap_personality(int version, _Unwind_Action actions, uint64_t exception_class,
+                                     struct _Unwind_Exception *exception, struct _Unwind_Context *context)
+    __attribute__((visibility("hidden")));
 
-_Unwind_Reason_Code trap_personality(int version, _Unwind_Action actions, uint64_t exception_class, struct _Unwind_Exception *exception,
-                                     struct _Unwind_Context *context) {
+_Unwind_Reason_Code trap_personality(int version, _Unwind_Action actions, uint64_t exception_class,
+                                     struct _Unwind_Exception *exception, struct _Unwind_Context *context) {
   (void)version;
   (void)exception_class;
   (void)exception;

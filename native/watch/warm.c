@@ -1,8 +1,10 @@
 /*
- * warm.c: trials forked from a warm host. A host that has loaded everything that a trial needs (Node, koffi, Turnkey, the case) calls turnkey_warm once for each trial, from the only
- * thread that matters. Its child traces its own child, which is the trial and goes on where the host was. fork(2) takes one thread along: what else the host had, worker
- * threads of V8's for instance, is not there in the trial, which must not wait for them and ends by turnkey_leave. Node keeps its heap from children
- * (MADV_DONTFORK, which makes spawning cheaper); that is taken back first. madvise(2); proc(5): smaps, VmFlags.
+ * warm.c: trials forked from a warm host. A host that has loaded everything that a trial needs (Node, koffi, Turnkey,
+ * the case) calls turnkey_warm once for each trial, from the only thread that matters. Its child traces its own child,
+ * which is the trial and goes on where the host was. fork(2) takes one thread along: what else the host had, worker
+ * threads of V8's for instance, is not there in the trial, which must not wait for them and ends by turnkey_leave. Node
+ * keeps its heap from children (MADV_DONTFORK, which makes spawning cheaper); that is taken back first. madvise(2);
+ * proc(5): smaps, VmFlags.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,7 +29,8 @@ static void share_all(void) {
   uintptr_t low = 0, high = 0, from, to;
   while (fgets(line, sizeof line, maps) != NULL) {
     if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2) low = from, high = to;
-    else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " dc ") != NULL) madvise((void *)low, high - low, MADV_DOFORK);
+    else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " dc ") != NULL)
+      madvise((void *)low, high - low, MADV_DOFORK);
   }
   fclose(maps);
 }
@@ -40,7 +43,7 @@ int turnkey_warm(long timeout_ms, long set_up_ms) {
   if (tracer == 0) {
     if (watch_start() == 0) return 0;
     watch_follow(timeout_ms, set_up_ms);
-    _exit(0);   /* the report is flushed */
+    _exit(0); /* the report is flushed */
   }
   while (waitpid(tracer, NULL, 0) < 0) {
     if (errno != EINTR) return -errno;

@@ -4,22 +4,24 @@
  *
  *   turnkey-watch [--timeout-ms N] [--set-up-ms N] -- COMMAND [ARGUMENT...]
  *
- * The time limit counts from the line `began`; where the trial writes none within --set-up-ms, from its start, and the set-up's limit is added.
+ * The time limit counts from the line `began`; where the trial writes none within --set-up-ms, from its start, and the
+ * set-up's limit is added.
  *
  * The trial inherits a descriptor whose number is in TURNKEY_WATCH_FD. It writes lines there, at any time:
- *   image BASE BYTES SNAPSHOT    compare [BASE, BASE+BYTES) with [SNAPSHOT, ...) if I die (hexadecimal; a later line with the
- *                                same BASE replaces the earlier)
- *   began NS                     my set-up is over, at that time of CLOCK_MONOTONIC in ns
- *   done                         I have seen the end of my trial and reported it: no comparison is needed
- * Nothing is read from it until the trial ends, so the trial is not disturbed.
+ *   image BASE BYTES SNAPSHOT    compare [BASE, BASE+BYTES) with [SNAPSHOT, ...) if I die (hexadecimal; a later line
+ * with the same BASE replaces the earlier) began NS                     my set-up is over, at that time of
+ * CLOCK_MONOTONIC in ns done                         I have seen the end of my trial and reported it: no comparison is
+ * needed Nothing is read from it until the trial ends, so the trial is not disturbed.
  *
- * On standard output, after all the trial wrote there, one line: `@watch {JSON}`, whose fields `struct report` below lists. The
- * exit code is 0 whenever that line was written; 125 when the trial could not be started or traced; 2 on wrong usage.
+ * On standard output, after all the trial wrote there, one line: `@watch {JSON}`, whose fields `struct report` below
+ * lists. The exit code is 0 whenever that line was written; 125 when the trial could not be started or traced; 2 on
+ * wrong usage.
  *
  * Stops are few: one per thread made and ended, one per signal, the exit stop. Children by fork are not followed; the
  * trial runs in a process group of its own, which is killed when the trial has ended.
  *
- * ptrace(2): PTRACE_SEIZE, PTRACE_O_TRACEEXIT (at the exit stop the memory is still there), PTRACE_O_EXITKILL; proc(5): /proc/PID/mem.
+ * ptrace(2): PTRACE_SEIZE, PTRACE_O_TRACEEXIT (at the exit stop the memory is still there), PTRACE_O_EXITKILL; proc(5):
+ * /proc/PID/mem.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -52,15 +54,15 @@ struct space {
 enum comparison { NOT_COMPARED, EQUAL, DIFFERS, UNREADABLE };
 
 struct report {
-  int exit_code;                  /* -1: ended by a signal */
-  int signal;                     /* 0: exited */
+  int exit_code; /* -1: ended by a signal */
+  int signal;    /* 0: exited */
   bool timed_out;
-  bool done;                      /* the trial had said `done` */
-  int spaces;                     /* how many it had announced */
+  bool done;  /* the trial had said `done` */
+  int spaces; /* how many it had announced */
   enum comparison image;
-  uint64_t changed_bytes, first_address, first_offset;   /* first_offset: in its space, whose base is first_base */
+  uint64_t changed_bytes, first_address, first_offset; /* first_offset: in its space, whose base is first_base */
   uint64_t first_base;
-  bool have_last;                 /* the last signal seen before the end, by any thread */
+  bool have_last; /* the last signal seen before the end, by any thread */
   siginfo_t last;
   pid_t last_thread;
   uint64_t last_pc;
@@ -68,10 +70,10 @@ struct report {
 
 static struct space spaces[MAX_SPACES];
 static struct report report = {.exit_code = -1};
-static int channel[2];            /* trial writes, watch reads */
+static int channel[2]; /* trial writes, watch reads */
 static pid_t trial;
 static volatile sig_atomic_t late;
-static uint64_t began_ns;          /* 0: not yet */
+static uint64_t began_ns; /* 0: not yet */
 
 static void on_alarm(int number) {
   (void)number;
@@ -82,7 +84,7 @@ static void fail(const char *what) {
   fprintf(stderr, "turnkey-watch: %s: %s\n", what, strerror(errno));
   if (trial > 0) kill(trial, SIGKILL);
   fflush(stdout);
-  _exit(125);   /* in a forked host, nothing of the host's is to run */
+  _exit(125); /* in a forked host, nothing of the host's is to run */
 }
 
 /* Takes in the lines written so far. */
@@ -103,7 +105,8 @@ static void read_channel(void) {
       report.done = true;
     } else if (sscanf(line, "began %" SCNu64, &began_ns) == 1) {
       continue;
-    } else if (sscanf(line, "image %" SCNx64 " %" SCNx64 " %" SCNx64, &space.base, &space.bytes, &space.snapshot) == 3) {
+    } else if (sscanf(line, "image %" SCNx64 " %" SCNx64 " %" SCNx64, &space.base, &space.bytes, &space.snapshot) ==
+               3) {
       int at = 0;
       while (at < report.spaces && spaces[at].base != space.base) at++;
       if (at == MAX_SPACES) continue;
@@ -115,7 +118,8 @@ static void read_channel(void) {
   memmove(text, line, used + 1);
 }
 
-/* Compares the announced spaces with their snapshots in the trial's memory. ptrace access ignores protections and keys. */
+/* Compares the announced spaces with their snapshots in the trial's memory. ptrace access ignores protections and keys.
+ */
 static void compare_image(void) {
   static uint8_t now[CHUNK], then[CHUNK];
   read_channel();
@@ -133,7 +137,7 @@ static void compare_image(void) {
     for (uint64_t offset = 0; offset < space->bytes; offset += CHUNK) {
       size_t count = space->bytes - offset < CHUNK ? (size_t)(space->bytes - offset) : CHUNK;
       if (pread(memory, then, count, (off_t)(space->snapshot + offset)) != (ssize_t)count) {
-        report.image = UNREADABLE;   /* the snapshot itself is gone: nothing can be said */
+        report.image = UNREADABLE; /* the snapshot itself is gone: nothing can be said */
         close(memory);
         return;
       }
@@ -149,7 +153,7 @@ static void compare_image(void) {
             report.first_base = space->base;
             report.first_offset = offset + at;
           }
-          report.changed_bytes++;   /* pages that are gone count as changed */
+          report.changed_bytes++; /* pages that are gone count as changed */
         }
       }
     }
@@ -162,7 +166,8 @@ static void print_report(void) {
   printf("\n@watch {\"exitCode\":");
   if (report.exit_code >= 0) printf("%d", report.exit_code);
   else printf("null");
-  if (report.signal > 0) printf(",\"signal\":\"SIG%s\"", sigabbrev_np(report.signal) ? sigabbrev_np(report.signal) : "?");
+  if (report.signal > 0)
+    printf(",\"signal\":\"SIG%s\"", sigabbrev_np(report.signal) ? sigabbrev_np(report.signal) : "?");
   else printf(",\"signal\":null");
   printf(",\"timedOut\":%s,\"done\":%s,\"spaces\":%d,\"imageAtDeath\":\"%s\"", report.timed_out ? "true" : "false",
          report.done ? "true" : "false", report.spaces, words[report.image]);
@@ -173,7 +178,8 @@ static void print_report(void) {
     const siginfo_t *last = &report.last;
     int number = last->si_signo;
     bool fault = number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE || number == SIGTRAP;
-    printf(",\"lastSignal\":{\"signal\":\"SIG%s\",\"siCode\":%d", sigabbrev_np(number) ? sigabbrev_np(number) : "?", last->si_code);
+    printf(",\"lastSignal\":{\"signal\":\"SIG%s\",\"siCode\":%d", sigabbrev_np(number) ? sigabbrev_np(number) : "?",
+           last->si_code);
     if (fault && last->si_code > 0) printf(",\"address\":\"0x%" PRIx64 "\"", (uint64_t)(uintptr_t)last->si_addr);
     if (number == SIGSEGV && last->si_code == SEGV_PKUERR) printf(",\"pkey\":%u", (unsigned)last->si_pkey);
     printf(",\"pc\":\"0x%" PRIx64 "\"", report.last_pc);
@@ -184,7 +190,7 @@ static void print_report(void) {
 }
 
 pid_t watch_start(void) {
-  int go[2];   /* the child waits until it has been seized */
+  int go[2]; /* the child waits until it has been seized */
   if (pipe2(channel, O_NONBLOCK) != 0 || pipe2(go, O_CLOEXEC) != 0) fail("pipe");
   fcntl(channel[0], F_SETFD, FD_CLOEXEC);
   fcntl(channel[1], F_SETPIPE_SZ, 65536);
@@ -194,19 +200,19 @@ pid_t watch_start(void) {
     char number[16], byte;
     struct rlimit none = {0, 0};
     setpgid(0, 0);
-    setrlimit(RLIMIT_CORE, &none);   /* a core dump would only cost time */
+    setrlimit(RLIMIT_CORE, &none); /* a core dump would only cost time */
     snprintf(number, sizeof number, "%d", channel[1]);
     setenv("TURNKEY_WATCH_FD", number, 1);
     close(go[1]);
-    while (read(go[0], &byte, 1) < 0 && errno == EINTR) {
-    }
+    while (read(go[0], &byte, 1) < 0 && errno == EINTR) {}
     close(channel[0]);
     return 0;
   }
   setpgid(trial, trial);
   close(channel[1]);
   close(go[0]);
-  if (ptrace(PTRACE_SEIZE, trial, NULL, PTRACE_O_TRACEEXIT | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) != 0) fail("ptrace");
+  if (ptrace(PTRACE_SEIZE, trial, NULL, PTRACE_O_TRACEEXIT | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) != 0)
+    fail("ptrace");
   close(go[1]);
   return trial;
 }
@@ -216,7 +222,7 @@ static void stopped(pid_t thread, int status) {
   unsigned long message = 0;
   siginfo_t info;
   switch (event) {
-    case 0:   /* a signal on its way to the trial: it goes on */
+    case 0: /* a signal on its way to the trial: it goes on */
       if (ptrace(PTRACE_GETSIGINFO, thread, NULL, &info) == 0) {
         /* A handler that sends a fault's signal again, to die of it, must not hide the fault. */
         if (report.have_last && report.last.si_code > 0 && info.si_code <= 0 && info.si_signo == report.last.si_signo) {
@@ -232,7 +238,8 @@ static void stopped(pid_t thread, int status) {
       ptrace(PTRACE_CONT, thread, NULL, (void *)(uintptr_t)number);
       return;
     case PTRACE_EVENT_EXIT:
-      /* One thread among others ending by itself says 0; the process ending says so at the main thread, or by a signal at any. */
+      /* One thread among others ending by itself says 0; the process ending says so at the main thread, or by a signal
+       * at any. */
       ptrace(PTRACE_GETEVENTMSG, thread, NULL, &message);
       if (thread == trial || (message & 0x7f) != 0) compare_image();
       break;
@@ -243,8 +250,7 @@ static void stopped(pid_t thread, int status) {
         return;
       }
       break;
-    default:
-      break;
+    default: break;
   }
   ptrace(PTRACE_CONT, thread, NULL, NULL);
 }
@@ -270,9 +276,9 @@ void watch_follow(long timeout_ms, long set_up_ms) {
     if (thread < 0 && errno == EINTR) {
       if (late && !report.timed_out) {
         if (began_ns == 0) read_channel();
-        if (now_ns() < (began_ns != 0 ? began_ns : started + set_up) + limit) continue;   /* the timer comes again */
+        if (now_ns() < (began_ns != 0 ? began_ns : started + set_up) + limit) continue; /* the timer comes again */
         report.timed_out = true;
-        compare_image();   /* before the kill: what the hung trial's image looks like */
+        compare_image(); /* before the kill: what the hung trial's image looks like */
         kill(-trial, SIGKILL);
         kill(trial, SIGKILL);
       }
@@ -287,7 +293,7 @@ void watch_follow(long timeout_ms, long set_up_ms) {
       break;
     }
   }
-  kill(-trial, SIGKILL);   /* what the trial forked */
+  kill(-trial, SIGKILL); /* what the trial forked */
   read_channel();
   print_report();
 }

@@ -1,6 +1,7 @@
 /**
- * Arguments that koffi must not marshal itself in a guarded call: what it would decode afterwards (out-parameters), functions (their addresses must be
- * thunks), loans, and unions that a guard decoded. Everything else is passed to koffi as it came.
+ * Arguments that koffi must not marshal itself in a guarded call: what it would decode afterwards (out-parameters),
+ * functions (their addresses must be thunks), loans, and unions that a guard decoded. Everything else is passed to
+ * koffi as it came.
  */
 import { types } from 'node:util';
 
@@ -14,7 +15,10 @@ import { isLoan, lentAddress } from './vm.js';
 export interface ArgumentHost {
   readonly reader: Reader & { fromOwn(memory: unknown, offset: number, type: Type, count?: number): unknown };
   callbackPrototype(type: Type): CallbackPrototype;
-  /** A code address that foreign code may call, for a function pointer given as a number: koffi's trampolines get a thunk. */
+  /**
+   * A code address that foreign code may call, for a function pointer given as a number: koffi's trampolines get a
+   * thunk.
+   */
   callableAddress(pointer: bigint, type: Type): bigint;
 }
 
@@ -39,7 +43,9 @@ export class CallScope {
     this.#mark = this.#arena.mark();
   }
 
-  take(bytes: number): Region { return this.#arena.take(bytes); }
+  take(bytes: number): Region {
+    return this.#arena.take(bytes);
+  }
 
   callback(type: Type, run: JsFunction): bigint {
     const prototype = this.host.callbackPrototype(type);
@@ -49,9 +55,13 @@ export class CallScope {
   }
 
   /** To be done after a call that did not fail, in order. */
-  afterwards(action: () => void): void { this.#after.push(action); }
+  afterwards(action: () => void): void {
+    this.#after.push(action);
+  }
 
-  finish(): void { for (const action of this.#after) action(); }
+  finish(): void {
+    for (const action of this.#after) action();
+  }
 
   release(): void {
     for (const { prototype, slot } of this.#slots) prototype.giveBack(slot);
@@ -86,27 +96,43 @@ const specials = new WeakMap<object, boolean>();
 function hasSpecials(type: Type): boolean {
   const known = specials.get(type);
   if (known !== undefined) return known;
-  specials.set(type, false);   /* a type that points to itself adds nothing by that */
+  specials.set(type, false); /* a type that points to itself adds nothing by that */
   let found = false;
   switch (type.primitive) {
-    case 'Callback': found = true; break;
-    case 'Pointer': case 'Array': found = type.ref !== undefined && hasSpecials(type.ref); break;
-    case 'Union': found = plainOf(type).fix !== undefined || memberSpecials(type); break;
-    case 'Record': found = memberSpecials(type); break;
+    case 'Callback':
+      found = true;
+      break;
+    case 'Pointer':
+    case 'Array':
+      found = type.ref !== undefined && hasSpecials(type.ref);
+      break;
+    case 'Union':
+      found = plainOf(type).fix !== undefined || memberSpecials(type);
+      break;
+    case 'Record':
+      found = memberSpecials(type);
+      break;
     default:
   }
-  if (type.primitive === 'Void') specials.delete(type);   /* an opaque type may yet be defined */
+  if (type.primitive === 'Void') specials.delete(type); /* an opaque type may yet be defined */
   else specials.set(type, found);
   return found;
 }
 
 function memberSpecials(type: Type): boolean {
-  return Object.values(type.members ?? {}).some(member => hasSpecials(member.type));
+  return Object.values(type.members ?? {}).some((member) => hasSpecials(member.type));
 }
 
 function isMemory(value: unknown): boolean {
-  return value === null || value === undefined || typeof value === 'bigint' || typeof value === 'number' || ArrayBuffer.isView(value)
-    || value instanceof ArrayBuffer || value instanceof SharedArrayBuffer;
+  return (
+    value === null ||
+    value === undefined ||
+    typeof value === 'bigint' ||
+    typeof value === 'number' ||
+    ArrayBuffer.isView(value) ||
+    value instanceof ArrayBuffer ||
+    value instanceof SharedArrayBuffer
+  );
 }
 
 /** A value on its way in, as koffi can take it. */
@@ -121,20 +147,29 @@ export function convertIn(value: unknown, type: Type, scope: CallScope): unknown
     return lentAddress(value);
   }
   const cast = castOf(value);
-  if (cast !== undefined) return hasSpecials(cast.type) ? ffi.as(convertIn(cast.value, cast.type, scope), cast.type) : value;
+  if (cast !== undefined)
+    return hasSpecials(cast.type) ? ffi.as(convertIn(cast.value, cast.type, scope), cast.type) : value;
   if (ArrayBuffer.isView(value) || !hasSpecials(type)) return value;
   switch (type.primitive) {
     case 'Pointer':
-      return Array.isArray(value) ? value.map((element: unknown) => convertIn(element, type.ref as Type, scope)) : convertIn(value, type.ref as Type, scope);
+      return Array.isArray(value)
+        ? value.map((element: unknown) => convertIn(element, type.ref as Type, scope))
+        : convertIn(value, type.ref as Type, scope);
     case 'Array':
-      return Array.isArray(value) ? value.map((element: unknown) => convertIn(element, type.ref as Type, scope)) : value;
+      return Array.isArray(value)
+        ? value.map((element: unknown) => convertIn(element, type.ref as Type, scope))
+        : value;
     case 'Union': {
       const own = unshadowedUnion(value, type, scope.take(type.size));
       if (own !== undefined) return own;
-      return value instanceof ffi.Union || Object.keys(value).length !== 1 ? value : convertMembers(value as Record<string, unknown>, type, scope);
+      return value instanceof ffi.Union || Object.keys(value).length !== 1
+        ? value
+        : convertMembers(value as Record<string, unknown>, type, scope);
     }
-    case 'Record': return convertMembers(value as Record<string, unknown>, type, scope);
-    default: return value;
+    case 'Record':
+      return convertMembers(value as Record<string, unknown>, type, scope);
+    default:
+      return value;
   }
 }
 
@@ -147,15 +182,19 @@ function convertMembers(value: Record<string, unknown>, type: Type, scope: CallS
 }
 
 /* What a string pointer points to; koffi's string types do not say. */
-const CHARACTERS = { String: ffi.type('char'), String16: ffi.type('char16_t'), String32: ffi.type('char32_t') } as const;
+const CHARACTERS = {
+  String: ffi.type('char'),
+  String16: ffi.type('char16_t'),
+  String32: ffi.type('char32_t'),
+} as const;
 
 function pointedTo(type: Type): Type {
   return type.ref ?? CHARACTERS[type.primitive as keyof typeof CHARACTERS];
 }
 
 /**
- * An out- or in-out argument: encoded into memory of ours, passed as its address, decoded from there after the call. Memory that the user brought is
- * passed as it is, as koffi does.
+ * An out- or in-out argument: encoded into memory of ours, passed as its address, decoded from there after the call.
+ * Memory that the user brought is passed as it is, as koffi does.
  */
 function convertOut(value: unknown, type: Type, alsoIn: boolean, scope: CallScope): unknown {
   if (isMemory(value)) return value;
@@ -173,10 +212,12 @@ function convertOut(value: unknown, type: Type, alsoIn: boolean, scope: CallScop
     if (ref.primitive === 'Record') return convertOutRecord(value as Record<string, unknown>, ref, alsoIn, scope);
     if (ref.primitive === 'Union') return convertOutUnion(value as Record<string, unknown>, ref, alsoIn, scope);
     if (types.isExternal(value)) {
-      throw new TypeError('this cast cannot be decoded after the call: koffi keeps what it casts to itself; use as() from turnkey, or as() of koffi\'s default export');
+      throw new TypeError(
+        "this cast cannot be decoded after the call: koffi keeps what it casts to itself; use as() from turnkey, or as() of koffi's default export",
+      );
     }
   }
-  return value;   /* koffi's own complaint */
+  return value; /* koffi's own complaint */
 }
 
 function convertOutArray(value: unknown[], ref: Type, alsoIn: boolean, scope: CallScope): unknown {
@@ -184,11 +225,11 @@ function convertOutArray(value: unknown[], ref: Type, alsoIn: boolean, scope: Ca
     const text = convertOutText(value as [string], ref, scope);
     if (text !== undefined) return text;
   }
-  if (ref.size === 0) return value;   /* koffi's own complaint */
+  if (ref.size === 0) return value; /* koffi's own complaint */
   const count = value.length;
   const region = scope.take(count * ref.size);
   if (alsoIn && count > 0) {
-    const given = hasSpecials(ref) ? value.map(element => convertIn(element, ref, scope)) : value;
+    const given = hasSpecials(ref) ? value.map((element) => convertIn(element, ref, scope)) : value;
     ffi.encode(region.address, ref, given, count);
   }
   scope.afterwards(() => {
@@ -197,27 +238,46 @@ function convertOutArray(value: unknown[], ref: Type, alsoIn: boolean, scope: Ca
   return region.address;
 }
 
-/* `['\0'.repeat(n)]`: a text buffer, decoded up to its terminator. The unit is the pointed-to integer's; bytes behind void *. */
+/*
+ * `['\0'.repeat(n)]`: a text buffer, decoded up to its terminator. The unit is the pointed-to integer's; bytes behind
+ * void *.
+ */
 function convertOutText(value: [string], ref: Type, scope: CallScope): bigint | undefined {
-  const unit = ref.primitive === 'Int8' || ref.primitive === 'Void' ? 1 : ref.primitive === 'Int16' ? 2 : ref.primitive === 'Int32' ? 4 : 0;
+  const unit =
+    ref.primitive === 'Int8' || ref.primitive === 'Void'
+      ? 1
+      : ref.primitive === 'Int16'
+        ? 2
+        : ref.primitive === 'Int32'
+          ? 4
+          : 0;
   if (unit === 0 || (ref.primitive === 'Void' && ref.name !== 'void')) return undefined;
-  const text = unit === 1 ? Buffer.from(value[0], 'utf8') : unit === 2 ? Buffer.from(value[0], 'utf16le') : utf32(value[0]);
+  const text =
+    unit === 1 ? Buffer.from(value[0], 'utf8') : unit === 2 ? Buffer.from(value[0], 'utf16le') : utf32(value[0]);
   const region = scope.take(text.length + unit);
   text.copy(region.bytes);
   scope.afterwards(() => {
     let end = 0;
-    while (end < text.length + unit && !region.bytes.subarray(end, end + unit).every(byte => byte === 0)) end += unit;
+    while (end < text.length + unit && !region.bytes.subarray(end, end + unit).every((byte) => byte === 0)) end += unit;
     const used = region.bytes.subarray(0, end);
-    value[0] = unit === 1 ? used.toString('utf8') : unit === 2 ? used.toString('utf16le')
-      : end === 0 ? '' : scope.host.reader.fromOwn(region.address, 0, CHARACTERS.String32, end / 4) as string;
+    value[0] =
+      unit === 1
+        ? used.toString('utf8')
+        : unit === 2
+          ? used.toString('utf16le')
+          : end === 0
+            ? ''
+            : (scope.host.reader.fromOwn(region.address, 0, CHARACTERS.String32, end / 4) as string);
   });
   return region.address;
 }
 
 function utf32(text: string): Buffer {
-  const points = Array.from(text, character => character.codePointAt(0) as number);
+  const points = Array.from(text, (character) => character.codePointAt(0) as number);
   const buffer = Buffer.alloc(points.length * 4);
-  points.forEach((point, index) => buffer.writeUInt32LE(point >= 0xd800 && point <= 0xdfff ? 0xfffd : point, index * 4));
+  points.forEach((point, index) =>
+    buffer.writeUInt32LE(point >= 0xd800 && point <= 0xdfff ? 0xfffd : point, index * 4),
+  );
   return buffer;
 }
 
@@ -229,7 +289,8 @@ function convertOutRecord(value: Record<string, unknown>, ref: Type, alsoIn: boo
 }
 
 function convertOutUnion(value: Record<string, unknown>, ref: Type, alsoIn: boolean, scope: CallScope): unknown {
-  if (plainOf(ref).fix === undefined || !(value instanceof Object)) return value;   /* koffi copies the bytes and follows nothing */
+  if (plainOf(ref).fix === undefined || !(value instanceof Object))
+    return value; /* koffi copies the bytes and follows nothing */
   const region = scope.take(ref.size);
   if (alsoIn) ffi.encode(region.address, ref, convertIn(value, ref, scope));
   scope.afterwards(() => fillUnion(value, ref, region.address, scope.host.reader));

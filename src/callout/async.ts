@@ -1,6 +1,6 @@
 /**
- * Calls on koffi's worker threads. Each call in flight has a private thunk, with a fault record of its own, read in its completion; what the callee left is
- * decoded there, on this thread.
+ * Calls on koffi's worker threads. Each call in flight has a private thunk, with a fault record of its own, read in its
+ * completion; what the callee left is decoded there, on this thread.
  */
 import { CallScope } from './arguments.js';
 import { binding } from './binding.js';
@@ -16,7 +16,8 @@ export function asyncCall(callee: Callee, args: readonly unknown[], entry: Entry
   const count = callee.parameters.length;
   if (args.length <= count) throw new TypeError(`Expected ${count + 1} arguments, got ${args.length}`);
   const done = args[count];
-  if (typeof done !== 'function') throw new TypeError(`Expected callback function as last argument, got ${typeof done}`);
+  if (typeof done !== 'function')
+    throw new TypeError(`Expected callback function as last argument, got ${typeof done}`);
   start(callee, args.slice(0, count), done as Completion, entry);
 }
 
@@ -24,10 +25,15 @@ export function asyncCall(callee: Callee, args: readonly unknown[], entry: Entry
 export function promisedCall(callee: Callee, args: readonly unknown[], entry: Entry): Promise<unknown> {
   return new Promise((resolve, reject) => {
     callee.checkCount(args.length);
-    start(callee, args.slice(0, callee.parameters.length), (error, result) => {
-      if (error === null) resolve(result);
-      else reject(error instanceof Error ? error : new Error(String(error)));
-    }, entry);
+    start(
+      callee,
+      args.slice(0, callee.parameters.length),
+      (error, result) => {
+        if (error === null) resolve(result);
+        else reject(error instanceof Error ? error : new Error(String(error)));
+      },
+      entry,
+    );
   });
 }
 
@@ -45,7 +51,9 @@ function start(callee: Callee, args: readonly unknown[], done: Completion, entry
       const record = new Uint8Array(RECORD_BYTES);
       const faulted = binding.thunkFault(thunk.code, record);
       callee.givePrivate(thunk);
-      let error: unknown = faulted ? callee.host.tell(atSite(callee.host.makeError(wholeRecord(record), callee, args), site)) : failure;
+      let error: unknown = faulted
+        ? callee.host.tell(atSite(callee.host.makeError(wholeRecord(record), callee, args), site))
+        : failure;
       let final: unknown;
       if (error === null) {
         try {
@@ -58,7 +66,7 @@ function start(callee: Callee, args: readonly unknown[], done: Completion, entry
       if (error === null) done(null, final);
       else done(error);
     };
-    begun = true;   /* koffi completes at once, with an error, when it refuses an argument */
+    begun = true; /* koffi completes at once, with an error, when it refuses an argument */
     try {
       thunk.call.async(...given, complete);
     } catch (error) {

@@ -1,4 +1,7 @@
-/** Mechanism 'none': koffi's own functions behind the guard's surface. No thunk, no guarded loading or decoding; loans still become addresses. */
+/**
+ * Mechanism 'none': koffi's own functions behind the guard's surface. No thunk, no guarded loading or decoding; loans
+ * still become addresses.
+ */
 import { binding } from './binding.js';
 import type { GuardedFunction, MadeFunction, UntypedFunction } from './function.js';
 import { ffi, prepareKoffi, type ForeignFunction } from './koffi.js';
@@ -26,7 +29,9 @@ export function bareClose(handle: bigint): true | string {
   return loader('dlclose', CLOSE)(handle) === 0 ? true : String(loader('dlerror', MESSAGE)());
 }
 
-export interface BareGuard { make(declaration: Declaration, address: bigint): MadeFunction }
+export interface BareGuard {
+  make(declaration: Declaration, address: bigint): MadeFunction;
+}
 
 const POINTERS = new Set(['Pointer', 'String', 'String16', 'String32']);
 
@@ -35,23 +40,32 @@ export const bareGuard: BareGuard = {
     prepareKoffi();
     const raw = ffi.decode(address, declaration.type) as ForeignFunction;
     let gone: string | undefined;
-    const takesPointers = declaration.variadic || declaration.info.arguments.some(parameter => POINTERS.has(parameter.type.primitive));
+    const takesPointers =
+      declaration.variadic || declaration.info.arguments.some((parameter) => POINTERS.has(parameter.type.primitive));
     const convert = (args: unknown[]): unknown[] => {
       if (gone !== undefined) throw new Error(gone);
-      return takesPointers ? args.map(value => (isLoan(value) ? lentAddress(value) : value)) : args;
+      return takesPointers ? args.map((value) => (isLoan(value) ? lentAddress(value) : value)) : args;
     };
     const call: UntypedFunction = (...args) => raw(...convert(args));
     Object.defineProperty(call, 'name', { value: declaration.name, configurable: true });
     const extra: Record<string, unknown> = { info: declaration.info };
     if (!declaration.variadic) {
-      extra['async'] = (...args: unknown[]): void => { raw.async(...convert(args)); };
-      extra['promise'] = (...args: unknown[]): Promise<unknown> => new Promise((resolve, reject) => {
-        raw.async(...convert(args), (error: unknown, result: unknown) => {
-          if (error === null) resolve(result);
-          else reject(error instanceof Error ? error : new Error(String(error)));
+      extra['async'] = (...args: unknown[]): void => {
+        raw.async(...convert(args));
+      };
+      extra['promise'] = (...args: unknown[]): Promise<unknown> =>
+        new Promise((resolve, reject) => {
+          raw.async(...convert(args), (error: unknown, result: unknown) => {
+            if (error === null) resolve(result);
+            else reject(error instanceof Error ? error : new Error(String(error)));
+          });
         });
-      });
     }
-    return { call: Object.assign(call, extra) as unknown as GuardedFunction, retire(reason) { gone = reason; } };
+    return {
+      call: Object.assign(call, extra) as unknown as GuardedFunction,
+      retire(reason) {
+        gone = reason;
+      },
+    };
   },
 };

@@ -2,11 +2,21 @@
 import { native } from '../native.js';
 
 /** What the loader has mapped: `path` is '' for the program itself; `bias` is what its own addresses are moved by. */
-export interface LoadedModule { readonly path: string; readonly bias: bigint; readonly start: bigint; readonly end: bigint }
+export interface LoadedModule {
+  readonly path: string;
+  readonly bias: bigint;
+  readonly start: bigint;
+  readonly end: bigint;
+}
 
 export interface TrapStatistics {
-  readonly faults: number; readonly passedOn: number; readonly threadsLive: number; readonly threadsEver: number;
-  readonly thunksLive: number; readonly callbacksLive: number; readonly stacksCached: number;
+  readonly faults: number;
+  readonly passedOn: number;
+  readonly threadsLive: number;
+  readonly threadsEver: number;
+  readonly thunksLive: number;
+  readonly callbacksLive: number;
+  readonly stacksCached: number;
 }
 
 /** Handle of a policy cell in the trap. */
@@ -32,8 +42,9 @@ export interface TrapBinding {
   modules(): LoadedModule[];
   setForeignStack(enabled: boolean, bytes: number): void;
   /**
-   * Measurement only (trap_model in trap.h): from now on callouts of this process that close nothing pay a serialising delay of about so many cycles wherever rights would be written. It
-   * protects nothing. Returns the cycles reached; 0 ends it. Throws where the CPU has keys.
+   * Measurement only (trap_model in trap.h): from now on callouts of this process that close nothing pay a serialising
+   * delay of about so many cycles wherever rights would be written. It protects nothing. Returns the cycles reached; 0
+   * ends it. Throws where the CPU has keys.
    */
   model(cycles: number): number;
   statistics(): TrapStatistics;

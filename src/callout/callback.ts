@@ -1,6 +1,7 @@
 /**
- * Callbacks: JavaScript functions as code addresses that foreign code may call. koffi registers the function, the trap wraps koffi's address so that the
- * call leaves the foreign stack and rights and comes back to them. Pointers that foreign code passes are decoded by guarded reads.
+ * Callbacks: JavaScript functions as code addresses that foreign code may call. koffi registers the function, the trap
+ * wraps koffi's address so that the call leaves the foreign stack and rights and comes back to them. Pointers that
+ * foreign code passes are decoded by guarded reads.
  */
 import { binding } from './binding.js';
 import { ffi, type PrototypeInfo, type Type } from './koffi.js';
@@ -50,35 +51,54 @@ export class CallbackPrototype {
   readonly #idle: CallbackSlot[] = [];
 
   constructor(info: PrototypeInfo, reader: Reader, convertResult: ConvertResult) {
-    const plains = info.arguments.map(parameter => plainOf(parameter.type));
-    this.pointer = ffi.pointer(ffi.proto(info.result, plains.map(plain => plain.type)));
-    this.stackBytes = stackBytes(info.result, info.arguments.map(parameter => parameter.type));
-    this.#fixes = plains.map(plain => plain.fix);
+    const plains = info.arguments.map((parameter) => plainOf(parameter.type));
+    this.pointer = ffi.pointer(
+      ffi.proto(
+        info.result,
+        plains.map((plain) => plain.type),
+      ),
+    );
+    this.stackBytes = stackBytes(
+      info.result,
+      info.arguments.map((parameter) => parameter.type),
+    );
+    this.#fixes = plains.map((plain) => plain.fix);
     this.#convertResult = convertResult(info.result);
     this.#reader = reader;
   }
 
-  /** The function koffi calls. A callback's own prototype is fixed, so plain ones get by without gathering their arguments. */
+  /**
+   * The function koffi calls. A callback's own prototype is fixed, so plain ones get by without gathering their
+   * arguments.
+   */
   enter(slot: CallbackSlot): AnyFunction {
     const fixes = this.#fixes;
     const convert = this.#convertResult;
     const reader = this.#reader;
-    if (convert === undefined && fixes.every(fix => fix === undefined)) {
+    if (convert === undefined && fixes.every((fix) => fix === undefined)) {
       switch (fixes.length) {
-        case 0: return () => slot.run();
-        case 1: return a => slot.run(a);
-        case 2: return (a, b) => slot.run(a, b);
-        case 3: return (a, b, c) => slot.run(a, b, c);
-        case 4: return (a, b, c, d) => slot.run(a, b, c, d);
-        default: return (...args) => slot.run(...args);
+        case 0:
+          return () => slot.run();
+        case 1:
+          return (a) => slot.run(a);
+        case 2:
+          return (a, b) => slot.run(a, b);
+        case 3:
+          return (a, b, c) => slot.run(a, b, c);
+        case 4:
+          return (a, b, c, d) => slot.run(a, b, c, d);
+        default:
+          return (...args) => slot.run(...args);
       }
     }
     return (...args) => {
       const { run } = slot;
-      const values = reader.late(() => args.map((value, index) => {
-        const fix = fixes[index];
-        return fix === undefined ? value : fix(value, reader);
-      }));
+      const values = reader.late(() =>
+        args.map((value, index) => {
+          const fix = fixes[index];
+          return fix === undefined ? value : fix(value, reader);
+        }),
+      );
       const result = run(...values);
       return convert === undefined ? result : convert(result);
     };
@@ -105,11 +125,14 @@ export class CallbackPrototype {
 
 let koffiCode: { readonly start: bigint; readonly end: bigint } | undefined;
 
-/** Whether `address` is one of koffi's own callback trampolines, which foreign code on a foreign stack must not call directly. */
+/**
+ * Whether `address` is one of koffi's own callback trampolines, which foreign code on a foreign stack must not call
+ * directly.
+ */
 export function isKoffiTrampoline(address: bigint): boolean {
   if (koffiCode === undefined) {
     const probe = ffi.register((() => undefined) as never, ffi.pointer(ffi.proto('void', [])));
-    const module = binding.modules().find(candidate => probe >= candidate.start && probe < candidate.end);
+    const module = binding.modules().find((candidate) => probe >= candidate.start && probe < candidate.end);
     ffi.unregister(probe);
     if (module === undefined) throw new Error("koffi's code is in no module");
     koffiCode = module;

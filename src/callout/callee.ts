@@ -1,6 +1,6 @@
 /**
- * One guarded function: its thunks, the plain prototype that koffi calls them by, and what becomes of arguments, results and faults. The JavaScript
- * function that users call is made in function.ts.
+ * One guarded function: its thunks, the plain prototype that koffi calls them by, and what becomes of arguments,
+ * results and faults. The JavaScript function that users call is made in function.ts.
  */
 import { ThunkFlag } from './binding.js';
 import { CallScope, converterOf, needOf, type ArgumentHost, type Converter, type Need } from './arguments.js';
@@ -26,7 +26,11 @@ export type Entry = (...args: never[]) => unknown;
 type Raw = (...args: unknown[]) => unknown;
 
 /** A private thunk with koffi's callable on it: for one asynchronous call at a time. */
-export interface PrivateThunk { readonly code: bigint; readonly call: ForeignFunction; readonly lent: boolean }
+export interface PrivateThunk {
+  readonly code: bigint;
+  readonly call: ForeignFunction;
+  readonly lent: boolean;
+}
 
 export class Callee implements Called {
   readonly declaration: Declaration;
@@ -56,23 +60,31 @@ export class Callee implements Called {
     this.library = library;
     this.parameters = parameters;
     this.needs = parameters.map(needOf);
-    this.#converters = parameters.map((parameter, index) => (this.needs[index] === 'none' ? undefined : converterOf(parameter)));
+    this.#converters = parameters.map((parameter, index) =>
+      this.needs[index] === 'none' ? undefined : converterOf(parameter),
+    );
     this.inMemory = returnedInMemory(result);
     const plain = plainOf(result);
     this.fix = plain.fix;
     this.#address = address;
     this.#flags = declaration.options.canFail === true ? ThunkFlag.canFail : 0;
-    const specs = parameters.map(({ type, direction }) => (direction === 'Input' ? type : direction === 'Output' ? ffi.out(type) : ffi.inout(type)));
-    this.#plain = ffi.proto(
-      this.inMemory ? 'void' : plain.type,
-      [...(this.inMemory ? ['void *'] : []), ...specs, ...(declaration.variadic ? ['...'] : [])],
+    const specs = parameters.map(({ type, direction }) =>
+      direction === 'Input' ? type : direction === 'Output' ? ffi.out(type) : ffi.inout(type),
     );
+    this.#plain = ffi.proto(this.inMemory ? 'void' : plain.type, [
+      ...(this.inMemory ? ['void *'] : []),
+      ...specs,
+      ...(declaration.variadic ? ['...'] : []),
+    ]);
   }
 
-  /** koffi's callable on a shared thunk. `lent`: of calls that are passed a loan. `types`: all arguments' types, if variadic ones are among them. */
+  /**
+   * koffi's callable on a shared thunk. `lent`: of calls that are passed a loan. `types`: all arguments' types, if
+   * variadic ones are among them.
+   */
   raw(lent: boolean, types?: readonly Type[]): Raw {
     if (this.#gone !== undefined) throw new Error(this.#gone);
-    const bytes = stackBytes(this.declaration.info.result, types ?? this.parameters.map(parameter => parameter.type));
+    const bytes = stackBytes(this.declaration.info.result, types ?? this.parameters.map((parameter) => parameter.type));
     const key = `${lent ? 'lent ' : ''}${bytes}`;
     let raw = this.#raws.get(key);
     if (raw === undefined) {
@@ -84,18 +96,25 @@ export class Callee implements Called {
   }
 
   /** From now on calls fail with `reason`. */
-  retire(reason: string): void { this.#gone = reason; }
+  retire(reason: string): void {
+    this.#gone = reason;
+  }
 
   takePrivate(lent: boolean): PrivateThunk {
     if (this.#gone !== undefined) throw new Error(this.#gone);
     const idle = (lent ? this.#idle.lent : this.#idle.closed).pop();
     if (idle !== undefined) return idle;
-    const bytes = stackBytes(this.declaration.info.result, this.parameters.map(parameter => parameter.type));
+    const bytes = stackBytes(
+      this.declaration.info.result,
+      this.parameters.map((parameter) => parameter.type),
+    );
     const code = this.host.thunk(this.#address, bytes, this.#flags | (lent ? ThunkFlag.lent : 0), true);
     return { code, call: ffi.decode(code, this.#plain) as ForeignFunction, lent };
   }
 
-  givePrivate(thunk: PrivateThunk): void { (thunk.lent ? this.#idle.lent : this.#idle.closed).push(thunk); }
+  givePrivate(thunk: PrivateThunk): void {
+    (thunk.lent ? this.#idle.lent : this.#idle.closed).push(thunk);
+  }
 
   /** Any call: converts, calls, decodes. Throws CalloutError; what koffi and callbacks throw passes through. */
   call(args: readonly unknown[], entry: Entry): unknown {
@@ -126,7 +145,9 @@ export class Callee implements Called {
   /** koffi's complaint about too few arguments. */
   checkCount(count: number): void {
     if (count < this.parameters.length) {
-      throw new TypeError(`Expected ${this.parameters.length} arguments${this.declaration.variadic ? ' or more' : ''}, got ${count}`);
+      throw new TypeError(
+        `Expected ${this.parameters.length} arguments${this.declaration.variadic ? ' or more' : ''}, got ${count}`,
+      );
     }
   }
 
@@ -173,7 +194,7 @@ export class Callee implements Called {
   }
 
   #allTypes(args: readonly unknown[]): Type[] {
-    const types = this.parameters.map(parameter => parameter.type);
+    const types = this.parameters.map((parameter) => parameter.type);
     for (let i = this.parameters.length; i < args.length; i += 2) types.push(variadicParameter(args[i]).type);
     return types;
   }

@@ -1,6 +1,6 @@
 /**
- * CalloutError: what a failed callout throws. The record is copied when the fault comes; everything else (message, symbols, suspect) is worked out when
- * somebody asks, so that a fault costs little.
+ * CalloutError: what a failed callout throws. The record is copied when the fault comes; everything else (message,
+ * symbols, suspect) is worked out when somebody asks, so that a fault costs little.
  */
 import { basename } from 'node:path';
 import { inspect, type InspectOptions } from 'node:util';
@@ -14,7 +14,8 @@ import type { CopiedRecord } from './thread.js';
 export type Suspect = 'allocator' | 'loader' | 'stdio';
 
 /**
- * 'protected': the mechanism still denied the image when the fault came. 'intact', 'damaged': a comparison with the snapshot was made. 'unknown': neither.
+ * 'protected': the mechanism still denied the image when the fault came. 'intact', 'damaged': a comparison with the
+ * snapshot was made. 'unknown': neither.
  */
 export type ImageState = 'protected' | 'intact' | 'damaged' | 'unknown';
 
@@ -27,22 +28,55 @@ export interface ImageWitness {
 }
 
 /** What was called. */
-export interface Called { readonly name: string; readonly library: string | undefined }
+export interface Called {
+  readonly name: string;
+  readonly library: string | undefined;
+}
 
 /** Whose callout it was. */
-export interface CalledBy { readonly mechanism: string; readonly image: ImageWitness }
+export interface CalledBy {
+  readonly mechanism: string;
+  readonly image: ImageWitness;
+}
 
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
-const ALLOCATOR = /^(__libc_)?(malloc|free|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|malloc_\w+|_int_\w+)$/;
-const STDIO = /^(_IO_\w+|v?[fsd]?n?printf\w*|__\w*printf_chk|v?f?w?scanf\w*|f?puts\w*|f?put[cw]\w*|fwrite\w*|fread\w*|f?get[cs]\w*|fflush\w*|fopen\w*|fclose|fseek\w*|perror)$/;
+const ALLOCATOR =
+  /^(__libc_)?(malloc|free|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|malloc_\w+|_int_\w+)$/;
+const STDIO =
+  /^(_IO_\w+|v?[fsd]?n?printf\w*|__\w*printf_chk|v?f?w?scanf\w*|f?puts\w*|f?put[cw]\w*|fwrite\w*|fread\w*|f?get[cs]\w*|fflush\w*|fopen\w*|fclose|fseek\w*|perror)$/;
 const LOADER_SYMBOL = /^(_?dl\w+|__libc_dlopen\w*)$/;
 const LOADER_MODULE = /^ld(-linux|-\d|64)/;
 
 /** Properties that `toJSON` and inspection show, in this order. */
 const SHOWN = [
-  'errorName', 'errorCode', 'pc', 'code', 'phase', 'signal', 'siCode', 'siCodeName', 'address', 'access', 'pkey', 'space', 'spaceOffset', 'symbol', 'symbolOffset',
-  'module', 'moduleOffset', 'function', 'library', 'threadId', 'depth', 'mechanism', 'suspect', 'image', 'stackOverflow', 'aborted', 'unwound',
+  'errorName',
+  'errorCode',
+  'pc',
+  'code',
+  'phase',
+  'signal',
+  'siCode',
+  'siCodeName',
+  'address',
+  'access',
+  'pkey',
+  'space',
+  'spaceOffset',
+  'symbol',
+  'symbolOffset',
+  'module',
+  'moduleOffset',
+  'function',
+  'library',
+  'threadId',
+  'depth',
+  'mechanism',
+  'suspect',
+  'image',
+  'stackOverflow',
+  'aborted',
+  'unwound',
 ] as const;
 
 /* What an error is made of; the lower half is worked out when asked. */
@@ -78,68 +112,141 @@ export class CalloutError extends Error {
   override get message(): string {
     const where = this.library === undefined ? '' : ` (${basename(this.library)})`;
     const location = locationOf(this, this.#state);
-    const access = this.access === 'unknown' ? '' : ` ${this.access} ${this.access === 'execute' ? 'at' : this.access === 'read' ? 'of' : 'to'} ${hex(this.address)}`;
+    const access =
+      this.access === 'unknown'
+        ? ''
+        : ` ${this.access} ${this.access === 'execute' ? 'at' : this.access === 'read' ? 'of' : 'to'} ${hex(this.address)}`;
     const space = this.space === undefined ? '' : ` in space '${this.space}' +${hex(this.spaceOffset ?? 0n)}`;
-    const phase = this.phase === 'decode' ? ', decoding what it left behind' : this.phase === 'load' ? ', while loading or unloading' : '';
-    const kind = this.stackOverflow ? ' stack overflow,' : this.unwound ? ' unwound into the gate (C++ throw, thread exit or cancellation),' : '';
-    return `${this.errorName}: ${this.function}${where}${phase}:${kind} ${this.signal} (${this.siCodeName})${access}${space}, pc ${hex(this.pc)}`
-      + (location === undefined ? '' : ` ${describeLocation(location)}`);
+    const phase =
+      this.phase === 'decode'
+        ? ', decoding what it left behind'
+        : this.phase === 'load'
+          ? ', while loading or unloading'
+          : '';
+    const kind = this.stackOverflow
+      ? ' stack overflow,'
+      : this.unwound
+        ? ' unwound into the gate (C++ throw, thread exit or cancellation),'
+        : '';
+    return (
+      `${this.errorName}: ${this.function}${where}${phase}:${kind} ${this.signal} (${this.siCodeName})${access}${space}, pc ${hex(this.pc)}` +
+      (location === undefined ? '' : ` ${describeLocation(location)}`)
+    );
   }
 
   /** As in Cog. */
-  get errorName(): 'exception in FFI call' { return 'exception in FFI call'; }
+  get errorName(): 'exception in FFI call' {
+    return 'exception in FFI call';
+  }
   /** Signal number. */
-  get errorCode(): number { return this.record.signal; }
+  get errorCode(): number {
+    return this.record.signal;
+  }
   /** Address of the faulting instruction (for traps, as the kernel reported it). */
-  get pc(): bigint { return this.record.pc; }
+  get pc(): bigint {
+    return this.record.pc;
+  }
 
-  get code(): 'ERR_CALLOUT_FAULT' { return 'ERR_CALLOUT_FAULT'; }
+  get code(): 'ERR_CALLOUT_FAULT' {
+    return 'ERR_CALLOUT_FAULT';
+  }
   /** 'load': constructors and destructors; 'call': the function itself; 'decode': reading what it left behind. */
-  get phase(): Phase { return this.record.phase; }
+  get phase(): Phase {
+    return this.record.phase;
+  }
   /** 'SIGSEGV' and so on. */
-  get signal(): string { return signalName(this.record.signal); }
-  get siCode(): number { return this.record.code; }
+  get signal(): string {
+    return signalName(this.record.signal);
+  }
+  get siCode(): number {
+    return this.record.code;
+  }
   /** 'SEGV_PKUERR' and so on. */
-  get siCodeName(): string { return siCodeName(this.record.signal, this.record.code); }
-  /** What was accessed. 0 with access 'unknown' is a general-protection fault (a non-canonical address, say), no null pointer. */
-  get address(): bigint { return this.record.address; }
-  get access(): Access { return this.record.access; }
+  get siCodeName(): string {
+    return siCodeName(this.record.signal, this.record.code);
+  }
+  /**
+   * What was accessed. 0 with access 'unknown' is a general-protection fault (a non-canonical address, say), no null
+   * pointer.
+   */
+  get address(): bigint {
+    return this.record.address;
+  }
+  get access(): Access {
+    return this.record.access;
+  }
   /** Protection key of the page, where the kernel told. */
-  get pkey(): number | undefined { return this.record.pkey < 0 ? undefined : this.record.pkey; }
+  get pkey(): number | undefined {
+    return this.record.pkey < 0 ? undefined : this.record.pkey;
+  }
   /** Name of the space that `address` lies in. */
-  get space(): string | undefined { return this.record.inSpace ? this.record.spaceName : undefined; }
-  get spaceOffset(): bigint | undefined { return this.record.inSpace ? this.record.spaceOffset : undefined; }
+  get space(): string | undefined {
+    return this.record.inSpace ? this.record.spaceName : undefined;
+  }
+  get spaceOffset(): bigint | undefined {
+    return this.record.inSpace ? this.record.spaceOffset : undefined;
+  }
   /** Function that `pc` lies in, if its module has a symbol for it. */
-  get symbol(): string | undefined { return locationOf(this, this.#state)?.symbol; }
-  get symbolOffset(): bigint | undefined { return locationOf(this, this.#state)?.symbolOffset; }
+  get symbol(): string | undefined {
+    return locationOf(this, this.#state)?.symbol;
+  }
+  get symbolOffset(): bigint | undefined {
+    return locationOf(this, this.#state)?.symbolOffset;
+  }
   /** Path of the module that `pc` lies in. */
-  get module(): string | undefined { return locationOf(this, this.#state)?.module; }
-  get moduleOffset(): bigint | undefined { return locationOf(this, this.#state)?.moduleOffset; }
+  get module(): string | undefined {
+    return locationOf(this, this.#state)?.module;
+  }
+  get moduleOffset(): bigint | undefined {
+    return locationOf(this, this.#state)?.moduleOffset;
+  }
   /** Name of the function that was called. */
-  get function(): string { return this.#state.called.name; }
+  get function(): string {
+    return this.#state.called.name;
+  }
   /** The library it was found in, as given to `guard.load`. */
-  get library(): string | undefined { return this.#state.called.library; }
+  get library(): string | undefined {
+    return this.#state.called.library;
+  }
   /** Arguments as passed. */
-  get arguments(): readonly unknown[] { return this.#state.arguments; }
+  get arguments(): readonly unknown[] {
+    return this.#state.arguments;
+  }
   /** Kernel thread id. */
-  get threadId(): number { return this.record.threadId; }
+  get threadId(): number {
+    return this.record.threadId;
+  }
   /** Nesting depth of the failed callout, from 1. */
-  get depth(): number { return this.record.depth; }
-  get mechanism(): string { return this.#state.guard.mechanism; }
-  get stackOverflow(): boolean { return (this.record.flags & FaultFlag.stackOverflow) !== 0; }
+  get depth(): number {
+    return this.record.depth;
+  }
+  get mechanism(): string {
+    return this.#state.guard.mechanism;
+  }
+  get stackOverflow(): boolean {
+    return (this.record.flags & FaultFlag.stackOverflow) !== 0;
+  }
   /** The callee called abort(), or a check of its own did (stack protector, fortify, the allocator). */
-  get aborted(): boolean { return (this.record.flags & FaultFlag.abort) !== 0; }
+  get aborted(): boolean {
+    return (this.record.flags & FaultFlag.abort) !== 0;
+  }
   /** The callee tried to unwind through the gate: C++ throw, pthread_exit, cancellation. */
-  get unwound(): boolean { return (this.record.flags & FaultFlag.unwind) !== 0; }
+  get unwound(): boolean {
+    return (this.record.flags & FaultFlag.unwind) !== 0;
+  }
   /** Register values at the fault. */
-  get registers(): Readonly<Record<RegisterName, bigint>> { return this.record.registers; }
+  get registers(): Readonly<Record<RegisterName, bigint>> {
+    return this.record.registers;
+  }
   /** What the trap recorded, undecorated. */
   get record(): FaultRecord {
     const state = this.#state;
-    return state.view ??= new FaultRecord(state.copy.bytes, state.copy.offset);
+    return (state.view ??= new FaultRecord(state.copy.bytes, state.copy.offset));
   }
   /** What a JavaScript callback of this callout had thrown before the callee faulted. */
-  get callbackError(): unknown { return this.#state.callbackError; }
+  get callbackError(): unknown {
+    return this.#state.callbackError;
+  }
 
   /** Whose code was on the foreign stack; its locks may still be held. */
   get suspect(): Suspect | undefined {
@@ -149,11 +256,14 @@ export class CalloutError extends Error {
   }
 
   /**
-   * 'protected' if the mechanism held until the fault; 'intact' or 'damaged' once a comparison was made: at the fault, if the guard was made with
-   * `compare: true`, or by {@link compareImage}. It is never compared behind your back later: the VM may have written since.
+   * 'protected' if the mechanism held until the fault; 'intact' or 'damaged' once a comparison was made: at the fault,
+   * if the guard was made with `compare: true`, or by {@link compareImage}. It is never compared behind your back
+   * later: the VM may have written since.
    */
   get image(): ImageState {
-    return this.#state.image ?? (this.#state.guard.image.protects && this.record.mechanismHeld ? 'protected' : 'unknown');
+    return (
+      this.#state.image ?? (this.#state.guard.image.protects && this.record.mechanismHeld ? 'protected' : 'unknown')
+    );
   }
 
   /** Compares the image with its snapshot now. Only meaningful while the VM has not written to it since the callout. */
@@ -164,7 +274,9 @@ export class CalloutError extends Error {
   }
 
   /** @internal */
-  setCallbackError(error: unknown): void { this.#state.callbackError = error; }
+  setCallbackError(error: unknown): void {
+    this.#state.callbackError = error;
+  }
 
   /** Plain data for a log: addresses as '0x…' strings, arguments shortened. Undefined fields are left out. */
   toJSON(): Record<string, unknown> {
@@ -191,20 +303,23 @@ function locationOf(error: CalloutError, state: State): Location | undefined {
 }
 
 /*
- * The scan of the stack also meets what dead frames left in the holes of living ones, the loader's above all (lazy binding goes through it). So the
- * faulting function and the called one come first; then the allocator and stdio wherever they are found, and the loader only when nothing else is,
- * save while a library is being loaded.
+ * The scan of the stack also meets what dead frames left in the holes of living ones, the loader's above all (lazy
+ * binding goes through it). So the faulting function and the called one come first; then the allocator and stdio
+ * wherever they are found, and the loader only when nothing else is, save while a library is being loaded.
  */
 function findSuspect(error: CalloutError, epochOfFault: Epoch): Suspect | undefined {
-  const direct = suspectAt(locate(error.pc, epochOfFault)) ?? (/^libc[.-]/.test(basename(error.library ?? '')) ? suspectNamed(error.function) : undefined);
+  const direct =
+    suspectAt(locate(error.pc, epochOfFault)) ??
+    (/^libc[.-]/.test(basename(error.library ?? '')) ? suspectNamed(error.function) : undefined);
   if (direct !== undefined) return direct;
   const found = new Set<Suspect>();
   for (const address of error.record.stack) {
     const suspect = suspectAt(locate(address, epochOfFault));
     if (suspect !== undefined) found.add(suspect);
   }
-  const order: readonly Suspect[] = error.phase === 'load' ? ['loader', 'allocator', 'stdio'] : ['allocator', 'stdio', 'loader'];
-  return order.find(suspect => found.has(suspect));
+  const order: readonly Suspect[] =
+    error.phase === 'load' ? ['loader', 'allocator', 'stdio'] : ['allocator', 'stdio', 'loader'];
+  return order.find((suspect) => found.has(suspect));
 }
 
 function suspectAt(location: Location | undefined): Suspect | undefined {
@@ -217,36 +332,63 @@ function suspectAt(location: Location | undefined): Suspect | undefined {
 }
 
 function suspectNamed(symbol: string): Suspect | undefined {
-  return ALLOCATOR.test(symbol) ? 'allocator' : STDIO.test(symbol) ? 'stdio' : LOADER_SYMBOL.test(symbol) ? 'loader' : undefined;
+  return ALLOCATOR.test(symbol)
+    ? 'allocator'
+    : STDIO.test(symbol)
+      ? 'stdio'
+      : LOADER_SYMBOL.test(symbol)
+        ? 'loader'
+        : undefined;
 }
 
 function describeArgument(value: unknown): unknown {
   if (typeof value === 'bigint') return hex(value);
   if (typeof value === 'function') return `[function ${value.name}]`;
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `[${value.constructor.name} of ${value.byteLength} bytes]`;
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer)
+    return `[${value.constructor.name} of ${value.byteLength} bytes]`;
   if (typeof value === 'string' && value.length > 200) return `${value.slice(0, 200)}…`;
-  if (typeof value === 'object' && value !== null) return inspect(value, { depth: 1, breakLength: Infinity, maxStringLength: 100 });
+  if (typeof value === 'object' && value !== null)
+    return inspect(value, { depth: 1, breakLength: Infinity, maxStringLength: 100 });
   return value;
 }
 
 /** Where an asynchronous callout was made: an object that captured the stack there. */
-export interface CallSite { readonly stack?: string }
+export interface CallSite {
+  readonly stack?: string;
+}
 
 /**
- * Makes the error for a copied record, without a stack: {@link at} or {@link atSite} gives it one. Error's own capture is switched off, since it would begin in the
- * guard's own frames and cost as much again.
+ * Makes the error for a copied record, without a stack: {@link at} or {@link atSite} gives it one. Error's own capture
+ * is switched off, since it would begin in the guard's own frames and cost as much again.
  */
-export function makeCalloutError(copy: CopiedRecord, called: Called, args: readonly unknown[], guard: CalledBy): CalloutError {
+export function makeCalloutError(
+  copy: CopiedRecord,
+  called: Called,
+  args: readonly unknown[],
+  guard: CalledBy,
+): CalloutError {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
   const error = new CalloutError({
-    copy, called, arguments: args, guard, epoch: epoch(), view: undefined, location: undefined, suspect: undefined, image: undefined, callbackError: undefined,
+    copy,
+    called,
+    arguments: args,
+    guard,
+    epoch: epoch(),
+    view: undefined,
+    location: undefined,
+    suspect: undefined,
+    image: undefined,
+    callbackError: undefined,
   });
   Error.stackTraceLimit = limit;
   return error;
 }
 
-/** Gives `error` the stack of `entry`'s caller. To be called from as close to `entry` as can be: each frame between costs. */
+/**
+ * Gives `error` the stack of `entry`'s caller. To be called from as close to `entry` as can be: each frame between
+ * costs.
+ */
 export function at(error: CalloutError, entry: (...args: never[]) => unknown): CalloutError {
   Error.captureStackTrace(error, entry);
   return error;

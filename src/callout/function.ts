@@ -1,7 +1,7 @@
 /**
- * The JavaScript function for a callee. Where every argument is plain, it is written for its signature: fixed arity, no closure, no loop, no array on the
- * way; one comparison more than a bare koffi call. It is written as source so that each function has type feedback of its own, and V8 can
- * call koffi's function directly from it.
+ * The JavaScript function for a callee. Where every argument is plain, it is written for its signature: fixed arity, no
+ * closure, no loop, no array on the way; one comparison more than a bare koffi call. It is written as source so that
+ * each function has type feedback of its own, and V8 can call koffi's function directly from it.
  */
 import { asyncCall, promisedCall } from './async.js';
 import type { Callee, Entry } from './callee.js';
@@ -13,7 +13,10 @@ import { Loan } from './vm.js';
 export type AnyFunction = (...args: never[]) => unknown;
 export type UntypedFunction = (...args: unknown[]) => unknown;
 
-/** A guarded function: koffi's surface, and `promise`. Throws CalloutError when the callee faults or leaves a wild pointer behind. */
+/**
+ * A guarded function: koffi's surface, and `promise`. Throws CalloutError when the callee faults or leaves a wild
+ * pointer behind.
+ */
 export type GuardedFunction<F extends AnyFunction = UntypedFunction> = F & {
   /** As koffi's: the last argument is `(error, result)`. Not for variadic functions. */
   readonly async: (...args: unknown[]) => void;
@@ -22,25 +25,40 @@ export type GuardedFunction<F extends AnyFunction = UntypedFunction> = F & {
   readonly info: PrototypeInfo;
 };
 
-interface Written { readonly call: UntypedFunction; readonly replace: (raw: UntypedFunction) => void }
+interface Written {
+  readonly call: UntypedFunction;
+  readonly replace: (raw: UntypedFunction) => void;
+}
 
 /** The function users call, and how to end its life. */
-export interface MadeFunction { readonly call: GuardedFunction; retire(reason: string): void }
+export interface MadeFunction {
+  readonly call: GuardedFunction;
+  retire(reason: string): void;
+}
 
 export function makeFunction(callee: Callee): MadeFunction {
-  const written = callee.declaration.variadic || callee.inMemory || callee.needs.includes('convert') ? general(callee) : direct(callee);
+  const written =
+    callee.declaration.variadic || callee.inMemory || callee.needs.includes('convert')
+      ? general(callee)
+      : direct(callee);
   const { call } = written;
   Object.defineProperty(call, 'name', { value: callee.name, configurable: true });
   const extra: Record<string, unknown> = { info: callee.declaration.info };
   if (!callee.declaration.variadic) {
-    extra['async'] = function async(...args: unknown[]): void { asyncCall(callee, args, async as Entry); };
-    extra['promise'] = function promise(...args: unknown[]): Promise<unknown> { return promisedCall(callee, args, promise as Entry); };
+    extra['async'] = function async(...args: unknown[]): void {
+      asyncCall(callee, args, async as Entry);
+    };
+    extra['promise'] = function promise(...args: unknown[]): Promise<unknown> {
+      return promisedCall(callee, args, promise as Entry);
+    };
   }
   return {
     call: Object.assign(call, extra) as unknown as GuardedFunction,
     retire(reason) {
       callee.retire(reason);
-      written.replace(() => { throw new Error(reason); });
+      written.replace(() => {
+        throw new Error(reason);
+      });
     },
   };
 }
@@ -60,7 +78,7 @@ function direct(callee: Callee): Written {
     const { captureStackTrace } = Error;
     const call = function (${list}) {
       ${count > 0 ? `if (arguments.length < ${count}) callee.checkCount(arguments.length);` : ''}
-      ${loans.length > 0 ? `if (${loans.map(name => `${name} instanceof Loan`).join(' || ')}) return callee.call([${list}], call);` : ''}
+      ${loans.length > 0 ? `if (${loans.map((name) => `${name} instanceof Loan`).join(' || ')}) return callee.call([${list}], call);` : ''}
       let value;
       try {
         value = raw(${list});
@@ -72,19 +90,27 @@ function direct(callee: Callee): Written {
         captureStackTrace(error, call);
         throw callee.host.tell(error);
       }
-      ${callee.fix === undefined ? 'return value;' : `try {
+      ${
+        callee.fix === undefined
+          ? 'return value;'
+          : `try {
         return fix(value, callee.host.reader);
       } catch (error) {
         throw callee.decodeFailed(error, [${list}], call);
-      }`}
+      }`
+      }
     };
     return { call, replace(other) { raw = other; } };`;
   try {
     const write = new Function('callee', 'raw', 'record', 'Loan', source) as (
-      callee: Callee, raw: UntypedFunction, record: Uint32Array, loan: typeof Loan) => Written;
+      callee: Callee,
+      raw: UntypedFunction,
+      record: Uint32Array,
+      loan: typeof Loan,
+    ) => Written;
     return write(callee, callee.raw(false), threadRecord, Loan);
   } catch (error) {
-    if (error instanceof EvalError) return general(callee);   /* --disallow-code-generation-from-strings */
+    if (error instanceof EvalError) return general(callee); /* --disallow-code-generation-from-strings */
     throw error;
   }
 }

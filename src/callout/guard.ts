@@ -1,13 +1,27 @@
 /**
- * Guard: foreign functions called so that a bad one fails with a CalloutError and the image stays as it was. The surface is koffi's.
+ * Guard: foreign functions called so that a bad one fails with a CalloutError and the image stays as it was. The
+ * surface is koffi's.
  */
 import { binding, ThunkFlag, type Policy } from './binding.js';
 import { Callee, type CalleeHost, type Entry } from './callee.js';
 import { CallbackPrototype, isKoffiTrampoline, type CallbackSlot } from './callback.js';
 import { CallScope, convertIn } from './arguments.js';
-import { DecodeFault, DEFAULT_DECODE_LIMIT, GuardedReader, parseDecodeCall, withNamedDecoders, type Decoder } from './decode.js';
+import {
+  DecodeFault,
+  DEFAULT_DECODE_LIMIT,
+  GuardedReader,
+  parseDecodeCall,
+  withNamedDecoders,
+  type Decoder,
+} from './decode.js';
 import { at, makeCalloutError, type Called, type CalledBy, type CalloutError } from './error.js';
-import { makeFunction, type AnyFunction, type GuardedFunction, type MadeFunction, type UntypedFunction } from './function.js';
+import {
+  makeFunction,
+  type AnyFunction,
+  type GuardedFunction,
+  type MadeFunction,
+  type UntypedFunction,
+} from './function.js';
 import { disposerOf, ffi, type Type, type TypeSpec } from './koffi.js';
 import { GuardedLibrary, type LoadOptions } from './library.js';
 import { endEpoch } from './modules.js';
@@ -22,14 +36,30 @@ import { probe, type Image, type ImageMechanism } from './vm.js';
 /** How the image is protected during callouts (docs/architecture.md, Mechanisms). */
 export type Mechanism = ImageMechanism;
 
-const MECHANISMS: readonly Mechanism[] = ['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys', 'pkeys-glibc'];
+const MECHANISMS: readonly Mechanism[] = [
+  'none',
+  'flag',
+  'mprotect-page',
+  'mprotect-range',
+  'mprotect-naive',
+  'pkeys',
+  'pkeys-glibc',
+];
 
 /** Mechanisms that keep the image closed for all of a callout, whatever other threads do. */
-const PROTECTING: ReadonlySet<Mechanism> = new Set<Mechanism>(['mprotect-page', 'mprotect-range', 'pkeys', 'pkeys-glibc']);
+const PROTECTING: ReadonlySet<Mechanism> = new Set<Mechanism>([
+  'mprotect-page',
+  'mprotect-range',
+  'pkeys',
+  'pkeys-glibc',
+]);
 
 const NEED_KEYS: ReadonlySet<Mechanism> = new Set<Mechanism>(['pkeys', 'pkeys-glibc']);
 
-/** Which faults become errors: none, those in functions declared `canFail`, all. Cog's ffiExceptionResponse below, at and above 0. */
+/**
+ * Which faults become errors: none, those in functions declared `canFail`, all. Cog's ffiExceptionResponse below, at
+ * and above 0.
+ */
 export type Response = 'never' | 'declared' | 'always';
 
 const RESPONSES: Readonly<Record<Response, number>> = { never: 0, declared: 1, always: 2 };
@@ -40,17 +70,20 @@ export interface GuardOptions {
   /** Default 'auto': keys where the probe finds them usable, else 'mprotect-range'; 'flag' without an image. */
   readonly mechanism?: Mechanism | 'auto';
   /**
-   * Default 'always'. It decides about faults in foreign code; a wild pointer found while decoding is always an error, since there the fault is
-   * the guard's own.
+   * Default 'always'. It decides about faults in foreign code; a wild pointer found while decoding is always an error,
+   * since there the fault is the guard's own.
    */
   readonly response?: Response;
   /** Bytes that one decoded string or array may have; default 16 MiB. */
   readonly decodeLimit?: number;
-  /** Compare the image with its snapshot at each fault, where the mechanism did not hold: `error.image` is then 'intact' or 'damaged'. Slow. */
+  /**
+   * Compare the image with its snapshot at each fault, where the mechanism did not hold: `error.image` is then 'intact'
+   * or 'damaged'. Slow.
+   */
   readonly compare?: boolean;
   /**
-   * For experiments: the gate arms the trap but closes nothing, whatever the mechanism, and loading is not guarded. What a mechanism prevents is only shown
-   * by what happens without it.
+   * For experiments: the gate arms the trap but closes nothing, whatever the mechanism, and loading is not guarded.
+   * What a mechanism prevents is only shown by what happens without it.
    */
   readonly bareGate?: boolean;
 }
@@ -58,10 +91,16 @@ export interface GuardOptions {
 /** Told of each failed callout before it throws. */
 export type FaultListener = (error: CalloutError) => void;
 
-interface OpenLibrary { readonly handle: bigint; readonly functions: MadeFunction[] }
+interface OpenLibrary {
+  readonly handle: bigint;
+  readonly functions: MadeFunction[];
+}
 
 /* Released when a guard is collected without having been closed. */
-interface Resources { readonly thunks: bigint[]; readonly policy: Policy }
+interface Resources {
+  readonly thunks: bigint[];
+  readonly policy: Policy;
+}
 const abandoned = new FinalizationRegistry<Resources>(release);
 
 function release(resources: Resources): void {
@@ -96,14 +135,23 @@ export class Guard {
   #closed = false;
 
   /**
-   * Throws an Error when the mechanism needs keys and the machine has none (with the probe's reason), when the image has another mechanism already, a TypeError for
-   * unknown options.
+   * Throws an Error when the mechanism needs keys and the machine has none (with the probe's reason), when the image
+   * has another mechanism already, a TypeError for unknown options.
    */
   constructor(options: GuardOptions = {}) {
-    const { image, mechanism = 'auto', response = 'always', decodeLimit = DEFAULT_DECODE_LIMIT, compare = false, bareGate = false } = options;
+    const {
+      image,
+      mechanism = 'auto',
+      response = 'always',
+      decodeLimit = DEFAULT_DECODE_LIMIT,
+      compare = false,
+      bareGate = false,
+    } = options;
     [this.#mechanism, this.#because] = chooseMechanism(mechanism, image !== undefined);
-    if (!Object.hasOwn(RESPONSES, response)) throw new TypeError(`unknown response '${String(response)}': use 'never', 'declared' or 'always'`);
-    if (!Number.isSafeInteger(decodeLimit) || decodeLimit <= 0) throw new TypeError(`decodeLimit must be a positive number of bytes, not ${String(decodeLimit)}`);
+    if (!Object.hasOwn(RESPONSES, response))
+      throw new TypeError(`unknown response '${String(response)}': use 'never', 'declared' or 'always'`);
+    if (!Number.isSafeInteger(decodeLimit) || decodeLimit <= 0)
+      throw new TypeError(`decodeLimit must be a positive number of bytes, not ${String(decodeLimit)}`);
     image?.setMechanism(this.#mechanism);
 
     this.#response = response;
@@ -111,61 +159,84 @@ export class Guard {
     rearm();
     this.#resources = { thunks: [], policy: binding.policyCreate(RESPONSES[response]) };
     abandoned.register(this, this.#resources, this);
-    this.#calledBy = { mechanism: this.#mechanism, image: { protects: PROTECTING.has(this.#mechanism) && !bareGate, compare: () => compareImage(image) } };
-    this.#reader = new GuardedReader(decodeLimit, (type, pointer) => this.#dispose(type, pointer), read => this.#late(read));
+    this.#calledBy = {
+      mechanism: this.#mechanism,
+      image: { protects: PROTECTING.has(this.#mechanism) && !bareGate, compare: () => compareImage(image) },
+    };
+    this.#reader = new GuardedReader(
+      decodeLimit,
+      (type, pointer) => this.#dispose(type, pointer),
+      (read) => this.#late(read),
+    );
     this.#bare = this.#mechanism === 'none' ? bareGuard : undefined;
     const decode: UntypedFunction = (...call) => this.#decode(call, decode as Entry);
-    this.decode = this.#bare !== undefined ? ffi.decode as unknown as Decoder
-      : withNamedDecoders(decode, this.#reader, (args, entry, read) => this.#reading(args, entry, read));
+    this.decode =
+      this.#bare !== undefined
+        ? (ffi.decode as unknown as Decoder)
+        : withNamedDecoders(decode, this.#reader, (args, entry, read) => this.#reading(args, entry, read));
     this.#loadsGuarded = this.#bare === undefined && !bareGate;
     this.#host = {
       reader: this.#reader,
-      callbackPrototype: type => this.#callbackPrototype(type),
+      callbackPrototype: (type) => this.#callbackPrototype(type),
       callableAddress: (pointer, type) => this.#callableAddress(pointer, type),
       thunk: (target, bytes, flags, isPrivate) => {
         this.#requireOpen();
-        const code = binding.thunk(target, bytes, bareGate ? flags | ThunkFlag.bare : flags, this.#resources.policy, isPrivate);
+        const code = binding.thunk(
+          target,
+          bytes,
+          bareGate ? flags | ThunkFlag.bare : flags,
+          this.#resources.policy,
+          isPrivate,
+        );
         this.#resources.thunks.push(code);
         return code;
       },
       makeError: (record, called, args) => makeCalloutError(record, called, args, this.#calledBy),
-      tell: error => (this.#listeners.size > 0 || this.#compare ? this.#tell(error) : error),
+      tell: (error) => (this.#listeners.size > 0 || this.#compare ? this.#tell(error) : error),
     };
   }
 
   /** What protects the image. */
-  get mechanism(): Mechanism { return this.#mechanism; }
+  get mechanism(): Mechanism {
+    return this.#mechanism;
+  }
   /** Why it is that: 'asked for', or what `auto` found. */
-  get chosenBecause(): string { return this.#because; }
+  get chosenBecause(): string {
+    return this.#because;
+  }
 
   /** Which faults become errors; may be changed at any time, for calls in progress too. */
-  get response(): Response { return this.#response; }
+  get response(): Response {
+    return this.#response;
+  }
   set response(response: Response) {
-    if (!Object.hasOwn(RESPONSES, response)) throw new TypeError(`unknown response '${String(response)}': use 'never', 'declared' or 'always'`);
+    if (!Object.hasOwn(RESPONSES, response))
+      throw new TypeError(`unknown response '${String(response)}': use 'never', 'declared' or 'always'`);
     this.#requireOpen();
     binding.policySet(this.#resources.policy, RESPONSES[response]);
     this.#response = response;
   }
 
   /**
-   * Loads a library, as `koffi.load`; its constructors run as a callout. `null` is the program itself. Throws an Error that names a library
-   * that cannot be loaded, a CalloutError of phase 'load' when a constructor faults.
+   * Loads a library, as `koffi.load`; its constructors run as a callout. `null` is the program itself. Throws an Error
+   * that names a library that cannot be loaded, a CalloutError of phase 'load' when a constructor faults.
    */
   load(path: string | null, options: LoadOptions = {}): GuardedLibrary {
     this.#requireOpen();
-    if (path !== null && (typeof path !== 'string' || path === '')) throw new TypeError(`Unexpected ${path === '' ? 'empty' : typeof path} value for path, expected string or null`);
+    if (path !== null && (typeof path !== 'string' || path === ''))
+      throw new TypeError(`Unexpected ${path === '' ? 'empty' : typeof path} value for path, expected string or null`);
     const library: GuardedLibrary = new GuardedLibrary(path, {
       makeFunction: (of, forms) => this.#makeFunction(of, forms),
       findSymbol: (of, name) => this.#findSymbol(of, name),
-      unload: of => this.#unload(of),
+      unload: (of) => this.#unload(of),
     });
     this.#libraries.set(library, { handle: path === null ? RTLD_DEFAULT : this.#open(path, options), functions: [] });
     return library;
   }
 
   /**
-   * `koffi.decode`, by guarded reads: `(pointer, [offset], type, [length])`. A prototype type gives a guarded function. Throws a CalloutError of phase 'decode' for a
-   * wild pointer.
+   * `koffi.decode`, by guarded reads: `(pointer, [offset], type, [length])`. A prototype type gives a guarded function.
+   * Throws a CalloutError of phase 'decode' for a wild pointer.
    */
   readonly decode: Decoder;
 
@@ -175,15 +246,17 @@ export class Guard {
   }
 
   /**
-   * `koffi.register` for guarded calls: a code address that foreign code may keep and call until {@link unregister}. Pointers it passes are decoded by guarded
-   * reads, which `koffi.register` itself cannot do.
+   * `koffi.register` for guarded calls: a code address that foreign code may keep and call until {@link unregister}.
+   * Pointers it passes are decoded by guarded reads, which `koffi.register` itself cannot do.
    */
   register(callback: AnyFunction, type: TypeSpec): bigint {
     this.#requireOpen();
     if (this.#bare !== undefined) return ffi.register(callback, type);
-    if (typeof callback !== 'function') throw new TypeError(`Unexpected ${typeof callback} value for func, expected function`);
+    if (typeof callback !== 'function')
+      throw new TypeError(`Unexpected ${typeof callback} value for func, expected function`);
     const resolved = ffi.type(type);
-    if (resolved.primitive !== 'Callback') throw new TypeError(`Unexpected ${resolved.name} type, expected <callback> * type`);
+    if (resolved.primitive !== 'Callback')
+      throw new TypeError(`Unexpected ${resolved.name} type, expected <callback> * type`);
     const prototype = this.#callbackPrototype(resolved);
     const slot = prototype.take(callback as UntypedFunction);
     this.#registered.set(slot.code, { prototype, slot });
@@ -192,25 +265,38 @@ export class Guard {
 
   /** Ends a registration. A call through the address afterwards is an error in JavaScript. */
   unregister(code: bigint): void {
-    if (this.#bare !== undefined) { ffi.unregister(code); return; }
+    if (this.#bare !== undefined) {
+      ffi.unregister(code);
+      return;
+    }
     const found = this.#registered.get(code);
     if (found === undefined) throw new Error('Could not find matching registered callback');
     this.#registered.delete(code);
     found.prototype.giveBack(found.slot);
   }
 
-  /** Calls `listener` before each CalloutError is thrown; returns how to stop. What a listener throws is reported as a warning. */
+  /**
+   * Calls `listener` before each CalloutError is thrown; returns how to stop. What a listener throws is reported as a
+   * warning.
+   */
   onFault(listener: FaultListener): () => void {
     this.#listeners.add(listener);
-    return () => { this.#listeners.delete(listener); };
+    return () => {
+      this.#listeners.delete(listener);
+    };
   }
 
-  /** Releases thunks and callbacks; functions of this guard throw from then on. Libraries stay loaded. The image stays as it is. */
+  /**
+   * Releases thunks and callbacks; functions of this guard throw from then on. Libraries stay loaded. The image stays
+   * as it is.
+   */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const { functions } of this.#libraries.values()) for (const made of functions) made.retire('the guard was closed');
-    for (const ofType of this.#pointerFunctions.values()) for (const made of ofType.values()) made.retire('the guard was closed');
+    for (const { functions } of this.#libraries.values())
+      for (const made of functions) made.retire('the guard was closed');
+    for (const ofType of this.#pointerFunctions.values())
+      for (const made of ofType.values()) made.retire('the guard was closed');
     for (const { prototype, slot } of this.#registered.values()) prototype.giveBack(slot);
     for (const prototype of this.#callbacks.values()) prototype.close();
     for (const code of this.#translated.values()) binding.callbackRelease(code);
@@ -218,19 +304,29 @@ export class Guard {
     release(this.#resources);
   }
 
-  [Symbol.dispose](): void { this.close(); }
+  [Symbol.dispose](): void {
+    this.close();
+  }
 
   #requireOpen(): void {
     if (this.#closed) throw new Error('the guard was closed');
   }
 
   #open(path: string, options: LoadOptions): bigint {
-    const flags = (options.lazy === true ? RTLD_LAZY : RTLD_NOW) | (options.global === true ? RTLD_GLOBAL : 0) | (options.deep === true ? RTLD_DEEPBIND : 0);
+    const flags =
+      (options.lazy === true ? RTLD_LAZY : RTLD_NOW) |
+      (options.global === true ? RTLD_GLOBAL : 0) |
+      (options.deep === true ? RTLD_DEEPBIND : 0);
     const record = new Uint8Array(RECORD_BYTES);
-    const opened = this.#loadsGuarded ? binding.dlopen(path, flags, this.#resources.policy, record) : bareOpen(path, flags);
+    const opened = this.#loadsGuarded
+      ? binding.dlopen(path, flags, this.#resources.policy, record)
+      : bareOpen(path, flags);
     if (typeof opened === 'bigint') return opened;
-    if (opened === undefined) throw this.#fail(wholeRecord(record), { name: 'dlopen', library: path }, [path], this.load as Entry);
-    throw new Error(`cannot load library '${path}': ${opened}. Check the name, or give a full path; the loader looks in LD_LIBRARY_PATH and the ldconfig cache`);
+    if (opened === undefined)
+      throw this.#fail(wholeRecord(record), { name: 'dlopen', library: path }, [path], this.load as Entry);
+    throw new Error(
+      `cannot load library '${path}': ${opened}. Check the name, or give a full path; the loader looks in LD_LIBRARY_PATH and the ldconfig cache`,
+    );
   }
 
   #opened(library: GuardedLibrary): OpenLibrary {
@@ -245,7 +341,9 @@ export class Guard {
     if (typeof name !== 'string') throw new TypeError(`Unexpected ${typeof name} value for name, expected string`);
     const address = binding.dlsym(handle, name);
     if (address === 0n) {
-      throw new Error(`Cannot find symbol '${name}' in ${library.path === null ? 'the program' : `library '${library.path}'`}; 'nm -D' on the file lists what it exports`);
+      throw new Error(
+        `Cannot find symbol '${name}' in ${library.path === null ? 'the program' : `library '${library.path}'`}; 'nm -D' on the file lists what it exports`,
+      );
     }
     return address;
   }
@@ -286,8 +384,16 @@ export class Guard {
     if (open.handle === RTLD_DEFAULT) return;
     endEpoch();
     const record = new Uint8Array(RECORD_BYTES);
-    const closed = this.#loadsGuarded ? binding.dlclose(open.handle, this.#resources.policy, record) : bareClose(open.handle);
-    if (closed === undefined) throw this.#fail(wholeRecord(record), { name: 'dlclose', library: library.path ?? undefined }, [], library.unload as Entry);
+    const closed = this.#loadsGuarded
+      ? binding.dlclose(open.handle, this.#resources.policy, record)
+      : bareClose(open.handle);
+    if (closed === undefined)
+      throw this.#fail(
+        wholeRecord(record),
+        { name: 'dlclose', library: library.path ?? undefined },
+        [],
+        library.unload as Entry,
+      );
     if (closed !== true) throw new Error(`cannot unload library '${library.path ?? 'the program'}': ${closed}`);
   }
 
@@ -295,17 +401,20 @@ export class Guard {
     let prototype = this.#callbacks.get(type);
     if (prototype === undefined) {
       if (type.proto === undefined) throw new TypeError(`${type.name} is not a callback type`);
-      prototype = new CallbackPrototype(type.proto, this.#reader, result => this.#resultConverter(result));
+      prototype = new CallbackPrototype(type.proto, this.#reader, (result) => this.#resultConverter(result));
       this.#callbacks.set(type, prototype);
     }
     return prototype;
   }
 
-  /* A callback may return functions. Who calls them, and when, nobody knows: they stay registered while the guard lives. */
+  /*
+   * A callback may return functions. Who calls them, and when, nobody knows: they stay registered while the guard
+   * lives.
+   */
   #resultConverter(type: Type): ((value: unknown) => unknown) | undefined {
     if (type.primitive !== 'Callback') return undefined;
     const known = new WeakMap<object, bigint>();
-    return value => {
+    return (value) => {
       if (typeof value !== 'function') return convertIn(value, type, new CallScope(this.#host, false));
       let code = known.get(value);
       if (code === undefined) {
@@ -318,7 +427,10 @@ export class Guard {
 
   #callableAddress(pointer: bigint, type: Type): bigint {
     if (pointer === 0n || type.proto === undefined || !isKoffiTrampoline(pointer)) return pointer;
-    const bytes = stackBytes(type.proto.result, type.proto.arguments.map(parameter => parameter.type));
+    const bytes = stackBytes(
+      type.proto.result,
+      type.proto.arguments.map((parameter) => parameter.type),
+    );
     const key = `${pointer} ${bytes}`;
     let code = this.#translated.get(key);
     if (code === undefined) {
@@ -331,7 +443,10 @@ export class Guard {
   #dispose(type: Type, pointer: bigint | null): void {
     const disposer = disposerOf(type);
     if (disposer === undefined) {
-      /* Made out of sight: only koffi knows the disposer, and calls it when it decodes the pointer, which was just read without a fault. */
+      /*
+       * Made out of sight: only koffi knows the disposer, and calls it when it decodes the pointer, which was just read
+       * without a fault.
+       */
       const memory = Buffer.alloc(8);
       memory.writeBigUInt64LE(pointer ?? 0n);
       ffi.decode(memory, disposeHolder(type));
@@ -348,7 +463,8 @@ export class Guard {
     if (type.primitive === 'Prototype') return this.#functionAt(toAddress(value) + BigInt(offset), declarationOf(type));
     return this.#reading(call, entry, () => {
       if (typeof value !== 'bigint' && typeof value !== 'number') {
-        if (value === null || value === undefined || typeof value !== 'object') ffi.decode(value, offset, type);   /* koffi's own complaint */
+        if (value === null || value === undefined || typeof value !== 'object')
+          ffi.decode(value, offset, type); /* koffi's own complaint */
         return this.#reader.fromOwn(value, offset, type, length);
       }
       return this.#reader.fromForeign(toAddress(value) + BigInt(offset), type, length);
@@ -382,7 +498,10 @@ export class Guard {
       try {
         listener(error);
       } catch (thrown) {
-        process.emitWarning(thrown instanceof Error ? thrown : String(thrown), { type: 'TurnkeyListenerWarning', detail: 'thrown by an onFault listener' });
+        process.emitWarning(thrown instanceof Error ? thrown : String(thrown), {
+          type: 'TurnkeyListenerWarning',
+          detail: 'thrown by an onFault listener',
+        });
       }
     }
     return error;
@@ -416,16 +535,20 @@ function chooseMechanism(asked: Mechanism | 'auto', hasImage: boolean): readonly
   if (asked === 'auto') {
     if (!hasImage) return ['flag', 'auto: there is no image to protect'];
     const keys = probe();
-    return keys.usable ? ['pkeys', 'auto: protection keys are usable'] : ['mprotect-range', `auto: no protection keys (${keys.reason})`];
+    return keys.usable
+      ? ['pkeys', 'auto: protection keys are usable']
+      : ['mprotect-range', `auto: no protection keys (${keys.reason})`];
   }
-  if (asked as string === 'pkeys-model' || asked as string === 'process') {
+  if ((asked as string) === 'pkeys-model' || (asked as string) === 'process') {
     throw new Error(`mechanism '${String(asked)}' protects nothing in this process: it is for cost experiments only`);
   }
-  if (!MECHANISMS.includes(asked)) throw new TypeError(`unknown mechanism '${String(asked)}': use 'auto' or one of ${MECHANISMS.join(', ')}`);
+  if (!MECHANISMS.includes(asked))
+    throw new TypeError(`unknown mechanism '${String(asked)}': use 'auto' or one of ${MECHANISMS.join(', ')}`);
   if (NEED_KEYS.has(asked)) {
     const keys = probe();
     if (!keys.usable) throw new Error(`mechanism '${asked}' cannot be had here: ${keys.reason}`);
   }
-  if (!hasImage && asked !== 'flag' && asked !== 'none') throw new TypeError(`mechanism '${asked}' protects an image: give one`);
+  if (!hasImage && asked !== 'flag' && asked !== 'none')
+    throw new TypeError(`mechanism '${asked}' protects an image: give one`);
   return [asked, 'asked for'];
 }

@@ -1,23 +1,59 @@
 /**
- * The one place that imports koffi. Types as koffi really gives them (its own declarations lack directions), and notes of two things that
- * koffi knows and does not tell, and that a guard must know: what `koffi.as()` cast, and which function a disposable type is disposed with.
+ * The one place that imports koffi. Types as koffi really gives them (its own declarations lack directions), and notes
+ * of two things that koffi knows and does not tell, and that a guard must know: what `koffi.as()` cast, and which
+ * function a disposable type is disposed with.
  * The default export's `as` and `disposable` are wrapped for that; what they return is koffi's own, unchanged.
  */
 import koffi from 'koffi';
 
 /** koffi's names of what a type is. */
 export type Primitive =
-  | 'Void' | 'Bool' | 'Int8' | 'UInt8' | 'Int16' | 'Int16S' | 'UInt16' | 'UInt16S' | 'Int32' | 'Int32S' | 'UInt32' | 'UInt32S'
-  | 'Int64' | 'Int64S' | 'UInt64' | 'UInt64S' | 'String' | 'String16' | 'String32' | 'Pointer' | 'Record' | 'Union' | 'Array' | 'Float32'
-  | 'Float64' | 'Prototype' | 'Callback';
+  | 'Void'
+  | 'Bool'
+  | 'Int8'
+  | 'UInt8'
+  | 'Int16'
+  | 'Int16S'
+  | 'UInt16'
+  | 'UInt16S'
+  | 'Int32'
+  | 'Int32S'
+  | 'UInt32'
+  | 'UInt32S'
+  | 'Int64'
+  | 'Int64S'
+  | 'UInt64'
+  | 'UInt64S'
+  | 'String'
+  | 'String16'
+  | 'String32'
+  | 'Pointer'
+  | 'Record'
+  | 'Union'
+  | 'Array'
+  | 'Float32'
+  | 'Float64'
+  | 'Prototype'
+  | 'Callback';
 
 export type Direction = 'Input' | 'Output' | 'Input/Output';
 
-export interface Member { readonly name: string; readonly type: Type; readonly offset: number }
+export interface Member {
+  readonly name: string;
+  readonly type: Type;
+  readonly offset: number;
+}
 
-export interface Parameter { readonly type: Type; readonly direction: Direction }
+export interface Parameter {
+  readonly type: Type;
+  readonly direction: Direction;
+}
 
-export interface PrototypeInfo { readonly name: string; readonly arguments: readonly Parameter[]; readonly result: Type }
+export interface PrototypeInfo {
+  readonly name: string;
+  readonly arguments: readonly Parameter[];
+  readonly result: Type;
+}
 
 /** A koffi type object. Sizes and offsets are bytes. */
 export interface Type {
@@ -43,7 +79,10 @@ export interface ForeignFunction {
   readonly info: PrototypeInfo;
 }
 
-export interface Cast { readonly value: unknown; readonly type: Type }
+export interface Cast {
+  readonly value: unknown;
+  readonly type: Type;
+}
 
 const casts = new WeakMap<object, Cast>();
 const disposers = new WeakMap<object, ((pointer: bigint | null) => unknown) | null>();
@@ -65,7 +104,10 @@ interface Koffi {
   register(callback: (...args: never[]) => unknown, type: TypeSpec): bigint;
   unregister(callback: bigint): void;
   address(value: unknown): bigint;
-  load(path: string | null, options?: object): {
+  load(
+    path: string | null,
+    options?: object,
+  ): {
     func(...args: unknown[]): ForeignFunction;
     symbol(name: string): bigint;
     unload(): void;
@@ -88,7 +130,7 @@ if ((ffi as Wrappable)[WRAPPED] !== true) {
   ffi.disposable = function (...args) {
     const type = disposable(...args);
     const last = args[args.length - 1];
-    disposers.set(type, typeof last === 'function' ? last as (pointer: bigint | null) => unknown : null);
+    disposers.set(type, typeof last === 'function' ? (last as (pointer: bigint | null) => unknown) : null);
     return type;
   };
   (ffi as Wrappable)[WRAPPED] = true;
@@ -97,8 +139,8 @@ if ((ffi as Wrappable)[WRAPPED] !== true) {
 let ready = false;
 
 /**
- * To be called before the first callable is made by decode(): koffi allocates the memory for synchronous calls when a library is first loaded. Not
- * earlier than that: from then on koffi refuses to be configured.
+ * To be called before the first callable is made by decode(): koffi allocates the memory for synchronous calls when a
+ * library is first loaded. Not earlier than that: from then on koffi refuses to be configured.
  */
 export function prepareKoffi(): void {
   if (!ready) ffi.load(null);
@@ -111,8 +153,8 @@ export function castOf(value: unknown): Cast | undefined {
 }
 
 /**
- * The disposer of a disposable type: a function, `null` for the C library's free(), `undefined` if this module does not know (the type was made
- * through koffi's named export, which cannot be watched).
+ * The disposer of a disposable type: a function, `null` for the C library's free(), `undefined` if this module does not
+ * know (the type was made through koffi's named export, which cannot be watched).
  */
 export function disposerOf(type: Type): ((pointer: bigint | null) => unknown) | null | undefined {
   return disposers.get(type);
@@ -131,8 +173,9 @@ export function as(value: unknown, type: TypeSpec): object {
 const counted = new WeakMap<object, string | false>();
 
 /**
- * The member that counts a pointer or flexible array (`koffi.pointer(name, ref, countedBy)`, `koffi.array(ref, countedBy, max)`), or `undefined`. koffi does
- * not describe it; it names it when a struct lacks it, and keeps nothing of the struct it refused.
+ * The member that counts a pointer or flexible array (`koffi.pointer(name, ref, countedBy)`, `koffi.array(ref,
+ * countedBy, max)`), or `undefined`. koffi does not describe it; it names it when a struct lacks it, and keeps nothing
+ * of the struct it refused.
  */
 export function countedBy(type: Type): string | undefined {
   if (type.primitive !== 'Pointer' && type.primitive !== 'Array') return undefined;

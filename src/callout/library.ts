@@ -1,10 +1,16 @@
-/** Libraries: loaded and unloaded as callouts (constructors and destructors are foreign code too), with koffi's surface. */
+/**
+ * Libraries: loaded and unloaded as callouts (constructors and destructors are foreign code too), with koffi's surface.
+ */
 import type { AnyFunction, GuardedFunction, UntypedFunction } from './function.js';
 import type { TypeSpec } from './koffi.js';
 import type { FunctionOptions } from './prototype.js';
 
 /** koffi's load options. */
-export interface LoadOptions { readonly lazy?: boolean; readonly global?: boolean; readonly deep?: boolean }
+export interface LoadOptions {
+  readonly lazy?: boolean;
+  readonly global?: boolean;
+  readonly deep?: boolean;
+}
 
 /** What a library needs of its guard. */
 export interface LibraryHost {
@@ -15,9 +21,19 @@ export interface LibraryHost {
 
 type Declare = {
   <F extends AnyFunction = UntypedFunction>(definition: string, options?: FunctionOptions): GuardedFunction<F>;
-  <F extends AnyFunction = UntypedFunction>(name: string, result: TypeSpec, parameters: readonly TypeSpec[], options?: FunctionOptions): GuardedFunction<F>;
   <F extends AnyFunction = UntypedFunction>(
-    convention: string, name: string, result: TypeSpec, parameters: readonly TypeSpec[], options?: FunctionOptions): GuardedFunction<F>;
+    name: string,
+    result: TypeSpec,
+    parameters: readonly TypeSpec[],
+    options?: FunctionOptions,
+  ): GuardedFunction<F>;
+  <F extends AnyFunction = UntypedFunction>(
+    convention: string,
+    name: string,
+    result: TypeSpec,
+    parameters: readonly TypeSpec[],
+    options?: FunctionOptions,
+  ): GuardedFunction<F>;
 };
 
 export class GuardedLibrary {
@@ -38,7 +54,8 @@ export class GuardedLibrary {
   }
 
   /**
-   * Declares a function, as koffi's `lib.func`: a C prototype, or name, result and parameters. Give the TypeScript type as a type argument. Throws an
+   * Declares a function, as koffi's `lib.func`: a C prototype, or name, result and parameters. Give the TypeScript type
+   * as a type argument. Throws an
    * Error that names the symbol when the library has none such, koffi's errors for types it does not know.
    */
   readonly func: Declare;
@@ -49,10 +66,16 @@ export class GuardedLibrary {
   readonly thiscall: Declare;
 
   /** Address of a symbol. Throws an Error that names it when there is none. */
-  symbol(name: string): bigint { return this.#host.findSymbol(this, name); }
+  symbol(name: string): bigint {
+    return this.#host.findSymbol(this, name);
+  }
 
   /** Runs destructors, as a callout. Functions of the library throw from then on. */
-  unload(): void { this.#host.unload(this); }
+  unload(): void {
+    this.#host.unload(this);
+  }
 
-  [Symbol.dispose](): void { this.unload(); }
+  [Symbol.dispose](): void {
+    this.unload();
+  }
 }

@@ -1,7 +1,8 @@
 /**
- * Scratch memory for what a call passes by address: out-parameters, hidden results. Taken and given back like a stack within one environment; calls in
- * flight on another thread get an arena of their own. The same addresses come again and again, and must: koffi keeps strings it encoded alive by
- * the address they were encoded for, until something else is encoded there.
+ * Scratch memory for what a call passes by address: out-parameters, hidden results. Taken and given back like a stack
+ * within one environment; calls in flight on another thread get an arena of their own. The same addresses come again
+ * and again, and must: koffi keeps strings it encoded alive by the address they were encoded for, until something else
+ * is encoded there.
  */
 import { ffi } from './koffi.js';
 
@@ -9,7 +10,10 @@ const ARENA_BYTES = 256 * 1024;
 const ALIGN = 16;
 
 /** A region in an arena. */
-export interface Region { readonly address: bigint; readonly bytes: Buffer }
+export interface Region {
+  readonly address: bigint;
+  readonly bytes: Buffer;
+}
 
 export class Arena {
   readonly #buffer = Buffer.allocUnsafeSlow(ARENA_BYTES);
@@ -19,7 +23,9 @@ export class Arena {
   #large: { readonly mark: number; readonly buffer: Buffer }[] = [];
 
   /** To be given to {@link release}. */
-  mark(): number { return this.#top; }
+  mark(): number {
+    return this.#top;
+  }
 
   /** `bytes` zeroed bytes, 16-byte aligned, valid until a mark taken before is released. */
   take(bytes: number): Region {
@@ -37,7 +43,7 @@ export class Arena {
 
   release(mark: number): void {
     this.#top = mark;
-    if (this.#large.length > 0) this.#large = mark === 0 ? [] : this.#large.filter(entry => entry.mark < mark);
+    if (this.#large.length > 0) this.#large = mark === 0 ? [] : this.#large.filter((entry) => entry.mark < mark);
   }
 }
 
@@ -47,7 +53,9 @@ export const syncArena = new Arena();
 const idle: Arena[] = [];
 
 /** An arena for one call in flight. */
-export function borrowArena(): Arena { return idle.pop() ?? new Arena(); }
+export function borrowArena(): Arena {
+  return idle.pop() ?? new Arena();
+}
 
 export function returnArena(arena: Arena): void {
   arena.release(0);

@@ -1,7 +1,8 @@
 /**
- * Which module and which function an address belongs to. Asked late, answered as of the fault: a fault remembers the *epoch* it came in, and the
- * list of mapped modules is taken, at the latest, just before a guarded unload ends that epoch. Symbols come from the module's file, so that they
- * can still be found after it was unloaded. (A library that koffi itself unloads behind the guard's back is not seen.)
+ * Which module and which function an address belongs to. Asked late, answered as of the fault: a fault remembers the
+ * *epoch* it came in, and the list of mapped modules is taken, at the latest, just before a guarded unload ends that
+ * epoch. Symbols come from the module's file, so that they can still be found after it was unloaded. (A library that
+ * koffi itself unloads behind the guard's back is not seen.)
  * File format: elf(5), System V gABI chapter 4.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
@@ -10,12 +11,16 @@ import { basename } from 'node:path';
 import { binding, type LoadedModule } from './binding.js';
 
 /** A stretch of time in which no library was unloaded through a guard. */
-export interface Epoch { modules: readonly LoadedModule[] | undefined }
+export interface Epoch {
+  modules: readonly LoadedModule[] | undefined;
+}
 
 let current: Epoch = { modules: undefined };
 
 /** The epoch of now; to be kept by a fault. */
-export function epoch(): Epoch { return current; }
+export function epoch(): Epoch {
+  return current;
+}
 
 /** To be called before a library goes away. */
 export function endEpoch(): void {
@@ -33,7 +38,7 @@ export interface Location {
 }
 
 function find(modules: readonly LoadedModule[], address: bigint): LoadedModule | undefined {
-  return modules.find(module => address >= module.start && address < module.end);
+  return modules.find((module) => address >= module.start && address < module.end);
 }
 
 /** Where `address` lay in `when`; `undefined` outside every module. */
@@ -55,10 +60,16 @@ export function locate(address: bigint, when: Epoch): Location | undefined {
 /** 'libz.so.1+0x2d10 (crc32+0x30)'. */
 export function describeLocation(location: Location): string {
   const at = `${basename(location.module)}+0x${location.moduleOffset.toString(16)}`;
-  return location.symbol === undefined ? at : `${at} (${location.symbol}+0x${(location.symbolOffset ?? 0n).toString(16)})`;
+  return location.symbol === undefined
+    ? at
+    : `${at} (${location.symbol}+0x${(location.symbolOffset ?? 0n).toString(16)})`;
 }
 
-interface FunctionSymbol { readonly name: string; readonly value: bigint; readonly size: bigint }
+interface FunctionSymbol {
+  readonly name: string;
+  readonly value: bigint;
+  readonly size: bigint;
+}
 
 const symbolTables = new Map<string, readonly FunctionSymbol[]>();
 
@@ -68,7 +79,7 @@ function symbolAt(path: string, offset: bigint): FunctionSymbol | undefined {
     try {
       table = readSymbols(path);
     } catch {
-      table = [];   /* no file (the vDSO, a deleted library): no symbol */
+      table = []; /* no file (the vDSO, a deleted library): no symbol */
     }
     symbolTables.set(path, table);
   }
@@ -101,12 +112,14 @@ function readSymbols(path: string): readonly FunctionSymbol[] {
       return buffer;
     };
     const header = read(0, 64);
-    if (header.readUInt32BE(0) !== 0x7f454c46 || header[4] !== 2 || header[5] !== 1) throw new RangeError(`${path}: not a 64-bit ELF file`);
+    if (header.readUInt32BE(0) !== 0x7f454c46 || header[4] !== 2 || header[5] !== 1)
+      throw new RangeError(`${path}: not a 64-bit ELF file`);
     const sectionBytes = header.readUInt16LE(58);
     const sectionCount = header.readUInt16LE(60);
     const sections = read(Number(header.readBigUInt64LE(40)), sectionBytes * sectionCount);
     const place = (index: number): readonly [number, number] => [
-      Number(sections.readBigUInt64LE(index * sectionBytes + 24)), Number(sections.readBigUInt64LE(index * sectionBytes + 32)),
+      Number(sections.readBigUInt64LE(index * sectionBytes + 24)),
+      Number(sections.readBigUInt64LE(index * sectionBytes + 32)),
     ];
     const found: FunctionSymbol[] = [];
     for (let i = 0; i < sectionCount; i++) {

@@ -1,6 +1,7 @@
 /**
- * Types whose decoding follows pointers, and what to do instead. koffi reads a string, a disposable, a counted pointer as soon as it decodes it, with nothing to
- * catch a wild pointer. So each such type has a *plain* twin of the same layout that holds bare pointers, which koffi decodes harmlessly, and a
+ * Types whose decoding follows pointers, and what to do instead. koffi reads a string, a disposable, a counted pointer
+ * as soon as it decodes it, with nothing to catch a wild pointer. So each such type has a *plain* twin of the same
+ * layout that holds bare pointers, which koffi decodes harmlessly, and a
  * *fix* that turns the plain value into the value koffi would have given, by guarded copies.
  */
 import { countedBy, ffi, type Type } from './koffi.js';
@@ -36,21 +37,31 @@ export function plainOf(type: Type): Plain {
   let plain = plains.get(type);
   if (plain === undefined) {
     plain = makePlain(type);
-    if (type.primitive !== 'Void') plains.set(type, plain);   /* an opaque type may yet be defined */
+    if (type.primitive !== 'Void') plains.set(type, plain); /* an opaque type may yet be defined */
   }
   return plain;
 }
 
 function makePlain(type: Type): Plain {
   switch (type.primitive) {
-    case 'String': return stringPlain(type, 1);
-    case 'String16': return stringPlain(type, 2);
-    case 'String32': return stringPlain(type, 4);
-    case 'Pointer': return type.disposable ? { type: VOID_POINTER, fix: disposing(type, value => value) } : { type, fix: undefined };
-    case 'Array': return arrayPlain(type);
-    case 'Record': return recordPlain(type);
-    case 'Union': return unionPlain(type);
-    default: return { type, fix: undefined };
+    case 'String':
+      return stringPlain(type, 1);
+    case 'String16':
+      return stringPlain(type, 2);
+    case 'String32':
+      return stringPlain(type, 4);
+    case 'Pointer':
+      return type.disposable
+        ? { type: VOID_POINTER, fix: disposing(type, (value) => value) }
+        : { type, fix: undefined };
+    case 'Array':
+      return arrayPlain(type);
+    case 'Record':
+      return recordPlain(type);
+    case 'Union':
+      return unionPlain(type);
+    default:
+      return { type, fix: undefined };
   }
 }
 
@@ -74,11 +85,17 @@ function arrayPlain(type: Type): Plain {
   const fix = plain.fix;
   if (fix === undefined) return { type, fix: undefined };
   const by = countedBy(type);
-  const twin = by === undefined ? ffi.array(plain.type, type.length ?? 0, 'Array') : ffi.array(plain.type, by, type.length ?? 0, 'Array');
-  return { type: twin, fix: (value, reader) => (value as unknown[]).map(element => fix(element, reader)) };
+  const twin =
+    by === undefined
+      ? ffi.array(plain.type, type.length ?? 0, 'Array')
+      : ffi.array(plain.type, by, type.length ?? 0, 'Array');
+  return { type: twin, fix: (value, reader) => (value as unknown[]).map((element) => fix(element, reader)) };
 }
 
-interface Step { readonly name: string; readonly fix: Fix }
+interface Step {
+  readonly name: string;
+  readonly fix: Fix;
+}
 
 function recordPlain(type: Type): Plain {
   const steps: Step[] = [];
@@ -111,18 +128,22 @@ function recordPlain(type: Type): Plain {
   return { type: sameLayout(type, types), fix };
 }
 
-/** A struct with the layout of `type` and other member types. Gaps that no alignment explains become koffi's unnamed member '_'. */
+/**
+ * A struct with the layout of `type` and other member types. Gaps that no alignment explains become koffi's unnamed
+ * member '_'.
+ */
 function sameLayout(type: Type, types: ReadonlyMap<string, Type>): Type {
   const definition: Record<string, unknown> = {};
   let end = 0;
   const pad = (to: number): void => {
-    if ('_' in definition) throw new TypeError(`the layout of struct ${type.name} is not understood: more than one gap`);
+    if ('_' in definition)
+      throw new TypeError(`the layout of struct ${type.name} is not understood: more than one gap`);
     definition['_'] = [1, ffi.array(BYTE, to - end)];
     end = to;
   };
   for (const member of Object.values(type.members ?? {})) {
     const twin = types.get(member.name) as Type;
-    let align = [1, 2, 4, 8].find(candidate => Math.ceil(end / candidate) * candidate === member.offset);
+    let align = [1, 2, 4, 8].find((candidate) => Math.ceil(end / candidate) * candidate === member.offset);
     if (align === undefined) {
       pad(member.offset);
       align = 1;
@@ -130,7 +151,11 @@ function sameLayout(type: Type, types: ReadonlyMap<string, Type>): Type {
     /* The natural alignment where it fits; the first member's is the struct's own, which is the largest. */
     if (member.offset === 0) {
       align = type.alignment;
-    } else if (member.offset % twin.alignment === 0 && type.alignment >= twin.alignment && Math.ceil(end / twin.alignment) * twin.alignment === member.offset) {
+    } else if (
+      member.offset % twin.alignment === 0 &&
+      type.alignment >= twin.alignment &&
+      Math.ceil(end / twin.alignment) * twin.alignment === member.offset
+    ) {
       align = twin.alignment;
     }
     definition[member.name] = [align, twin];
@@ -138,7 +163,10 @@ function sameLayout(type: Type, types: ReadonlyMap<string, Type>): Type {
   }
   if (Math.ceil(end / type.alignment) * type.alignment !== type.size) pad(type.size);
   const twin = ffi.struct(definition);
-  if (twin.size !== type.size) throw new TypeError(`the layout of struct ${type.name} is not understood: ${twin.size} bytes instead of ${type.size}`);
+  if (twin.size !== type.size)
+    throw new TypeError(
+      `the layout of struct ${type.name} is not understood: ${twin.size} bytes instead of ${type.size}`,
+    );
   return twin;
 }
 
@@ -163,12 +191,24 @@ function unionPlain(type: Type): Plain {
   };
 }
 
-interface PlainUnion { readonly type: Type; readonly value: Record<string, unknown> }
+interface PlainUnion {
+  readonly type: Type;
+  readonly value: Record<string, unknown>;
+}
 
 const shadowed = new WeakMap<object, PlainUnion>();
 
-/* Which member of a union is meant is known when it is read, which may be much later: each read is a guarded one. Writing makes it koffi's own union again. */
-function shadowUnion(union: Record<string, unknown>, type: Type, plain: PlainUnion, fixes: ReadonlyMap<string, Fix>, reader: Reader): void {
+/*
+ * Which member of a union is meant is known when it is read, which may be much later: each read is a guarded one.
+ * Writing makes it koffi's own union again.
+ */
+function shadowUnion(
+  union: Record<string, unknown>,
+  type: Type,
+  plain: PlainUnion,
+  fixes: ReadonlyMap<string, Fix>,
+  reader: Reader,
+): void {
   const names = Object.keys(type.members ?? {});
   for (const name of names) {
     Object.defineProperty(union, name, {
@@ -197,10 +237,19 @@ export function fillUnion(union: Record<string, unknown>, type: Type, address: b
     const fix = plainOf(member.type).fix;
     if (fix !== undefined) fixes.set(member.name, fix);
   }
-  shadowUnion(union, type, { type: plain.type, value: ffi.decode(address, plain.type) as Record<string, unknown> }, fixes, reader);
+  shadowUnion(
+    union,
+    type,
+    { type: plain.type, value: ffi.decode(address, plain.type) as Record<string, unknown> },
+    fixes,
+    reader,
+  );
 }
 
-/** For a union that a guard decoded: koffi's own union with the same bytes, to be passed to koffi. `undefined` for any other value. */
+/**
+ * For a union that a guard decoded: koffi's own union with the same bytes, to be passed to koffi. `undefined` for any
+ * other value.
+ */
 export function unshadowedUnion(value: unknown, type: Type, scratch: { readonly address: bigint }): unknown {
   const plain = typeof value === 'object' && value !== null ? shadowed.get(value) : undefined;
   if (plain === undefined) return undefined;

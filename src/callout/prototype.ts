@@ -3,7 +3,10 @@ import { ffi, noteFreed, type Parameter, type PrototypeInfo, type Type, type Typ
 
 /** What a declaration may say beyond koffi. */
 export interface FunctionOptions {
-  /** Under `response: 'declared'`, only functions declared so fail with an error; a fault in any other goes to the handler before. */
+  /**
+   * Under `response: 'declared'`, only functions declared so fail with an error; a fault in any other goes to the
+   * handler before.
+   */
   readonly canFail?: boolean;
 }
 
@@ -23,21 +26,23 @@ function isOptions(value: unknown): value is FunctionOptions {
 }
 
 /**
- * Reads the arguments of `lib.func`: a C prototype, or `([convention], name, result, parameters)`; options may follow. Calling conventions mean nothing on
- * x86-64 and are ignored. Throws koffi's own errors for unknown types.
+ * Reads the arguments of `lib.func`: a C prototype, or `([convention], name, result, parameters)`; options may follow.
+ * Calling conventions mean nothing on x86-64 and are ignored. Throws koffi's own errors for unknown types.
  */
 export function parseDeclaration(args: readonly unknown[]): Declaration {
   const forms = [...args];
-  const options = forms.length > 1 && isOptions(forms[forms.length - 1]) ? forms.pop() as FunctionOptions : {};
+  const options = forms.length > 1 && isOptions(forms[forms.length - 1]) ? (forms.pop() as FunctionOptions) : {};
   return forms.length === 1 ? parseDefinition(forms[0], options) : parseClassic(forms, options);
 }
 
 function parseDefinition(definition: unknown, options: FunctionOptions): Declaration {
-  if (typeof definition !== 'string') throw new TypeError(`Unexpected ${typeof definition} value for prototype, expected string`);
+  if (typeof definition !== 'string')
+    throw new TypeError(`Unexpected ${typeof definition} value for prototype, expected string`);
   const open = definition.indexOf('(');
   const head = open < 0 ? definition : definition.slice(0, open);
   const name = /([A-Za-z_]\w*)\s*$/.exec(head)?.[1];
-  if (name === undefined || open < 0 || head.trim() === name) throw new Error(`Cannot find a function name in prototype '${definition}'`);
+  if (name === undefined || open < 0 || head.trim() === name)
+    throw new Error(`Cannot find a function name in prototype '${definition}'`);
   /* Without its name: koffi would make a named prototype a type, and refuse a second one of that name. */
   const type = ffi.proto(`${head.replace(/[A-Za-z_]\w*\s*$/, '')}${definition.slice(open)}`);
   if (definition.includes('!')) noteAnonymousDisposables(type.proto as PrototypeInfo);
@@ -47,12 +52,15 @@ function parseDefinition(definition: unknown, options: FunctionOptions): Declara
 function parseClassic(forms: unknown[], options: FunctionOptions): Declaration {
   if (typeof forms[0] === 'string' && CONVENTIONS.has(forms[0])) forms.shift();
   if (forms.length === 1) return parseDefinition(forms[0], options);
-  if (forms.length !== 3) throw new TypeError(`Expected a prototype, or name, result and parameters; got ${forms.length} arguments`);
+  if (forms.length !== 3)
+    throw new TypeError(`Expected a prototype, or name, result and parameters; got ${forms.length} arguments`);
   const [name, result, parameters] = forms;
   if (typeof name !== 'string') throw new TypeError(`Unexpected ${typeof name} value for name, expected string`);
-  if (!Array.isArray(parameters)) throw new TypeError(`Unexpected ${typeof parameters} value for parameters of '${name}', expected an array`);
+  if (!Array.isArray(parameters))
+    throw new TypeError(`Unexpected ${typeof parameters} value for parameters of '${name}', expected an array`);
   const type = ffi.proto(result, parameters);
-  if ([result, ...parameters as unknown[]].some(spec => typeof spec === 'string' && spec.includes('!'))) noteAnonymousDisposables(type.proto as PrototypeInfo);
+  if ([result, ...(parameters as unknown[])].some((spec) => typeof spec === 'string' && spec.includes('!')))
+    noteAnonymousDisposables(type.proto as PrototypeInfo);
   return declare(name, type, parameters[parameters.length - 1] === '...', options);
 }
 
@@ -70,7 +78,7 @@ export function declarationOf(type: Type): Declaration {
 
 /* '!' in a prototype makes an anonymous type that is disposed of with free(). */
 function noteAnonymousDisposables(info: PrototypeInfo): void {
-  for (const type of [info.result, ...info.arguments.map(parameter => parameter.type)]) {
+  for (const type of [info.result, ...info.arguments.map((parameter) => parameter.type)]) {
     for (let at: Type | undefined = type; at !== undefined; at = at.ref) {
       if (at.disposable && at.name.startsWith('<anonymous')) noteFreed(at);
     }
@@ -79,13 +87,20 @@ function noteAnonymousDisposables(info: PrototypeInfo): void {
 
 const markers = new WeakMap<object, Parameter>();
 
-/** One variadic argument's type, as given with the call: a name (with `_Out_` and so on), a type object, or a direction marker. */
+/**
+ * One variadic argument's type, as given with the call: a name (with `_Out_` and so on), a type object, or a direction
+ * marker.
+ */
 export function variadicParameter(spec: unknown): Parameter {
   if (typeof spec === 'string') {
     const [, mark, rest] = /^\s*(_In_|_Out_|_Inout_)?\s*(.*)$/s.exec(spec) as RegExpExecArray;
-    return { type: ffi.type(rest as string), direction: mark === '_Out_' ? 'Output' : mark === '_Inout_' ? 'Input/Output' : 'Input' };
+    return {
+      type: ffi.type(rest as string),
+      direction: mark === '_Out_' ? 'Output' : mark === '_Inout_' ? 'Input/Output' : 'Input',
+    };
   }
-  if (typeof spec !== 'object' || spec === null) throw new TypeError(`Unexpected ${typeof spec} value as type specifier, expected string or type`);
+  if (typeof spec !== 'object' || spec === null)
+    throw new TypeError(`Unexpected ${typeof spec} value as type specifier, expected string or type`);
   if ('primitive' in spec) return { type: ffi.type(spec as TypeSpec), direction: 'Input' };
   let known = markers.get(spec);
   if (known === undefined) {

@@ -1,6 +1,7 @@
 /**
- * Keeps the trap's handlers in their place. Node installs its own over them for `process.on('SIGABRT', …)`, and the default action when the last such listener goes; both are
- * put under the trap's again (trap_rearm), so that listeners hear what is not a callout's fault, and callouts still fail with a CalloutError. Handlers that native code installs
+ * Keeps the trap's handlers in their place. Node installs its own over them for `process.on('SIGABRT', …)`, and the
+ * default action when the last such listener goes; both are put under the trap's again (trap_rearm), so that listeners
+ * hear what is not a callout's fault, and callouts still fail with a CalloutError. Handlers that native code installs
  * are found when the next guard is made.
  */
 import { isMainThread } from 'node:worker_threads';
@@ -12,11 +13,14 @@ function listenersChanged(event: string | symbol): void {
   if (HANDLED.includes(event)) binding.rearm();
 }
 
-if (isMainThread) { // workers have no signal events
+if (isMainThread) {
+  // workers have no signal events
   // Node's own listeners for these two events, which install and remove the handlers, came first.
   process.on('newListener', listenersChanged);
   process.on('removeListener', listenersChanged);
 }
 
 /** Puts the trap's handlers back over any that took their place. */
-export function rearm(): void { binding.rearm(); }
+export function rearm(): void {
+  binding.rearm();
+}

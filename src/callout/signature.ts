@@ -1,6 +1,7 @@
 /**
- * Where the System V ABI for x86-64 puts arguments and results, as koffi sees it: the bytes passed on the stack, which a thunk must copy, and
- * whether a result goes through a hidden pointer. The classes follow the psABI, section 3.2.3; sizes over 64 bytes are memory.
+ * Where the System V ABI for x86-64 puts arguments and results, as koffi sees it: the bytes passed on the stack, which
+ * a thunk must copy, and whether a result goes through a hidden pointer. The classes follow the psABI, section 3.2.3;
+ * sizes over 64 bytes are memory.
  */
 import type { Type } from './koffi.js';
 
@@ -23,21 +24,34 @@ function classify(classes: Class[], type: Type, offset: number): number {
     classes[index] = merge(classes[index] ?? 'none', value);
   };
   switch (type.primitive) {
-    case 'Void': return 0;
-    case 'Float32': case 'Float64': put('sse'); break;
-    case 'Record': case 'Union': {
-      if (type.size > 64) { put('memory'); return 1; }
-      for (const member of Object.values(type.members ?? {})) classify(classes, member.type, offset + (type.primitive === 'Union' ? 0 : member.offset));
+    case 'Void':
+      return 0;
+    case 'Float32':
+    case 'Float64':
+      put('sse');
+      break;
+    case 'Record':
+    case 'Union': {
+      if (type.size > 64) {
+        put('memory');
+        return 1;
+      }
+      for (const member of Object.values(type.members ?? {}))
+        classify(classes, member.type, offset + (type.primitive === 'Union' ? 0 : member.offset));
       return Math.ceil((offset + type.size) / 8);
     }
     case 'Array': {
-      if (type.size > 64) { put('memory'); return 1; }
+      if (type.size > 64) {
+        put('memory');
+        return 1;
+      }
       const ref = type.ref;
       if (ref === undefined) return 0;
       for (let at = 0; at < type.size; at += ref.size) classify(classes, ref, offset + at);
       return Math.ceil((offset + type.size) / 8);
     }
-    default: put('integer');
+    default:
+      put('integer');
   }
   return Math.floor(offset / 8) + 1;
 }
@@ -63,7 +77,10 @@ export function returnedInMemory(type: Type): boolean {
   return (type.primitive === 'Record' || type.primitive === 'Union') && registersOf(type) === undefined;
 }
 
-/** Exact bytes of arguments on the stack, a multiple of 8. `result` matters because a hidden pointer takes the first integer register. */
+/**
+ * Exact bytes of arguments on the stack, a multiple of 8. `result` matters because a hidden pointer takes the first
+ * integer register.
+ */
 export function stackBytes(result: Type, parameters: readonly Type[]): number {
   let integer = returnedInMemory(result) ? 1 : 0;
   let vector = 0;

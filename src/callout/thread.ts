@@ -1,4 +1,7 @@
-/** This environment's thread as the trap sees it: its fault record, read through shared memory (a typed array over it costs a nanosecond, a call 500). */
+/**
+ * This environment's thread as the trap sees it: its fault record, read through shared memory (a typed array over it
+ * costs a nanosecond, a call 500).
+ */
 import { binding } from './binding.js';
 import { RECORD_BYTES } from './record.js';
 
@@ -8,9 +11,15 @@ const view = binding.faultView();
 export const threadRecord = new Uint32Array(view);
 
 /** A copied record: 1024 bytes at `offset`. */
-export interface CopiedRecord { readonly bytes: Uint8Array; readonly offset: number }
+export interface CopiedRecord {
+  readonly bytes: Uint8Array;
+  readonly offset: number;
+}
 
-/* Copies are cut from slabs: an ArrayBuffer for each would cost more than the copy. A slab lives as long as an error that has a record in it. */
+/*
+ * Copies are cut from slabs: an ArrayBuffer for each would cost more than the copy. A slab lives as long as an error
+ * that has a record in it.
+ */
 const SLAB_RECORDS = 64;
 let slab = new Uint8Array(SLAB_RECORDS * RECORD_BYTES);
 let used = 0;
@@ -29,4 +38,6 @@ export function takeFault(): CopiedRecord {
 }
 
 /** A record that the addon wrote to an array of its own. */
-export function wholeRecord(record: Uint8Array): CopiedRecord { return { bytes: record, offset: 0 }; }
+export function wholeRecord(record: Uint8Array): CopiedRecord {
+  return { bytes: record, offset: 0 };
+}

@@ -6,10 +6,13 @@ export { probe } from '../image/probe.js';
 export { Loan };
 
 /** A loan is passed as its address, and opens the lending arena for that call. */
-export function isLoan(value: unknown): value is Loan { return value instanceof Loan; }
+export function isLoan(value: unknown): value is Loan {
+  return value instanceof Loan;
+}
 
 /** The address a loan is passed as. */
 export function lentAddress(loan: Loan): bigint {
-  if (loan.released) throw new Error(`loan ${loan.id} (${loan.bytes} bytes) was released: it cannot be passed any more`);
+  if (loan.released)
+    throw new Error(`loan ${loan.id} (${loan.bytes} bytes) was released: it cannot be passed any more`);
   return loan.address;
 }

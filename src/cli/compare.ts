@@ -21,7 +21,8 @@ export interface CompareFlags {
 /** A percentage from 0 to 1000, as a fraction. */
 export function parsePercent(text: string): number {
   const value = Number(text.replace(/%$/, ''));
-  if (!/^\d+(\.\d+)?%?$/.test(text) || value > 1000) throw new InvalidArgumentError('It must be a percentage from 0 to 1000.');
+  if (!/^\d+(\.\d+)?%?$/.test(text) || value > 1000)
+    throw new InvalidArgumentError('It must be a percentage from 0 to 1000.');
   return value / 100;
 }
 
@@ -31,7 +32,9 @@ export function parsePercent(text: string): number {
  */
 export function compareCommand(a: string, b: string, flags: CompareFlags): number {
   const comparison = compareRuns(readRun(a), readRun(b), flags.threshold ?? DEFAULT_THRESHOLD);
-  process.stdout.write(`${flags.json === true ? JSON.stringify(comparison, null, 1) : renderComparison(comparison, { all: flags.all ?? false })}\n`);
+  process.stdout.write(
+    `${flags.json === true ? JSON.stringify(comparison, null, 1) : renderComparison(comparison, { all: flags.all ?? false })}\n`,
+  );
   return isWorse(comparison) || (flags.any === true && differs(comparison)) ? COMPARE_EXIT.worse : COMPARE_EXIT.fine;
 }
 

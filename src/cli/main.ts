@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 /**
- * The command line. Exit codes: 0 done; 1 it could not be done (one line says why; --verbose adds the stack); 2 wrong usage;
- * 3 with TURNKEY_STRICT=1: something was skipped or not as expected; 4 the run is written, but part of it could not be tried;
+ * The command line. Exit codes: 0 done; 1 it could not be done (one line says why; --verbose adds the stack); 2 wrong
+ * usage;
+ * 3 with TURNKEY_STRICT=1: something was skipped or not as expected; 4 the run is written, but part of it could not be
+ * tried;
  * 5 `turnkey compare`: the second run is worse.
  * `turnkey probe`: 0 where protection keys are usable, else 1. `turnkey emulated`: the command's own exit code.
  */
@@ -31,7 +33,10 @@ type FamilyName = (typeof FAMILIES)[number];
 
 const strict = (): boolean => (process.env['TURNKEY_STRICT'] ?? '0') !== '0';
 const colour = (): boolean => process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
-const terminalOptions = (): { readonly colour: boolean; readonly width: number } => ({ colour: colour(), width: process.stdout.columns ?? 120 });
+const terminalOptions = (): { readonly colour: boolean; readonly width: number } => ({
+  colour: colour(),
+  width: process.stdout.columns ?? 120,
+});
 
 interface ReportFlags {
   readonly limits?: string;
@@ -54,8 +59,13 @@ interface RunFlags {
   readonly seed?: number;
 }
 
-/** Of the whole matrix: mprotect-naive is in it for the cases about threads; pkeys-glibc closes and opens what pkeys does. */
-const MATRIX_MECHANISMS: readonly GuardMechanism[] = GUARD_MECHANISMS.filter((mechanism) => mechanism !== 'pkeys-glibc');
+/**
+ * Of the whole matrix: mprotect-naive is in it for the cases about threads; pkeys-glibc closes and opens what pkeys
+ * does.
+ */
+const MATRIX_MECHANISMS: readonly GuardMechanism[] = GUARD_MECHANISMS.filter(
+  (mechanism) => mechanism !== 'pkeys-glibc',
+);
 const MATRIX_REPEAT = 3;
 
 /** A directory's name from the time: 2025-01-31T12-00-00Z. */
@@ -81,18 +91,39 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   const family = what as FamilyName | undefined;
   const catalogue = await loadCatalogue();
   const chosen = flags.case ?? [];
-  const missing = chosen.find((wanted) => !FAMILIES.some((one) => (family ?? one) === one && catalogue[one].some(({ name }) => name === wanted)));
-  if (missing !== undefined) throw new ExperimentError(`there is no ${family ?? 'experiment'} '${missing}'; turnkey list shows those there are`);
+  const missing = chosen.find(
+    (wanted) => !FAMILIES.some((one) => (family ?? one) === one && catalogue[one].some(({ name }) => name === wanted)),
+  );
+  if (missing !== undefined)
+    throw new ExperimentError(`there is no ${family ?? 'experiment'} '${missing}'; turnkey list shows those there are`);
   const native = probeKeys();
   const options: RunOptions = {
-    lane: flags.lane, mechanisms: flags.mechanism ?? flags.mechanisms ?? (flags.full === true ? MATRIX_MECHANISMS : GUARD_MECHANISMS), seed: flags.seed ?? randomInt(1 << 30), quick: flags.quick ?? false,
-    repeat: flags.repeat ?? (flags.full === true ? MATRIX_REPEAT : 1), ...(flags.full === undefined ? {} : { full: flags.full }),
+    lane: flags.lane,
+    mechanisms: flags.mechanism ?? flags.mechanisms ?? (flags.full === true ? MATRIX_MECHANISMS : GUARD_MECHANISMS),
+    seed: flags.seed ?? randomInt(1 << 30),
+    quick: flags.quick ?? false,
+    repeat: flags.repeat ?? (flags.full === true ? MATRIX_REPEAT : 1),
+    ...(flags.full === undefined ? {} : { full: flags.full }),
     quickCases: flags.quick === true || (flags.full !== true && family === undefined && chosen.length === 0),
-    quickCosts: flags.quick === true || (flags.full !== true && family === undefined && chosen.length === 0), nativeKeysReason: native.usable ? null : native.reason,
-    ...(flags.deny === undefined ? {} : { deny: flags.deny }), ...(flags.keys === undefined ? {} : { keys: flags.keys }),
-    ...(flags.image === undefined ? {} : { imageFile: resolve(flags.image) }), ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
-    ...(family === undefined && chosen.length === 0 ? {} : { only: (one: FamilyName, name: string) => (family ?? one) === one && (chosen.length === 0 || chosen.includes(name)) }),
-    ...(verbose ? { onLog: (line: string) => { process.stderr.write(`${line}\n`); } } : {}),
+    quickCosts: flags.quick === true || (flags.full !== true && family === undefined && chosen.length === 0),
+    nativeKeysReason: native.usable ? null : native.reason,
+    ...(flags.deny === undefined ? {} : { deny: flags.deny }),
+    ...(flags.keys === undefined ? {} : { keys: flags.keys }),
+    ...(flags.image === undefined ? {} : { imageFile: resolve(flags.image) }),
+    ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
+    ...(family === undefined && chosen.length === 0
+      ? {}
+      : {
+          only: (one: FamilyName, name: string) =>
+            (family ?? one) === one && (chosen.length === 0 || chosen.includes(name)),
+        }),
+    ...(verbose
+      ? {
+          onLog: (line: string) => {
+            process.stderr.write(`${line}\n`);
+          },
+        }
+      : {}),
   };
   const progress = new RunInProgress(catalogue, options);
   const directory = prepareDirectory(flags.out ?? join('results', runName()));
@@ -100,31 +131,51 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
     void progress.abort().finally(() => process.exit(130));
   };
   process.once('SIGINT', interrupted);
-  const failures = await runStages(progress.stages(), process.stderr.isTTY === true && process.stdout.isTTY === true && !verbose);
+  const failures = await runStages(
+    progress.stages(),
+    process.stderr.isTTY === true && process.stdout.isTTY === true && !verbose,
+  );
   process.removeListener('SIGINT', interrupted);
   const document = progress.finish();
   const json = writeRun(directory, document);
-  const { writeReports } = await import('../report/files.js');   // brings the chart library along: only where it is needed
+  // brings the chart library along: only where it is needed
+  const { writeReports } = await import('../report/files.js');
   const reports = await writeReports(directory, document);
   process.stdout.write(`\n${renderTerminal(document, terminalOptions())}\n`);
-  if (chosen.length > 0) for (const record of document.records) if (record.kind === 'corruption') process.stdout.write(`${renderCell(record)}\n`);
-  for (const { title, error } of failures) process.stderr.write(`turnkey: ${title}: ${verbose && error instanceof Error ? error.stack ?? '' : reasonOf(error)}\n`);
+  if (chosen.length > 0)
+    for (const record of document.records)
+      if (record.kind === 'corruption') process.stdout.write(`${renderCell(record)}\n`);
+  for (const { title, error } of failures)
+    process.stderr.write(
+      `turnkey: ${title}: ${verbose && error instanceof Error ? (error.stack ?? '') : reasonOf(error)}\n`,
+    );
   process.stdout.write(`${[json, ...reports].join('\n')}\n`);
-  if (strict() && (surprises(document).length > 0 || document.records.some((record) => record.kind === 'skipped'))) return EXIT.strict;
-  return failures.length > 0 || document.records.some((record) => record.kind === 'skipped' && record.broken === true) ? EXIT.incomplete : EXIT.done;
+  if (strict() && (surprises(document).length > 0 || document.records.some((record) => record.kind === 'skipped')))
+    return EXIT.strict;
+  return failures.length > 0 || document.records.some((record) => record.kind === 'skipped' && record.broken === true)
+    ? EXIT.incomplete
+    : EXIT.done;
 }
 
 async function list(json: boolean): Promise<number> {
   const catalogue = await loadCatalogue();
   if (json) {
-    const plain = FAMILIES.flatMap((family) => catalogue[family].map(({ name, experiment }) => ({ family, name, summary: experiment.summary, ...('group' in experiment ? { group: experiment.group } : {}) })));
+    const plain = FAMILIES.flatMap((family) =>
+      catalogue[family].map(({ name, experiment }) => ({
+        family,
+        name,
+        summary: experiment.summary,
+        ...('group' in experiment ? { group: experiment.group } : {}),
+      })),
+    );
     process.stdout.write(`${JSON.stringify(plain, null, 1)}\n`);
     return EXIT.done;
   }
   for (const family of FAMILIES) {
     process.stdout.write(`${family}\n`);
     const width = Math.max(...catalogue[family].map(({ name }) => name.length));
-    for (const { name, experiment } of catalogue[family]) process.stdout.write(`  ${name.padEnd(width)}  ${experiment.summary}\n`);
+    for (const { name, experiment } of catalogue[family])
+      process.stdout.write(`  ${name.padEnd(width)}  ${experiment.summary}\n`);
   }
   process.stdout.write(`mechanisms\n  ${GUARD_MECHANISMS.join(', ')}\n`);
   return EXIT.done;
@@ -133,7 +184,12 @@ async function list(json: boolean): Promise<number> {
 function probe(json: boolean): number {
   const result = probeKeys();
   if (json) process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
-  else process.stdout.write(result.usable ? `protection keys are usable here: ${result.keysFree} free\n` : `protection keys are not usable here: ${result.reason}\n`);
+  else
+    process.stdout.write(
+      result.usable
+        ? `protection keys are usable here: ${result.keysFree} free\n`
+        : `protection keys are not usable here: ${result.reason}\n`,
+    );
   return result.usable ? EXIT.done : EXIT.failed;
 }
 
@@ -141,7 +197,12 @@ async function report(directory: string, { limits, beside }: ReportFlags): Promi
   const document = readRun(directory);
   process.stdout.write(`${renderTerminal(document, terminalOptions())}\n`);
   const { writeReports } = await import('../report/files.js');
-  const paths = await writeReports(directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory), document, limits, beside === undefined ? undefined : readRun(beside));
+  const paths = await writeReports(
+    directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory),
+    document,
+    limits,
+    beside === undefined ? undefined : readRun(beside),
+  );
   process.stdout.write(`${paths.join('\n')}\n`);
   return EXIT.done;
 }
@@ -152,59 +213,144 @@ function commands(done: (code: number) => void): Command {
   const verbose = (): boolean => program.opts<{ verbose?: boolean }>().verbose ?? false;
   program
     .description('Protection keys around FFI callouts: what they prevent, and what they cost.')
-    .version(versions()['turnkey'] ?? 'unknown').option('--verbose', 'show stacks of errors and the guest\'s console')
-    .addHelpText('after', `
+    .version(versions()['turnkey'] ?? 'unknown')
+    .option('--verbose', "show stacks of errors and the guest's console")
+    .addHelpText(
+      'after',
+      `
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something was skipped or not as expected;
-4 the run is written, but part of it could not be tried. probe: 0 keys are usable, 1 they are not. compare: 5 the second run is worse.`);
+4 the run is written, but part of it could not be tried. probe: 0 keys are usable, 1 they are not. compare: 5 the second run is worse.`,
+    );
   program.exitOverride().showHelpAfterError(false).showSuggestionAfterError(false);
-  program.command('run').description('run experiments, print a table, write run.json, report.md and report.html')
+  program
+    .command('run')
+    .description('run experiments, print a table, write run.json, report.md and report.html')
     .argument('[what]', 'corruption, honest or cost; all of them if left out, with the quick set of corruption cases')
     .option('--out <dir>', 'directory for the results (default: results/<time>)')
-    .option('--lane <lane>', 'native, emulated or auto: emulated too where this CPU has no keys', parseLane, 'auto' as const)
+    .option(
+      '--lane <lane>',
+      'native, emulated or auto: emulated too where this CPU has no keys',
+      parseLane,
+      'auto' as const,
+    )
     .option('--mechanisms <list>', `comma-separated, of ${GUARD_MECHANISMS.join(', ')} (default: all)`, parseMechanisms)
     .addOption(new Option('--mechanism <name>', 'the same as --mechanisms').argParser(parseMechanisms).hideHelp())
-    .option('--case <names>', 'only these experiments, comma-separated; prints their evidence', (list: string) => list.split(','))
+    .option('--case <names>', 'only these experiments, comma-separated; prints their evidence', (list: string) =>
+      list.split(','),
+    )
     .option('--deny <right>', 'what a callout loses: write, or access; left out, both where it matters', parseDenial)
     .option('--keys <per>', 'one key for the image, or one for each space; left out, both where it matters', parseKeys)
     .option('--repeat <n>', 'trials per cell', parseWhole(1, 1000))
     .option('--image <file>', 'a VM image file to load into old space')
-    .option('--kernel <file>', 'the guest\'s kernel')
-    .option('--full', `the whole matrix: all corruption cases, ${MATRIX_REPEAT} trials per cell, ${MATRIX_MECHANISMS.join(', ')}`)
+    .option('--kernel <file>', "the guest's kernel")
+    .option(
+      '--full',
+      `the whole matrix: all corruption cases, ${MATRIX_REPEAT} trials per cell, ${MATRIX_MECHANISMS.join(', ')}`,
+    )
     .option('--quick', 'a few cost rows, few samples, the quick set of corruption cases')
     .option('--seed <n>', 'of all random choices (default: random, and recorded)', parseWhole(0, 2 ** 31 - 1))
-    .action(async (what: string | undefined, flags: RunFlags) => { done(await run(what, flags, verbose())); });
-  program.command('probe').description('say whether protection keys work on this machine, and why not').option('--json', 'as JSON')
-    .action((flags: { json?: boolean }) => { done(probe(flags.json ?? false)); });
-  program.command('list').description('show the experiments there are').option('--json', 'as JSON')
-    .action(async (flags: { json?: boolean }) => { done(await list(flags.json ?? false)); });
-  program.command('new-case').description('write a corruption case to begin with (docs/cases.md)').argument('<name>', 'small letters, digits and hyphens')
+    .action(async (what: string | undefined, flags: RunFlags) => {
+      done(await run(what, flags, verbose()));
+    });
+  program
+    .command('probe')
+    .description('say whether protection keys work on this machine, and why not')
+    .option('--json', 'as JSON')
+    .action((flags: { json?: boolean }) => {
+      done(probe(flags.json ?? false));
+    });
+  program
+    .command('list')
+    .description('show the experiments there are')
+    .option('--json', 'as JSON')
+    .action(async (flags: { json?: boolean }) => {
+      done(await list(flags.json ?? false));
+    });
+  program
+    .command('new-case')
+    .description('write a corruption case to begin with (docs/cases.md)')
+    .argument('<name>', 'small letters, digits and hyphens')
     .action((name: string) => {
-      process.stdout.write(`${writeCase(name)}\nnpm run build:ts && node dist/src/cli/main.js run corruption --case ${name} --lane native --mechanism mprotect-range\n`);
+      process.stdout.write(
+        `${writeCase(name)}\nnpm run build:ts && node dist/src/cli/main.js run corruption --case ${name} --lane native --mechanism mprotect-range\n`,
+      );
       done(EXIT.done);
     });
-  program.command('report').description('print a run\'s tables and write its report.md, report.html, limits.md and cost.svg again').argument('<dir>', 'directory of a run, or its run.json')
+  program
+    .command('report')
+    .description("print a run's tables and write its report.md, report.html, limits.md and cost.svg again")
+    .argument('<dir>', 'directory of a run, or its run.json')
     .option('--limits <file>', 'where to write what keys do not stop (default: limits.md beside run.json)')
     .option('--beside <dir>', 'a run under another kernel: limits.md tells what differs')
-    .action(async (directory: string, flags: ReportFlags) => { done(await report(directory, flags)); });
-  program.command('compare').description('set two runs side by side and say which differences are real').argument('<a>', 'directory of a run, or its run.json').argument('<b>', 'the run to judge')
-    .option('--threshold <percent>', 'least difference of times that counts (default: 5 %)', parsePercent).option('--all', 'show the costs that do not differ too')
-    .option('--any', 'exit with 5 on any real difference, not only for the worse').option('--json', 'as JSON')
-    .action((a: string, b: string, flags: CompareFlags) => { done(compareCommand(a, b, flags)); });
-  program.command('export').description('write a run\'s records as tables').argument('<dir>', 'directory of a run, or its run.json').option('--csv', 'as comma-separated values')
+    .action(async (directory: string, flags: ReportFlags) => {
+      done(await report(directory, flags));
+    });
+  program
+    .command('compare')
+    .description('set two runs side by side and say which differences are real')
+    .argument('<a>', 'directory of a run, or its run.json')
+    .argument('<b>', 'the run to judge')
+    .option('--threshold <percent>', 'least difference of times that counts (default: 5 %)', parsePercent)
+    .option('--all', 'show the costs that do not differ too')
+    .option('--any', 'exit with 5 on any real difference, not only for the worse')
+    .option('--json', 'as JSON')
+    .action((a: string, b: string, flags: CompareFlags) => {
+      done(compareCommand(a, b, flags));
+    });
+  program
+    .command('export')
+    .description("write a run's records as tables")
+    .argument('<dir>', 'directory of a run, or its run.json')
+    .option('--csv', 'as comma-separated values')
     .option('--out <dir>', 'directory for the tables (default: csv beside run.json)')
-    .action((directory: string, flags: { csv?: boolean; out?: string }) => { done(exportCommand(directory, flags)); });
-  program.command('vm').description('run a script in a real VM whose heap and stack lie behind keys').argument('<vm>', 'lua').argument('<script>', 'a Lua script').argument('[words...]', 'its arguments, after --')
-    .option('--mechanism <name>', 'none, flag, mprotect-page, mprotect-range or pkeys', parseLuaMechanism, 'pkeys' as const).option('--deny <right>', 'what a callout loses: write, or access', parseDenial)
-    .option('--with <path>', 'file, folder or library to take along into a guest; may be repeated', (path: string, all: readonly string[]) => [...all, path], [] as readonly string[])
+    .action((directory: string, flags: { csv?: boolean; out?: string }) => {
+      done(exportCommand(directory, flags));
+    });
+  program
+    .command('vm')
+    .description('run a script in a real VM whose heap and stack lie behind keys')
+    .argument('<vm>', 'lua')
+    .argument('<script>', 'a Lua script')
+    .argument('[words...]', 'its arguments, after --')
+    .option(
+      '--mechanism <name>',
+      'none, flag, mprotect-page, mprotect-range or pkeys',
+      parseLuaMechanism,
+      'pkeys' as const,
+    )
+    .option('--deny <right>', 'what a callout loses: write, or access', parseDenial)
+    .option(
+      '--with <path>',
+      'file, folder or library to take along into a guest; may be repeated',
+      (path: string, all: readonly string[]) => [...all, path],
+      [] as readonly string[],
+    )
     .action(async (vm: string, script: string, words: readonly string[], flags: VmFlags) => {
       const { vmCommand } = await import('./vm.js');
       done(await vmCommand(vm, script, words, flags));
     });
-  program.command('emulated').description('run a command in a guest whose CPU has protection keys').argument('<command...>', 'after --')
-    .option('--with <path>', 'file, folder or library to take along; may be repeated', (path: string, all: readonly string[]) => [...all, path], [] as readonly string[])
-    .option('--counting', 'a guest whose clock counts instructions').option('--kernel <file>', 'the guest\'s kernel').option('--node <file>', 'the Node binary to take along')
-    .option('--env <NAME=VALUE>', 'for the command\'s environment; may be repeated', (word: string, all: readonly string[]) => [...all, word], [] as readonly string[])
-    .option('--timeout <seconds>', 'of the command').option('--processors <n>', 'of the guest').option('--memory <MiB>', 'of the guest')
+  program
+    .command('emulated')
+    .description('run a command in a guest whose CPU has protection keys')
+    .argument('<command...>', 'after --')
+    .option(
+      '--with <path>',
+      'file, folder or library to take along; may be repeated',
+      (path: string, all: readonly string[]) => [...all, path],
+      [] as readonly string[],
+    )
+    .option('--counting', 'a guest whose clock counts instructions')
+    .option('--kernel <file>', "the guest's kernel")
+    .option('--node <file>', 'the Node binary to take along')
+    .option(
+      '--env <NAME=VALUE>',
+      "for the command's environment; may be repeated",
+      (word: string, all: readonly string[]) => [...all, word],
+      [] as readonly string[],
+    )
+    .option('--timeout <seconds>', 'of the command')
+    .option('--processors <n>', 'of the guest')
+    .option('--memory <MiB>', 'of the guest')
     .action(async (words: readonly string[], flags: Record<string, unknown>) => {
       const { emulatedCommand } = await import('../machine/index.js');
       done(await emulatedCommand(words, { ...flags, verbose: verbose() }));
@@ -215,14 +361,19 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
 /** Runs the command line. Returns the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
   let code: number = EXIT.done;
-  const program = commands((value) => { code = value; });
+  const program = commands((value) => {
+    code = value;
+  });
   try {
     await program.parseAsync([...argv]);
     return code;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;   // commander has printed its line
+    // commander has printed its line
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     const verbose = argv.includes('--verbose');
-    process.stderr.write(`turnkey: ${verbose && error instanceof Error ? error.stack ?? error.message : reasonOf(error)}\n`);
+    process.stderr.write(
+      `turnkey: ${verbose && error instanceof Error ? (error.stack ?? error.message) : reasonOf(error)}\n`,
+    );
     return EXIT.failed;
   }
 }

@@ -2,7 +2,14 @@
 import { InvalidArgumentError } from 'commander';
 import { LUA_MECHANISMS } from '../vm/lua.js';
 import { isGuardMechanism } from '../experiment/case.js';
-import { DENIALS, GUARD_MECHANISMS, KEY_MODES, type Denial, type GuardMechanism, type KeyMode } from '../experiment/words.js';
+import {
+  DENIALS,
+  GUARD_MECHANISMS,
+  KEY_MODES,
+  type Denial,
+  type GuardMechanism,
+  type KeyMode,
+} from '../experiment/words.js';
 
 /** `native`, `emulated` or `auto`. */
 export function parseLane(text: string): 'native' | 'emulated' | 'auto' {
@@ -26,11 +33,20 @@ export function parseKeys(text: string): KeyMode {
 
 /** A comma-separated list of mechanisms, in the order of reports, each once. */
 export function parseMechanisms(text: string): readonly GuardMechanism[] {
-  const names = text.split(',').map((name) => name.trim()).filter((name) => name !== '');
+  const names = text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
   const stand = names.find((name) => name === 'pkeys-model' || name === 'process');
-  if (stand !== undefined) throw new InvalidArgumentError(`'${stand}' protects nothing: it has cost rows of its own (turnkey run cost), and no trial is made under it.`);
+  if (stand !== undefined)
+    throw new InvalidArgumentError(
+      `'${stand}' protects nothing: it has cost rows of its own (turnkey run cost), and no trial is made under it.`,
+    );
   const wrong = names.filter((name) => !isGuardMechanism(name));
-  if (wrong.length > 0) throw new InvalidArgumentError(`There is no mechanism '${wrong.join('\', \'')}'; there are ${GUARD_MECHANISMS.join(', ')}.`);
+  if (wrong.length > 0)
+    throw new InvalidArgumentError(
+      `There is no mechanism '${wrong.join("', '")}'; there are ${GUARD_MECHANISMS.join(', ')}.`,
+    );
   if (names.length === 0) throw new InvalidArgumentError(`Name at least one of ${GUARD_MECHANISMS.join(', ')}.`);
   return GUARD_MECHANISMS.filter((mechanism) => names.includes(mechanism));
 }
@@ -39,7 +55,8 @@ export function parseMechanisms(text: string): readonly GuardMechanism[] {
 export function parseWhole(least: number, most: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most) throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+    if (!/^\d+$/.test(text) || value < least || value > most)
+      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
     return value;
   };
 }

@@ -24,34 +24,48 @@ export async function runStages(stages: readonly Stage[], terminal: boolean): Pr
     }
   };
   if (terminal) {
-    const list = new Listr(stages.map((stage) => ({
-      title: stage.title,
-      task: (_context: unknown, task) => task.newListr(stage.steps.map((step) => ({
-        title: step.title,
-        task: (_inner: unknown, self) => guarded(stage, step, (text) => { self.output = text; }),
-      })), { concurrent: true, exitOnError: false }),
-    })), { exitOnError: false, rendererOptions: { collapseSubtasks: false } });
-    await list.run().catch(() => undefined);   // each failure is in `failures`
+    const list = new Listr(
+      stages.map((stage) => ({
+        title: stage.title,
+        task: (_context: unknown, task) =>
+          task.newListr(
+            stage.steps.map((step) => ({
+              title: step.title,
+              task: (_inner: unknown, self) =>
+                guarded(stage, step, (text) => {
+                  self.output = text;
+                }),
+            })),
+            { concurrent: true, exitOnError: false },
+          ),
+      })),
+      { exitOnError: false, rendererOptions: { collapseSubtasks: false } },
+    );
+    await list.run().catch(() => undefined); // each failure is in `failures`
     return failures;
   }
-  const say = (text: string): void => { process.stderr.write(`turnkey: ${text}\n`); };
+  const say = (text: string): void => {
+    process.stderr.write(`turnkey: ${text}\n`);
+  };
   for (const stage of stages) {
-    await Promise.all(stage.steps.map(async (step) => {
-      const title = `${stage.title}: ${step.title}`;
-      const start = Date.now();
-      let last = start;
-      say(title);
-      try {
-        await guarded(stage, step, (text) => {
-          if (Date.now() - last < PLAIN_EVERY_MS) return;
-          last = Date.now();
-          say(`${title}: ${text}`);
-        });
-        say(`${title}: done in ${((Date.now() - start) / 1000).toFixed(1)} s`);
-      } catch (error) {
-        say(`${title}: failed: ${messageOf(error)}`);
-      }
-    }));
+    await Promise.all(
+      stage.steps.map(async (step) => {
+        const title = `${stage.title}: ${step.title}`;
+        const start = Date.now();
+        let last = start;
+        say(title);
+        try {
+          await guarded(stage, step, (text) => {
+            if (Date.now() - last < PLAIN_EVERY_MS) return;
+            last = Date.now();
+            say(`${title}: ${text}`);
+          });
+          say(`${title}: done in ${((Date.now() - start) / 1000).toFixed(1)} s`);
+        } catch (error) {
+          say(`${title}: failed: ${messageOf(error)}`);
+        }
+      }),
+    );
   }
   return failures;
 }

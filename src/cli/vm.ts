@@ -15,7 +15,8 @@ export interface VmFlags {
 }
 
 /**
- * Runs the script and returns its exit code. Where keys are asked for and this CPU has none, it runs in a guest that has; which it was is said on standard error.
+ * Runs the script and returns its exit code. Where keys are asked for and this CPU has none, it runs in a guest that
+ * has; which it was is said on standard error.
  * @throws ExperimentError when there is no such VM, no such script, or the host was not built
  */
 export async function vmCommand(vm: string, script: string, words: readonly string[], flags: VmFlags): Promise<number> {
@@ -23,15 +24,26 @@ export async function vmCommand(vm: string, script: string, words: readonly stri
   if (!existsSync(luaHost())) throw new ExperimentError(LUA_MISSING);
   const path = resolve(script);
   if (!existsSync(path)) throw new ExperimentError(`there is no script ${script}`);
-  const command = [luaHost(), '--say', '--mechanism', flags.mechanism, ...(flags.deny === undefined ? [] : ['--deny', flags.deny]), path, ...words];
+  const command = [
+    luaHost(),
+    '--say',
+    '--mechanism',
+    flags.mechanism,
+    ...(flags.deny === undefined ? [] : ['--deny', flags.deny]),
+    path,
+    ...words,
+  ];
   const keys = probeKeys();
   if (needsKeys(flags.mechanism) && !keys.usable) {
-    process.stderr.write(`turnkey: protection keys are not usable here (${keys.reason}): the script runs in a guest that has them\n`);
+    process.stderr.write(
+      `turnkey: protection keys are not usable here (${keys.reason}): the script runs in a guest that has them\n`,
+    );
     const { emulatedCommand } = await import('../machine/index.js');
     return emulatedCommand(command, { with: [dirname(path), ...flags.with] });
   }
   const [program = '', ...rest] = command;
   const { status, signal, error } = spawnSync(program, rest, { stdio: 'inherit' });
-  if (error !== undefined) throw new ExperimentError(`the Lua host could not be started: ${error.message}`, { cause: error });
+  if (error !== undefined)
+    throw new ExperimentError(`the Lua host could not be started: ${error.message}`, { cause: error });
   return status ?? 128 + (signal === null ? 0 : constants.signals[signal]);
 }

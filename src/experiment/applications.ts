@@ -1,6 +1,7 @@
 /**
- * Real work by correct libraries, cut into units of the same size, for experiments that ask what a mechanism costs a program: each unit is timed, unit k is the same
- * data under every mechanism, and the result is checked when all are done.
+ * Real work by correct libraries, cut into units of the same size, for experiments that ask what a mechanism costs a
+ * program: each unit is timed, unit k is the same data under every mechanism, and the result is checked when all are
+ * done.
  */
 import { deflateSync, inflateSync } from 'node:zlib';
 import koffi from 'koffi';
@@ -12,7 +13,10 @@ import { textFile } from './text-file.js';
 
 type Call = (...args: unknown[]) => unknown;
 
-/** Crossings of one unit: guarded calls made, calls back into the VM during them, and guarded copies of what callbacks read. */
+/**
+ * Crossings of one unit: guarded calls made, calls back into the VM during them, and guarded copies of what callbacks
+ * read.
+ */
 export interface Crossings {
   readonly callouts: number;
   readonly callbacks: number;
@@ -32,7 +36,10 @@ export interface Application {
   /** What one unit is. */
   readonly unit: string;
   readonly library: string;
-  /** It prefers its own symbols to those that node exports: node has a zlib of its own, which libz.so.1 would call half of the time. */
+  /**
+   * It prefers its own symbols to those that node exports: node has a zlib of its own, which libz.so.1 would call half
+   * of the time.
+   */
   readonly deep?: boolean;
   /** Units in all. */
   readonly units: number;
@@ -62,7 +69,11 @@ const ZLIB_UNIT = 256 * KIB;
 
 function compression(chunkBytes: number): Application {
   return {
-    name: `zlib, ${chunkBytes / KIB} KiB chunks`, unit: '256 KiB of text compressed by deflate, level 6', library: 'libz.so.1', deep: true, units: 64,
+    name: `zlib, ${chunkBytes / KIB} KiB chunks`,
+    unit: '256 KiB of text compressed by deflate, level 6',
+    library: 'libz.so.1',
+    deep: true,
+    units: 64,
     start(guard, first) {
       const zlib = guard.load('libz.so.1', { deep: true });
       const version = zlib.func('const char *zlibVersion()')();
@@ -88,7 +99,9 @@ function compression(chunkBytes: number): Application {
         stream.writeBigUInt64LE(BigInt(outputAt), Z_STREAM.nextOut);
         stream.writeUInt32LE(output.length, Z_STREAM.availOut);
       };
-      const keep = (): void => { parts.push(Buffer.from(output.subarray(0, output.length - stream.readUInt32LE(Z_STREAM.availOut)))); };
+      const keep = (): void => {
+        parts.push(Buffer.from(output.subarray(0, output.length - stream.readUInt32LE(Z_STREAM.availOut))));
+      };
       return {
         unit(at) {
           const from = at * ZLIB_UNIT;
@@ -104,7 +117,8 @@ function compression(chunkBytes: number): Application {
           keep();
           end(streamAt);
           const from = first * ZLIB_UNIT;
-          if (!inflateSync(Buffer.concat(parts)).equals(source.subarray(from, from + done * ZLIB_UNIT))) throw new Error('what was compressed is not the file');
+          if (!inflateSync(Buffer.concat(parts)).equals(source.subarray(from, from + done * ZLIB_UNIT)))
+            throw new Error('what was compressed is not the file');
         },
       };
     },
@@ -127,22 +141,41 @@ interface Database {
 function openDatabase(guard: Guard): Database {
   const library = guard.load('libsqlite3.so.0');
   const opened: [unknown] = [null];
-  expect((library.func('int sqlite3_open(const char *name, _Out_ void **db)') as Call)(':memory:', opened), 0, 'sqlite3_open');
-  const exec = library.func('int sqlite3_exec(void *db, const char *sql, void *callback, void *context, void *message)') as Call;
+  expect(
+    (library.func('int sqlite3_open(const char *name, _Out_ void **db)') as Call)(':memory:', opened),
+    0,
+    'sqlite3_open',
+  );
+  const exec = library.func(
+    'int sqlite3_exec(void *db, const char *sql, void *callback, void *context, void *message)',
+  ) as Call;
   const [handle] = opened;
   return { handle, library, exec: (sql) => expect(exec(handle, sql, null, null, null), 0, sql) };
 }
 
 const insert: Application = {
-  name: 'sqlite3, insert', unit: `${ROWS} rows inserted by a prepared statement in one transaction`, library: 'libsqlite3.so.0', units: 32,
+  name: 'sqlite3, insert',
+  unit: `${ROWS} rows inserted by a prepared statement in one transaction`,
+  library: 'libsqlite3.so.0',
+  units: 32,
   start(guard) {
     const { handle, library, exec } = openDatabase(guard);
     exec('create table t (id integer primary key, name text)');
     const prepared: [bigint] = [0n];
-    expect((library.func('int sqlite3_prepare_v2(void *db, const char *sql, int bytes, _Out_ uintptr_t *statement, void *tail)') as Call)(handle, 'insert into t values (?, ?)', -1, prepared, null), 0, 'sqlite3_prepare_v2');
+    expect(
+      (
+        library.func(
+          'int sqlite3_prepare_v2(void *db, const char *sql, int bytes, _Out_ uintptr_t *statement, void *tail)',
+        ) as Call
+      )(handle, 'insert into t values (?, ?)', -1, prepared, null),
+      0,
+      'sqlite3_prepare_v2',
+    );
     const statement = Number(prepared[0]);
     const bindInt = library.func('int sqlite3_bind_int(uintptr_t statement, int index, int value)') as Call;
-    const bindText = library.func('int sqlite3_bind_text(uintptr_t statement, int index, const char *text, int bytes, intptr_t destructor)') as Call;
+    const bindText = library.func(
+      'int sqlite3_bind_text(uintptr_t statement, int index, const char *text, int bytes, intptr_t destructor)',
+    ) as Call;
     const step = library.func('int sqlite3_step(uintptr_t statement)') as Call;
     const reset = library.func('int sqlite3_reset(uintptr_t statement)') as Call;
     let rows = 0;
@@ -161,21 +194,40 @@ const insert: Application = {
       },
       finish() {
         const count: [bigint] = [0n];
-        expect((library.func('int sqlite3_prepare_v2(void *db, const char *sql, int bytes, _Out_ uintptr_t *statement, void *tail)') as Call)(handle, 'select count(*) from t', -1, count, null), 0, 'sqlite3_prepare_v2');
+        expect(
+          (
+            library.func(
+              'int sqlite3_prepare_v2(void *db, const char *sql, int bytes, _Out_ uintptr_t *statement, void *tail)',
+            ) as Call
+          )(handle, 'select count(*) from t', -1, count, null),
+          0,
+          'sqlite3_prepare_v2',
+        );
         expect(step(Number(count[0])), SQLITE_ROW, 'sqlite3_step');
-        expect((library.func('int sqlite3_column_int(uintptr_t statement, int column)') as Call)(Number(count[0]), 0), rows, 'select count(*)');
+        expect(
+          (library.func('int sqlite3_column_int(uintptr_t statement, int column)') as Call)(Number(count[0]), 0),
+          rows,
+          'select count(*)',
+        );
       },
     };
   },
 };
 
 const select: Application = {
-  name: 'sqlite3, select', unit: `${ROWS} rows selected, each handed to a JavaScript callback that reads two texts`, library: 'libsqlite3.so.0', units: 32,
+  name: 'sqlite3, select',
+  unit: `${ROWS} rows selected, each handed to a JavaScript callback that reads two texts`,
+  library: 'libsqlite3.so.0',
+  units: 32,
   start(guard) {
     const { handle, library, exec } = openDatabase(guard);
     exec('create table t (id integer primary key, name text)');
-    exec(`insert into t values ${Array.from({ length: 2 * ROWS }, (_, row) => `(${row}, 'name ${(row * 7919) % 1000}')`).join(', ')}`);
-    const each = library.func(`int sqlite3_exec(void *db, const char *sql, ${ROW} *callback, void *context, void *message)`) as Call;
+    exec(
+      `insert into t values ${Array.from({ length: 2 * ROWS }, (_, row) => `(${row}, 'name ${(row * 7919) % 1000}')`).join(', ')}`,
+    );
+    const each = library.func(
+      `int sqlite3_exec(void *db, const char *sql, ${ROW} *callback, void *context, void *message)`,
+    ) as Call;
     let rows = 0;
     let wrong = 0;
     const onRow = (_context: unknown, columns: unknown, values: unknown): number => {
@@ -202,9 +254,14 @@ const select: Application = {
 const ELEMENTS = 32;
 
 const sort: Application = {
-  name: 'qsort', unit: `${ELEMENTS} integers sorted, compared by a JavaScript callback`, library: 'libc.so.6', units: 32,
+  name: 'qsort',
+  unit: `${ELEMENTS} integers sorted, compared by a JavaScript callback`,
+  library: 'libc.so.6',
+  units: 32,
   start(guard) {
-    const qsort = guard.load('libc.so.6').func(`void qsort(uintptr_t base, size_t count, size_t bytes, ${COMPARE} *compare)`) as Call;
+    const qsort = guard
+      .load('libc.so.6')
+      .func(`void qsort(uintptr_t base, size_t count, size_t bytes, ${COMPARE} *compare)`) as Call;
     const memory = Buffer.alloc(ELEMENTS * 4);
     const numbers = new Int32Array(memory.buffer, memory.byteOffset, ELEMENTS);
     const at = addressOf(memory);
@@ -244,18 +301,30 @@ function picture(): { readonly file: Buffer; readonly pixels: Buffer } {
   };
   const random = randomBelow(1);
   const pixels = Buffer.alloc(height * width * 3);
-  for (let i = 0; i < pixels.length; i++) pixels[i] = (Math.floor(i / 3) % width >> 1) + Math.floor(i / (3 * width)) + random(4);
-  const rows = Array.from({ length: height }, (_, row) => Buffer.concat([Buffer.of(0), pixels.subarray(row * width * 3, (row + 1) * width * 3)]));   // filter: none
+  for (let i = 0; i < pixels.length; i++)
+    pixels[i] = ((Math.floor(i / 3) % width) >> 1) + Math.floor(i / (3 * width)) + random(4);
+  // filter: none
+  const rows = Array.from({ length: height }, (_, row) =>
+    Buffer.concat([Buffer.of(0), pixels.subarray(row * width * 3, (row + 1) * width * 3)]),
+  );
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
-  header.set([8, 2, 0, 0, 0], 8);   // 8 bits, RGB
-  const file = Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', header), chunk('IDAT', deflateSync(Buffer.concat(rows))), chunk('IEND', Buffer.alloc(0))]);
+  header.set([8, 2, 0, 0, 0], 8); // 8 bits, RGB
+  const file = Buffer.concat([
+    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
+    chunk('IHDR', header),
+    chunk('IDAT', deflateSync(Buffer.concat(rows))),
+    chunk('IEND', Buffer.alloc(0)),
+  ]);
   return { file, pixels };
 }
 
 const decode: Application = {
-  name: 'png decode', unit: `a picture of ${PICTURE.width} by ${PICTURE.height} pixels decoded row by row`, library: 'libpng16.so.16', units: 32,
+  name: 'png decode',
+  unit: `a picture of ${PICTURE.width} by ${PICTURE.height} pixels decoded row by row`,
+  library: 'libpng16.so.16',
+  units: 32,
   start(guard) {
     const png = guard.load('libpng16.so.16');
     const libc = guard.load('libc.so.6');
@@ -265,13 +334,17 @@ const decode: Application = {
     const version = (png.func('const char *png_get_libpng_ver(uintptr_t none)') as Call)(0);
     const fmemopen = libc.func('uintptr_t fmemopen(uintptr_t bytes, size_t count, const char *mode)') as Call;
     const fclose = libc.func('int fclose(uintptr_t file)') as Call;
-    const create = png.func('uintptr_t png_create_read_struct(const char *version, uintptr_t a, uintptr_t b, uintptr_t c)') as Call;
+    const create = png.func(
+      'uintptr_t png_create_read_struct(const char *version, uintptr_t a, uintptr_t b, uintptr_t c)',
+    ) as Call;
     const createInfo = png.func('uintptr_t png_create_info_struct(uintptr_t png)') as Call;
     const initIo = png.func('void png_init_io(uintptr_t png, uintptr_t file)') as Call;
     const readInfo = png.func('void png_read_info(uintptr_t png, uintptr_t info)') as Call;
     const readRow = png.func('void png_read_row(uintptr_t png, uintptr_t row, uintptr_t display)') as Call;
     const readEnd = png.func('void png_read_end(uintptr_t png, uintptr_t info)') as Call;
-    const destroy = png.func('void png_destroy_read_struct(_Inout_ uintptr_t *png, _Inout_ uintptr_t *info, uintptr_t end)') as Call;
+    const destroy = png.func(
+      'void png_destroy_read_struct(_Inout_ uintptr_t *png, _Inout_ uintptr_t *info, uintptr_t end)',
+    ) as Call;
     let wrong = 0;
     return {
       unit() {
@@ -295,7 +368,15 @@ const decode: Application = {
 };
 
 /** All of them. */
-export const APPLICATIONS: readonly Application[] = [compression(KIB), compression(4 * KIB), compression(64 * KIB), insert, select, sort, decode];
+export const APPLICATIONS: readonly Application[] = [
+  compression(KIB),
+  compression(4 * KIB),
+  compression(64 * KIB),
+  insert,
+  select,
+  sort,
+  decode,
+];
 
 /** By name. @throws RangeError */
 export function applicationNamed(name: string): Application {
@@ -315,8 +396,16 @@ export interface Timed {
 
 const MOST_WARM_UP_MS = 1500;
 
-/** Times units `first` to `first + count - 1`, after a warm-up by a run of its own over the first of them; `skipped` where the library is missing. */
-export function timeUnits(application: Application, guard: Guard, first: number, count: number): Timed | { readonly skipped: string } {
+/**
+ * Times units `first` to `first + count - 1`, after a warm-up by a run of its own over the first of them; `skipped`
+ * where the library is missing.
+ */
+export function timeUnits(
+  application: Application,
+  guard: Guard,
+  first: number,
+  count: number,
+): Timed | { readonly skipped: string } {
   try {
     guard.load(application.library, { deep: application.deep ?? false });
   } catch (error) {
@@ -331,13 +420,23 @@ export function timeUnits(application: Application, guard: Guard, first: number,
   const samples: number[] = [];
   const sum = { callouts: 0, callbacks: 0, reads: 0 };
   for (let at = first; at < first + count; at++) {
-    samples.push(timeNs(() => {
-      const { callouts, callbacks, reads } = work.unit(at);
-      sum.callouts += callouts;
-      sum.callbacks += callbacks;
-      sum.reads += reads;
-    }));
+    samples.push(
+      timeNs(() => {
+        const { callouts, callbacks, reads } = work.unit(at);
+        sum.callouts += callouts;
+        sum.callbacks += callbacks;
+        sum.reads += reads;
+      }),
+    );
   }
   work.finish();
-  return { samples, crossings: { callouts: Math.round(sum.callouts / count), callbacks: Math.round(sum.callbacks / count), reads: Math.round(sum.reads / count) }, warm };
+  return {
+    samples,
+    crossings: {
+      callouts: Math.round(sum.callouts / count),
+      callbacks: Math.round(sum.callbacks / count),
+      reads: Math.round(sum.reads / count),
+    },
+    warm,
+  };
 }

@@ -1,7 +1,18 @@
 /**
  * What an experiment's file exports. The name of a case is its file's name; nothing has to be registered anywhere.
  */
-import { GUARD_MECHANISMS, closesImage, hasTrap, needsKeys, type CaseGroup, type Denial, type GuardMechanism, type KeyMode, type Lane, type Mechanism } from './words.js';
+import {
+  GUARD_MECHANISMS,
+  closesImage,
+  hasTrap,
+  needsKeys,
+  type CaseGroup,
+  type Denial,
+  type GuardMechanism,
+  type KeyMode,
+  type Lane,
+  type Mechanism,
+} from './words.js';
 import type { Image } from '../image/image.js';
 import type { CostRecord, Expectation } from './records.js';
 
@@ -58,9 +69,15 @@ export interface Trial extends Setting {
   foreign(signature: string): ForeignFunction;
   /** The same past the guard: what stands for native code of the VM's own, or for a callout that nobody guarded. */
   unguarded(signature: string): ForeignFunction;
-  /** Another library, loaded through the guard; `deep`: it prefers its own symbols to those that node exports (RTLD_DEEPBIND). */
+  /**
+   * Another library, loaded through the guard; `deep`: it prefers its own symbols to those that node exports
+   * (RTLD_DEEPBIND).
+   */
   library(name: string, deep?: boolean): ForeignLibrary;
-  /** Declares a callback type by its C prototype, `int Row(void *, int)`; what it returns names the parameter's type in signatures. */
+  /**
+   * Declares a callback type by its C prototype, `int Row(void *, int)`; what it returns names the parameter's type in
+   * signatures.
+   */
   callback(prototype: string): string;
   /** Registers a callback that outlives its callout; the code address to hand out. */
   register(callback: (...args: never[]) => unknown, prototype: string): bigint;
@@ -70,9 +87,15 @@ export interface Trial extends Setting {
   pageIn(space: string): bigint;
   /** The VM's own reading of `bytes` bytes of a space. */
   read(space: string, offset: number, bytes: number): Buffer;
-  /** Lends fresh memory, in pages of its own; `flush` is the side on which the guard page follows at once. Default 'start'. */
+  /**
+   * Lends fresh memory, in pages of its own; `flush` is the side on which the guard page follows at once. Default
+   * 'start'.
+   */
   lend(bytes: number, flush?: 'start' | 'end'): TrialLoan;
-  /** A buffer of C's own, not of the image, whose last byte is followed at once by the first byte of the image's first space. */
+  /**
+   * A buffer of C's own, not of the image, whose last byte is followed at once by the first byte of the image's first
+   * space.
+   */
   neighbour(bytes: number): { readonly address: bigint; readonly bytes: number };
   /** Adds a line to the evidence. */
   note(text: string): void;
@@ -96,17 +119,24 @@ export interface CorruptionCase {
   readonly remedy?: string;
   /** Shared libraries it needs besides the C library, by file name. */
   readonly libraries?: readonly string[];
-  /** Belongs to the quick set: one case per group, or a few. 'everywhere': tried under each mechanism in each lane, not only with keys where another lane of the run has the rest. */
+  /**
+   * Belongs to the quick set: one case per group, or a few. 'everywhere': tried under each mechanism in each lane, not
+   * only with keys where another lane of the run has the rest.
+   */
   readonly quick?: true | 'everywhere';
   /** Time limit of a trial in the native lane, in ms; the default is DEFAULT_TIMEOUT_MS. */
   readonly timeoutMs?: number;
   /** Why the case makes no sense in a setting; undefined where it does. Such a cell is a row that says so. */
   skip?(setting: Setting): string | undefined;
   expected(setting: Setting): Expectation;
-  /** A trial that another VM makes: its command in a setting, by paths in the project, in place of the trial process that calls `run`. It prints what protocol.ts reads. */
+  /**
+   * A trial that another VM makes: its command in a setting, by paths in the project, in place of the trial process
+   * that calls `run`. It prints what protocol.ts reads.
+   */
   command?(setting: Setting): readonly string[];
   /**
-   * Makes the callouts. A CalloutError is let through: it is the evidence. Returning normally means that nothing was raised.
+   * Makes the callouts. A CalloutError is let through: it is the evidence. Returning normally means that nothing was
+   * raised.
    */
   run(trial: Trial): unknown;
 }
@@ -134,7 +164,10 @@ export interface HonestCase {
   run(trial: HonestTrial): unknown;
 }
 
-/** What a row of a cost experiment varies, and a reader of its record needs to know: names with units (`imageBytes`, `pages`, `way`). */
+/**
+ * What a row of a cost experiment varies, and a reader of its record needs to know: names with units (`imageBytes`,
+ * `pages`, `way`).
+ */
 export type CostParameters = CostRecord['parameters'];
 
 /** What rows are asked for. */
@@ -143,7 +176,10 @@ export interface CostSetting {
   readonly lane: 'native' | 'emulated';
   /** A few rows that take seconds, for `npm start`; else all of them. */
   readonly quick: boolean;
-  /** The lane has protection keys. Rows of mechanisms that need them are asked for all the same: the plan makes one skipped row of them. */
+  /**
+   * The lane has protection keys. Rows of mechanisms that need them are asked for all the same: the plan makes one
+   * skipped row of them.
+   */
   readonly keys: boolean;
   /** Processors of the machine that is timed. */
   readonly cores: number;
@@ -154,8 +190,9 @@ export interface CostRow {
   readonly mechanism: Mechanism;
   readonly parameters: CostParameters;
   /**
-   * Rows with the same word are measured in the same rounds, in an order drawn anew for each, so that sample k of one can be set beside sample k of another. Where it is missing: the
-   * rows whose parameters are equal, that is, the mechanisms of one variation.
+   * Rows with the same word are measured in the same rounds, in an order drawn anew for each, so that sample k of one
+   * can be set beside sample k of another. Where it is missing: the rows whose parameters are equal, that is, the
+   * mechanisms of one variation.
    */
   readonly together?: string;
   /** Why it cannot be had here. */
@@ -174,8 +211,8 @@ interface CostExperimentBase {
 }
 
 /**
- * A cost that turnkey-bench measures: in ns outside, in instructions in the counted guest, by the same binary. A row is given to it as `bench:mechanism:name=value,...`, with true
- * and false as 1 and 0; what it knows is in native/bench/.
+ * A cost that turnkey-bench measures: in ns outside, in instructions in the counted guest, by the same binary. A row is
+ * given to it as `bench:mechanism:name=value,...`, with true and false as 1 and 0; what it knows is in native/bench/.
  */
 export interface BenchExperiment extends CostExperimentBase {
   readonly bench: string;
@@ -192,26 +229,35 @@ export interface CostTrial {
   random(below: number): number;
 }
 
-/** What was measured: ns (of a program that is counted: instructions) of one operation, one entry per batch, what the loop itself costs subtracted; or why it could not be. */
-export type CostMeasurement = {
-  readonly samples: readonly number[];
-  /** Operations in a batch. */
-  readonly repeats?: number;
-  readonly counts?: CostRecord['counts'];
-  readonly warnings?: readonly string[];
-  /** What was seen besides, for the record's `observed`; of several processes the sum. */
-  readonly observed?: CostRecord['observed'];
-  /** Batches before the first sample. */
-  readonly warmUp?: number;
-  /** What the work itself came to: rows that are measured together must agree in it, or they did not do the same work. */
-  readonly answer?: string;
-  /** What only measuring told and a reader needs to know: goes to the record's parameters. Of the first round. */
-  readonly found?: CostParameters;
-} | { readonly skipped: string };
+/**
+ * What was measured: ns (of a program that is counted: instructions) of one operation, one entry per batch, what the
+ * loop itself costs subtracted; or why it could not be.
+ */
+export type CostMeasurement =
+  | {
+      readonly samples: readonly number[];
+      /** Operations in a batch. */
+      readonly repeats?: number;
+      readonly counts?: CostRecord['counts'];
+      readonly warnings?: readonly string[];
+      /** What was seen besides, for the record's `observed`; of several processes the sum. */
+      readonly observed?: CostRecord['observed'];
+      /** Batches before the first sample. */
+      readonly warmUp?: number;
+      /**
+       * What the work itself came to: rows that are measured together must agree in it, or they did not do the same
+       * work.
+       */
+      readonly answer?: string;
+      /** What only measuring told and a reader needs to know: goes to the record's parameters. Of the first round. */
+      readonly found?: CostParameters;
+    }
+  | { readonly skipped: string };
 
 /**
- * A cost that JavaScript measures, in the native lane only: the compiler and the collector run on the same processor, so nothing of it is counted. Each row of each round is measured in a
- * fresh process, rows that belong together in a seeded random order; samples of all rounds are joined in order.
+ * A cost that JavaScript measures, in the native lane only: the compiler and the collector run on the same processor,
+ * so nothing of it is counted. Each row of each round is measured in a fresh process, rows that belong together in a
+ * seeded random order; samples of all rounds are joined in order.
  */
 export interface MeasuredExperiment extends CostExperimentBase {
   /** Processes for each row; default 3, and 1 where quick. */
@@ -222,10 +268,14 @@ export interface MeasuredExperiment extends CostExperimentBase {
 }
 
 /**
- * A cost that a built program measures by itself, by CLOCK_MONOTONIC, and tells in the last line that it prints: a CostMeasurement as JSON. The executor runs it as it stands, in either lane. Natively its samples are ns. In the
- * counted guest the very same readings are instructions: with QEMU's `-icount shift=0` that clock advances by 1 ns for each instruction that the machine executes, whoever executes it. The kernel's are among them (system calls,
- * page faults, signals, and the timer's interrupts, which is why runs of some ten million instructions repeat better than short ones), and a program is to be of a size that 50 million instructions a second can get through. The guest has one
- * processor, and time spent asleep is skipped: nothing that waits or runs side by side can be counted. Each row has three processes natively, and one where instructions are counted, or where quick; each has the run's time limit.
+ * A cost that a built program measures by itself, by CLOCK_MONOTONIC, and tells in the last line that it prints: a
+ * CostMeasurement as JSON. The executor runs it as it stands, in either lane. Natively its samples are ns. In the
+ * counted guest the very same readings are instructions: with QEMU's `-icount shift=0` that clock advances by 1 ns for
+ * each instruction that the machine executes, whoever executes it. The kernel's are among them (system calls, page
+ * faults, signals, and the timer's interrupts, which is why runs of some ten million instructions repeat better than
+ * short ones), and a program is to be of a size that 50 million instructions a second can get through. The guest has
+ * one processor, and time spent asleep is skipped: nothing that waits or runs side by side can be counted. Each row has
+ * three processes natively, and one where instructions are counted, or where quick; each has the run's time limit.
  */
 export interface ProgramExperiment extends CostExperimentBase {
   /** The program and its arguments, by paths in the project. Pure. */
@@ -247,7 +297,8 @@ export const COST_TRIAL_TIMEOUT_MS = 60_000;
 export function expectStore(setting: Setting, silent = 'the store lands: nothing closes the image'): Expectation {
   if (closesImage(setting.mechanism)) {
     const why = setting.mechanism.startsWith('pkeys')
-      ? 'the space\'s key denies writes while the callee runs' : 'the space is read-only while the callee runs';
+      ? "the space's key denies writes while the callee runs"
+      : 'the space is read-only while the callee runs';
     return { verdicts: ['prevented'], why };
   }
   return { verdicts: ['damaged'], why: silent };
@@ -262,8 +313,12 @@ export function expectTrap(setting: Setting): Expectation {
 
 /** The expectation of a load by the callee's own instructions from a space. */
 export function expectRead(setting: Setting): Expectation {
-  if (closesImage(setting.mechanism) && setting.deny === 'access') return { verdicts: ['prevented'], why: 'the space may not be read while the callee runs' };
-  return { verdicts: ['disclosed'], why: closesImage(setting.mechanism) ? 'only writes are denied' : 'nothing closes the image' };
+  if (closesImage(setting.mechanism) && setting.deny === 'access')
+    return { verdicts: ['prevented'], why: 'the space may not be read while the callee runs' };
+  return {
+    verdicts: ['disclosed'],
+    why: closesImage(setting.mechanism) ? 'only writes are denied' : 'nothing closes the image',
+  };
 }
 
 /** The expectation of a store that tears down the callee's own frame as well: it cannot return any more. */
@@ -281,13 +336,20 @@ export function expectHostDamage(why: string): Expectation {
 
 /** The expectation of an abort that leaves a lock of the C library's held. */
 export function expectHang(setting: Setting, why: string): Expectation {
-  return hasTrap(setting.mechanism) ? { verdicts: ['hung'], why } : { verdicts: ['crashed'], why: 'no trap: the abort ends the process' };
+  return hasTrap(setting.mechanism)
+    ? { verdicts: ['hung'], why }
+    : { verdicts: ['crashed'], why: 'no trap: the abort ends the process' };
 }
 
 /** The expectation of a copy into a space that the kernel makes for the calling thread. */
 export function expectCopy(setting: Setting): Expectation {
   if (!closesImage(setting.mechanism)) return { verdicts: ['damaged'], why: 'the kernel copies into writable memory' };
-  return { verdicts: ['refused'], why: setting.mechanism.startsWith('pkeys') ? 'the kernel copies with this thread\'s PKRU: EFAULT' : 'the page is read-only for the kernel\'s copies too: EFAULT' };
+  return {
+    verdicts: ['refused'],
+    why: setting.mechanism.startsWith('pkeys')
+      ? "the kernel copies with this thread's PKRU: EFAULT"
+      : "the page is read-only for the kernel's copies too: EFAULT",
+  };
 }
 
 /** The expectation of a way round every mechanism. */
@@ -302,14 +364,21 @@ export function kernelSince(kernel: string, major: number, minor: number): boole
 }
 
 /**
- * A case once more, over an image whose old space the VM has sealed first (mseal(2)): what sealing helps, and what it does not. The mprotect mechanisms cannot close sealed pages, so that they have no such cells.
+ * A case once more, over an image whose old space the VM has sealed first (mseal(2)): what sealing helps, and what it
+ * does not. The mprotect mechanisms cannot close sealed pages, so that they have no such cells.
  */
 export function sealed(open: CorruptionCase, expected: CorruptionCase['expected'], remedy?: string): CorruptionCase {
   return {
-    kind: 'corruption', group: open.group, summary: `${open.summary}; old space is sealed`, ...(remedy === undefined ? {} : { remedy }), expected,
+    kind: 'corruption',
+    group: open.group,
+    summary: `${open.summary}; old space is sealed`,
+    ...(remedy === undefined ? {} : { remedy }),
+    expected,
     skip({ mechanism, kernel }) {
       if (!kernelSince(kernel, 6, 10)) return `Linux ${kernel} has no mseal(2), which came with 6.10`;
-      return closesImage(mechanism) && !needsKeys(mechanism) ? 'mprotect cannot close pages that are sealed' : undefined;
+      return closesImage(mechanism) && !needsKeys(mechanism)
+        ? 'mprotect cannot close pages that are sealed'
+        : undefined;
     },
     run(trial) {
       const { address, bytes } = trial.space('old');
@@ -322,7 +391,10 @@ export function sealed(open: CorruptionCase, expected: CorruptionCase['expected'
 
 /** The expectation of a change of a sealed mapping. */
 export function expectSealed(): Expectation {
-  return { verdicts: ['refused'], why: 'a sealed mapping is neither unmapped, moved, replaced nor given another protection or key: EPERM' };
+  return {
+    verdicts: ['refused'],
+    why: 'a sealed mapping is neither unmapped, moved, replaced nor given another protection or key: EPERM',
+  };
 }
 
 /** Whether a name is a mechanism that callouts can be guarded with. */

@@ -32,8 +32,13 @@ function readOr(path: string, otherwise: string): string {
 export function hostContext(): HostContext {
   const { model, flags } = parseCpuinfo(readOr('/proc/cpuinfo', ''));
   return {
-    cpu: model, cores: cpus().length, memoryBytes: totalmem(), kernel: release(), system: parseOsRelease(readOr('/etc/os-release', '')),
-    keys: flags.has('pku') && flags.has('ospke'), virtualised: flags.has('hypervisor'),
+    cpu: model,
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    kernel: release(),
+    system: parseOsRelease(readOr('/etc/os-release', '')),
+    keys: flags.has('pku') && flags.has('ospke'),
+    virtualised: flags.has('hypervisor'),
   };
 }
 
@@ -44,7 +49,8 @@ function packageVersion(path: string): string {
 
 /** The commit, with + when tracked files differ from it; null outside a repository. */
 export function currentCommit(): string | null {
-  const git = (...args: string[]): string => execFileSync('git', args, { cwd: PROJECT_ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, { cwd: PROJECT_ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   try {
     const commit = git('rev-parse', '--short=12', 'HEAD');
     return git('status', '--porcelain', '--untracked-files=no') === '' ? commit : `${commit}+`;
@@ -56,7 +62,10 @@ export function currentCommit(): string | null {
 /** Versions of what a result depends on. */
 export function versions(): { readonly [name: string]: string } {
   return {
-    turnkey: packageVersion('package.json'), node: process.versions.node, v8: process.versions.v8, koffi: packageVersion('node_modules/koffi/package.json'),
+    turnkey: packageVersion('package.json'),
+    node: process.versions.node,
+    v8: process.versions.v8,
+    koffi: packageVersion('node_modules/koffi/package.json'),
   };
 }
 

@@ -1,4 +1,7 @@
-/** What cost experiments in JavaScript share: an open image under a mechanism, or the model of keys, and a warm-up that is judged. */
+/**
+ * What cost experiments in JavaScript share: an open image under a mechanism, or the model of keys, and a warm-up that
+ * is judged.
+ */
 import koffi from 'koffi';
 import { binding } from '../callout/binding.js';
 import { Guard, type Mechanism as GuardMechanism } from '../callout/guard.js';
@@ -6,7 +9,7 @@ import { Image } from '../image/image.js';
 import type { CostRow } from './case.js';
 import { isGuardMechanism } from './case.js';
 
-const MADV_NOHUGEPAGE = 15;   // madvise(2)
+const MADV_NOHUGEPAGE = 15; // madvise(2)
 
 /** A process's one image and guard. */
 export interface GuardedImage {
@@ -17,8 +20,9 @@ export interface GuardedImage {
 }
 
 /**
- * Maps an image of `imageBytes` (one space, 4 KiB pages, all of them in memory) and guards callouts by the row's mechanism. `pkeys-model` is the trap alone with a delay of
- * `cycles` where rights would be written: it protects nothing (trap_model in trap.h).
+ * Maps an image of `imageBytes` (one space, 4 KiB pages, all of them in memory) and guards callouts by the row's
+ * mechanism. `pkeys-model` is the trap alone with a delay of `cycles` where rights would be written: it protects
+ * nothing (trap_model in trap.h).
  * @throws TypeError for a mechanism that is neither
  */
 export function openImage({ mechanism, parameters }: CostRow, imageBytes: number): GuardedImage {
@@ -26,10 +30,12 @@ export function openImage({ mechanism, parameters }: CostRow, imageBytes: number
   if (!model && !isGuardMechanism(mechanism)) throw new TypeError(`callouts cannot be guarded by ${mechanism}`);
   const image = Image.map({ spaces: [{ name: 'old', bytes: imageBytes }] });
   const { address, bytes } = image.space('old');
-  const madvise = koffi.load('libc.so.6').func('int madvise(uintptr_t address, size_t bytes, int advice)') as (...args: unknown[]) => unknown;
+  const madvise = koffi.load('libc.so.6').func('int madvise(uintptr_t address, size_t bytes, int advice)') as (
+    ...args: unknown[]
+  ) => unknown;
   madvise(address, bytes, MADV_NOHUGEPAGE);
   image.fill(1);
-  const guard = new Guard({ image, mechanism: model ? 'flag' : mechanism as GuardMechanism });
+  const guard = new Guard({ image, mechanism: model ? 'flag' : (mechanism as GuardMechanism) });
   const reachedCycles = model ? binding.model(Number(parameters['cycles'])) : 0;
   return { guard, image, reachedCycles };
 }

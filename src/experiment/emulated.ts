@@ -4,7 +4,10 @@ import type { LaneContext } from './records.js';
 import { inProject } from './paths.js';
 import { Machine, projectRoot, type MachineMode } from '../machine/index.js';
 
-/** The emulated lane's trials may take this many times as long as native ones: JavaScript there is about 20 times slower, starting up less. */
+/**
+ * The emulated lane's trials may take this many times as long as native ones: JavaScript there is about 20 times
+ * slower, starting up less.
+ */
 const SLOWNESS = 4;
 
 export interface EmulatedOptions {
@@ -25,10 +28,16 @@ export class EmulatedExecutor implements Executor {
     const { info } = machine;
     this.concurrency = info.processors;
     this.context = {
-      lane: 'emulated', keys: info.cpuFlags.includes('ospke'), keysReason: info.cpuFlags.includes('ospke') ? null : 'the guest\'s CPU shows no ospke',
-      cpu: info.cpu, kernel: info.kernel,
+      lane: 'emulated',
+      keys: info.cpuFlags.includes('ospke'),
+      keysReason: info.cpuFlags.includes('ospke') ? null : "the guest's CPU shows no ospke",
+      cpu: info.cpu,
+      kernel: info.kernel,
       details: {
-        qemu: info.qemu, processors: String(info.processors), 'kernel build': info.kernelVersion, conformance: `${info.conformance.length} checks passed`,
+        qemu: info.qemu,
+        processors: String(info.processors),
+        'kernel build': info.kernelVersion,
+        conformance: `${info.conformance.length} checks passed`,
         ...(info.mode === 'counting' ? { clock: '1 ns per executed instruction (-icount shift=0)' } : {}),
       },
     };
@@ -36,20 +45,28 @@ export class EmulatedExecutor implements Executor {
 
   /** @throws MachineError when there is no machine to be had */
   static async boot(options: EmulatedOptions): Promise<EmulatedExecutor> {
-    return new EmulatedExecutor(await Machine.boot({
-      mode: options.mode, extraFiles: options.extraFiles ?? [],
-      ...(options.kernel === undefined ? {} : { kernel: options.kernel }), ...(options.onLog === undefined ? {} : { onLog: options.onLog }),
-    }));
+    return new EmulatedExecutor(
+      await Machine.boot({
+        mode: options.mode,
+        extraFiles: options.extraFiles ?? [],
+        ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
+        ...(options.onLog === undefined ? {} : { onLog: options.onLog }),
+      }),
+    );
   }
 
   async run(argv: readonly string[], options: ExecOptions): Promise<ExecResult> {
     const { onStdout } = options;
     const result = await this.machine.run({
-      command: argv.map((word, at) => (at === 0 && word.includes('/') ? inProject(word) : word)), cwd: projectRoot(), timeoutMs: options.timeoutMs, ...(options.env === undefined ? {} : { env: options.env }),
+      command: argv.map((word, at) => (at === 0 && word.includes('/') ? inProject(word) : word)),
+      cwd: projectRoot(),
+      timeoutMs: options.timeoutMs,
+      ...(options.env === undefined ? {} : { env: options.env }),
       ...(onStdout === undefined ? {} : { onStdout: (bytes: Buffer) => onStdout(bytes.toString('utf8')) }),
     });
     const { exitCode, signal, stdout, stderr, timedOut } = result;
-    const lost = result.lost || (exitCode === null && signal === null && !timedOut) ? result.reason ?? 'unknown why' : null;
+    const lost =
+      result.lost || (exitCode === null && signal === null && !timedOut) ? (result.reason ?? 'unknown why') : null;
     return { exitCode, signal, stdout, stderr, timedOut, lost };
   }
 

@@ -1,6 +1,6 @@
 /**
- * A lane as the runner sees it: a place to run commands of the built project in. The native lane is here; the emulated one is
- * made in emulated.ts from a booted machine.
+ * A lane as the runner sees it: a place to run commands of the built project in. The native lane is here; the emulated
+ * one is made in emulated.ts from a booted machine.
  */
 import { spawn } from 'node:child_process';
 import { PROJECT_ROOT } from './paths.js';
@@ -38,11 +38,11 @@ export interface Executor {
   close(): Promise<void>;
 }
 
-const MOST_OUTPUT = 1 << 20;   /* characters kept of each stream */
+const MOST_OUTPUT = 1 << 20; /* characters kept of each stream */
 
 /**
- * The lane that this very process runs in: `emulated` inside the emulated machine, whose agent sets TURNKEY_LANE, else `native`. What is run
- * here is recorded under this name, so that nothing from a guest passes for native.
+ * The lane that this very process runs in: `emulated` inside the emulated machine, whose agent sets TURNKEY_LANE, else
+ * `native`. What is run here is recorded under this name, so that nothing from a guest passes for native.
  */
 export function laneHere(): 'native' | 'emulated' {
   return process.env['TURNKEY_LANE'] === 'emulated' ? 'emulated' : 'native';
@@ -54,7 +54,10 @@ export class NativeExecutor implements Executor {
   readonly concurrency: number;
   readonly slowness = laneHere() === 'native' ? 1 : 4;
 
-  constructor(readonly context: LaneContext, concurrency = 2) {
+  constructor(
+    readonly context: LaneContext,
+    concurrency = 2,
+  ) {
     this.concurrency = concurrency;
   }
 
@@ -62,14 +65,16 @@ export class NativeExecutor implements Executor {
     const [program = '', ...rest] = argv;
     return new Promise((resolve) => {
       const child = spawn(program === 'node' ? process.execPath : program, rest, {
-        cwd: PROJECT_ROOT, env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'],
+        cwd: PROJECT_ROOT,
+        env: { ...process.env, ...options.env },
+        stdio: ['ignore', 'pipe', 'pipe'],
       });
       let stdout = '';
       let stderr = '';
       let timedOut = false;
       const timer = setTimeout(() => {
         timedOut = true;
-        child.kill('SIGKILL');   // the tracing runner takes its trial with it (PTRACE_O_EXITKILL)
+        child.kill('SIGKILL'); // the tracing runner takes its trial with it (PTRACE_O_EXITKILL)
       }, options.timeoutMs);
       child.stdout.setEncoding('utf8').on('data', (text: string) => {
         if (stdout.length < MOST_OUTPUT) stdout += text;
@@ -80,7 +85,14 @@ export class NativeExecutor implements Executor {
       });
       child.on('error', (error) => {
         clearTimeout(timer);
-        resolve({ exitCode: null, signal: null, stdout, stderr: `${stderr}${error.message}`, timedOut, lost: `cannot start ${program}: ${error.message}` });
+        resolve({
+          exitCode: null,
+          signal: null,
+          stdout,
+          stderr: `${stderr}${error.message}`,
+          timedOut,
+          lost: `cannot start ${program}: ${error.message}`,
+        });
       });
       child.on('close', (exitCode, signal) => {
         clearTimeout(timer);

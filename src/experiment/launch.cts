@@ -1,8 +1,9 @@
 /**
- * Starts trial.ts from its bundle (scripts/bundle.mjs), with the compiled code that the build has kept beside it. Where the kept code does not
- * fit this V8, it compiles as usual.
+ * Starts trial.ts from its bundle (scripts/bundle.mjs), with the compiled code that the build has kept beside it. Where
+ * the kept code does not fit this V8, it compiles as usual.
  *
- * A trial starts a Node of its own, in the emulated lane under software emulation: there, finding and compiling thirty modules takes longer than all that a trial does.
+ * A trial starts a Node of its own, in the emulated lane under software emulation: there, finding and compiling thirty
+ * modules takes longer than all that a trial does.
  * TURNKEY_KEEP_CODE=1 writes the code at exit, all functions included that this run has compiled.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -21,10 +22,23 @@ function codeKept(): Buffer | undefined {
 }
 
 const cachedData = codeKept();
-const script = new Script(`(function (exports, require, module, __filename, __dirname) {${readFileSync(file, 'utf8')}\n})`, {
-  filename: file, ...(cachedData === undefined ? {} : { cachedData }),
-});
-if (process.env['TURNKEY_KEEP_CODE'] === '1') process.on('exit', () => { writeFileSync(kept, script.createCachedData()); });
-const run = script.runInThisContext() as (exports: unknown, require: NodeJS.Require, module: unknown, filename: string, dirname: string) => void;
+const script = new Script(
+  `(function (exports, require, module, __filename, __dirname) {${readFileSync(file, 'utf8')}\n})`,
+  {
+    filename: file,
+    ...(cachedData === undefined ? {} : { cachedData }),
+  },
+);
+if (process.env['TURNKEY_KEEP_CODE'] === '1')
+  process.on('exit', () => {
+    writeFileSync(kept, script.createCachedData());
+  });
+const run = script.runInThisContext() as (
+  exports: unknown,
+  require: NodeJS.Require,
+  module: unknown,
+  filename: string,
+  dirname: string,
+) => void;
 const own = { exports: {} };
 run(own.exports, require, own, file, __dirname);

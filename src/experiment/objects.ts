@@ -13,7 +13,8 @@ export interface Picked {
 const TRIES = 200;
 
 /**
- * A random object that `suits`. Where no heap can be walked, a made-up one of 16 bytes at a random place: the store is the same, only nobody can say what it hit.
+ * A random object that `suits`. Where no heap can be walked, a made-up one of 16 bytes at a random place: the store is
+ * the same, only nobody can say what it hit.
  */
 export function pickObject(trial: Trial, suits: (object: HeapObject) => boolean): Picked {
   const { address, bytes } = trial.space('old');
@@ -28,5 +29,8 @@ export function pickObject(trial: Trial, suits: (object: HeapObject) => boolean)
   }
   trial.note('no heap that can be walked: the place stands for an object');
   const offset = 16 * trial.random(bytes / 16 - 8);
-  return { address, object: { offset, bytes: 16, slots: 1, classIndex: 0, format: 0, slot: null, isFree: false, slotBytes: 8 } };
+  return {
+    address,
+    object: { offset, bytes: 16, slots: 1, classIndex: 0, format: 0, slot: null, isFree: false, slotBytes: 8 },
+  };
 }

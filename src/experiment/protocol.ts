@@ -1,10 +1,19 @@
 /**
  * What a trial's process and its tracing runner say on standard output, and how it is read back.
  *
- * A trial prints lines `@trial {JSON}`, each with the stage it has reached, so that what it knew survives its death. The runner
- * (native/watch) prints `@watch {JSON}` last. Foreign code may print anything in between; lines without these marks are ignored.
+ * A trial prints lines `@trial {JSON}`, each with the stage it has reached, so that what it knew survives its death.
+ * The runner (native/watch) prints `@watch {JSON}` last. Foreign code may print anything in between; lines without
+ * these marks are ignored.
  */
-import type { AftermathStep, CanaryEvidence, DiffEvidence, FaultEvidence, LastSignal, ProcessEvidence, RestoreEvidence } from './records.js';
+import type {
+  AftermathStep,
+  CanaryEvidence,
+  DiffEvidence,
+  FaultEvidence,
+  LastSignal,
+  ProcessEvidence,
+  RestoreEvidence,
+} from './records.js';
 
 export const TRIAL_MARK = '@trial ';
 /** A warm host's line before each of its trials, on both streams: `@job 3`. */
@@ -16,7 +25,12 @@ export interface SetUpMessage {
   readonly stage: 'set up';
   readonly vmModules: readonly string[];
   /** Spaces with their addresses and keys, to read what the runner says about addresses. */
-  readonly spaces: readonly { readonly name: string; readonly address: string; readonly bytes: number; readonly key: number }[];
+  readonly spaces: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly bytes: number;
+    readonly key: number;
+  }[];
 }
 
 /** Second line: the callout is over. */
@@ -88,14 +102,18 @@ function parse(line: string, mark: string): unknown {
   try {
     return JSON.parse(line.slice(mark.length));
   } catch {
-    return undefined;   // foreign code imitating us, or a line cut by a death
+    return undefined; // foreign code imitating us, or a line cut by a death
   }
 }
 
 /** What one of the trials of a warm host wrote on a stream; '' if the host did not come to it. */
 export function jobOutput(stream: string, job: number): string {
   const parts = `\n${stream}`.split(`\n${JOB_MARK}`);
-  return parts.slice(1).filter((part) => part.startsWith(`${job}\n`)).map((part) => part.slice(String(job).length + 1)).join('\n');
+  return parts
+    .slice(1)
+    .filter((part) => part.startsWith(`${job}\n`))
+    .map((part) => part.slice(String(job).length + 1))
+    .join('\n');
 }
 
 /** One trial of a warm host, as told to it. */
@@ -110,19 +128,37 @@ export interface WarmJob {
 /** Reads a trial's standard output. `job`: which of a warm host's; what others wrote late is left out. */
 export function parseOutput(stdout: string, job?: number): TrialOutput {
   const honest: HonestMessage[] = [];
-  const seen: { -readonly [K in keyof TrialOutput]: TrialOutput[K] } = { setUp: null, called: null, finished: null, honest, failed: null, watch: null };
+  const seen: { -readonly [K in keyof TrialOutput]: TrialOutput[K] } = {
+    setUp: null,
+    called: null,
+    finished: null,
+    honest,
+    failed: null,
+    watch: null,
+  };
   for (const line of stdout.split('\n')) {
     const report = parse(line, WATCH_MARK);
     if (report !== undefined) seen.watch = report as WatchReport;
     const message = parse(line, TRIAL_MARK) as (TrialMessage & { readonly job?: number }) | undefined;
     if (message?.job !== job) continue;
     switch (message?.stage) {
-      case 'set up': seen.setUp = message; break;
-      case 'called': seen.called = message; break;
-      case 'finished': seen.finished = message; break;
-      case 'honest': honest.push(message); break;
-      case 'failed': seen.failed = message; break;
-      case undefined: break;
+      case 'set up':
+        seen.setUp = message;
+        break;
+      case 'called':
+        seen.called = message;
+        break;
+      case 'finished':
+        seen.finished = message;
+        break;
+      case 'honest':
+        honest.push(message);
+        break;
+      case 'failed':
+        seen.failed = message;
+        break;
+      case undefined:
+        break;
     }
   }
   return seen;
@@ -131,9 +167,17 @@ export function parseOutput(stdout: string, job?: number): TrialOutput {
 /** How the trial's process ended, from both of them. */
 export function processEvidence(output: TrialOutput, stderr: string): ProcessEvidence {
   const { watch } = output;
-  const stage = output.finished !== null ? 'finished' : output.called !== null ? 'called' : output.setUp !== null ? 'set up' : 'start';
+  const stage =
+    output.finished !== null
+      ? 'finished'
+      : output.called !== null
+        ? 'called'
+        : output.setUp !== null
+          ? 'set up'
+          : 'start';
   const died = watch === null || watch.exitCode !== 0 || watch.timedOut;
-  const space = output.setUp?.spaces.find((one) => one.address === watch?.firstSpaceAddress)?.name ?? watch?.firstSpaceAddress;
+  const space =
+    output.setUp?.spaces.find((one) => one.address === watch?.firstSpaceAddress)?.name ?? watch?.firstSpaceAddress;
   return {
     exitCode: watch?.exitCode ?? null,
     signal: watch?.signal ?? null,
@@ -141,7 +185,8 @@ export function processEvidence(output: TrialOutput, stderr: string): ProcessEvi
     stage: died && stage === 'finished' ? 'called' : stage,
     imageAtDeath: watch?.imageAtDeath ?? 'unknown',
     changedBytesAtDeath: watch?.changedBytes ?? 0,
-    firstChangeAtDeath: space !== undefined && watch?.firstOffset !== undefined ? { space, offset: watch.firstOffset } : null,
+    firstChangeAtDeath:
+      space !== undefined && watch?.firstOffset !== undefined ? { space, offset: watch.firstOffset } : null,
     lastSignal: watch?.lastSignal ?? null,
     stderr: died ? stderr.trimEnd().split('\n').slice(-3).join('\n').slice(0, 600) : '',
   };

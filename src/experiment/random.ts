@@ -1,4 +1,7 @@
-/** Random numbers from a seed: mulberry32, a small generator with 32 bits of state, so that a seed in a record is enough to repeat it. Pure. */
+/**
+ * Random numbers from a seed: mulberry32, a small generator with 32 bits of state, so that a seed in a record is enough
+ * to repeat it. Pure.
+ */
 
 /** Numbers in [0, 1). */
 export function randomFrom(seed: number): () => number {

@@ -141,9 +141,20 @@ export interface DiffEvidence {
   readonly changedBytes: number;
   /** The first ranges, at most eight. */
   readonly ranges: readonly {
-    readonly space: string; readonly offset: number; readonly bytes: number;
-    /** The object in which the range begins, where the space holds a heap: its header's offset, and the slot (null: in the header). */
-    readonly object?: { readonly offset: number; readonly bytes: number; readonly classIndex: number; readonly slot: number | null; readonly isFree: boolean };
+    readonly space: string;
+    readonly offset: number;
+    readonly bytes: number;
+    /**
+     * The object in which the range begins, where the space holds a heap: its header's offset, and the slot (null: in
+     * the header).
+     */
+    readonly object?: {
+      readonly offset: number;
+      readonly bytes: number;
+      readonly classIndex: number;
+      readonly slot: number | null;
+      readonly isFree: boolean;
+    };
   }[];
   /** What image.verify() said, SOUND first where it found nothing; null if it was not asked. */
   readonly heap: string | null;
@@ -224,14 +235,28 @@ export interface CostRecord {
   readonly samples: readonly number[];
   readonly median: number;
   /** Events in one operation, seen by stepping through it; known from the code path where that takes too long. */
-  readonly counts?: { readonly wrpkru: number; readonly rdpkru: number; readonly syscalls: number; readonly faults: number };
-  /** What was seen besides: `userInstructions` by stepping through one operation, loop included; what other threads suffered, over all windows. */
+  readonly counts?: {
+    readonly wrpkru: number;
+    readonly rdpkru: number;
+    readonly syscalls: number;
+    readonly faults: number;
+  };
+  /**
+   * What was seen besides: `userInstructions` by stepping through one operation, loop included; what other threads
+   * suffered, over all windows.
+   */
   readonly observed?: { readonly [name: string]: number };
   /**
-   * How it was measured: fresh processes; batches before the first sample. Rows of one experiment, lane and `group` were measured in the same rounds: where they have as many samples,
-   * sample k of one was taken in the same round as sample k of another.
+   * How it was measured: fresh processes; batches before the first sample. Rows of one experiment, lane and `group`
+   * were measured in the same rounds: where they have as many samples, sample k of one was taken in the same round as
+   * sample k of another.
    */
-  readonly method?: { readonly processes: number; readonly group?: number; readonly warmUp?: number; readonly pinned?: boolean };
+  readonly method?: {
+    readonly processes: number;
+    readonly group?: number;
+    readonly warmUp?: number;
+    readonly pinned?: boolean;
+  };
   /** What makes it less than it could be, each with a remedy. */
   readonly warnings?: readonly string[];
 }

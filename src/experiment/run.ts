@@ -1,6 +1,7 @@
 /**
- * A whole run: which lanes, what in each, in what order. The order keeps measurements honest: nothing else of ours runs while the
- * native lane is timed; the counting guest may run beside others, since instructions do not depend on who else computes.
+ * A whole run: which lanes, what in each, in what order. The order keeps measurements honest: nothing else of ours runs
+ * while the native lane is timed; the counting guest may run beside others, since instructions do not depend on who
+ * else computes.
  */
 import { existsSync } from 'node:fs';
 import type { Catalogue } from './catalogue.js';
@@ -11,7 +12,14 @@ import { laneHere, NativeExecutor, type Executor } from './executor.js';
 import { inProject, missingFiles } from './paths.js';
 import { clockDetails, runCosts, type BenchClock, type RunCostsOptions } from './costs.js';
 import { costRowName, makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
-import { SCHEMA_VERSION, type HonestRecord, type LaneContext, type Run, type RunRecord, type SkippedRecord } from './records.js';
+import {
+  SCHEMA_VERSION,
+  type HonestRecord,
+  type LaneContext,
+  type Run,
+  type RunRecord,
+  type SkippedRecord,
+} from './records.js';
 import { compareHonest, runTrials } from './runner.js';
 import { TRIAL_SPACES } from './trial-image.js';
 import type { GuardMechanism, Lane } from './words.js';
@@ -62,15 +70,19 @@ export class RunInProgress {
   private readonly imageContext: Run['context']['imageFile'];
 
   /** @throws ExperimentError when the project is not built or the image file cannot be read */
-  constructor(private readonly catalogue: Catalogue, private readonly options: RunOptions) {
+  constructor(
+    private readonly catalogue: Catalogue,
+    private readonly options: RunOptions,
+  ) {
     const missing = missingFiles();
-    if (missing.length > 0) throw new ExperimentError(`the project is not built: ${missing.join(', ')} missing; run npm run build`);
+    if (missing.length > 0)
+      throw new ExperimentError(`the project is not built: ${missing.join(', ')} missing; run npm run build`);
     this.imageContext = imageFileContext(options.imageFile);
   }
 
   /** The lanes of this run. `auto`: native always, emulated where the CPU has no keys. */
   get lanes(): readonly ('native' | 'emulated')[] {
-    if (laneHere() === 'emulated') return ['native'];   // in a guest: here, and recorded as emulated
+    if (laneHere() === 'emulated') return ['native']; // in a guest: here, and recorded as emulated
     if (this.options.lane !== 'auto') return [this.options.lane];
     return this.options.nativeKeysReason === null ? ['native'] : ['native', 'emulated'];
   }
@@ -81,12 +93,34 @@ export class RunInProgress {
   }
 
   private plan(lane: PlannedLane): Plan {
-    // Nobody waits in a guest for what this machine can show: of the quick set only what needs keys, save the cases that tell the mechanisms apart.
+    // Nobody waits in a guest for what this machine can show: of the quick set only what needs keys, save the cases
+    // that tell the mechanisms apart.
     const onlyKeys = this.options.quickCases === true && lane.lane === 'emulated' && this.lanes.includes('native');
-    const { mechanisms, seed, repeat, quick, quickCases = false, quickCosts = quick, full = false, only, deny, keys } = this.options;
+    const {
+      mechanisms,
+      seed,
+      repeat,
+      quick,
+      quickCases = false,
+      quickCosts = quick,
+      full = false,
+      only,
+      deny,
+      keys,
+    } = this.options;
     return makePlan(this.catalogue, {
-      lanes: [lane], mechanisms, seed, repeat, quickCases, quickCosts, cores: hostContext().cores, full, onlyKeys, ...(only === undefined ? {} : { only }),
-      ...(deny === undefined ? {} : { deny }), ...(keys === undefined ? {} : { keys }),
+      lanes: [lane],
+      mechanisms,
+      seed,
+      repeat,
+      quickCases,
+      quickCosts,
+      cores: hostContext().cores,
+      full,
+      onlyKeys,
+      ...(only === undefined ? {} : { only }),
+      ...(deny === undefined ? {} : { deny }),
+      ...(keys === undefined ? {} : { keys }),
     });
   }
 
@@ -95,20 +129,39 @@ export class RunInProgress {
     const { seed, quick, quickCosts = quick } = this.options;
     const { cores, virtualised } = hostContext();
     const onClock = (clock: BenchClock): void => {
-      if (here === 'emulated') return;   // the lane's context tells of its clock already
+      if (here === 'emulated') return; // the lane's context tells of its clock already
       this.addDetails(lane, clockDetails(clock, virtualised));
     };
-    return { setting: { lane: here, keys, quick: quickCosts, cores }, seed, timeoutMs: COST_LIMIT_MS[here], onRow, onClock };
+    return {
+      setting: { lane: here, keys, quick: quickCosts, cores },
+      seed,
+      timeoutMs: COST_LIMIT_MS[here],
+      onRow,
+      onClock,
+    };
   }
 
-  private trialOptions(total: number, update: (text: string) => void): { readonly imageFile?: string; readonly onDone: (record: RunRecord) => void } {
+  private trialOptions(
+    total: number,
+    update: (text: string) => void,
+  ): { readonly imageFile?: string; readonly onDone: (record: RunRecord) => void } {
     let done = 0;
     return {
       ...(this.options.imageFile === undefined ? {} : { imageFile: this.options.imageFile }),
       onDone: (record) => {
         done++;
-        const name = record.kind === 'corruption' || record.kind === 'honest' ? record.case : record.kind === 'skipped' ? record.name : record.experiment;
-        const outcome = record.kind === 'corruption' ? record.verdict : record.kind === 'skipped' ? `skipped: ${record.reason}` : 'done';
+        const name =
+          record.kind === 'corruption' || record.kind === 'honest'
+            ? record.case
+            : record.kind === 'skipped'
+              ? record.name
+              : record.experiment;
+        const outcome =
+          record.kind === 'corruption'
+            ? record.verdict
+            : record.kind === 'skipped'
+              ? `skipped: ${record.reason}`
+              : 'done';
         update(`${done} of ${total}: ${name}, ${record.mechanism}: ${outcome}`);
       },
     };
@@ -118,40 +171,84 @@ export class RunInProgress {
     const host = hostContext();
     const reason = this.options.nativeKeysReason;
     const here = laneHere();
-    const context: LaneContext = { lane: here, keys: reason === null, keysReason: reason, cpu: host.cpu, kernel: host.kernel, details: {} };
+    const context: LaneContext = {
+      lane: here,
+      keys: reason === null,
+      keysReason: reason,
+      cpu: host.cpu,
+      kernel: host.kernel,
+      details: {},
+    };
     const plan = this.plan(context);
     const executor = new NativeExecutor(context, Math.max(1, Math.min(host.cores, 8)));
     this.contexts.push(context);
     this.records.push(...plan.skipped);
     const stages: Stage[] = [];
-    const noTimes = 'this is an emulated machine, where times mean nothing; counted from outside: turnkey run --lane emulated';
+    const noTimes =
+      'this is an emulated machine, where times mean nothing; counted from outside: turnkey run --lane emulated';
     if (here === 'emulated') {
-      this.records.push(...plan.costs.map((row): SkippedRecord => (
-        { kind: 'skipped', of: 'cost', name: costRowName(row.name, row.row), mechanism: row.row.mechanism, lane: here, reason: noTimes })));
+      this.records.push(
+        ...plan.costs.map((row): SkippedRecord => ({
+          kind: 'skipped',
+          of: 'cost',
+          name: costRowName(row.name, row.row),
+          mechanism: row.row.mechanism,
+          lane: here,
+          reason: noTimes,
+        })),
+      );
     }
     if (plan.trials.length > 0) {
-      stages.push({ title: `${here} lane`, steps: [{ title: `${plan.trials.length} trials`, run: async (update) => {
-        this.records.push(...await this.timed(here, plan.trials.length, () => runTrials(executor, plan.trials, this.trialOptions(plan.trials.length, update))));
-      } }] });
+      stages.push({
+        title: `${here} lane`,
+        steps: [
+          {
+            title: `${plan.trials.length} trials`,
+            run: async (update) => {
+              this.records.push(
+                ...(await this.timed(here, plan.trials.length, () =>
+                  runTrials(executor, plan.trials, this.trialOptions(plan.trials.length, update)),
+                )),
+              );
+            },
+          },
+        ],
+      });
     }
     if (plan.costs.length > 0 && here === 'native') {
-      stages.push({ title: 'native lane, timed', steps: [{ title: `${plan.costs.length} cost rows`, run: async (update) => {
-        this.records.push(...await runCosts(executor, plan.costs, this.costOptions(context, update)));
-      } }] });
+      stages.push({
+        title: 'native lane, timed',
+        steps: [
+          {
+            title: `${plan.costs.length} cost rows`,
+            run: async (update) => {
+              this.records.push(...(await runCosts(executor, plan.costs, this.costOptions(context, update))));
+            },
+          },
+        ],
+      });
     }
     return stages;
   }
 
   /** Needed libraries that the guest must be given; those that this machine lacks are left to the trial to report. */
   private libraries(): readonly string[] {
-    const names = new Set([...this.catalogue.honest, ...this.catalogue.corruption].flatMap(({ experiment }) => experiment.libraries ?? []));
-    return [...names].filter((name) => ['/lib/x86_64-linux-gnu', '/usr/lib/x86_64-linux-gnu', '/lib64', '/usr/lib64', '/usr/lib'].some((folder) => existsSync(`${folder}/${name}`)));
+    const names = new Set(
+      [...this.catalogue.honest, ...this.catalogue.corruption].flatMap(({ experiment }) => experiment.libraries ?? []),
+    );
+    return [...names].filter((name) =>
+      ['/lib/x86_64-linux-gnu', '/usr/lib/x86_64-linux-gnu', '/lib64', '/usr/lib64', '/usr/lib'].some((folder) =>
+        existsSync(`${folder}/${name}`),
+      ),
+    );
   }
 
   private async boot(mode: 'behaviour' | 'counting'): Promise<EmulatedExecutor> {
     const executor = await EmulatedExecutor.boot({
-      mode, extraFiles: [...this.libraries(), ...(this.options.imageFile === undefined ? [] : [this.options.imageFile])],
-      ...(this.options.kernel === undefined ? {} : { kernel: this.options.kernel }), ...(this.options.onLog === undefined ? {} : { onLog: this.options.onLog }),
+      mode,
+      extraFiles: [...this.libraries(), ...(this.options.imageFile === undefined ? [] : [this.options.imageFile])],
+      ...(this.options.kernel === undefined ? {} : { kernel: this.options.kernel }),
+      ...(this.options.onLog === undefined ? {} : { onLog: this.options.onLog }),
     });
     this.open.add(executor);
     return executor;
@@ -161,7 +258,9 @@ export class RunInProgress {
   private async timed<T>(lane: Lane, trials: number, work: () => Promise<T>): Promise<T> {
     const start = performance.now();
     const result = await work();
-    this.addDetails(lane, { trials: `${trials}, in ${Math.ceil((performance.now() - start) / 1000)} s of the run's time` });
+    this.addDetails(lane, {
+      trials: `${trials}, in ${Math.ceil((performance.now() - start) / 1000)} s of the run's time`,
+    });
     return result;
   }
 
@@ -178,10 +277,26 @@ export class RunInProgress {
 
   /** A guest that cannot be had is rows that say so, for everything planned in it. */
   private giveUp(plan: Plan, what: 'trials' | 'costs', error: unknown): void {
-    const reason = `no emulated machine: ${error instanceof Error ? error.message.split('\n')[0] ?? '' : String(error)}`;
+    const reason = `no emulated machine: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`;
     const base = { kind: 'skipped', lane: 'emulated', reason, broken: true } as const;
-    if (what === 'trials') this.records.push(...plan.trials.map((trial): SkippedRecord => ({ ...base, of: trial.kind, name: trial.name, mechanism: trial.mechanism })));
-    else this.records.push(...plan.costs.map((row): SkippedRecord => ({ ...base, of: 'cost', name: costRowName(row.name, row.row), mechanism: row.row.mechanism })));
+    if (what === 'trials')
+      this.records.push(
+        ...plan.trials.map((trial): SkippedRecord => ({
+          ...base,
+          of: trial.kind,
+          name: trial.name,
+          mechanism: trial.mechanism,
+        })),
+      );
+    else
+      this.records.push(
+        ...plan.costs.map((row): SkippedRecord => ({
+          ...base,
+          of: 'cost',
+          name: costRowName(row.name, row.row),
+          mechanism: row.row.mechanism,
+        })),
+      );
   }
 
   private emulatedStage(): Stage {
@@ -193,42 +308,53 @@ export class RunInProgress {
     this.records.push(...planned.skipped.filter((row) => planned.trials.length === 0 || !ofTrials(row)));
     const steps: Step[] = [];
     if (planned.trials.length > 0) {
-      steps.push({ title: 'trials in a guest', run: async (update) => {
-        update('booting');
-        let executor: EmulatedExecutor;
-        try {
-          executor = await this.boot('behaviour');
-        } catch (error) {
-          this.records.push(...planned.skipped.filter(ofTrials));
-          this.giveUp(planned, 'trials', error);
-          throw error;
-        }
-        try {
-          this.contexts.push(executor.context);
-          const { trials, skipped } = planFor(executor.context.kernel);
-          this.records.push(...skipped.filter(ofTrials), ...await this.timed('emulated', trials.length, () => runTrials(executor, trials, this.trialOptions(trials.length, update))));
-        } finally {
-          await this.shut(executor);
-        }
-      } });
+      steps.push({
+        title: 'trials in a guest',
+        run: async (update) => {
+          update('booting');
+          let executor: EmulatedExecutor;
+          try {
+            executor = await this.boot('behaviour');
+          } catch (error) {
+            this.records.push(...planned.skipped.filter(ofTrials));
+            this.giveUp(planned, 'trials', error);
+            throw error;
+          }
+          try {
+            this.contexts.push(executor.context);
+            const { trials, skipped } = planFor(executor.context.kernel);
+            this.records.push(
+              ...skipped.filter(ofTrials),
+              ...(await this.timed('emulated', trials.length, () =>
+                runTrials(executor, trials, this.trialOptions(trials.length, update)),
+              )),
+            );
+          } finally {
+            await this.shut(executor);
+          }
+        },
+      });
     }
     if (planned.costs.length > 0) {
-      steps.push({ title: `${planned.costs.length} cost rows, instructions counted in a guest`, run: async (update) => {
-        update('booting');
-        let executor: EmulatedExecutor;
-        try {
-          executor = await this.boot('counting');
-        } catch (error) {
-          this.giveUp(planned, 'costs', error);
-          throw error;
-        }
-        try {
-          if (planned.trials.length === 0) this.contexts.push(executor.context);
-          this.records.push(...await runCosts(executor, planned.costs, this.costOptions(executor.context, update)));
-        } finally {
-          await this.shut(executor);
-        }
-      } });
+      steps.push({
+        title: `${planned.costs.length} cost rows, instructions counted in a guest`,
+        run: async (update) => {
+          update('booting');
+          let executor: EmulatedExecutor;
+          try {
+            executor = await this.boot('counting');
+          } catch (error) {
+            this.giveUp(planned, 'costs', error);
+            throw error;
+          }
+          try {
+            if (planned.trials.length === 0) this.contexts.push(executor.context);
+            this.records.push(...(await runCosts(executor, planned.costs, this.costOptions(executor.context, update))));
+          } finally {
+            await this.shut(executor);
+          }
+        },
+      });
     }
     return { title: 'emulated lane', steps };
   }
@@ -246,8 +372,16 @@ export class RunInProgress {
     return {
       schemaVersion: SCHEMA_VERSION,
       context: {
-        started: this.started, finished: new Date().toISOString(), commit: currentCommit(), seed, quick, host: hostContext(),
-        lanes: this.contexts, versions: versions(), imageFile: this.imageContext, spaces: TRIAL_SPACES,
+        started: this.started,
+        finished: new Date().toISOString(),
+        commit: currentCommit(),
+        seed,
+        quick,
+        host: hostContext(),
+        lanes: this.contexts,
+        versions: versions(),
+        imageFile: this.imageContext,
+        spaces: TRIAL_SPACES,
       },
       records: [...rest, ...compareHonest(honest)],
     };

@@ -1,5 +1,6 @@
 /**
- * Runs a plan: each trial in a fresh process under the tracing runner, and makes records of what came back. Nothing here judges; verdict.ts does.
+ * Runs a plan: each trial in a fresh process under the tracing runner, and makes records of what came back. Nothing
+ * here judges; verdict.ts does.
  */
 import { DEFAULT_TIMEOUT_MS, HONEST_TIMEOUT_MS } from './case.js';
 import type { Executor, ExecResult } from './executor.js';
@@ -29,23 +30,51 @@ const SET_UP_MS = 15_000;
 /** Beyond the trial's own limit, before the tracing runner itself counts as stuck. */
 const GRACE_MS = 10_000;
 
-function settingsOf({ lane, deny, keys, keysHere, seed, kernel }: PlannedTrial, more: Pick<TrialSettings, 'imageFile' | 'bareGate'>): TrialSettings {
+function settingsOf(
+  { lane, deny, keys, keysHere, seed, kernel }: PlannedTrial,
+  more: Pick<TrialSettings, 'imageFile' | 'bareGate'>,
+): TrialSettings {
   return { lane, deny, keys, keysHere, seed, kernel, ...more };
 }
 
 /** The command of one trial. `names`: of honest work, more than one case may share a process. */
 export function trialCommand(
-  trial: PlannedTrial, timeoutMs: number, setUpMs: number, more: Pick<TrialSettings, 'imageFile' | 'bareGate'> = {}, names: readonly string[] = [trial.name],
+  trial: PlannedTrial,
+  timeoutMs: number,
+  setUpMs: number,
+  more: Pick<TrialSettings, 'imageFile' | 'bareGate'> = {},
+  names: readonly string[] = [trial.name],
 ): readonly string[] {
   const own = trial.kind === 'corruption' ? trial.experiment.command?.(trial) : undefined;
   return [
-    BUILT.watch, '--timeout-ms', String(timeoutMs), '--set-up-ms', String(setUpMs), '--',
-    ...own ?? ['node', '--expose-gc', BUILT.trial, trial.kind, names.join(','), trial.mechanism, JSON.stringify(settingsOf(trial, more))],
+    BUILT.watch,
+    '--timeout-ms',
+    String(timeoutMs),
+    '--set-up-ms',
+    String(setUpMs),
+    '--',
+    ...(own ?? [
+      'node',
+      '--expose-gc',
+      BUILT.trial,
+      trial.kind,
+      names.join(','),
+      trial.mechanism,
+      JSON.stringify(settingsOf(trial, more)),
+    ]),
   ];
 }
 
 function skip(trial: PlannedTrial, reason: string): SkippedRecord {
-  return { kind: 'skipped', of: trial.kind, name: trial.name, mechanism: trial.mechanism, lane: trial.lane, reason: withoutRoot(reason), broken: true };
+  return {
+    kind: 'skipped',
+    of: trial.kind,
+    name: trial.name,
+    mechanism: trial.mechanism,
+    lane: trial.lane,
+    reason: withoutRoot(reason),
+    broken: true,
+  };
 }
 
 /** Why a trial's output says nothing about its case; undefined where it does. */
@@ -53,8 +82,10 @@ function brokenBy(output: TrialOutput, result: ExecResult): string | undefined {
   if (result.lost !== null) return `the lane broke down: ${result.lost}`;
   if (output.failed !== null) return `the trial could not be set up: ${output.failed.reason}`;
   if (result.timedOut && output.watch === null) return 'the tracing runner did not come back';
-  if (output.watch === null) return `no report from the tracing runner (exit code ${result.exitCode ?? 'none'}): ${result.stderr.trim().split('\n').pop() ?? ''}`;
-  if (output.setUp === null && output.watch.timedOut) return 'the trial was not ready for its callout in time: this machine is too busy';
+  if (output.watch === null)
+    return `no report from the tracing runner (exit code ${result.exitCode ?? 'none'}): ${result.stderr.trim().split('\n').pop() ?? ''}`;
+  if (output.setUp === null && output.watch.timedOut)
+    return 'the trial was not ready for its callout in time: this machine is too busy';
   if (output.setUp === null) {
     return `the trial died before it was set up (${output.watch.signal ?? `exit code ${output.watch.exitCode ?? 'unknown'}`}): ${result.stderr.trim().split('\n').slice(-2).join(' ')}`;
   }
@@ -62,29 +93,61 @@ function brokenBy(output: TrialOutput, result: ExecResult): string | undefined {
 }
 
 /** One trial's record from what its process printed; `job`: which of a warm host's it was. Pure. */
-export function corruptionRecord(trial: PlannedCorruption, result: ExecResult, job?: number): CorruptionRecord | SkippedRecord {
+export function corruptionRecord(
+  trial: PlannedCorruption,
+  result: ExecResult,
+  job?: number,
+): CorruptionRecord | SkippedRecord {
   const output = parseOutput(result.stdout, job);
   const broken = brokenBy(output, result);
   if (broken !== undefined) return skip(trial, broken);
   const process = processEvidence(output, withoutRoot(result.stderr));
   const finished = process.stage === 'finished' ? output.finished : null;
   const judgement = judge({
-    mechanism: trial.mechanism, deny: trial.deny, vmModules: output.setUp?.vmModules ?? [], inapplicable: output.called?.inapplicable ?? null,
-    fault: output.called?.fault ?? null, errno: output.called?.errno ?? null, disclosed: output.called?.disclosed ?? false,
-    diff: output.finished?.diff ?? null, canaries: output.finished?.canaries ?? [], aftermath: finished?.aftermath ?? null, process,
+    mechanism: trial.mechanism,
+    deny: trial.deny,
+    vmModules: output.setUp?.vmModules ?? [],
+    inapplicable: output.called?.inapplicable ?? null,
+    fault: output.called?.fault ?? null,
+    errno: output.called?.errno ?? null,
+    disclosed: output.called?.disclosed ?? false,
+    diff: output.finished?.diff ?? null,
+    canaries: output.finished?.canaries ?? [],
+    aftermath: finished?.aftermath ?? null,
+    process,
   });
   const expected = trial.experiment.expected(trial);
   const evidence: Evidence = {
-    because: judgement.because, missing: judgement.missing, fault: output.called?.fault ?? null, answer: output.called?.answer ?? null,
-    errno: output.called?.errno ?? null, diff: output.finished?.diff ?? null,
-    ...(output.finished?.restored === undefined ? {} : { restored: output.finished.restored }), canaries: output.finished?.canaries ?? [],
-    aftermath: output.finished?.aftermath ?? [], process, notes: output.called?.notes ?? [],
+    because: judgement.because,
+    missing: judgement.missing,
+    fault: output.called?.fault ?? null,
+    answer: output.called?.answer ?? null,
+    errno: output.called?.errno ?? null,
+    diff: output.finished?.diff ?? null,
+    ...(output.finished?.restored === undefined ? {} : { restored: output.finished.restored }),
+    canaries: output.finished?.canaries ?? [],
+    aftermath: output.finished?.aftermath ?? [],
+    process,
+    notes: output.called?.notes ?? [],
   };
   return {
-    kind: 'corruption', case: trial.name, group: trial.experiment.group, mechanism: trial.mechanism, lane: trial.lane, deny: trial.deny, keys: trial.keys,
-    summary: trial.experiment.summary, ...(trial.experiment.remedy === undefined ? {} : { remedy: trial.experiment.remedy }), expected,
-    verdict: judgement.verdict, ...(judgement.announced === undefined ? {} : { announced: judgement.announced }),
-    surprise: !expected.verdicts.includes(judgement.verdict), unstable: false, repetitions: [judgement.verdict], seed: trial.seed, evidence,
+    kind: 'corruption',
+    case: trial.name,
+    group: trial.experiment.group,
+    mechanism: trial.mechanism,
+    lane: trial.lane,
+    deny: trial.deny,
+    keys: trial.keys,
+    summary: trial.experiment.summary,
+    ...(trial.experiment.remedy === undefined ? {} : { remedy: trial.experiment.remedy }),
+    expected,
+    verdict: judgement.verdict,
+    ...(judgement.announced === undefined ? {} : { announced: judgement.announced }),
+    surprise: !expected.verdicts.includes(judgement.verdict),
+    unstable: false,
+    repetitions: [judgement.verdict],
+    seed: trial.seed,
+    evidence,
   };
 }
 
@@ -100,13 +163,28 @@ export function honestRecord(trial: PlannedHonest, result: ExecResult): HonestRe
   const process = processEvidence(output, withoutRoot(result.stderr));
   if (process.timedOut) return { ...base, ...none, outcome: 'failed', detail: 'past its time limit' };
   if (message === undefined || process.exitCode !== 0) {
-    return { ...base, ...none, outcome: 'failed', detail: `the process ended with ${process.signal ?? `exit code ${process.exitCode ?? 'unknown'}`}: ${process.stderr}` };
+    return {
+      ...base,
+      ...none,
+      outcome: 'failed',
+      detail: `the process ended with ${process.signal ?? `exit code ${process.exitCode ?? 'unknown'}`}: ${process.stderr}`,
+    };
   }
   const { sha256, bytes, callouts, imageEqual } = message;
-  return { ...base, outcome: 'same', sha256, bytes, callouts, imageEqual, detail: imageEqual ? '' : 'the image was changed by honest work' };
+  return {
+    ...base,
+    outcome: 'same',
+    sha256,
+    bytes,
+    callouts,
+    imageEqual,
+    detail: imageEqual ? '' : 'the image was changed by honest work',
+  };
 }
 
-/** Settles honest records against the first that has bytes, per case, over all lanes: it becomes the reference. Pure. */
+/**
+ * Settles honest records against the first that has bytes, per case, over all lanes: it becomes the reference. Pure.
+ */
 export function compareHonest(records: readonly HonestRecord[]): readonly HonestRecord[] {
   const references = new Map<string, HonestRecord>();
   return records.map((record) => {
@@ -117,7 +195,11 @@ export function compareHonest(records: readonly HonestRecord[]): readonly Honest
       return { ...record, outcome: 'reference' as const };
     }
     if (record.sha256 === reference.sha256) return { ...record, outcome: 'same' as const };
-    return { ...record, outcome: 'differs' as const, detail: `not the bytes of ${reference.mechanism} in the ${reference.lane} lane` };
+    return {
+      ...record,
+      outcome: 'differs' as const,
+      detail: `not the bytes of ${reference.mechanism} in the ${reference.lane} lane`,
+    };
   });
 }
 
@@ -126,18 +208,24 @@ export function joinRepetitions(records: readonly CorruptionRecord[]): readonly 
   const cells = new Map<string, CorruptionRecord[]>();
   for (const record of records) {
     const cell = JSON.stringify([record.case, record.mechanism, record.lane, record.deny, record.keys]);
-    cells.set(cell, [...cells.get(cell) ?? [], record]);
+    cells.set(cell, [...(cells.get(cell) ?? []), record]);
   }
   return [...cells.values()].flatMap((cell) => {
     const [first] = cell;
     if (first === undefined) return [];
     const repetitions: readonly Verdict[] = cell.flatMap((record) => record.repetitions);
-    return [{ ...first, repetitions, unstable: isUnstable(repetitions), surprise: cell.some((record) => record.surprise) }];
+    return [
+      { ...first, repetitions, unstable: isUnstable(repetitions), surprise: cell.some((record) => record.surprise) },
+    ];
   });
 }
 
 /** Runs `work` on every item, `limit` at a time, results in the items' order. */
-export async function inParallel<T, R>(items: readonly T[], limit: number, work: (item: T) => Promise<R>): Promise<readonly R[]> {
+export async function inParallel<T, R>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<R>,
+): Promise<readonly R[]> {
   const results: R[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {
@@ -162,14 +250,17 @@ export function groupTrials(trials: readonly PlannedTrial[]): readonly (readonly
   const groups = new Map<string, PlannedTrial[]>();
   trials.forEach((trial, at) => {
     const key = trial.kind === 'honest' ? `honest ${trial.mechanism} ${trial.lane}` : String(at);
-    groups.set(key, [...groups.get(key) ?? [], trial]);
+    groups.set(key, [...(groups.get(key) ?? []), trial]);
   });
   return [...groups.values()];
 }
 
 interface Lane {
   readonly executor: Executor;
-  /** Setting up may take so many times as long here as natively: the executor's slowness, or more where the calibration says so. */
+  /**
+   * Setting up may take so many times as long here as natively: the executor's slowness, or more where the calibration
+   * says so.
+   */
   readonly slowness: number;
   /** What follows, by which a trial is judged `hung`, likewise. */
   readonly limits: number;
@@ -181,14 +272,25 @@ function limitOf(trial: PlannedTrial, slowness: number): number {
   return (trial.experiment.timeoutMs ?? (trial.kind === 'honest' ? HONEST_TIMEOUT_MS : DEFAULT_TIMEOUT_MS)) * slowness;
 }
 
-async function runGroup({ executor, slowness, limits, more }: Lane, group: readonly PlannedTrial[]): Promise<readonly RunRecord[]> {
+async function runGroup(
+  { executor, slowness, limits, more }: Lane,
+  group: readonly PlannedTrial[],
+): Promise<readonly RunRecord[]> {
   const [first] = group;
   if (first === undefined) return [];
   const timeoutMs = group.reduce((sum, trial) => sum + limitOf(trial, limits), 0);
   const setUpMs = SET_UP_MS * slowness;
-  const command = trialCommand(first, timeoutMs, setUpMs, more, group.map((trial) => trial.name));
+  const command = trialCommand(
+    first,
+    timeoutMs,
+    setUpMs,
+    more,
+    group.map((trial) => trial.name),
+  );
   const result = await executor.run(command, { timeoutMs: setUpMs + timeoutMs + GRACE_MS * slowness });
-  return group.map((trial) => (trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result)));
+  return group.map((trial) =>
+    trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result),
+  );
 }
 
 /** Where one of several went wrong, each is tried alone: the others are not to blame. */
@@ -199,32 +301,72 @@ async function runFresh(lane: Lane, group: readonly PlannedTrial[]): Promise<rea
 }
 
 /** Trials forked from one warm host; undefined for those that it did not come to. */
-async function runWarm({ executor, slowness, limits, more }: Lane, batch: readonly PlannedCorruption[]): Promise<readonly (CorruptionRecord | SkippedRecord | undefined)[]> {
+async function runWarm(
+  { executor, slowness, limits, more }: Lane,
+  batch: readonly PlannedCorruption[],
+): Promise<readonly (CorruptionRecord | SkippedRecord | undefined)[]> {
   const setUpMs = SET_UP_MS * slowness;
-  const jobs = batch.map((trial): WarmJob => ({ name: trial.name, mechanism: trial.mechanism, timeoutMs: limitOf(trial, limits), setUpMs, settings: settingsOf(trial, more) }));
+  const jobs = batch.map((trial): WarmJob => ({
+    name: trial.name,
+    mechanism: trial.mechanism,
+    timeoutMs: limitOf(trial, limits),
+    setUpMs,
+    settings: settingsOf(trial, more),
+  }));
   const timeoutMs = jobs.reduce((sum, one) => sum + one.timeoutMs, 0) + setUpMs * 2 + GRACE_MS * slowness;
-  const result = await executor.run(['node', '--expose-gc', '--single-threaded', BUILT.trial, 'warm', JSON.stringify(jobs)], { timeoutMs });
+  const result = await executor.run(
+    ['node', '--expose-gc', '--single-threaded', BUILT.trial, 'warm', JSON.stringify(jobs)],
+    { timeoutMs },
+  );
   return batch.map((trial, job) => {
     const stdout = jobOutput(result.stdout, job);
-    return stdout === '' ? undefined : corruptionRecord(trial, { ...result, exitCode: 0, signal: null, stdout, stderr: jobOutput(result.stderr, job) }, job);
+    return stdout === ''
+      ? undefined
+      : corruptionRecord(
+          trial,
+          { ...result, exitCode: 0, signal: null, stdout, stderr: jobOutput(result.stderr, job) },
+          job,
+        );
   });
 }
 
-/** How long a plain honest trial takes on an unloaded machine, in ms, with room to spare; a slower lane gets more time for each trial. */
+/**
+ * How long a plain honest trial takes on an unloaded machine, in ms, with room to spare; a slower lane gets more time
+ * for each trial.
+ */
 const CALIBRATION_MS = 400;
 /** A run of fewer trials than this is not worth a calibration. */
 const CALIBRATED_FROM = 20;
 
 /** Times a plain honest trial, as many at once as trials will be. The lane's slowness. */
 async function calibrate(executor: Executor, kernel: string): Promise<number> {
-  const settings: TrialSettings = { lane: executor.lane, deny: 'write', keys: 'image', keysHere: executor.context.keys, seed: 1, kernel };
-  const command = [BUILT.watch, '--timeout-ms', '120000', '--', 'node', '--expose-gc', BUILT.trial, 'honest', 'qsort', 'flag', JSON.stringify(settings)];
+  const settings: TrialSettings = {
+    lane: executor.lane,
+    deny: 'write',
+    keys: 'image',
+    keysHere: executor.context.keys,
+    seed: 1,
+    kernel,
+  };
+  const command = [
+    BUILT.watch,
+    '--timeout-ms',
+    '120000',
+    '--',
+    'node',
+    '--expose-gc',
+    BUILT.trial,
+    'honest',
+    'qsort',
+    'flag',
+    JSON.stringify(settings),
+  ];
   const once = async (): Promise<number> => {
     const start = performance.now();
     await executor.run(command, { timeoutMs: 130_000 });
     return performance.now() - start;
   };
-  await once();   // the first one also reads the files
+  await once(); // the first one also reads the files
   const times = await Promise.all(Array.from({ length: executor.concurrency }, once));
   return Math.ceil(Math.max(executor.slowness, Math.max(...times) / CALIBRATION_MS));
 }
@@ -234,20 +376,28 @@ const BATCH = 24;
 /** Trials that are expected to hang mostly wait; so many more at a time. */
 const WAITING = 5;
 
-const isUnexpectedHang = (record: RunRecord | undefined): boolean => record?.kind === 'corruption' && record.verdict === 'hung' && !record.expected.verdicts.includes('hung');
+const isUnexpectedHang = (record: RunRecord | undefined): boolean =>
+  record?.kind === 'corruption' && record.verdict === 'hung' && !record.expected.verdicts.includes('hung');
 const cellOf = ({ name, mechanism, deny, keys }: PlannedTrial): string => JSON.stringify([name, mechanism, deny, keys]);
 
 /**
  * Runs trials in one lane. Records of repetitions are joined; honest ones are compared by the caller, over all lanes.
  *
- * Each trial has a process of its own. A cell's first repetition is a fresh Node; the others are forked from warm hosts (warm.c), and where one of those disagrees with the first,
- * a fresh one is made in its place, and for the case from then on: what counts is what a VM does. A `hung` that was not expected is tried once more, alone, before it is believed.
+ * Each trial has a process of its own. A cell's first repetition is a fresh Node; the others are forked from warm hosts
+ * (warm.c), and where one of those disagrees with the first, a fresh one is made in its place, and for the case from
+ * then on: what counts is what a VM does. A `hung` that was not expected is tried once more, alone, before it is
+ * believed.
  */
-export async function runTrials(executor: Executor, trials: readonly PlannedTrial[], options: RunTrialsOptions = {}): Promise<readonly RunRecord[]> {
+export async function runTrials(
+  executor: Executor,
+  trials: readonly PlannedTrial[],
+  options: RunTrialsOptions = {},
+): Promise<readonly RunRecord[]> {
   const { imageFile, bareGate, onDone } = options;
   const more = { ...(imageFile === undefined ? {} : { imageFile }), ...(bareGate === undefined ? {} : { bareGate }) };
   const [some] = trials;
-  const slowness = some !== undefined && trials.length >= CALIBRATED_FROM ? await calibrate(executor, some.kernel) : executor.slowness;
+  const slowness =
+    some !== undefined && trials.length >= CALIBRATED_FROM ? await calibrate(executor, some.kernel) : executor.slowness;
   const lane: Lane = { executor, slowness, limits: slowness, more };
   const records = new Map<PlannedTrial, RunRecord>();
   const firsts = new Map<string, Verdict>();
@@ -259,14 +409,21 @@ export async function runTrials(executor: Executor, trials: readonly PlannedTria
   };
   const fresh = async (group: readonly PlannedTrial[], where = lane): Promise<void> => {
     const of = await runFresh(where, group);
-    group.forEach((trial, at) => { const record = of[at]; if (record !== undefined) settle(trial, record); });
+    group.forEach((trial, at) => {
+      const record = of[at];
+      if (record !== undefined) settle(trial, record);
+    });
   };
-  const hangs = (trial: PlannedTrial): boolean => trial.kind === 'corruption' && trial.experiment.expected(trial).verdicts[0] === 'hung';
-  const isWarm = (trial: PlannedTrial): trial is PlannedCorruption => trial.kind === 'corruption' && trial.repeat > 0 && trial.experiment.command === undefined && !hangs(trial);
+  const hangs = (trial: PlannedTrial): boolean =>
+    trial.kind === 'corruption' && trial.experiment.expected(trial).verdicts[0] === 'hung';
+  const isWarm = (trial: PlannedTrial): trial is PlannedCorruption =>
+    trial.kind === 'corruption' && trial.repeat > 0 && trial.experiment.command === undefined && !hangs(trial);
 
   await inParallel(groupTrials(trials.filter((trial) => !hangs(trial) && !isWarm(trial))), executor.concurrency, fresh);
   const warm = trials.filter(isWarm);
-  const batches = Array.from({ length: Math.ceil(warm.length / BATCH) }, (_, at) => warm.slice(at * BATCH, (at + 1) * BATCH));
+  const batches = Array.from({ length: Math.ceil(warm.length / BATCH) }, (_, at) =>
+    warm.slice(at * BATCH, (at + 1) * BATCH),
+  );
   await inParallel(batches, executor.concurrency, async (batch) => {
     const forked = batch.filter((trial) => !freshOnly.has(trial.name));
     const of = forked.length === 0 ? [] : await runWarm(lane, forked);
@@ -280,7 +437,11 @@ export async function runTrials(executor: Executor, trials: readonly PlannedTria
     }
   });
   // Those that hang wait for their whole limit: no more of it than this lane always has.
-  await inParallel(trials.filter(hangs).map((trial) => [trial]), executor.concurrency * WAITING, (group) => fresh(group, { ...lane, limits: executor.slowness }));
+  await inParallel(
+    trials.filter(hangs).map((trial) => [trial]),
+    executor.concurrency * WAITING,
+    (group) => fresh(group, { ...lane, limits: executor.slowness }),
+  );
   for (const [trial, record] of records) if (isUnexpectedHang(record)) await fresh([trial]);
 
   const inOrder = trials.flatMap((trial) => records.get(trial) ?? []);

@@ -38,49 +38,119 @@ const verdict = oneOf(VERDICTS);
 const evidence = shape({
   because: text,
   missing: list(text),
-  fault: orNull(shape({
-    signal: text, siCode: { type: 'integer' }, siCodeName: text, address: hex, access: oneOf(['read', 'write', 'execute', 'unknown']),
-    pkey: orNull(natural), space: orNull(text), spaceKey: orNull(natural), pc: hex, pcModule: orNull(text), symbol: orNull(text),
-    phase: oneOf(['load', 'call', 'decode']), image: text,
-  })),
+  fault: orNull(
+    shape({
+      signal: text,
+      siCode: { type: 'integer' },
+      siCodeName: text,
+      address: hex,
+      access: oneOf(['read', 'write', 'execute', 'unknown']),
+      pkey: orNull(natural),
+      space: orNull(text),
+      spaceKey: orNull(natural),
+      pc: hex,
+      pcModule: orNull(text),
+      symbol: orNull(text),
+      phase: oneOf(['load', 'call', 'decode']),
+      image: text,
+    }),
+  ),
   answer: orNull(text),
   errno: orNull(text),
-  diff: orNull(shape({
-    changedBytes: natural,
-    ranges: list(shape({ space: text, offset: natural, bytes: natural, 'object?': shape({ offset: natural, bytes: natural, classIndex: natural, slot: orNull(natural), isFree: flag }) })),
-    heap: orNull(text),
-  })),
+  diff: orNull(
+    shape({
+      changedBytes: natural,
+      ranges: list(
+        shape({
+          space: text,
+          offset: natural,
+          bytes: natural,
+          'object?': shape({
+            offset: natural,
+            bytes: natural,
+            classIndex: natural,
+            slot: orNull(natural),
+            isFree: flag,
+          }),
+        }),
+      ),
+      heap: orNull(text),
+    }),
+  ),
   'restored?': shape({ bytes: natural, equal: flag, heap: text }),
   canaries: list(shape({ name: text, intact: flag })),
   aftermath: list(shape({ step: text, ok: flag, detail: text })),
   process: shape({
-    exitCode: orNull({ type: 'integer' }), signal: orNull(text), timedOut: flag, stage: oneOf(['start', 'set up', 'called', 'finished']),
-    imageAtDeath: oneOf(['equal', 'differs', 'unreadable', 'unknown']), changedBytesAtDeath: natural,
+    exitCode: orNull({ type: 'integer' }),
+    signal: orNull(text),
+    timedOut: flag,
+    stage: oneOf(['start', 'set up', 'called', 'finished']),
+    imageAtDeath: oneOf(['equal', 'differs', 'unreadable', 'unknown']),
+    changedBytesAtDeath: natural,
     firstChangeAtDeath: orNull(shape({ space: text, offset: natural })),
-    lastSignal: orNull(shape({ signal: text, siCode: { type: 'integer' }, 'address?': hex, 'pkey?': natural, pc: hex, mainThread: flag })),
+    lastSignal: orNull(
+      shape({
+        signal: text,
+        siCode: { type: 'integer' },
+        'address?': hex,
+        'pkey?': natural,
+        pc: hex,
+        mainThread: flag,
+      }),
+    ),
     stderr: text,
   }),
   notes: list(text),
 });
 
 const corruption = shape({
-  kind: { const: 'corruption' }, case: text, group: oneOf(CASE_GROUPS), mechanism, lane, deny: oneOf(DENIALS), 'keys?': oneOf(KEY_MODES), 'summary?': text, 'remedy?': text,
+  kind: { const: 'corruption' },
+  case: text,
+  group: oneOf(CASE_GROUPS),
+  mechanism,
+  lane,
+  deny: oneOf(DENIALS),
+  'keys?': oneOf(KEY_MODES),
+  'summary?': text,
+  'remedy?': text,
   expected: shape({ verdicts: list(verdict), why: text }),
-  verdict, 'announced?': flag, surprise: flag, unstable: flag, repetitions: { ...list(verdict), minItems: 1 }, seed: natural, evidence,
+  verdict,
+  'announced?': flag,
+  surprise: flag,
+  unstable: flag,
+  repetitions: { ...list(verdict), minItems: 1 },
+  seed: natural,
+  evidence,
 });
 
 const honest = shape({
-  kind: { const: 'honest' }, case: text, mechanism, lane, outcome: oneOf(['reference', 'same', 'differs', 'failed']),
-  sha256: orNull({ type: 'string', pattern: '^[0-9a-f]{64}$' }), bytes: orNull(natural), callouts: orNull(natural), imageEqual: orNull(flag), detail: text,
+  kind: { const: 'honest' },
+  case: text,
+  mechanism,
+  lane,
+  outcome: oneOf(['reference', 'same', 'differs', 'failed']),
+  sha256: orNull({ type: 'string', pattern: '^[0-9a-f]{64}$' }),
+  bytes: orNull(natural),
+  callouts: orNull(natural),
+  imageEqual: orNull(flag),
+  detail: text,
 });
 
 /** The units are tied to the lanes here: a time from the emulated lane does not pass. */
 const cost: Schema = {
   ...shape({
-    kind: { const: 'cost' }, experiment: text, mechanism, lane, parameters: map({ type: ['number', 'string', 'boolean'] }),
-    unit: oneOf(['ns', 'instructions']), samples: { ...list(number), minItems: 1 }, median: number,
-    'counts?': shape({ wrpkru: natural, rdpkru: natural, syscalls: natural, faults: natural }), 'warnings?': list(text),
-    'observed?': map(number), 'method?': shape({ processes: natural, 'group?': natural, 'warmUp?': natural, 'pinned?': flag }),
+    kind: { const: 'cost' },
+    experiment: text,
+    mechanism,
+    lane,
+    parameters: map({ type: ['number', 'string', 'boolean'] }),
+    unit: oneOf(['ns', 'instructions']),
+    samples: { ...list(number), minItems: 1 },
+    median: number,
+    'counts?': shape({ wrpkru: natural, rdpkru: natural, syscalls: natural, faults: natural }),
+    'warnings?': list(text),
+    'observed?': map(number),
+    'method?': shape({ processes: natural, 'group?': natural, 'warmUp?': natural, 'pinned?': flag }),
   }),
   if: { type: 'object', properties: { lane: { const: 'emulated' } } },
   then: { type: 'object', properties: { unit: { const: 'instructions' } } },
@@ -88,7 +158,13 @@ const cost: Schema = {
 };
 
 const skipped = shape({
-  kind: { const: 'skipped' }, of: oneOf(['corruption', 'honest', 'cost']), name: text, mechanism, lane, reason: { type: 'string', minLength: 1 }, 'broken?': { const: true },
+  kind: { const: 'skipped' },
+  of: oneOf(['corruption', 'honest', 'cost']),
+  name: text,
+  mechanism,
+  lane,
+  reason: { type: 'string', minLength: 1 },
+  'broken?': { const: true },
 });
 
 /** The schema of one record, by kind: messages then name the kind's own fields. */
@@ -101,8 +177,20 @@ export const RUN_SCHEMA: Schema = {
   ...shape({
     schemaVersion: { const: SCHEMA_VERSION },
     context: shape({
-      started: text, finished: text, commit: orNull(text), seed: natural, quick: flag,
-      host: shape({ cpu: text, cores: natural, memoryBytes: natural, kernel: text, system: text, keys: flag, virtualised: flag }),
+      started: text,
+      finished: text,
+      commit: orNull(text),
+      seed: natural,
+      quick: flag,
+      host: shape({
+        cpu: text,
+        cores: natural,
+        memoryBytes: natural,
+        kernel: text,
+        system: text,
+        keys: flag,
+        virtualised: flag,
+      }),
       lanes: list(shape({ lane, keys: flag, keysReason: orNull(text), cpu: text, kernel: text, details: map(text) })),
       versions: map(text),
       imageFile: orNull(shape({ name: text, bytes: natural, sha256: text })),
@@ -121,7 +209,13 @@ export const RUN_SCHEMA: Schema = {
 let compiled: ValidateFunction | undefined;
 
 function validator(): ValidateFunction {
-  compiled ??= new Ajv({ allErrors: false, strict: true, strictTypes: false, strictRequired: false, discriminator: true }).compile(RUN_SCHEMA);
+  compiled ??= new Ajv({
+    allErrors: false,
+    strict: true,
+    strictTypes: false,
+    strictRequired: false,
+    discriminator: true,
+  }).compile(RUN_SCHEMA);
   return compiled;
 }
 
@@ -143,7 +237,8 @@ export function checkRun(value: unknown, name: string): Run {
   }
   if (value.schemaVersion !== SCHEMA_VERSION) {
     throw new RunFormatError(
-      `${name} has schemaVersion ${JSON.stringify(value.schemaVersion)}; this version of Turnkey reads ${SCHEMA_VERSION} only`);
+      `${name} has schemaVersion ${JSON.stringify(value.schemaVersion)}; this version of Turnkey reads ${SCHEMA_VERSION} only`,
+    );
   }
   const validate = validator();
   if (!validate(value)) throw new RunFormatError(`${name} is not a valid run: ${describe(validate.errors?.[0])}`);

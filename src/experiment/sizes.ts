@@ -12,7 +12,10 @@ const SLOW_PAGES = 4096;
 const MOST_COUNTED_PAGES = 1024;
 
 /** Pages of the image, few first. */
-export function imagePages({ quick }: Pick<CostSetting, 'quick'>, all: readonly number[] = ALL_PAGES): readonly number[] {
+export function imagePages(
+  { quick }: Pick<CostSetting, 'quick'>,
+  all: readonly number[] = ALL_PAGES,
+): readonly number[] {
   return quick ? QUICK_PAGES : all;
 }
 
@@ -22,14 +25,22 @@ export function imageSize(pages: number): { readonly imageBytes: number; readonl
 }
 
 /**
- * A row over an image of so many pages. One by mprotect-page over a large image is measured by itself, and not counted in the guest: its cost is a straight line
- * through the smaller ones.
+ * A row over an image of so many pages. One by mprotect-page over a large image is measured by itself, and not counted
+ * in the guest: its cost is a straight line through the smaller ones.
  */
-export function sizedRow(setting: CostSetting, mechanism: Mechanism, pages: number, parameters: CostParameters): CostRow {
+export function sizedRow(
+  setting: CostSetting,
+  mechanism: Mechanism,
+  pages: number,
+  parameters: CostParameters,
+): CostRow {
   const row: CostRow = { mechanism, parameters };
   if (mechanism !== 'mprotect-page') return row;
   if (setting.lane === 'emulated' && pages > MOST_COUNTED_PAGES) {
-    return { ...row, skip: `one system call per page over more than ${MOST_COUNTED_PAGES} pages is counted for minutes; what a page costs is known from the smaller images` };
+    return {
+      ...row,
+      skip: `one system call per page over more than ${MOST_COUNTED_PAGES} pages is counted for minutes; what a page costs is known from the smaller images`,
+    };
   }
   return pages >= SLOW_PAGES ? { ...row, together: `mprotect-page, ${JSON.stringify(parameters)}` } : row;
 }

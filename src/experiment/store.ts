@@ -2,7 +2,17 @@
  * Reading and writing results. A file appears whole or not at all: it is written under a temporary name in the same
  * directory, flushed, then renamed (rename(2) is atomic); whatever goes wrong before, the old file stays as it was.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { ExperimentError, RunFormatError } from './errors.js';
 import type { Run } from './records.js';
@@ -16,8 +26,16 @@ export const REPORT_FILE = 'report.md';
 export const LIMITS_FILE = 'limits.md';
 
 const REASONS: { readonly [code: string]: string } = {
-  ENOSPC: 'the disk is full', EDQUOT: 'the disk quota is used up', EACCES: 'permission denied', EPERM: 'permission denied', EROFS: 'the file system is read-only',
-  ENOENT: 'no such file or directory', ENOTDIR: 'a part of the path is not a directory', EISDIR: 'it is a directory', EFBIG: 'the file would be too large', EEXIST: 'it exists and is not a directory',
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOENT: 'no such file or directory',
+  ENOTDIR: 'a part of the path is not a directory',
+  EISDIR: 'it is a directory',
+  EFBIG: 'the file would be too large',
+  EEXIST: 'it exists and is not a directory',
 };
 
 /** What a system error means, in words. */

@@ -33,7 +33,8 @@ export const experiment: CorruptionCase = {
  * @throws ExperimentError for a name that is none, or is taken
  */
 export function writeCase(name: string): string {
-  if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name)) throw new ExperimentError(`'${name}' is no name for a case: small letters, digits and hyphens, e.g. wild-write`);
+  if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name))
+    throw new ExperimentError(`'${name}' is no name for a case: small letters, digits and hyphens, e.g. wild-write`);
   const path = inProject(`experiments/corruption/${name}.ts`);
   if (existsSync(path)) throw new ExperimentError(`there is a case '${name}' already: ${path}`);
   writeFileSync(path, caseTemplate(name), { flag: 'wx' });

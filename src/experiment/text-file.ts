@@ -1,6 +1,6 @@
 /**
- * A large file of real text, the same wherever the same packages are installed: the sources and documents of this project's own dependencies, by
- * package-lock.json, one after the other. Made once, kept beside the build.
+ * A large file of real text, the same wherever the same packages are installed: the sources and documents of this
+ * project's own dependencies, by package-lock.json, one after the other. Made once, kept beside the build.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
@@ -16,23 +16,30 @@ const KEPT_AT = 'build/text-16m';
 const TEXT = /\.(?:js|mjs|cjs|ts|md|json|h|c|cc|cpp)$/;
 
 interface Lock {
-  readonly packages: { readonly [path: string]: { readonly dev?: boolean; readonly optional?: boolean; readonly version?: string } };
+  readonly packages: {
+    readonly [path: string]: { readonly dev?: boolean; readonly optional?: boolean; readonly version?: string };
+  };
 }
 
 /** By code unit: the same order in every locale. */
 const byName = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 function filesUnder(folder: string): readonly string[] {
-  return readdirSync(folder, { withFileTypes: true }).sort((a, b) => byName(a.name, b.name)).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : filesUnder(path);
-    return entry.isFile() && TEXT.test(entry.name) ? [path] : [];
-  });
+  return readdirSync(folder, { withFileTypes: true })
+    .sort((a, b) => byName(a.name, b.name))
+    .flatMap((entry) => {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : filesUnder(path);
+      return entry.isFile() && TEXT.test(entry.name) ? [path] : [];
+    });
 }
 
 function make(): Buffer {
   const lock = JSON.parse(readFileSync(inProject('package-lock.json'), 'utf8')) as Lock;
-  const packages = Object.entries(lock.packages).filter(([path, { dev, optional }]) => path !== '' && dev !== true && optional !== true).map(([path]) => path).sort(byName);
+  const packages = Object.entries(lock.packages)
+    .filter(([path, { dev, optional }]) => path !== '' && dev !== true && optional !== true)
+    .map(([path]) => path)
+    .sort(byName);
   const parts: Buffer[] = [];
   let bytes = 0;
   for (const path of packages) {
@@ -60,7 +67,10 @@ export interface TextFile {
 export function textFile(): TextFile {
   const path = inProject(KEPT_AT);
   // Made again when the packages have changed.
-  const known = existsSync(path) && statSync(path).size === TEXT_BYTES && statSync(path).mtimeMs > statSync(inProject('package-lock.json')).mtimeMs;
+  const known =
+    existsSync(path) &&
+    statSync(path).size === TEXT_BYTES &&
+    statSync(path).mtimeMs > statSync(inProject('package-lock.json')).mtimeMs;
   const bytes = known ? readFileSync(path) : make();
   if (!known) {
     mkdirSync(inProject('build'), { recursive: true });

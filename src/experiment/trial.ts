@@ -4,10 +4,11 @@
  *   node --expose-gc trial.js corruption CASE MECHANISM SETTINGS-JSON
  *   node --expose-gc trial.js honest CASE[,CASE...] MECHANISM SETTINGS-JSON
  *
- *   node --expose-gc --single-threaded trial.js warm JOBS-JSON    (WarmJob[]: corruption trials, each forked from this process; warm.c)
+ *   node --expose-gc --single-threaded trial.js warm JOBS-JSON    (WarmJob[]: corruption trials, each forked from this
+ * process; warm.c)
  *
- * Makes an image, a guard and the case's callouts, then the aftermath, and prints what it saw as lines for protocol.ts. It gives no
- * verdict. The same program in every lane.
+ * Makes an image, a guard and the case's callouts, then the aftermath, and prints what it saw as lines for protocol.ts.
+ * It gives no verdict. The same program in every lane.
  */
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import koffi from 'koffi';
@@ -15,7 +16,14 @@ import { CalloutError, Guard, type GuardedLibrary } from '../callout/index.js';
 import { ImageError } from '../image/errors.js';
 import { Image } from '../image/image.js';
 import { aftermath } from './aftermath.js';
-import { isGuardMechanism, type ForeignFunction, type ForeignLibrary, type HonestTrial, type TrialLoan, type TrialSpace } from './case.js';
+import {
+  isGuardMechanism,
+  type ForeignFunction,
+  type ForeignLibrary,
+  type HonestTrial,
+  type TrialLoan,
+  type TrialSpace,
+} from './case.js';
 import { loadCorruption, loadHonest } from './catalogue.js';
 import { BUILT, inProject } from './paths.js';
 import { errnoName, lostBytes, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
@@ -83,7 +91,9 @@ class Bench implements HonestTrial {
     this.image = Image.map({
       keys: this.keys,
       spaces: TRIAL_SPACES.map(({ name, bytes }) => ({
-        name, bytes: name === 'old' ? Math.max(bytes, fileBytes) : bytes, deny: this.deny === 'access' ? 'all' as const : 'write' as const,
+        name,
+        bytes: name === 'old' ? Math.max(bytes, fileBytes) : bytes,
+        deny: this.deny === 'access' ? ('all' as const) : ('write' as const),
       })),
     });
     this.guard = new Guard({ image: this.image, mechanism, response: 'always', bareGate: settings.bareGate ?? false });
@@ -97,11 +107,18 @@ class Bench implements HonestTrial {
 
   /** Tells the tracing runner what to compare, and the runner where things are. */
   announce(): void {
-    for (const { address, bytes } of this.spaces) tellWatch(`image ${hex(address)} ${hex(BigInt(bytes))} ${hex(privateCopy(address, bytes))}`);
+    for (const { address, bytes } of this.spaces)
+      tellWatch(`image ${hex(address)} ${hex(BigInt(bytes))} ${hex(privateCopy(address, bytes))}`);
     tellWatch(`began ${process.hrtime.bigint()}`);
     say({
-      stage: 'set up', vmModules: vmModules(),
-      spaces: this.spaces.map(({ name, address, bytes }) => ({ name, address: hex(address), bytes, key: this.spaceKeys.get(name) ?? 0 })),
+      stage: 'set up',
+      vmModules: vmModules(),
+      spaces: this.spaces.map(({ name, address, bytes }) => ({
+        name,
+        address: hex(address),
+        bytes,
+        key: this.spaceKeys.get(name) ?? 0,
+      })),
     });
   }
 
@@ -181,11 +198,14 @@ class Bench implements HonestTrial {
 
   answered(result: unknown): void {
     this.answer = String(result);
-    if ((typeof result === 'number' || typeof result === 'bigint') && result < 0) this.errno = errnoName(-Number(result));
+    if ((typeof result === 'number' || typeof result === 'bigint') && result < 0)
+      this.errno = errnoName(-Number(result));
   }
 
   wait(ms: number): Promise<void> {
-    return new Promise((resolve) => { setTimeout(resolve, ms); });
+    return new Promise((resolve) => {
+      setTimeout(resolve, ms);
+    });
   }
 
   get file(): { readonly name: string; readonly bytes: Buffer } {
@@ -221,15 +241,29 @@ class Bench implements HonestTrial {
 
   evidence(error: CalloutError): FaultEvidence {
     return {
-      signal: error.signal, siCode: error.siCode, siCodeName: error.siCodeName, address: hex(error.address), access: error.access, pkey: error.pkey ?? null,
-      space: error.space ?? null, spaceKey: error.space === undefined ? null : this.spaceKeys.get(error.space) ?? null, pc: hex(error.pc), pcModule: moduleAt(error.pc),
-      symbol: error.symbol ?? null, phase: error.phase, image: error.image,
+      signal: error.signal,
+      siCode: error.siCode,
+      siCodeName: error.siCodeName,
+      address: hex(error.address),
+      access: error.access,
+      pkey: error.pkey ?? null,
+      space: error.space ?? null,
+      spaceKey: error.space === undefined ? null : (this.spaceKeys.get(error.space) ?? null),
+      pc: hex(error.pc),
+      pcModule: moduleAt(error.pc),
+      symbol: error.symbol ?? null,
+      phase: error.phase,
+      image: error.image,
     };
   }
 
   verify(): string {
     const report = this.image.verify();
-    return report.ok ? `${SOUND}: ${report.objects} objects` : `${report.problemCount} problems: ${Object.entries(report.byKind).map(([kind, count]) => `${count} ${kind}`).join(', ')}`;
+    return report.ok
+      ? `${SOUND}: ${report.objects} objects`
+      : `${report.problemCount} problems: ${Object.entries(report.byKind)
+          .map(([kind, count]) => `${count} ${kind}`)
+          .join(', ')}`;
   }
 
   diff(): DiffEvidence {
@@ -238,13 +272,30 @@ class Bench implements HonestTrial {
       difference = this.image.diff();
     } catch (error) {
       if (!(error instanceof ImageError && error.code === 'ERR_IMAGE_UNMAPPED')) throw error;
-      return { changedBytes: this.spaces.reduce((sum, { address, bytes }) => sum + lostBytes(address, bytes), 0), ranges: [], heap: error.message };
+      return {
+        changedBytes: this.spaces.reduce((sum, { address, bytes }) => sum + lostBytes(address, bytes), 0),
+        ranges: [],
+        heap: error.message,
+      };
     }
     return {
-      changedBytes: difference.changedBytes, heap: this.verify(),
+      changedBytes: difference.changedBytes,
+      heap: this.verify(),
       ranges: difference.ranges.slice(0, MOST_RANGES).map(({ space, offset, bytes, object }) => ({
-        space, offset, bytes,
-        ...(object === undefined ? {} : { object: { offset: object.offset, bytes: object.bytes, classIndex: object.classIndex, slot: object.slot, isFree: object.isFree } }),
+        space,
+        offset,
+        bytes,
+        ...(object === undefined
+          ? {}
+          : {
+              object: {
+                offset: object.offset,
+                bytes: object.bytes,
+                classIndex: object.classIndex,
+                slot: object.slot,
+                isFree: object.isFree,
+              },
+            }),
       })),
     };
   }
@@ -272,25 +323,45 @@ async function corruption(name: string, bench: Bench): Promise<void> {
     fault = bench.evidence(error);
   }
   const called: CalledMessage = {
-    stage: 'called', inapplicable: null, fault, answer: bench.answer, errno: bench.errno, disclosed: bench.disclosed, notes: bench.notes,
+    stage: 'called',
+    inapplicable: null,
+    fault,
+    answer: bench.answer,
+    errno: bench.errno,
+    disclosed: bench.disclosed,
+    notes: bench.notes,
   };
   say(called);
   const steps = await aftermath({
     load: (library) => bench.library(library),
     verify: () => bench.verify(),
-    onThread: (fn, ...args) => (fn as unknown as { async: (...given: unknown[]) => unknown }).async === undefined
-      ? Promise.reject(new Error('this function has no async form'))
-      : new Promise((resolve, reject) => {
-        (fn as unknown as { async: (...given: unknown[]) => void }).async(...args, (error: unknown, result: unknown) => { if (error != null) reject(error as Error); else resolve(result); });
-      }),
+    onThread: (fn, ...args) =>
+      (fn as unknown as { async: (...given: unknown[]) => unknown }).async === undefined
+        ? Promise.reject(new Error('this function has no async form'))
+        : new Promise((resolve, reject) => {
+            (fn as unknown as { async: (...given: unknown[]) => void }).async(
+              ...args,
+              (error: unknown, result: unknown) => {
+                if (error != null) reject(error as Error);
+                else resolve(result);
+              },
+            );
+          }),
   });
   const diff = bench.diff();
   const canaries = bench.canaries.map(({ name: canary, intact }) => ({ name: canary, intact: intact() }));
-  say({ stage: 'finished', aftermath: steps, diff, canaries, ...(diff.changedBytes > 0 ? { restored: bench.restore() } : {}) });
+  say({
+    stage: 'finished',
+    aftermath: steps,
+    diff,
+    canaries,
+    ...(diff.changedBytes > 0 ? { restored: bench.restore() } : {}),
+  });
 }
 
 async function honest(names: readonly string[], bench: Bench): Promise<void> {
-  const { createHash } = await import('node:crypto');   // not for all: it costs a trial's start a tenth in the emulated lane
+  // not for all: it costs a trial's start a tenth in the emulated lane
+  const { createHash } = await import('node:crypto');
   bench.announce();
   for (const name of names) {
     const experiment = await loadHonest(name);
@@ -298,7 +369,11 @@ async function honest(names: readonly string[], bench: Bench): Promise<void> {
     await experiment.run(bench);
     const bytes = Buffer.concat(bench.bytesPut);
     say({
-      stage: 'honest', case: name, sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length, callouts: bench.callouts,
+      stage: 'honest',
+      case: name,
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+      bytes: bytes.length,
+      callouts: bench.callouts,
       imageEqual: bench.diff().changedBytes === 0,
     });
   }
@@ -325,10 +400,16 @@ async function complete(family: string, name: string, mechanism: string, setting
   }
 }
 
-/** The warm host: what trials do first is done once here, so that its code is there and compiled. Then one fork for each. */
+/**
+ * The warm host: what trials do first is done once here, so that its code is there and compiled. Then one fork for
+ * each.
+ */
 async function host(jobs: readonly WarmJob[]): Promise<void> {
   const warm = koffi.load(inProject(BUILT.warm));
-  const fork = warm.func('int turnkey_warm(long timeout_ms, long set_up_ms)') as (timeoutMs: number, setUpMs: number) => number;
+  const fork = warm.func('int turnkey_warm(long timeout_ms, long set_up_ms)') as (
+    timeoutMs: number,
+    setUpMs: number,
+  ) => number;
   const leave = warm.func('void turnkey_leave(int code)') as (code: number) => void;
   for (const name of new Set(jobs.map((one) => one.name))) await loadCorruption(name);
   const [first] = jobs;
@@ -356,7 +437,10 @@ async function main([family = '', name = '', mechanism = '', text = '{}']: reado
   return 0;
 }
 
-main(process.argv.slice(2)).then((code) => process.exit(code), (error: unknown) => {
-  writeWhole(2, `${error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
-  process.exit(1);
-});
+main(process.argv.slice(2)).then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    writeWhole(2, `${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exit(1);
+  },
+);

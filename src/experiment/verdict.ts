@@ -7,7 +7,10 @@ import { closesImage, needsKeys, type Denial, type Mechanism, type Verdict } fro
 /** si_code values of SIGSEGV: asm-generic/siginfo.h. */
 export const SEGV_ACCERR = 2;
 export const SEGV_PKUERR = 4;
-/** What Windows calls it, and its code as a signed number. It tells no closed page from an unmapped one: that the address is in a space must do. */
+/**
+ * What Windows calls it, and its code as a signed number. It tells no closed page from an unmapped one: that the
+ * address is in a space must do.
+ */
 export const ACCESS_VIOLATION = { signal: 'EXCEPTION_ACCESS_VIOLATION', code: 0xc0000005 | 0 } as const;
 
 /** Errors by which the kernel declines to touch memory for the callee. */
@@ -63,12 +66,15 @@ export function missingForPrevented(seen: Observation): readonly string[] {
     missing.push(`si_code is ${fault.siCodeName}, not SEGV_ACCERR`);
   }
   if (fault.space === null) missing.push(`address ${fault.address} is outside every space`);
-  if (fault.access === 'execute' || (fault.access === 'read' && seen.deny !== 'access')) missing.push(`the access was a ${fault.access}`);
-  if (fault.pcModule !== null && seen.vmModules.includes(fault.pcModule)) missing.push(`pc ${fault.pc} is inside the VM's own module ${fault.pcModule}`);
+  if (fault.access === 'execute' || (fault.access === 'read' && seen.deny !== 'access'))
+    missing.push(`the access was a ${fault.access}`);
+  if (fault.pcModule !== null && seen.vmModules.includes(fault.pcModule))
+    missing.push(`pc ${fault.pc} is inside the VM's own module ${fault.pcModule}`);
   if (fault.pcModule === null) missing.push(`pc ${fault.pc} is in no module: it may be code that the VM has made`);
   if (fault.phase === 'decode') missing.push('the fault was in decoding a result, not in the callee');
   if (seen.diff === null) missing.push('the image was not compared');
-  else if (seen.diff.changedBytes > 0) missing.push(`${seen.diff.changedBytes} bytes of the image differ from the snapshot`);
+  else if (seen.diff.changedBytes > 0)
+    missing.push(`${seen.diff.changedBytes} bytes of the image differ from the snapshot`);
   for (const step of seen.aftermath ?? []) if (!step.ok) missing.push(`aftermath: ${step.step}: ${step.detail}`);
   if (seen.aftermath === null) missing.push('the aftermath did not finish');
   return missing;
@@ -81,10 +87,14 @@ function ending(process: ProcessEvidence): string {
 
 function atDeath(process: ProcessEvidence): string {
   switch (process.imageAtDeath) {
-    case 'equal': return 'image equal at death';
-    case 'differs': return `${process.changedBytesAtDeath} bytes of the image differed at death`;
-    case 'unreadable': return 'image gone at death';
-    case 'unknown': return 'image not compared at death';
+    case 'equal':
+      return 'image equal at death';
+    case 'differs':
+      return `${process.changedBytesAtDeath} bytes of the image differed at death`;
+    case 'unreadable':
+      return 'image gone at death';
+    case 'unknown':
+      return 'image not compared at death';
   }
 }
 
@@ -93,9 +103,18 @@ export function judge(seen: Observation): Judgement {
   const { process, fault, diff } = seen;
   const none: readonly string[] = [];
   if (process.timedOut) {
-    const where = process.stage === 'called' ? 'in the aftermath' : process.stage === 'set up' ? 'in the callout' : `in stage '${process.stage}'`;
+    const where =
+      process.stage === 'called'
+        ? 'in the aftermath'
+        : process.stage === 'set up'
+          ? 'in the callout'
+          : `in stage '${process.stage}'`;
     const image = process.imageAtDeath === 'unknown' ? '' : `; ${atDeath(process)}`;
-    return { verdict: 'hung', because: `past the time limit ${where}${image}`, missing: fault === null ? none : missingForPrevented(seen) };
+    return {
+      verdict: 'hung',
+      because: `past the time limit ${where}${image}`,
+      missing: fault === null ? none : missingForPrevented(seen),
+    };
   }
   if (process.stage !== 'finished') {
     return {
@@ -108,24 +127,47 @@ export function judge(seen: Observation): Judgement {
   const missing = fault === null ? none : missingForPrevented(seen);
   if (diff !== null && diff.changedBytes > 0) {
     const announced = fault !== null;
-    return { verdict: 'damaged', announced, because: `${diff.changedBytes} bytes of the image differ, ${announced ? 'and a fault was raised' : 'silently'}`, missing };
+    return {
+      verdict: 'damaged',
+      announced,
+      because: `${diff.changedBytes} bytes of the image differ, ${announced ? 'and a fault was raised' : 'silently'}`,
+      missing,
+    };
   }
   const image = diff === null ? 'image not compared' : 'image equal';
   const broken = seen.canaries.filter((canary) => !canary.intact).map((canary) => canary.name);
-  if (broken.length > 0) return { verdict: 'host-damaged', because: `${image}, but not the host's ${broken.join(', ')}`, missing };
+  if (broken.length > 0)
+    return { verdict: 'host-damaged', because: `${image}, but not the host's ${broken.join(', ')}`, missing };
   const failed = (seen.aftermath ?? []).filter((step) => !step.ok);
   if (failed.length > 0) {
-    return { verdict: 'host-damaged', because: `${image}, but afterwards ${failed.map((step) => `${step.step} failed (${step.detail})`).join('; ')}`, missing };
+    return {
+      verdict: 'host-damaged',
+      because: `${image}, but afterwards ${failed.map((step) => `${step.step} failed (${step.detail})`).join('; ')}`,
+      missing,
+    };
   }
   if (seen.disclosed) return { verdict: 'disclosed', because: 'foreign code read what it should not have', missing };
   if (fault !== null) {
     if (missing.length === 0) {
-      return { verdict: 'prevented', because: `${fault.siCodeName} at ${fault.address} in '${fault.space ?? ''}'; image equal; aftermath works`, missing };
+      return {
+        verdict: 'prevented',
+        because: `${fault.siCodeName} at ${fault.address} in '${fault.space ?? ''}'; image equal; aftermath works`,
+        missing,
+      };
     }
-    return { verdict: 'trapped', because: `${fault.signal} (${fault.siCodeName}) failed the callout; ${image}; aftermath works`, missing };
+    return {
+      verdict: 'trapped',
+      because: `${fault.signal} (${fault.siCodeName}) failed the callout; ${image}; aftermath works`,
+      missing,
+    };
   }
-  if (seen.errno !== null && REFUSALS.includes(seen.errno)) return { verdict: 'refused', because: `the kernel answered ${seen.errno}; ${image}`, missing };
-  return { verdict: 'harmless', because: diff === null ? `no fault; ${image}; aftermath works` : 'nothing happened', missing };
+  if (seen.errno !== null && REFUSALS.includes(seen.errno))
+    return { verdict: 'refused', because: `the kernel answered ${seen.errno}; ${image}`, missing };
+  return {
+    verdict: 'harmless',
+    because: diff === null ? `no fault; ${image}; aftermath works` : 'nothing happened',
+    missing,
+  };
 }
 
 /** Whether verdicts of repetitions agree. */

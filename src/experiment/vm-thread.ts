@@ -1,6 +1,6 @@
 /**
- * A thread of the VM that takes part in a trial's image: a worker that waits for its turn, then writes 8 bytes as VM code does, at once or at
- * a given time after it was told. For cases in which another thread is in a callout meanwhile.
+ * A thread of the VM that takes part in a trial's image: a worker that waits for its turn, then writes 8 bytes as VM
+ * code does, at once or at a given time after it was told. For cases in which another thread is in a callout meanwhile.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { Image } from '../image/image.js';
@@ -31,10 +31,14 @@ export interface VmThread {
 /** Starts one and waits until it is ready. */
 export async function startVmThread(imageId: number, space: string, offset: number, value: bigint): Promise<VmThread> {
   const turn = new Int32Array(new SharedArrayBuffer(8));
-  const worker = new Worker(inProject(BUILT.vmThread), { workerData: { imageId, space, offset, value, turn } satisfies Task });
+  const worker = new Worker(inProject(BUILT.vmThread), {
+    workerData: { imageId, space, offset, value, turn } satisfies Task,
+  });
   const wrote = new Promise<Wrote>((resolve, reject) => {
     worker.on('error', reject);
-    worker.on('message', (message: Wrote | 'ready') => { if (message !== 'ready') resolve(message); });
+    worker.on('message', (message: Wrote | 'ready') => {
+      if (message !== 'ready') resolve(message);
+    });
   });
   await new Promise((resolve, reject) => {
     worker.once('message', resolve);
@@ -57,7 +61,7 @@ if (!isMainThread && workerData !== null && typeof workerData === 'object' && 't
   bytes.writeBigUInt64LE(value);
   parentPort?.postMessage('ready');
   Atomics.wait(turn, 0, 0);
-  Atomics.wait(turn, 0, 1, turn[1]);   // nobody changes it again: a sleep
+  Atomics.wait(turn, 0, 1, turn[1]); // nobody changes it again: a sleep
   const before = process.hrtime.bigint();
   target.write(offset, bytes);
   parentPort?.postMessage({ before, after: process.hrtime.bigint() } satisfies Wrote);

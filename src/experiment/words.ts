@@ -1,13 +1,32 @@
 /**
- * The words of docs/architecture.md as values: mechanisms, lanes, verdicts. Closed lists; the schema is built from them.
+ * The words of docs/architecture.md as values: mechanisms, lanes, verdicts. Closed lists; the schema is built from
+ * them.
  */
 
 /** How the image is protected. */
-export const MECHANISMS = ['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys', 'pkeys-glibc', 'pkeys-model', 'process'] as const;
+export const MECHANISMS = [
+  'none',
+  'flag',
+  'mprotect-page',
+  'mprotect-range',
+  'mprotect-naive',
+  'pkeys',
+  'pkeys-glibc',
+  'pkeys-model',
+  'process',
+] as const;
 export type Mechanism = (typeof MECHANISMS)[number];
 
 /** The mechanisms that a guarded callout can be made with, in the order of reports. */
-export const GUARD_MECHANISMS = ['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys-glibc', 'pkeys'] as const satisfies readonly Mechanism[];
+export const GUARD_MECHANISMS = [
+  'none',
+  'flag',
+  'mprotect-page',
+  'mprotect-range',
+  'mprotect-naive',
+  'pkeys-glibc',
+  'pkeys',
+] as const satisfies readonly Mechanism[];
 export type GuardMechanism = (typeof GUARD_MECHANISMS)[number];
 
 /** Where a record was obtained. Only `native` has times. */
@@ -15,7 +34,17 @@ export const LANES = ['native', 'emulated', 'model', 'wine', 'qemu-user'] as con
 export type Lane = (typeof LANES)[number];
 
 /** What an experiment saw, given after the aftermath. */
-export const VERDICTS = ['prevented', 'refused', 'trapped', 'damaged', 'host-damaged', 'disclosed', 'crashed', 'hung', 'harmless'] as const;
+export const VERDICTS = [
+  'prevented',
+  'refused',
+  'trapped',
+  'damaged',
+  'host-damaged',
+  'disclosed',
+  'crashed',
+  'hung',
+  'harmless',
+] as const;
 export type Verdict = (typeof VERDICTS)[number];
 
 /** What a callout loses on a space. */
@@ -27,7 +56,19 @@ export const KEY_MODES = ['image', 'space'] as const;
 export type KeyMode = (typeof KEY_MODES)[number];
 
 /** Groups of corruption cases, in the order of reports. */
-export const CASE_GROUPS = ['stray writes', 'reads', 'left open', 'allocator', 'control flow', 'time and threads', 'through the kernel', 'undoing protection', 'real libraries', 'real images', 'a real VM'] as const;
+export const CASE_GROUPS = [
+  'stray writes',
+  'reads',
+  'left open',
+  'allocator',
+  'control flow',
+  'time and threads',
+  'through the kernel',
+  'undoing protection',
+  'real libraries',
+  'real images',
+  'a real VM',
+] as const;
 export type CaseGroup = (typeof CASE_GROUPS)[number];
 
 /** Whether a mechanism needs protection keys of the CPU and the kernel. */

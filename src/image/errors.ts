@@ -1,4 +1,6 @@
-/** Errors of the image half. Wrong arguments are TypeError and RangeError; everything else is an ImageError with a code. */
+/**
+ * Errors of the image half. Wrong arguments are TypeError and RangeError; everything else is an ImageError with a code.
+ */
 
 /**
  * - ERR_IMAGE_CLOSED: the image was closed (here or on another thread).
@@ -6,7 +8,8 @@
  * - ERR_IMAGE_MAP: the kernel or a table of Turnkey's has no room for it.
  * - ERR_IMAGE_RESERVE: past a space's reservation.
  * - ERR_IMAGE_FILE: the file is missing, a directory, unreadable, empty or too large.
- * - ERR_IMAGE_UNMAPPED: pages of the image are no longer mapped, or no longer readable and writable; something remapped them behind our back.
+ * - ERR_IMAGE_UNMAPPED: pages of the image are no longer mapped, or no longer readable and writable; something remapped
+ * them behind our back.
  * - ERR_IMAGE_TAGS: pages do not carry the key or access they should.
  * - ERR_IMAGE_SNAPSHOT: there is no snapshot.
  * - ERR_IMAGE_OBJECT: no object can be told at that place.
@@ -17,8 +20,20 @@
  * - ERR_LOAN: no loan could be made, or it is gone.
  */
 export type ImageErrorCode =
-  | 'ERR_IMAGE_CLOSED' | 'ERR_IMAGE_BUSY' | 'ERR_IMAGE_MAP' | 'ERR_IMAGE_RESERVE' | 'ERR_IMAGE_FILE' | 'ERR_IMAGE_UNMAPPED' | 'ERR_IMAGE_TAGS'
-  | 'ERR_IMAGE_SNAPSHOT' | 'ERR_IMAGE_OBJECT' | 'ERR_IMAGE_KEYS' | 'ERR_KEYS_EXHAUSTED' | 'ERR_PKEYS_UNAVAILABLE' | 'ERR_MECHANISM_SET' | 'ERR_LOAN';
+  | 'ERR_IMAGE_CLOSED'
+  | 'ERR_IMAGE_BUSY'
+  | 'ERR_IMAGE_MAP'
+  | 'ERR_IMAGE_RESERVE'
+  | 'ERR_IMAGE_FILE'
+  | 'ERR_IMAGE_UNMAPPED'
+  | 'ERR_IMAGE_TAGS'
+  | 'ERR_IMAGE_SNAPSHOT'
+  | 'ERR_IMAGE_OBJECT'
+  | 'ERR_IMAGE_KEYS'
+  | 'ERR_KEYS_EXHAUSTED'
+  | 'ERR_PKEYS_UNAVAILABLE'
+  | 'ERR_MECHANISM_SET'
+  | 'ERR_LOAN';
 
 export class ImageError extends Error {
   override readonly name = 'ImageError';

@@ -1,13 +1,23 @@
-/** Memory lent to foreign code: whole pages in the lending arena, with guard pages and a key of their own, open only in callouts that are passed the loan. */
+/**
+ * Memory lent to foreign code: whole pages in the lending arena, with guard pages and a key of their own, open only in
+ * callouts that are passed the loan.
+ */
 import { native } from '../native.js';
 import { ImageError } from './errors.js';
 
-/** The direction as the callee sees it: 'in' it reads, 'out' it writes, 'inout' both. Decides what is copied from and to a space. */
+/**
+ * The direction as the callee sees it: 'in' it reads, 'out' it writes, 'inout' both. Decides what is copied from and to
+ * a space.
+ */
 export type LoanMode = 'in' | 'out' | 'inout';
 
 /** What a Loan is made from; internal. */
 export interface LoanParts {
-  readonly id: number; readonly address: bigint; readonly memory: ArrayBuffer; readonly mode: LoanMode; readonly onRelease: (loan: Loan) => void;
+  readonly id: number;
+  readonly address: bigint;
+  readonly memory: ArrayBuffer;
+  readonly mode: LoanMode;
+  readonly onRelease: (loan: Loan) => void;
 }
 
 export class Loan {
@@ -34,10 +44,13 @@ export class Loan {
     this.#onRelease = parts.onRelease;
   }
 
-  get released(): boolean { return this.#released; }
+  get released(): boolean {
+    return this.#released;
+  }
 
   /**
-   * Gives the pages back; a range of a space is copied back first, unless it was lent 'in'. Releasing again does nothing.
+   * Gives the pages back; a range of a space is copied back first, unless it was lent 'in'. Releasing again does
+   * nothing.
    * @throws ImageError 'ERR_LOAN' if the pages could not be given back
    */
   release(): void {
@@ -45,8 +58,15 @@ export class Loan {
     const errno = native.releaseLoan(this.id, this.#memory);
     this.#released = true;
     this.#onRelease(this);
-    if (errno < 0) throw new ImageError('ERR_LOAN', `Loan ${this.id} at 0x${this.address.toString(16)} (${this.bytes} bytes) could not be released (errno ${-errno}).`, errno);
+    if (errno < 0)
+      throw new ImageError(
+        'ERR_LOAN',
+        `Loan ${this.id} at 0x${this.address.toString(16)} (${this.bytes} bytes) could not be released (errno ${-errno}).`,
+        errno,
+      );
   }
 
-  [Symbol.dispose](): void { this.release(); }
+  [Symbol.dispose](): void {
+    this.release();
+  }
 }

@@ -8,10 +8,28 @@ export type CpioEntry =
   | { readonly kind: 'folder'; readonly path: string; readonly mode?: number }
   | { readonly kind: 'link'; readonly path: string; readonly target: string }
   | { readonly kind: 'content'; readonly path: string; readonly content: string; readonly mode?: number }
-  | { readonly kind: 'copy'; readonly path: string; readonly from: string; readonly sizeBytes: number; readonly mode: number }
-  | { readonly kind: 'character-device'; readonly path: string; readonly major: number; readonly minor: number; readonly mode: number };
+  | {
+      readonly kind: 'copy';
+      readonly path: string;
+      readonly from: string;
+      readonly sizeBytes: number;
+      readonly mode: number;
+    }
+  | {
+      readonly kind: 'character-device';
+      readonly path: string;
+      readonly major: number;
+      readonly minor: number;
+      readonly mode: number;
+    };
 
-const TYPE = { folder: 0o040000, link: 0o120000, content: 0o100000, copy: 0o100000, 'character-device': 0o020000 } as const;
+const TYPE = {
+  folder: 0o040000,
+  link: 0o120000,
+  content: 0o100000,
+  copy: 0o100000,
+  'character-device': 0o020000,
+} as const;
 const COPY_BYTES = 1 << 20;
 
 function header(name: string, inode: number, mode: number, size: number, major: number, minor: number): Buffer {
@@ -32,14 +50,17 @@ export function writeCpio(path: string, entries: readonly CpioEntry[]): void {
   try {
     let inode = 1;
     const put = (bytes: Buffer): void => {
-      for (let at = 0; at < bytes.length; ) at += writeSync(out, bytes, at);
+      for (let at = 0; at < bytes.length;) at += writeSync(out, bytes, at);
     };
     for (const entry of entries) {
       const name = entry.path.replace(/^\/+/, '');
       const permissions = entry.kind === 'link' ? 0o777 : (entry.mode ?? (entry.kind === 'folder' ? 0o755 : 0o644));
       const mode = TYPE[entry.kind] | (permissions & 0o7777);
       const [major, minor] = entry.kind === 'character-device' ? [entry.major, entry.minor] : [0, 0];
-      const content = Buffer.from(entry.kind === 'link' ? entry.target : entry.kind === 'content' ? entry.content : '', 'utf8');
+      const content = Buffer.from(
+        entry.kind === 'link' ? entry.target : entry.kind === 'content' ? entry.content : '',
+        'utf8',
+      );
       const size = entry.kind === 'copy' ? entry.sizeBytes : content.length;
       put(header(name, inode++, mode, size, major, minor));
       if (entry.kind === 'copy') copyInto(put, entry.from, entry.sizeBytes);

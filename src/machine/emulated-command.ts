@@ -1,4 +1,5 @@
-// `turnkey emulated [--kernel FILE] [--counting] [--with PATH...] -- command...`: any command, in a guest that has keys.
+// `turnkey emulated [--kernel FILE] [--counting] [--with PATH...] -- command...`: any command, in a guest that has
+// keys.
 
 import { constants as osConstants } from 'node:os';
 import { resolve } from 'node:path';
@@ -34,7 +35,8 @@ const NOT_STARTED_EXIT = 127;
 function positive(name: string, value: string | number | undefined): number | undefined {
   if (value === undefined) return undefined;
   const number = Number(value);
-  if (!Number.isInteger(number) || number <= 0) throw new RangeError(`${name}: ${JSON.stringify(value)}, expected a positive whole number`);
+  if (!Number.isInteger(number) || number <= 0)
+    throw new RangeError(`${name}: ${JSON.stringify(value)}, expected a positive whole number`);
   return number;
 }
 
@@ -56,8 +58,9 @@ function within(path: string, folder: string): boolean {
 
 /**
  * Runs a command in a guest, in a copy of the built project at the same paths; standard input goes in where it is not a
- * terminal, both outputs come out as they are written. Returns the command's exit code; 128 plus the signal's number where one
- * ended it; 124 at the time limit; 125 where there is no machine or it was lost twice; 127 where it could not be started;
+ * terminal, both outputs come out as they are written. Returns the command's exit code; 128 plus the signal's number
+ * where one ended it; 124 at the time limit; 125 where there is no machine or it was lost twice; 127 where it could not
+ * be started;
  * 2 for bad options. Never throws for those: the message is on standard error.
  */
 export async function emulatedCommand(command: readonly string[], options: EmulatedOptions = {}): Promise<number> {

@@ -1,8 +1,19 @@
-// Which files travel into the guest: the runtime, the built project at the same paths as outside, and what the user names,
-// each program and library with the shared libraries that it needs.
+// Which files travel into the guest: the runtime, the built project at the same paths as outside, and what the user
+// names, each program and library with the shared libraries that it needs.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, realpathSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  realpathSync,
+  statSync,
+} from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
 import type { CpioEntry } from './cpio.js';
@@ -22,7 +33,15 @@ export interface GuestContents {
 /** Needed to build only. */
 const BUILD_PACKAGES: ReadonlySet<string> = new Set(['cmake-js', 'node-addon-api']);
 /** Parts of the test runner that a test file run by itself does not load, and what they bring along. */
-const RUNNER_PACKAGES: ReadonlySet<string> = new Set(['@tapjs/run', '@tapjs/reporter', '@tapjs/config', '@isaacs/ts-node-temp-fork-for-pr-2009', 'tsimp', 'typescript', 'tshy']);
+const RUNNER_PACKAGES: ReadonlySet<string> = new Set([
+  '@tapjs/run',
+  '@tapjs/reporter',
+  '@tapjs/config',
+  '@isaacs/ts-node-temp-fork-for-pr-2009',
+  'tsimp',
+  'typescript',
+  'tshy',
+]);
 /** Types, maps, sources and prose: nothing that runs. */
 const LEFT_OUT = /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|c|cc|cpp|h|hh|hpp|inc|S|asm|a|o|obj|tsbuildinfo)$/;
 
@@ -67,7 +86,11 @@ class Collector {
     const programs = [...this.programs];
     this.programs.clear();
     if (programs.length === 0) return;
-    const { stdout } = spawnSync('ldd', programs, { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' }, maxBuffer: 1 << 26 });
+    const { stdout } = spawnSync('ldd', programs, {
+      encoding: 'utf8',
+      env: { ...process.env, LC_ALL: 'C' },
+      maxBuffer: 1 << 26,
+    });
     for (const line of (stdout ?? '').split('\n')) {
       const path = /^\s+(?:\S+ => )?(\/\S+) \(0x/.exec(line)?.[1];
       if (path !== undefined) this.add(path);
@@ -79,14 +102,16 @@ class Collector {
   private follow(path: string): string {
     let at = '/';
     let rest = path.split('/').filter((part) => part !== '');
-    for (let hops = 0; rest.length > 0; ) {
+    for (let hops = 0; rest.length > 0;) {
       const part = rest.shift() ?? '';
       const next = join(at, part);
       if (lstatSync(next).isSymbolicLink()) {
         if (++hops > 40) throw new MachineError('ERR_MACHINE_NO_FILE', `too many links in ${path}`);
         const target = readlinkSync(next);
         this.put({ kind: 'link', path: next, target });
-        const full = resolve(at, target).split('/').filter((each) => each !== '');
+        const full = resolve(at, target)
+          .split('/')
+          .filter((each) => each !== '');
         rest = [...full, ...rest];
         at = '/';
       } else at = next;
@@ -138,7 +163,12 @@ function packageFolders(root: string, names: readonly string[]): string[] {
         if (found.has(real)) return;
         found.add(real);
         const manifest = JSON.parse(readFileSync(join(real, 'package.json'), 'utf8')) as Manifest;
-        for (const next of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.peerDependencies })) visit(real, next);
+        for (const next of Object.keys({
+          ...manifest.dependencies,
+          ...manifest.optionalDependencies,
+          ...manifest.peerDependencies,
+        }))
+          visit(real, next);
         return;
       }
       if (folder === root || folder === dirname(folder)) return; // an optional one for another system
@@ -204,18 +234,27 @@ export function guestEntries(contents: GuestContents): CpioEntry[] {
   const built = (path: string): boolean => {
     const state = statSync(path, { throwIfNoEntry: false });
     if (state?.isDirectory() === true) return basename(path) !== 'CMakeFiles';
-    return state?.isFile() === true && wanted(path) && (isElf(path) || (dirname(path) === release && path.endsWith('.json')));
+    return (
+      state?.isFile() === true && wanted(path) && (isElf(path) || (dirname(path) === release && path.endsWith('.json')))
+    );
   };
   collector.add(join(root, 'build'), built);
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
-  const names = [...Object.keys(manifest.dependencies ?? {}).filter((name) => !BUILD_PACKAGES.has(name)), ...contents.extraPackages];
+  const names = [
+    ...Object.keys(manifest.dependencies ?? {}).filter((name) => !BUILD_PACKAGES.has(name)),
+    ...contents.extraPackages,
+  ];
   for (const folder of packageFolders(root, names)) {
     collector.add(folder, (path) => basename(path) !== 'node_modules' && wanted(path));
   }
 
   for (const named of contents.extraFiles) {
     const path = existsSync(named) ? named : named.includes('/') ? undefined : findLibrary(named);
-    if (path === undefined) throw new MachineError('ERR_MACHINE_NO_FILE', `${named} is neither a file, nor a folder, nor a shared library that the loader knows`);
+    if (path === undefined)
+      throw new MachineError(
+        'ERR_MACHINE_NO_FILE',
+        `${named} is neither a file, nor a folder, nor a shared library that the loader knows`,
+      );
     collector.add(path);
   }
   collector.addLibraries();

@@ -8,7 +8,10 @@ import type { Duplex } from 'node:stream';
 import { MachineError } from './errors.js';
 import { encodeFile, encodeFrame, type Frame, FrameReader, FrameType } from './protocol.js';
 
-/** `behaviour`: two processors or more, ordinary time. `counting`: one, and CLOCK_MONOTONIC advances 1 ns per instruction. */
+/**
+ * `behaviour`: two processors or more, ordinary time. `counting`: one, and CLOCK_MONOTONIC advances 1 ns per
+ * instruction.
+ */
 export type MachineMode = 'behaviour' | 'counting';
 
 /** What QEMU is started with. */
@@ -38,8 +41,8 @@ export interface Hello {
 }
 
 /**
- * An early clock source misleads the counting mode until the kernel has changed to its final one, about 4 s of guest time
- * after boot. Idle guest time passes at once there.
+ * An early clock source misleads the counting mode until the kernel has changed to its final one, about 4 s of guest
+ * time after boot. Idle guest time passes at once there.
  */
 const SETTLE_MS = 4000;
 /** Bytes on their way to the guest; its serial driver buffers more than this without loss. */
@@ -64,8 +67,12 @@ export function qemuArguments(options: GuestOptions): string[] {
     ...['-cpu', options.cpu, '-smp', String(options.processors), '-m', String(options.memoryMiB)],
     ...['-kernel', options.kernel, '-initrd', options.initramfs],
     // norandmaps, for counts: 64 KiB that happen to lie across the end of a page table cost an mprotect pair 4 % more.
-    // no_timer_check: on a busy host the emulated timer can be late, and the kernel's test of it at boot would panic. NAME=VALUE words that the kernel does not know become the first process's environment
-    ...['-append', `console=ttyS0 quiet no_timer_check panic=-1 oops=panic${counting ? ` norandmaps TURNKEY_SETTLE_MS=${SETTLE_MS}` : ''}`],
+    // no_timer_check: on a busy host the emulated timer can be late, and the kernel's test of it at boot would panic.
+    // NAME=VALUE words that the kernel does not know become the first process's environment
+    ...[
+      '-append',
+      `console=ttyS0 quiet no_timer_check panic=-1 oops=panic${counting ? ` norandmaps TURNKEY_SETTLE_MS=${SETTLE_MS}` : ''}`,
+    ],
     ...['-chardev', 'socket,id=agent,fd=3', '-serial', 'stdio', '-serial', 'chardev:agent'],
   ];
 }
@@ -99,7 +106,9 @@ export class Guest {
   ) {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
     // setpriv lets the kernel end QEMU even if this process is killed outright
-    const setpriv = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL', options.qemu] : [options.qemu];
+    const setpriv = existsSync('/usr/bin/setpriv')
+      ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL', options.qemu]
+      : [options.qemu];
     const [file = options.qemu, ...rest] = [...setpriv, ...qemuArguments(options)];
     this.child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
     this.line = this.child.stdio[3] as Duplex;
@@ -108,7 +117,13 @@ export class Guest {
     this.child.on('exit', (code, signal) => {
       running.delete(this.child);
       // let what is still in the pipes come in
-      setTimeout(() => this.end(signal !== null ? `QEMU was ended by ${signal}` : `the guest ended (QEMU's exit code ${code ?? 'unknown'})`), 50);
+      setTimeout(
+        () =>
+          this.end(
+            signal !== null ? `QEMU was ended by ${signal}` : `the guest ended (QEMU's exit code ${code ?? 'unknown'})`,
+          ),
+        50,
+      );
     });
     this.watchConsole('stdout');
     this.watchConsole('stderr');
@@ -120,14 +135,22 @@ export class Guest {
    * Boots and waits for the agent. Throws MachineError ERR_MACHINE_BOOT with the last console lines.
    * `onFrame` gets what concerns jobs.
    */
-  static async boot(options: GuestOptions, onFrame: (frame: Frame) => void): Promise<{ readonly guest: Guest; readonly hello: Hello }> {
+  static async boot(
+    options: GuestOptions,
+    onFrame: (frame: Frame) => void,
+  ): Promise<{ readonly guest: Guest; readonly hello: Hello }> {
     const started = Date.now();
     const guest = new Guest(options, onFrame);
     const limitMs = BOOT_LIMIT_MS[options.mode];
     const timer = setTimeout(() => guest.end(`no answer within ${limitMs / 1000} s`), limitMs);
     const hello = await Promise.race([new Promise<Hello>((resolve) => (guest.resolveHello = resolve)), guest.ended]);
     clearTimeout(timer);
-    if (typeof hello === 'string') throw new MachineError('ERR_MACHINE_BOOT', `the guest did not boot: ${hello}; kernel ${options.kernel}; the last it said:`, guest.lastLines());
+    if (typeof hello === 'string')
+      throw new MachineError(
+        'ERR_MACHINE_BOOT',
+        `the guest did not boot: ${hello}; kernel ${options.kernel}; the last it said:`,
+        guest.lastLines(),
+      );
     guest.bootMs = Date.now() - started;
     guest.watchLife();
     return { guest, hello };
@@ -164,7 +187,8 @@ export class Guest {
       const id = this.nextFile++;
       const answer = new Promise<number>((resolve) => this.fileWaiters.set(id, resolve));
       this.send(FrameType.file, id, encodeFile(path, mode));
-      for (let at = 0; at < content.length; at += FILE_CHUNK_BYTES) this.send(FrameType.fileData, id, content.subarray(at, at + FILE_CHUNK_BYTES));
+      for (let at = 0; at < content.length; at += FILE_CHUNK_BYTES)
+        this.send(FrameType.fileData, id, content.subarray(at, at + FILE_CHUNK_BYTES));
       this.send(FrameType.fileEnd, id);
       const errno = await Promise.race([answer, this.ended]);
       this.fileWaiters.delete(id);
@@ -246,7 +270,8 @@ export class Guest {
       const now = Date.now();
       if (now - tickAt > 3 * everyMs) this.heardAt = now;
       tickAt = now;
-      if (now - this.heardAt > limitMs) this.end(`the guest is stuck: no sign of life for ${Math.round((now - this.heardAt) / 1000)} s`);
+      if (now - this.heardAt > limitMs)
+        this.end(`the guest is stuck: no sign of life for ${Math.round((now - this.heardAt) / 1000)} s`);
       else if (this.queue.length === 0) this.send(FrameType.ping, 0);
     }, everyMs);
   }

@@ -2,4 +2,13 @@
 export { type EmulatedOptions, emulatedCommand } from './emulated-command.js';
 export { MachineError, type MachineErrorCode } from './errors.js';
 export { cacheFolder, findKernel, findQemu, projectRoot } from './locate.js';
-export { hostHasKeys, type Job, type JobFile, type JobResult, Machine, type MachineInfo, type MachineMode, type MachineOptions } from './machine.js';
+export {
+  hostHasKeys,
+  type Job,
+  type JobFile,
+  type JobResult,
+  Machine,
+  type MachineInfo,
+  type MachineMode,
+  type MachineOptions,
+} from './machine.js';

@@ -1,5 +1,5 @@
-// Where the emulated machine's parts are: QEMU, a kernel, busybox, the project itself. Nothing here downloads or installs;
-// scripts/setup.mjs does, and leaves a note of what it fetched in the cache folder.
+// Where the emulated machine's parts are: QEMU, a kernel, busybox, the project itself. Nothing here downloads or
+// installs; scripts/setup.mjs does, and leaves a note of what it fetched in the cache folder.
 
 import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -71,19 +71,26 @@ export function findQemu(): string {
     throw new MachineError('ERR_MACHINE_NO_QEMU', `TURNKEY_QEMU names ${named}, which cannot be read`);
   }
   const found = findOnPath('qemu-system-x86_64');
-  if (found === undefined) throw new MachineError('ERR_MACHINE_NO_QEMU', `no qemu-system-x86_64 on PATH (Debian: package qemu-system-x86); ${SET_UP}`);
+  if (found === undefined)
+    throw new MachineError(
+      'ERR_MACHINE_NO_QEMU',
+      `no qemu-system-x86_64 on PATH (Debian: package qemu-system-x86); ${SET_UP}`,
+    );
   return found;
 }
 
 /**
- * A kernel (a bzImage): the one named, TURNKEY_KERNEL, the one that the set-up unpacked, the newest readable one in /boot.
+ * A kernel (a bzImage): the one named, TURNKEY_KERNEL, the one that the set-up unpacked, the newest readable one in
+ * /boot.
  * Throws MachineError ERR_MACHINE_NO_KERNEL.
  */
 export function findKernel(named?: string): string {
   const wanted = named ?? process.env['TURNKEY_KERNEL'];
   if (wanted !== undefined && wanted !== '') {
-    if (!readable(wanted)) throw new MachineError('ERR_MACHINE_NO_KERNEL', `the kernel ${wanted} does not exist or cannot be read`);
-    if (!isBzImage(wanted)) throw new MachineError('ERR_MACHINE_NO_KERNEL', `${wanted} is not a Linux kernel image (no "HdrS" at 0x202)`);
+    if (!readable(wanted))
+      throw new MachineError('ERR_MACHINE_NO_KERNEL', `the kernel ${wanted} does not exist or cannot be read`);
+    if (!isBzImage(wanted))
+      throw new MachineError('ERR_MACHINE_NO_KERNEL', `${wanted} is not a Linux kernel image (no "HdrS" at 0x202)`);
     return wanted;
   }
   const { kernel } = fetched();
@@ -93,7 +100,11 @@ export function findKernel(named?: string): string {
     .sort((a, b) => b.localeCompare(a, 'en', { numeric: true }))
     .map((name) => join('/boot', name))
     .find((path) => readable(path) && isBzImage(path));
-  if (installed === undefined) throw new MachineError('ERR_MACHINE_NO_KERNEL', `no guest kernel in ${cacheFolder()} or /boot; name one with --kernel FILE, or ${SET_UP}`);
+  if (installed === undefined)
+    throw new MachineError(
+      'ERR_MACHINE_NO_KERNEL',
+      `no guest kernel in ${cacheFolder()} or /boot; name one with --kernel FILE, or ${SET_UP}`,
+    );
   return installed;
 }
 

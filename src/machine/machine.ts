@@ -1,5 +1,6 @@
-// The emulated machine: a Linux kernel under QEMU, whose CPU has protection keys whatever this machine's has. One boot serves
-// many jobs, as many at once as it has processors. It is believed only after the conformance program has passed in it.
+// The emulated machine: a Linux kernel under QEMU, whose CPU has protection keys whatever this machine's has. One boot
+// serves many jobs, as many at once as it has processors. It is believed only after the conformance program has passed
+// in it.
 
 import { execFileSync } from 'node:child_process';
 import { constants } from 'node:os';
@@ -116,7 +117,9 @@ const CONFORMANCE_LIMIT_MS = 120_000;
 const KILL_GRACE_MS = 20_000;
 const DEFAULT_CPU = 'max,-cx16'; // QEMU 7.2 damages the flags in CMPXCHG16B
 
-const SIGNAL_NAMES: ReadonlyMap<number, string> = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+const SIGNAL_NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(constants.signals).map(([name, number]) => [number, name]),
+);
 
 /** One job on its way: waiting, running, perhaps a second time. */
 class Task {
@@ -199,8 +202,8 @@ export class Machine {
   }
 
   /**
-   * Boots a guest and lets the conformance program vouch for it. Throws MachineError: no QEMU, no kernel, project not built, a
-   * named file missing, boot failed (with the last console lines), refused (with the lines that failed).
+   * Boots a guest and lets the conformance program vouch for it. Throws MachineError: no QEMU, no kernel, project not
+   * built, a named file missing, boot failed (with the last console lines), refused (with the lines that failed).
    */
   static async boot(options: MachineOptions = {}): Promise<Machine> {
     const qemu = findQemu();
@@ -209,7 +212,8 @@ export class Machine {
     const log = options.onLog ?? (() => undefined);
     const node = options.node ?? process.execPath;
     const processors = mode === 'counting' ? 1 : (options.processors ?? 2);
-    if (!Number.isInteger(processors) || processors < 1 || processors > 16) throw new RangeError(`processors: ${processors}, expected 1 to 16`);
+    if (!Number.isInteger(processors) || processors < 1 || processors > 16)
+      throw new RangeError(`processors: ${processors}, expected 1 to 16`);
     const guestOptions: GuestOptions = {
       qemu,
       kernel,
@@ -248,13 +252,15 @@ export class Machine {
   }
 
   /**
-   * Runs a job when a processor is free. A job that fails, dies or hangs is a result; so is a guest lost twice. Rejects with
+   * Runs a job when a processor is free. A job that fails, dies or hangs is a result; so is a guest lost twice. Rejects
+   * with
    * MachineError ERR_MACHINE_CLOSED after close(), with RangeError for a command that cannot be one.
    */
   run(job: Job): Promise<JobResult> {
     if (this.closed) return Promise.reject(new MachineError('ERR_MACHINE_CLOSED', 'the machine is closed'));
     if (job.command.length === 0) return Promise.reject(new RangeError('a job needs a command'));
-    if (!(job.timeoutMs > 0)) return Promise.reject(new RangeError(`timeoutMs: ${job.timeoutMs}, expected a positive number of milliseconds`));
+    if (!(job.timeoutMs > 0))
+      return Promise.reject(new RangeError(`timeoutMs: ${job.timeoutMs}, expected a positive number of milliseconds`));
     return new Promise((resolve, reject) => {
       this.waiting.push(new Task(job, resolve, reject));
       this.schedule();
@@ -264,7 +270,12 @@ export class Machine {
   /** The bytes of a file in the guest. Throws Error where it cannot be read. Needs busybox in the guest. */
   async readFile(path: string): Promise<Buffer> {
     const parts: Buffer[] = [];
-    const { exitCode, stderr, reason } = await this.run({ command: ['cat', path], timeoutMs: 600_000, onStdout: (bytes) => parts.push(bytes), onRetry: () => parts.splice(0) });
+    const { exitCode, stderr, reason } = await this.run({
+      command: ['cat', path],
+      timeoutMs: 600_000,
+      onStdout: (bytes) => parts.push(bytes),
+      onRetry: () => parts.splice(0),
+    });
     if (exitCode !== 0) throw new Error(`${path} in the guest cannot be read: ${stderr.trim()}${reason ?? ''}`);
     return Buffer.concat(parts);
   }
@@ -310,7 +321,11 @@ export class Machine {
   /** Runs the conformance program, before any job. Throws MachineError ERR_MACHINE_REFUSED. */
   private async vouch(guest: Guest): Promise<void> {
     const result = await new Promise<JobResult>((resolve, reject) => {
-      const task = new Task({ command: ['/turnkey/conformance', this.options.mode], cwd: '/', timeoutMs: CONFORMANCE_LIMIT_MS }, resolve, reject);
+      const task = new Task(
+        { command: ['/turnkey/conformance', this.options.mode], cwd: '/', timeoutMs: CONFORMANCE_LIMIT_MS },
+        resolve,
+        reject,
+      );
       void guest.ended.then((reason) => task.finish({ lost: true, reason }));
       void this.launch(guest, task);
     });
@@ -321,7 +336,13 @@ export class Machine {
       throw new MachineError(
         'ERR_MACHINE_REFUSED',
         `this guest does not do what protection keys are said to do, so nothing it shows is to be believed (-cpu ${this.options.cpu}, QEMU ${this.qemuVersion}, kernel ${this.options.kernel}):`,
-        bad.length > 0 ? bad : [`the conformance program ended early (${ending})`, ...lines.slice(-5), ...(result.lost ? guest.lastLines() : [])],
+        bad.length > 0
+          ? bad
+          : [
+              `the conformance program ended early (${ending})`,
+              ...lines.slice(-5),
+              ...(result.lost ? guest.lastLines() : []),
+            ],
       );
     }
     this.conformance = lines.filter((line) => line.startsWith('ok '));
@@ -355,7 +376,11 @@ export class Machine {
     try {
       const payload = encodeRun(job.command, { ...this.environment, ...job.env }, job.cwd ?? projectRoot());
       for (const { path, content, mode } of job.files ?? []) {
-        await guest.writeFile(path, typeof content === 'string' ? Buffer.from(content, 'utf8') : content, mode ?? 0o644);
+        await guest.writeFile(
+          path,
+          typeof content === 'string' ? Buffer.from(content, 'utf8') : content,
+          mode ?? 0o644,
+        );
       }
       if (this.active.get(id) !== task) return; // lost meanwhile
       guest.send(FrameType.run, id, payload);
@@ -390,7 +415,12 @@ export class Machine {
   private expire(guest: Guest, task: Task): void {
     task.timedOut = true;
     guest.send(FrameType.kill, task.id);
-    task.timers.push(setTimeout(() => guest.end(`stuck: a job could not be killed at its time limit of ${task.job.timeoutMs} ms`), KILL_GRACE_MS));
+    task.timers.push(
+      setTimeout(
+        () => guest.end(`stuck: a job could not be killed at its time limit of ${task.job.timeoutMs} ms`),
+        KILL_GRACE_MS,
+      ),
+    );
   }
 
   private release(task: Task): void {
@@ -405,7 +435,8 @@ export class Machine {
       try {
         return await Guest.boot(this.options, (frame) => this.take(frame));
       } catch (error) {
-        if (attempt === BOOT_ATTEMPTS || !(error instanceof MachineError) || error.code !== 'ERR_MACHINE_BOOT') throw error;
+        if (attempt === BOOT_ATTEMPTS || !(error instanceof MachineError) || error.code !== 'ERR_MACHINE_BOOT')
+          throw error;
         this.log(`machine: ${error.message.split('\n')[0] ?? ''} (attempt ${attempt} of ${BOOT_ATTEMPTS})`);
       }
     }
@@ -426,7 +457,8 @@ export class Machine {
       this.active.delete(id);
       if (kind === 0) task.finish({ exitCode: value, guestNs });
       else if (kind === 1) task.finish({ signal: SIGNAL_NAMES.get(value) ?? `signal ${value}`, guestNs });
-      else task.finish({ reason: `${task.job.command[0] ?? ''} could not be started in the guest: ${errorName(value)}` });
+      else
+        task.finish({ reason: `${task.job.command[0] ?? ''} could not be started in the guest: ${errorName(value)}` });
       this.release(task);
     }
   }
@@ -453,7 +485,8 @@ export class Machine {
         const left = [...this.active.values(), ...this.waiting];
         this.active.clear();
         this.waiting = [];
-        for (const task of left) task.finish({ lost: true, reason: `${reason}; and it could not be started again: ${message}` });
+        for (const task of left)
+          task.finish({ lost: true, reason: `${reason}; and it could not be started again: ${message}` });
         this.closed = true;
       })
       .finally(() => {

@@ -1,6 +1,6 @@
-// The frames between the host and native/machine/agent.c, over the guest's second serial port. Little-endian: magic "TKF1",
-// type u32, job u32, length u32, payload, CRC-32 (IEEE 802.3) of all that precedes. The agent's file is the other half: keep
-// the numbers equal.
+// The frames between the host and native/machine/agent.c, over the guest's second serial port. Little-endian: magic
+// "TKF1", type u32, job u32, length u32, payload, CRC-32 (IEEE 802.3) of all that precedes. The agent's file is the
+// other half: keep the numbers equal.
 
 /** What a frame is; 1 to 63 go to the guest, 64 and above come from it. */
 export const FrameType = {
@@ -46,7 +46,8 @@ export function crc32(bytes: Uint8Array): number {
 
 /** A whole frame as bytes. Throws RangeError for a payload over 1 MiB. */
 export function encodeFrame(type: number, job: number, payload: Uint8Array = new Uint8Array(0)): Buffer {
-  if (payload.length > MAX_PAYLOAD_BYTES) throw new RangeError(`a frame of ${payload.length} bytes is over the limit of ${MAX_PAYLOAD_BYTES}`);
+  if (payload.length > MAX_PAYLOAD_BYTES)
+    throw new RangeError(`a frame of ${payload.length} bytes is over the limit of ${MAX_PAYLOAD_BYTES}`);
   const frame = Buffer.alloc(HEADER_BYTES + payload.length + 4);
   frame.writeUInt32LE(MAGIC, 0);
   frame.writeUInt32LE(type, 4);
@@ -57,7 +58,9 @@ export function encodeFrame(type: number, job: number, payload: Uint8Array = new
   return frame;
 }
 
-/** Cuts a byte stream into frames. `push` throws Error where the stream is damaged; nothing after that can be trusted. */
+/**
+ * Cuts a byte stream into frames. `push` throws Error where the stream is damaged; nothing after that can be trusted.
+ */
 export class FrameReader {
   private parts: Buffer = Buffer.alloc(0);
 
@@ -67,10 +70,12 @@ export class FrameReader {
     let at = 0;
     while (this.parts.length - at >= HEADER_BYTES) {
       const length = this.parts.readUInt32LE(at + 12);
-      if (this.parts.readUInt32LE(at) !== MAGIC || length > MAX_PAYLOAD_BYTES) throw new Error(`damaged frame header ${this.parts.subarray(at, at + HEADER_BYTES).toString('hex')}`);
+      if (this.parts.readUInt32LE(at) !== MAGIC || length > MAX_PAYLOAD_BYTES)
+        throw new Error(`damaged frame header ${this.parts.subarray(at, at + HEADER_BYTES).toString('hex')}`);
       const end = at + HEADER_BYTES + length + 4;
       if (this.parts.length < end) break;
-      if (crc32(this.parts.subarray(at, end - 4)) !== this.parts.readUInt32LE(end - 4)) throw new Error(`frame of ${length} bytes with a wrong checksum`);
+      if (crc32(this.parts.subarray(at, end - 4)) !== this.parts.readUInt32LE(end - 4))
+        throw new Error(`frame of ${length} bytes with a wrong checksum`);
       frames.push({
         type: this.parts.readUInt32LE(at + 4),
         job: this.parts.readUInt32LE(at + 8),
@@ -84,7 +89,11 @@ export class FrameReader {
 }
 
 /** The payload of a `run` frame. Throws RangeError where a string holds a NUL, which no argument or variable can. */
-export function encodeRun(command: readonly string[], environment: Readonly<Record<string, string>>, cwd: string): Buffer {
+export function encodeRun(
+  command: readonly string[],
+  environment: Readonly<Record<string, string>>,
+  cwd: string,
+): Buffer {
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   const strings = [cwd, ...command, ...variables];
   const bad = strings.find((text) => text.includes('\0'));

@@ -1,6 +1,6 @@
 /**
- * Bootstrap intervals of medians, deterministic: the same samples give the same interval, so that a report stays a pure function of
- * its run. Percentile method (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
+ * Bootstrap intervals of medians, deterministic: the same samples give the same interval, so that a report stays a pure
+ * function of its run. Percentile method (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
  */
 import { quantileSorted } from 'simple-statistics';
 import { randomFrom } from '../experiment/random.js';
@@ -42,11 +42,25 @@ export function bootstrapMedian(samples: readonly number[], resamples = 500, lev
 export function bootstrapRatio(a: readonly number[], b: readonly number[], resamples = 2000, level = 0.95): Interval {
   const below = resampledMedians(a, resamples, randomFrom(1));
   const above = resampledMedians(b, resamples, randomFrom(2));
-  return percentile(above.map((value, at) => value / (below[at] ?? Number.NaN)), level);
+  return percentile(
+    above.map((value, at) => value / (below[at] ?? Number.NaN)),
+    level,
+  );
 }
 
-/** The ratio of b to a by rounds: the median of the ratios of samples taken in the same round, and its interval. As many samples on either side. */
-export function pairedRatio(a: readonly number[], b: readonly number[], resamples = 500, level = 0.95): { readonly ratio: number; readonly interval: Interval } {
+/**
+ * The ratio of b to a by rounds: the median of the ratios of samples taken in the same round, and its interval. As many
+ * samples on either side.
+ */
+export function pairedRatio(
+  a: readonly number[],
+  b: readonly number[],
+  resamples = 500,
+  level = 0.95,
+): { readonly ratio: number; readonly interval: Interval } {
   const ratios = b.map((value, at) => value / (a[at] ?? Number.NaN));
-  return { ratio: middle(Float64Array.from(ratios).sort()), interval: percentile(resampledMedians(ratios, resamples, randomFrom(ratios.length)), level) };
+  return {
+    ratio: middle(Float64Array.from(ratios).sort()),
+    interval: percentile(resampledMedians(ratios, resamples, randomFrom(ratios.length)), level),
+  };
 }

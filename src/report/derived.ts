@@ -1,9 +1,22 @@
-/** What a report works out from measured parts: the ladder, break-even rates, straight lines, where a fault's time goes, what keys would add. Pure functions of a run. */
+/**
+ * What a report works out from measured parts: the ladder, break-even rates, straight lines, where a fault's time goes,
+ * what keys would add. Pure functions of a run.
+ */
 import { linearRegression, linearRegressionLine, rSquared } from 'simple-statistics';
 import type { Run } from '../experiment/records.js';
 import { LANES, type Lane, type Mechanism } from '../experiment/words.js';
 import { pairedRatio, type Interval } from './bootstrap.js';
-import { costs, keyModel, plainest, protectingExperiment, ratioOf, sizeOf, variantOf, type Cost, type Ratio } from './html/figures.js';
+import {
+  costs,
+  keyModel,
+  plainest,
+  protectingExperiment,
+  ratioOf,
+  sizeOf,
+  variantOf,
+  type Cost,
+  type Ratio,
+} from './html/figures.js';
 
 /** A rung: a way of making, guarding or losing one call. */
 export interface Rung {
@@ -15,20 +28,33 @@ export interface Rung {
 function rungLabel({ experiment, mechanism, varied }: Cost): string | undefined {
   const { way, by, signature, part, occurrence, processors, bufferBytes } = varied;
   switch (experiment) {
-    case 'gate': return way === 'guarded' || way === undefined ? `guarded call in C, ${mechanism}` : `${String(way)} in C`;
-    case 'callout': return mechanism === 'none' ? undefined : `callout in C, ${mechanism}`;
+    case 'gate':
+      return way === 'guarded' || way === undefined ? `guarded call in C, ${mechanism}` : `${String(way)} in C`;
+    case 'callout':
+      return mechanism === 'none' ? undefined : `callout in C, ${mechanism}`;
     case 'callout-koffi':
       if (signature !== 'int(int, int)') return undefined;
-      return by === 'guard' ? (mechanism === 'none' ? undefined : `callout by koffi, ${mechanism}`) : `${by === 'koffi' ? 'koffi alone' : 'N-API function'}, from JavaScript`;
-    case 'fault': return (part === undefined || part === 'whole') && occurrence === undefined ? `failed callout in C, ${mechanism}` : undefined;
+      return by === 'guard'
+        ? mechanism === 'none'
+          ? undefined
+          : `callout by koffi, ${mechanism}`
+        : `${by === 'koffi' ? 'koffi alone' : 'N-API function'}, from JavaScript`;
+    case 'fault':
+      return (part === undefined || part === 'whole') && occurrence === undefined
+        ? `failed callout in C, ${mechanism}`
+        : undefined;
     case 'alternatives':
       if (way === 'call' || (typeof bufferBytes === 'number' && bufferBytes > 0)) return undefined;
       return `${String(way)}${processors === undefined ? '' : processors === 1 ? ', one processor' : ', two processors'}`;
-    default: return undefined;
+    default:
+      return undefined;
   }
 }
 
-/** From a raw call up, one ladder for each lane that has two rungs: the plainest variation over the largest image that every rung with an image has. */
+/**
+ * From a raw call up, one ladder for each lane that has two rungs: the plainest variation over the largest image that
+ * every rung with an image has.
+ */
 export function ladders(run: Run): readonly { readonly lane: Lane; readonly rungs: readonly Rung[] }[] {
   const all = costs(run).filter((cost) => cost.value > 0);
   return (['native', 'emulated'] as const).flatMap((lane) => {
@@ -41,11 +67,20 @@ export function ladders(run: Run): readonly { readonly lane: Lane; readonly rung
       else known.push(cost);
     }
     const plain = [...byLabel].map(([label, list]) => [label, plainest(list)] as const);
-    const most = Math.min(...plain.flatMap(([, list]) => { const sizes = list.flatMap((cost) => sizeOf(cost) ?? []); return sizes.length === 0 ? [] : [Math.max(...sizes)]; }));
-    const rungs = plain.flatMap(([label, list]): Rung[] => {
-      const best = list.filter((cost) => (sizeOf(cost) ?? 0) <= most).sort((a, b) => (sizeOf(b) ?? 0) - (sizeOf(a) ?? 0))[0];
-      return best === undefined ? [] : [{ label, cost: best }];
-    }).sort((a, b) => a.cost.value - b.cost.value);
+    const most = Math.min(
+      ...plain.flatMap(([, list]) => {
+        const sizes = list.flatMap((cost) => sizeOf(cost) ?? []);
+        return sizes.length === 0 ? [] : [Math.max(...sizes)];
+      }),
+    );
+    const rungs = plain
+      .flatMap(([label, list]): Rung[] => {
+        const best = list
+          .filter((cost) => (sizeOf(cost) ?? 0) <= most)
+          .sort((a, b) => (sizeOf(b) ?? 0) - (sizeOf(a) ?? 0))[0];
+        return best === undefined ? [] : [{ label, cost: best }];
+      })
+      .sort((a, b) => a.cost.value - b.cost.value);
     return rungs.length < 2 ? [] : [{ lane, rungs }];
   });
 }
@@ -59,23 +94,29 @@ export interface Added {
 }
 
 /**
- * What each mechanism adds to a callout, by image size, from the native rows of the experiment that has most sizes: its cost less that of the raw call. A rate of
- * r callouts a second then takes r * ns / 1e7 per cent of a processor.
+ * What each mechanism adds to a callout, by image size, from the native rows of the experiment that has most sizes: its
+ * cost less that of the raw call. A rate of r callouts a second then takes r * ns / 1e7 per cent of a processor.
  */
 export function addedPerCallout(run: Run): readonly Added[] {
   const all = costs(run);
   const experiment = protectingExperiment(all);
-  const cells = plainest(all.filter((cost) => cost.experiment === experiment && cost.lane === 'native' && sizeOf(cost) !== undefined));
-  const base = (size: number): number => cells.find((cost) => cost.mechanism === 'none' && sizeOf(cost) === size)?.value ?? 0;
-  return cells.filter((cost) => cost.mechanism !== 'none').map((cost): Added => {
-    const sizeBytes = sizeOf(cost) ?? 0;
-    return { cost, mechanism: cost.mechanism, sizeBytes, ns: cost.value - base(sizeBytes) };
-  }).filter(({ ns }) => ns > 0);
+  const cells = plainest(
+    all.filter((cost) => cost.experiment === experiment && cost.lane === 'native' && sizeOf(cost) !== undefined),
+  );
+  const base = (size: number): number =>
+    cells.find((cost) => cost.mechanism === 'none' && sizeOf(cost) === size)?.value ?? 0;
+  return cells
+    .filter((cost) => cost.mechanism !== 'none')
+    .map((cost): Added => {
+      const sizeBytes = sizeOf(cost) ?? 0;
+      return { cost, mechanism: cost.mechanism, sizeBytes, ns: cost.value - base(sizeBytes) };
+    })
+    .filter(({ ns }) => ns > 0);
 }
 
 /** Callouts a second that take `percent` per cent of a processor at `ns` each. */
 export function rateAt(ns: number, percent = 1): number {
-  return percent * 1e7 / ns;
+  return (percent * 1e7) / ns;
 }
 
 /** A straight line through costs by pages of 4 KiB: what there is without any, what each adds. */
@@ -104,7 +145,15 @@ export function fitsOf(cells: readonly Cost[]): readonly Fit[] {
     const points = group.map((cost): [number, number] => [(sizeOf(cost) ?? 0) / 4096, cost.value]);
     const { m, b } = linearRegression(points);
     const constant = new Set(points.map(([, y]) => y)).size === 1;
-    return [{ first, variant: variantOf(first), intercept: b, perPage: m, rSquared: constant ? undefined : rSquared(points, linearRegressionLine({ m, b })) }];
+    return [
+      {
+        first,
+        variant: variantOf(first),
+        intercept: b,
+        perPage: m,
+        rSquared: constant ? undefined : rSquared(points, linearRegressionLine({ m, b })),
+      },
+    ];
   });
 }
 
@@ -129,33 +178,72 @@ export interface FaultTimeline {
 export function faultTimelines(run: Run): readonly FaultTimeline[] {
   const all = costs(run).filter(({ experiment }) => experiment === 'fault');
   const find = (lane: Lane, mechanism: Mechanism, part: string, first: boolean): Cost | undefined =>
-    plainest(all.filter((cost) => cost.lane === lane && cost.mechanism === mechanism && cost.varied['part'] === part && (cost.varied['occurrence'] === 'first') === first))
-      .reduce<Cost | undefined>((least, cost) => (least === undefined || (sizeOf(cost) ?? 0) < (sizeOf(least) ?? 0) ? cost : least), undefined);
-  const javascript = (lane: Lane, mechanism: Mechanism, first: boolean): Cost | undefined => costs(run).find((cost) => cost.experiment === 'fault-javascript' && cost.lane === lane && cost.mechanism === mechanism
-    && (cost.varied['occurrence'] === 'first') === first && (cost.varied['part'] === undefined || cost.varied['part'] === 'whole'));
+    plainest(
+      all.filter(
+        (cost) =>
+          cost.lane === lane &&
+          cost.mechanism === mechanism &&
+          cost.varied['part'] === part &&
+          (cost.varied['occurrence'] === 'first') === first,
+      ),
+    ).reduce<Cost | undefined>(
+      (least, cost) => (least === undefined || (sizeOf(cost) ?? 0) < (sizeOf(least) ?? 0) ? cost : least),
+      undefined,
+    );
+  const javascript = (lane: Lane, mechanism: Mechanism, first: boolean): Cost | undefined =>
+    costs(run).find(
+      (cost) =>
+        cost.experiment === 'fault-javascript' &&
+        cost.lane === lane &&
+        cost.mechanism === mechanism &&
+        (cost.varied['occurrence'] === 'first') === first &&
+        (cost.varied['part'] === undefined || cost.varied['part'] === 'whole'),
+    );
   const mechanisms = [...new Set(all.map(({ mechanism }) => mechanism))];
-  return LANES.flatMap((lane) => mechanisms.flatMap((mechanism) => ([false, true] as const).flatMap((first): readonly FaultTimeline[] => {
-    const [whole, delivery] = [find(lane, mechanism, 'whole', first), find(lane, mechanism, 'delivery', first)];
-    const gate = find(lane, mechanism, 'gate', false);
-    if (whole === undefined || delivery === undefined || gate === undefined) return [];
-    const caught = javascript(lane, mechanism, first);
-    const parts = [
-      { name: 'gate and mechanism', value: gate.value }, { name: 'kernel: delivery and return', value: delivery.value },
-      { name: 'handler and recovery', value: Math.max(0, whole.value - delivery.value - gate.value) },
-      ...(caught === undefined ? [] : [{ name: 'JavaScript: koffi and CalloutError', value: Math.max(0, caught.value - whole.value) }]),
-    ];
-    return [{ lane, unit: whole.unit, mechanism, occurrence: first ? 'first' : 'later', parts, whole: parts.reduce((sum, { value }) => sum + value, 0) }];
-  })));
+  return LANES.flatMap((lane) =>
+    mechanisms.flatMap((mechanism) =>
+      ([false, true] as const).flatMap((first): readonly FaultTimeline[] => {
+        const [whole, delivery] = [find(lane, mechanism, 'whole', first), find(lane, mechanism, 'delivery', first)];
+        const gate = find(lane, mechanism, 'gate', false);
+        if (whole === undefined || delivery === undefined || gate === undefined) return [];
+        const caught = javascript(lane, mechanism, first);
+        const parts = [
+          { name: 'gate and mechanism', value: gate.value },
+          { name: 'kernel: delivery and return', value: delivery.value },
+          { name: 'handler and recovery', value: Math.max(0, whole.value - delivery.value - gate.value) },
+          ...(caught === undefined
+            ? []
+            : [{ name: 'JavaScript: koffi and CalloutError', value: Math.max(0, caught.value - whole.value) }]),
+        ];
+        return [
+          {
+            lane,
+            unit: whole.unit,
+            mechanism,
+            occurrence: first ? 'first' : 'later',
+            parts,
+            whole: parts.reduce((sum, { value }) => sum + value, 0),
+          },
+        ];
+      }),
+    ),
+  );
 }
 
-/** A callout from JavaScript under keys, where the CPU has none: what is known of it. Nothing from JavaScript is counted. */
+/**
+ * A callout from JavaScript under keys, where the CPU has none: what is known of it. Nothing from JavaScript is
+ * counted.
+ */
 export interface KoffiKeys {
   readonly signature: string;
   /** Measured. */
   readonly flag: Cost;
   /** Two for a callout, two more for a callback during it. */
   readonly rightsWrites: number;
-  /** Counted in C: instructions of a callout under keys less those under the trap alone; null for a call with a callback, which was not counted. */
+  /**
+   * Counted in C: instructions of a callout under keys less those under the trap alone; null for a call with a
+   * callback, which was not counted.
+   */
   readonly moreInstructions: number | null;
   /** The rights writes by published latencies, in ns: a model. */
   readonly model: { readonly leastNs: number; readonly mostNs: number } | null;
@@ -165,21 +253,31 @@ export interface KoffiKeys {
 export function koffiKeys(run: Run): readonly KoffiKeys[] {
   const all = costs(run);
   if (all.some((cost) => cost.experiment === 'callout-koffi' && cost.mechanism === 'pkeys')) return [];
-  const counted = (mechanism: Mechanism): Cost | undefined => plainest(all.filter((cost) => cost.experiment === 'callout' && cost.lane === 'emulated' && cost.mechanism === mechanism))[0];
+  const counted = (mechanism: Mechanism): Cost | undefined =>
+    plainest(
+      all.filter((cost) => cost.experiment === 'callout' && cost.lane === 'emulated' && cost.mechanism === mechanism),
+    )[0];
   const [flag, keys] = [counted('flag'), counted('pkeys')];
   if (flag === undefined || keys === undefined) return [];
   const seen = new Set<string>();
-  return all.filter((cost) => cost.experiment === 'callout-koffi' && cost.mechanism === 'flag').flatMap((cost): readonly KoffiKeys[] => {
-    const signature = String(cost.varied['signature']);
-    if (seen.has(signature)) return [];
-    seen.add(signature);
-    const pairs = /callback/.test(signature) ? 2 : 1;
-    const model = keyModel(run);
-    return [{
-      signature, flag: cost, rightsWrites: 2 * pairs, moreInstructions: pairs > 1 ? null : keys.value - flag.value,
-      model: model === null ? null : { leastNs: pairs * model.leastNs, mostNs: pairs * model.mostNs },
-    }];
-  });
+  return all
+    .filter((cost) => cost.experiment === 'callout-koffi' && cost.mechanism === 'flag')
+    .flatMap((cost): readonly KoffiKeys[] => {
+      const signature = String(cost.varied['signature']);
+      if (seen.has(signature)) return [];
+      seen.add(signature);
+      const pairs = /callback/.test(signature) ? 2 : 1;
+      const model = keyModel(run);
+      return [
+        {
+          signature,
+          flag: cost,
+          rightsWrites: 2 * pairs,
+          moreInstructions: pairs > 1 ? null : keys.value - flag.value,
+          model: model === null ? null : { leastNs: pairs * model.leastNs, mostNs: pairs * model.mostNs },
+        },
+      ];
+    });
 }
 
 /** How often an application crosses into foreign code and back, and what that costs it. */
@@ -198,21 +296,33 @@ export interface ApplicationRate {
   readonly slowdowns: readonly { readonly cost: Cost; readonly ratio: Ratio | null }[];
 }
 
-/** One for each application of an experiment ('applications' or 'model-run'), in the order in which they were measured. */
+/**
+ * One for each application of an experiment ('applications' or 'model-run'), in the order in which they were measured.
+ */
 export function applicationRates(run: Run, experiment: string): readonly ApplicationRate[] {
   const all = costs(run);
   const cells = all.filter((cost) => cost.experiment === experiment && cost.varied['application'] !== undefined);
-  return [...new Set(cells.map((cost) => String(cost.varied['application'])))].flatMap((application): readonly ApplicationRate[] => {
-    const here = cells.filter((cost) => cost.varied['application'] === application);
-    const baseline = here.find((cost) => cost.mechanism === 'none');
-    if (baseline === undefined) return [];
-    const number = (name: string): number => Number(baseline.found[name] ?? 0);
-    return [{
-      application, unit: String(baseline.found['unit'] ?? 'one unit'), baseline, callouts: number('callouts'), callbacks: number('callbacks'), reads: number('reads'),
-      calloutsPerSecond: number('callouts') * 1e9 / baseline.value, callbacksPerSecond: number('callbacks') * 1e9 / baseline.value,
-      slowdowns: here.filter((cost) => cost !== baseline).map((cost) => ({ cost, ratio: ratioOf(cost, all) })),
-    }];
-  });
+  return [...new Set(cells.map((cost) => String(cost.varied['application'])))].flatMap(
+    (application): readonly ApplicationRate[] => {
+      const here = cells.filter((cost) => cost.varied['application'] === application);
+      const baseline = here.find((cost) => cost.mechanism === 'none');
+      if (baseline === undefined) return [];
+      const number = (name: string): number => Number(baseline.found[name] ?? 0);
+      return [
+        {
+          application,
+          unit: String(baseline.found['unit'] ?? 'one unit'),
+          baseline,
+          callouts: number('callouts'),
+          callbacks: number('callbacks'),
+          reads: number('reads'),
+          calloutsPerSecond: (number('callouts') * 1e9) / baseline.value,
+          callbacksPerSecond: (number('callbacks') * 1e9) / baseline.value,
+          slowdowns: here.filter((cost) => cost !== baseline).map((cost) => ({ cost, ratio: ratioOf(cost, all) })),
+        },
+      ];
+    },
+  );
 }
 
 /** What the model's rights writes add to an application that has the trap already. */
@@ -229,14 +339,23 @@ export interface ModelStep {
 /** One for each application and length of delay of `model-run`; lane `model`. */
 export function modelSteps(run: Run): readonly ModelStep[] {
   const cells = costs(run).filter(({ experiment }) => experiment === 'model-run');
-  return cells.filter(({ mechanism }) => mechanism === 'pkeys-model').flatMap((cost): readonly ModelStep[] => {
-    const flag = cells.find((one) => one.mechanism === 'flag' && one.varied['application'] === cost.varied['application']);
-    if (flag === undefined || flag.samples.length !== cost.samples.length) return [];
-    return [{
-      application: String(cost.varied['application']), cycles: Number(cost.varied['cycles']), reachedCycles: Number(cost.found['reachedCycles'] ?? cost.varied['cycles']), cost,
-      overFlag: pairedRatio(flag.samples, cost.samples),
-    }];
-  });
+  return cells
+    .filter(({ mechanism }) => mechanism === 'pkeys-model')
+    .flatMap((cost): readonly ModelStep[] => {
+      const flag = cells.find(
+        (one) => one.mechanism === 'flag' && one.varied['application'] === cost.varied['application'],
+      );
+      if (flag === undefined || flag.samples.length !== cost.samples.length) return [];
+      return [
+        {
+          application: String(cost.varied['application']),
+          cycles: Number(cost.varied['cycles']),
+          reachedCycles: Number(cost.found['reachedCycles'] ?? cost.varied['cycles']),
+          cost,
+          overFlag: pairedRatio(flag.samples, cost.samples),
+        },
+      ];
+    });
 }
 
 /** What a part of the gate adds: the difference of two rows. */
@@ -247,27 +366,50 @@ export interface GatePart {
   readonly value: number;
 }
 
-/** The parts of the gate by the rows of the experiment `gate`, each as a difference; those that the run has rows for. */
+/**
+ * The parts of the gate by the rows of the experiment `gate`, each as a difference; those that the run has rows for.
+ */
 export function gateParts(run: Run): readonly GatePart[] {
   const cells = costs(run).filter(({ experiment }) => experiment === 'gate');
   return LANES.flatMap((lane): readonly GatePart[] => {
     const here = cells.filter((cost) => cost.lane === lane);
-    const raw = (count: number): number | undefined => here.find(({ varied }) => varied['way'] === 'raw call' && varied['arguments'] === count)?.value;
-    const way = (name: string): number | undefined => here.find(({ varied }) => varied['way'] === name && varied['arguments'] === 0)?.value;
+    const raw = (count: number): number | undefined =>
+      here.find(({ varied }) => varied['way'] === 'raw call' && varied['arguments'] === count)?.value;
+    const way = (name: string): number | undefined =>
+      here.find(({ varied }) => varied['way'] === name && varied['arguments'] === 0)?.value;
     const gate = (mechanism: Mechanism, count: number, foreignStack: boolean, floats?: true): number | undefined =>
-      here.find(({ mechanism: one, varied }) => one === mechanism && varied['way'] === 'guarded' && varied['arguments'] === count && varied['foreignStack'] === foreignStack && varied['floats'] === floats)?.value;
-    const less = (a: number | undefined, b: number | undefined): number | undefined => (a === undefined || b === undefined ? undefined : a - b);
+      here.find(
+        ({ mechanism: one, varied }) =>
+          one === mechanism &&
+          varied['way'] === 'guarded' &&
+          varied['arguments'] === count &&
+          varied['foreignStack'] === foreignStack &&
+          varied['floats'] === floats,
+      )?.value;
+    const less = (a: number | undefined, b: number | undefined): number | undefined =>
+      a === undefined || b === undefined ? undefined : a - b;
     const parts: readonly (readonly [string, number | undefined])[] = [
-      ['trap: armed, on a foreign stack, all saved and put back (flag over a raw call)', less(gate('flag', 0, true), raw(0))],
+      [
+        'trap: armed, on a foreign stack, all saved and put back (flag over a raw call)',
+        less(gate('flag', 0, true), raw(0)),
+      ],
       ['of that, the foreign stack', less(gate('flag', 0, true), gate('flag', 0, false))],
       ['rights down and back (pkeys over flag)', less(gate('pkeys', 0, true), gate('flag', 0, true))],
-      ['the same by glibc\'s pkey_set beside the gate (pkeys-glibc over flag)', less(gate('pkeys-glibc', 0, true), gate('flag', 0, true))],
+      [
+        "the same by glibc's pkey_set beside the gate (pkeys-glibc over flag)",
+        less(gate('pkeys-glibc', 0, true), gate('flag', 0, true)),
+      ],
       ['floating-point environment, where asked for', less(gate('flag', 6, true, true), gate('flag', 6, true))],
-      ['six arguments on the stack, copied', less(less(gate('flag', 12, true), gate('flag', 6, true)), less(raw(12), raw(6)))],
+      [
+        'six arguments on the stack, copied',
+        less(less(gate('flag', 12, true), gate('flag', 6, true)), less(raw(12), raw(6))),
+      ],
       ['for comparison: sigsetjmp(buf, 0)', less(way('sigsetjmp(buf, 0)'), raw(0))],
       ['for comparison: sigsetjmp(buf, 1), with the signal mask', less(way('sigsetjmp(buf, 1)'), raw(0))],
     ];
-    return parts.flatMap(([part, value]) => (value === undefined ? [] : [{ lane, unit: here[0]?.unit ?? 'ns', part, value }]));
+    return parts.flatMap(([part, value]) =>
+      value === undefined ? [] : [{ lane, unit: here[0]?.unit ?? 'ns', part, value }],
+    );
   });
 }
 
@@ -281,10 +423,29 @@ export interface Suffered {
   readonly windows: number;
 }
 
-/** Of the rows of `threads` that tell: those of the others' operations. Of `lua-threads`, those with the other state there. */
+/**
+ * Of the rows of `threads` that tell: those of the others' operations. Of `lua-threads`, those with the other state
+ * there.
+ */
 export function suffered(run: Run, of: 'threads' | 'lua-threads'): readonly Suffered[] {
-  return costs(run).filter(({ experiment, observed, varied }) => experiment === of && observed !== undefined && varied['what'] !== 'callout meanwhile' && varied['otherState'] !== 'idle').map((cost): Suffered => {
-    const seen = (pattern: RegExp): number => Object.entries(cost.observed ?? {}).find(([name]) => pattern.test(name))?.[1] ?? 0;
-    return { cost, threads: Number(cost.varied['threads'] ?? 1), work: String(cost.varied['work'] ?? `${String(cost.varied['vm'] ?? '')} allocates`), faults: seen(/faults/i), waitedNs: seen(/waited/i), windows: seen(/windows/i) };
-  });
+  return costs(run)
+    .filter(
+      ({ experiment, observed, varied }) =>
+        experiment === of &&
+        observed !== undefined &&
+        varied['what'] !== 'callout meanwhile' &&
+        varied['otherState'] !== 'idle',
+    )
+    .map((cost): Suffered => {
+      const seen = (pattern: RegExp): number =>
+        Object.entries(cost.observed ?? {}).find(([name]) => pattern.test(name))?.[1] ?? 0;
+      return {
+        cost,
+        threads: Number(cost.varied['threads'] ?? 1),
+        work: String(cost.varied['work'] ?? `${String(cost.varied['vm'] ?? '')} allocates`),
+        faults: seen(/faults/i),
+        waitedNs: seen(/waited/i),
+        windows: seen(/windows/i),
+      };
+    });
 }

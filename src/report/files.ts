@@ -17,22 +17,34 @@ export const PICTURE_FILE = 'cost.svg';
 function limitsFor(path: string, run: Run, beside?: Run): string {
   const inside = !relative(PROJECT_ROOT, resolve(path)).startsWith('..');
   return renderLimits(run, {
-    ...(inside ? { sources: relative(dirname(resolve(path)), inProject('experiments/corruption')) } : {}), ...(beside === undefined ? {} : { beside }),
+    ...(inside ? { sources: relative(dirname(resolve(path)), inProject('experiments/corruption')) } : {}),
+    ...(beside === undefined ? {} : { beside }),
   });
 }
 
 /**
- * Writes limits.md (where the run has corruption cases; to `limits` if that is given; beside `beside`, a run under another kernel), report.md, report.html and, where the run has costs by image size, cost.svg. Returns the paths.
+ * Writes limits.md (where the run has corruption cases; to `limits` if that is given; beside `beside`, a run under
+ * another kernel), report.md, report.html and, where the run has costs by image size, cost.svg. Returns the paths.
  * @throws ExperimentError when a file cannot be written
  */
-export async function writeReports(directory: string, run: Run, limits?: string, beside?: Run): Promise<readonly string[]> {
+export async function writeReports(
+  directory: string,
+  run: Run,
+  limits?: string,
+  beside?: Run,
+): Promise<readonly string[]> {
   const picture = await renderPicture(run);
   const files: readonly (readonly [string, string])[] = [
-    [REPORT_FILE, renderMarkdown(run)], [HTML_FILE, await renderHtml(run)], ...(picture === null ? [] : [[PICTURE_FILE, picture] as const]),
+    [REPORT_FILE, renderMarkdown(run)],
+    [HTML_FILE, await renderHtml(run)],
+    ...(picture === null ? [] : [[PICTURE_FILE, picture] as const]),
   ];
   const told = limits !== undefined || corruptionOf(run).length > 0;
   const limitsPath = limits ?? join(directory, LIMITS_FILE);
-  const texts = [...(told ? [[limitsPath, limitsFor(limitsPath, run, beside)] as const] : []), ...files.map(([name, content]) => [join(directory, name), content] as const)];
+  const texts = [
+    ...(told ? [[limitsPath, limitsFor(limitsPath, run, beside)] as const] : []),
+    ...files.map(([name, content]) => [join(directory, name), content] as const),
+  ];
   for (const [path, content] of texts) writeWhole(path, content);
   return texts.map(([path]) => path);
 }

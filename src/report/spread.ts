@@ -23,6 +23,11 @@ const NORMAL = 0.6745;
 export function spreadOf(samples: readonly number[]): Spread {
   const middle = median([...samples]);
   const mad = medianAbsoluteDeviation([...samples]);
-  const outliers = mad === 0 ? [] : samples.flatMap((value, sample): Outlier[] => (NORMAL * Math.abs(value - middle) / mad > OUTLIER_SCORE ? [{ sample, value }] : []));
+  const outliers =
+    mad === 0
+      ? []
+      : samples.flatMap((value, sample): Outlier[] =>
+          (NORMAL * Math.abs(value - middle)) / mad > OUTLIER_SCORE ? [{ sample, value }] : [],
+        );
   return { mad, outliers };
 }

@@ -5,7 +5,11 @@ import { costTables } from './cost-tables.js';
 import { honestTable, matrices, skippedTable, surprises, totals, type Cell, type Table, type Tone } from './model.js';
 
 const CODES: { readonly [tone in Tone]: readonly [number, number] | undefined } = {
-  good: [32, 39], bad: [31, 39], neutral: [33, 39], missing: [90, 39], plain: undefined,
+  good: [32, 39],
+  bad: [31, 39],
+  neutral: [33, 39],
+  missing: [90, 39],
+  plain: undefined,
 };
 
 export interface TerminalOptions {
@@ -34,8 +38,11 @@ function wrap(text: string, width: number): string {
 function draw(table: Table, options: TerminalOptions): string {
   if (table.rows.length === 0) return '';
   const drawn = new Table3({
-    head: table.head.map((text) => wrap(text, 16)), style: { head: [], border: [], compact: true },
-    colAligns: table.head.map((_, at) => (table.numericFrom !== undefined && at >= table.numericFrom ? 'right' : 'left')),
+    head: table.head.map((text) => wrap(text, 16)),
+    style: { head: [], border: [], compact: true },
+    colAligns: table.head.map((_, at) =>
+      table.numericFrom !== undefined && at >= table.numericFrom ? 'right' : 'left',
+    ),
   });
   for (const row of table.rows) drawn.push(row.map((cell) => paint(cell, options.colour)));
   return [table.title, drawn.toString(), ...table.notes.map((note) => `  ${note}`), ''].join('\n');
@@ -49,10 +56,28 @@ export function renderTerminal(run: Run, options: TerminalOptions): string {
   const found = surprises(run);
   const parts: string[] = [];
   if (found.length > 0) {
-    parts.push(`Surprises (${found.length})`, ...found.map(({ title, lines }) => [`  ! ${title}`, ...lines.map((line) => `      ${line}`)].join('\n')), '');
+    parts.push(
+      `Surprises (${found.length})`,
+      ...found.map(({ title, lines }) => [`  ! ${title}`, ...lines.map((line) => `      ${line}`)].join('\n')),
+      '',
+    );
   }
-  for (const table of [...matrices(run), totals(run), honestTable(run), ...costTables(run, MOST_COST_ROWS)]) parts.push(draw(table, options));
+  for (const table of [...matrices(run), totals(run), honestTable(run), ...costTables(run, MOST_COST_ROWS)])
+    parts.push(draw(table, options));
   const skipped = skippedTable(run);
-  parts.push(draw({ ...skipped, rows: skipped.rows.map((row) => row.map((cell, at) => ({ ...cell, text: wrap(cell.text, at < 3 ? 18 : Math.max(24, Math.floor((options.width - 50) / 2))) }))) }, options));
+  parts.push(
+    draw(
+      {
+        ...skipped,
+        rows: skipped.rows.map((row) =>
+          row.map((cell, at) => ({
+            ...cell,
+            text: wrap(cell.text, at < 3 ? 18 : Math.max(24, Math.floor((options.width - 50) / 2))),
+          })),
+        ),
+      },
+      options,
+    ),
+  );
   return parts.filter((part) => part !== '').join('\n');
 }

@@ -1,4 +1,7 @@
-/** All that makes a run's figures less than they could be, joined by what is to be done about it. A pure function of a run. */
+/**
+ * All that makes a run's figures less than they could be, joined by what is to be done about it. A pure function of a
+ * run.
+ */
 import type { Run } from '../experiment/records.js';
 import { costsOf } from './model.js';
 
@@ -23,8 +26,11 @@ function parts(warning: string): { readonly text: string; readonly remedy: strin
 
 /** Those of lanes first, then those of rows, most frequent first. */
 export function warningsOf(run: Run): readonly Warning[] {
-  const lanes = run.context.lanes.flatMap(({ lane, details }) => Object.entries(details).filter(([name]) => name.startsWith(LANE_WARNING))
-    .map(([, text]): Warning => ({ ...parts(text), rows: 0, of: [`${lane} lane`] })));
+  const lanes = run.context.lanes.flatMap(({ lane, details }) =>
+    Object.entries(details)
+      .filter(([name]) => name.startsWith(LANE_WARNING))
+      .map(([, text]): Warning => ({ ...parts(text), rows: 0, of: [`${lane} lane`] })),
+  );
   const groups = new Map<string, string[]>();
   for (const { warnings, experiment, mechanism, lane } of costsOf(run)) {
     for (const warning of warnings ?? []) {
@@ -34,6 +40,10 @@ export function warningsOf(run: Run): readonly Warning[] {
       else rows.push(row);
     }
   }
-  const rows = [...groups].map(([warning, list]): Warning => ({ ...parts(warning), rows: list.length, of: [...new Set(list)] }));
+  const rows = [...groups].map(([warning, list]): Warning => ({
+    ...parts(warning),
+    rows: list.length,
+    of: [...new Set(list)],
+  }));
   return [...lanes, ...rows.sort((a, b) => b.rows - a.rows)];
 }

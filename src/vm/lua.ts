@@ -11,10 +11,17 @@ export const LUA_HOST = 'build/Release/turnkey-lua';
 export const LUA_PROGRAMS = 'experiments/vm/lua/programs';
 
 /** Said where the host was not built. */
-export const LUA_MISSING = 'turnkey-lua was not built: it needs liblua5.4-dev and libffi-dev (apt-get install liblua5.4-dev libffi-dev, then npm run build)';
+export const LUA_MISSING =
+  'turnkey-lua was not built: it needs liblua5.4-dev and libffi-dev (apt-get install liblua5.4-dev libffi-dev, then npm run build)';
 
 /** The mechanisms that the host offers. */
-export const LUA_MECHANISMS = ['none', 'flag', 'mprotect-page', 'mprotect-range', 'pkeys'] as const satisfies readonly GuardMechanism[];
+export const LUA_MECHANISMS = [
+  'none',
+  'flag',
+  'mprotect-page',
+  'mprotect-range',
+  'pkeys',
+] as const satisfies readonly GuardMechanism[];
 
 /** The host's path, whether it was built or not. */
 export function luaHost(): string {
@@ -39,22 +46,32 @@ export interface LuaTrial extends Pick<CorruptionCase, 'summary' | 'expected' | 
 /** A case of the Lua host's. */
 export function luaTrial({ script, words, ...more }: LuaTrial): CorruptionCase {
   return {
-    kind: 'corruption', group: 'a real VM', timeoutMs: 10_000, ...more,
+    kind: 'corruption',
+    group: 'a real VM',
+    timeoutMs: 10_000,
+    ...more,
     skip: luaSkip,
     command: ({ mechanism, deny }) => luaCommand(mechanism, script, words, ['--deny', deny]),
-    run: () => { throw new Error('this trial is made by the Lua host, not by a Node process'); },
+    run: () => {
+      throw new Error('this trial is made by the Lua host, not by a Node process');
+    },
   };
 }
 
 /**
- * A corruption of one live object of a Lua program (programs/ruin.lua PART). `ruined`: what becomes of the program where the store lands.
+ * A corruption of one live object of a Lua program (programs/ruin.lua PART). `ruined`: what becomes of the program
+ * where the store lands.
  */
 export function luaCase(part: string, summary: string, ruined: readonly Verdict[], why: string): CorruptionCase {
   return luaTrial({
-    script: 'ruin.lua', words: [part], summary, ...(part === 'table' ? { quick: true } : {}),
-    expected: (setting) => (closesImage(setting.mechanism)
-      ? { verdicts: ['prevented'], why: 'the object lies in the heap, which is closed while the callee runs' }
-      : { verdicts: ruined, why }),
+    script: 'ruin.lua',
+    words: [part],
+    summary,
+    ...(part === 'table' ? { quick: true } : {}),
+    expected: (setting) =>
+      closesImage(setting.mechanism)
+        ? { verdicts: ['prevented'], why: 'the object lies in the heap, which is closed while the callee runs' }
+        : { verdicts: ruined, why },
   });
 }
 
@@ -64,6 +81,11 @@ export function luaIsBuilt(): boolean {
 }
 
 /** The command that runs one of LUA_PROGRAMS under a mechanism, by paths in the project. */
-export function luaCommand(mechanism: Mechanism, program: string, words: readonly string[], options: readonly string[] = []): readonly string[] {
+export function luaCommand(
+  mechanism: Mechanism,
+  program: string,
+  words: readonly string[],
+  options: readonly string[] = [],
+): readonly string[] {
   return [LUA_HOST, '--mechanism', mechanism, ...options, `${LUA_PROGRAMS}/${program}`, ...words];
 }

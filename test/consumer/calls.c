@@ -1,5 +1,6 @@
 /*
- * calls.c: guarded calls from C, typed: TRAP_GUARD, TRAP_CALL, TRAP_CALLBACK, and what TRAP_STACK_BYTES says about arguments on the stack.
+ * calls.c: guarded calls from C, typed: TRAP_GUARD, TRAP_CALL, TRAP_CALLBACK, and what TRAP_STACK_BYTES says about
+ * arguments on the stack.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <complex.h>
@@ -16,18 +17,28 @@
 
 #include "expect.h"
 
-struct pair { long a, b; };
-struct large { double values[9]; };
+struct pair {
+  long a, b;
+};
+struct large {
+  double values[9];
+};
 
 static int add(int a, int b) { return a + b; }
 static double half(double x) { return x / 2; }
 static void nothing(void) {}
 static int zero(void) { return 0; }
-static long eight(long a, long b, long c, long d, long e, long f, long g, long h) { return a + 2 * b + 3 * c + 4 * d + 5 * e + 6 * f + 7 * g + 8 * h; }
-static double ten(double a, double b, double c, double d, double e, double f, double g, double h, double i, double j) { return a - b + c - d + e - f + g - h + 9 * i - 10 * j; }
+static long eight(long a, long b, long c, long d, long e, long f, long g, long h) {
+  return a + 2 * b + 3 * c + 4 * d + 5 * e + 6 * f + 7 * g + 8 * h;
+}
+static double ten(double a, double b, double c, double d, double e, double f, double g, double h, double i, double j) {
+  return a - b + c - d + e - f + g - h + 9 * i - 10 * j;
+}
 static long double wide(int a, long double b, int c, long double d) { return a + b + c + d; }
 static double complicated(float _Complex a, long double _Complex b) { return (double)crealf(a) + (double)cimagl(b); }
-static double structures(int n, struct large l, struct pair p, struct large m, short s) { return n + l.values[8] + (double)p.b + m.values[0] + s; }
+static double structures(int n, struct large l, struct pair p, struct large m, short s) {
+  return n + l.values[8] + (double)p.b + m.values[0] + s;
+}
 static struct large returns_large(struct pair p) {
   struct large result = {{0}};
   result.values[8] = (double)(p.a + p.b);
@@ -47,7 +58,9 @@ static int sum_of(int count, ...) {
 static size_t length(const char *text) { return strlen(text); }
 static int wild(int *pointer) { return ++*pointer; }
 static int twice(int *pointer) { return *pointer *= 2; }
-static int wild_args(long a, long b, long c, long d, long e, long f, long g, int *pointer) { return ++*pointer + (int)(a + b + c + d + e + f + g); }
+static int wild_args(long a, long b, long c, long d, long e, long f, long g, int *pointer) {
+  return ++*pointer + (int)(a + b + c + d + e + f + g);
+}
 
 static int calls_back(int (*callback)(int), int x) { return callback(x) + 1; }
 static int inner_fault;
@@ -67,7 +80,8 @@ static void stack_bytes_are_honest(void) {
   EXPECT(TRAP_STACK_BYTES(eight, 1, 2, 3, 4, 5, 6, 7, 8) >= 16);
   EXPECT(TRAP_STACK_BYTES(ten, 1., 2., 3., 4., 5., 6., 7., 8., 9., 10.) == 16);
   EXPECT(TRAP_STACK_BYTES(ten, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10) >= 16);
-  EXPECT(TRAP_STACK_BYTES(eight, 1., 2., 3., 4., 5., 6., 7., 8.) >= 16); /* eight doubles would travel in registers, the longs they become do not */
+  EXPECT(TRAP_STACK_BYTES(eight, 1., 2., 3., 4., 5., 6., 7., 8.) >=
+         16); /* eight doubles would travel in registers, the longs they become do not */
   EXPECT(TRAP_STACK_BYTES(wide, 1, 2.L, 3, 4.L) >= 32);
   EXPECT(TRAP_STACK_BYTES(wide, 1, 2, 3, 4) >= 32); /* an int that becomes a long double */
   EXPECT(TRAP_STACK_BYTES(complicated, 1.f, 2) >= 32);
@@ -105,7 +119,8 @@ static void arguments_arrive(void) {
   struct pair p = {20, 30};
   EXPECT(TRAP_CALL(&fault, x, structures, 1, l, p, l, 100) == 0 && x == 1 + 9 + 30 + 1 + 100);
   EXPECT(TRAP_CALL(&fault, l, returns_large, p) == 0 && l.values[8] == 50);
-  EXPECT(TRAP_CALL(&fault, n, mixed, 1, 1., 1, 1., 1, 1., 1, 1, 2, 3, 4, 5.) == 0 && n == 8 + 200 + 3000 + 40000 + 500000);
+  EXPECT(TRAP_CALL(&fault, n, mixed, 1, 1., 1, 1., 1, 1., 1, 1, 2, 3, 4, 5.) == 0 &&
+         n == 8 + 200 + 3000 + 40000 + 500000);
   EXPECT(TRAP_CALL(&fault, i, sum_of, 8, 1, 2, 3, 4, 5, 6, 7, 8) == 0 && i == 36);
   int (*through_a_pointer)(int, int) = add;
   EXPECT(TRAP_CALL(&fault, i, through_a_pointer, 1, 2) == 0 && i == 3);
@@ -116,7 +131,8 @@ static void faults_are_answers(void) {
   int i = 5;
   memset(&fault, 0, sizeof fault);
   EXPECT(TRAP_CALL(&fault, i, wild, (int *)NULL) == -EFAULT);
-  EXPECT(i == 0 && fault.signal == SIGSEGV && fault.address == 0 && fault.access == TRAP_ACCESS_READ && fault.function == (uint64_t)(uintptr_t)wild);
+  EXPECT(i == 0 && fault.signal == SIGSEGV && fault.address == 0 && fault.access == TRAP_ACCESS_READ &&
+         fault.function == (uint64_t)(uintptr_t)wild);
   EXPECT(TRAP_CALL(NULL, i, wild_args, 1, 2, 3, 4, 5, 6, 7, NULL) == -EFAULT);
   int good = 6;
   EXPECT(TRAP_CALL(&fault, i, wild, &good) == 0 && i == 7);

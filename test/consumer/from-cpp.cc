@@ -1,4 +1,5 @@
-// from-cpp.cc: the headers in C++, and guards whose stack bytes come from the function's type. A C++ exception does not cross the gate.
+// from-cpp.cc: the headers in C++, and guards whose stack bytes come from the function's type. A C++ exception does not
+// cross the gate.
 #include <turnkey/call.h>
 #include <turnkey/pkeys.h>
 #include <turnkey/version.h>
@@ -12,11 +13,17 @@
 
 namespace {
 
-struct pair { long a, b; };
+struct pair {
+  long a, b;
+};
 
 int wild(int *pointer) { return ++*pointer; }
-long eight(long a, long b, long c, long d, long e, long f, long g, long h) { return a + 2 * b + 3 * c + 4 * d + 5 * e + 6 * f + 7 * g + 8 * h; }
-long double wide(int a, long double b, pair c, const std::string &text) { return a + b + static_cast<long double>(c.b) + static_cast<long double>(text.size()); }
+long eight(long a, long b, long c, long d, long e, long f, long g, long h) {
+  return a + 2 * b + 3 * c + 4 * d + 5 * e + 6 * f + 7 * g + 8 * h;
+}
+long double wide(int a, long double b, pair c, const std::string &text) {
+  return a + b + static_cast<long double>(c.b) + static_cast<long double>(text.size());
+}
 int throws(int x) { throw std::runtime_error("unexpected " + std::to_string(x)); }
 int calls_back(int (*callback)(int), int x) noexcept { return callback(x) + 1; }
 int tenfold(int x) { return 10 * x; }
@@ -27,7 +34,7 @@ static_assert(turnkey::stack_bytes(wide) >= 16, "");
 
 template <class F> void release(F guarded) { EXPECT(TRAP_RELEASE(guarded) == 0); }
 
-}  // namespace
+} // namespace
 
 int main() {
   EXPECT(trap_init() == 0);

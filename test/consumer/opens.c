@@ -1,6 +1,7 @@
 /*
- * opens.c PATH: the shared library by dlopen, as a plug-in of a VM would bring it. Its thread-local words have a fixed place in every thread (initial-exec), which
- * the loader must find room for in a running process, in threads that are there already, and after other libraries; and it cannot be unloaded again.
+ * opens.c PATH: the shared library by dlopen, as a plug-in of a VM would bring it. Its thread-local words have a fixed
+ * place in every thread (initial-exec), which the loader must find room for in a running process, in threads that are
+ * there already, and after other libraries; and it cannot be unloaded again.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -53,7 +54,8 @@ int main(int argc, char **argv) {
   find(library, "trap_attach", &attach);
   find(library, "trap_thunk", &thunk);
   find(library, "trap_take_fault", &take);
-  EXPECT(dlsym(library, "trap_arena") == NULL && dlsym(library, "trap_gate_slow") == NULL && dlsym(library, "trap_slot_find") == NULL);
+  EXPECT(dlsym(library, "trap_arena") == NULL && dlsym(library, "trap_gate_slow") == NULL &&
+         dlsym(library, "trap_slot_find") == NULL);
   EXPECT(init() == 0 && attach() == 0);
   void *code = NULL;
   EXPECT(thunk((const void *)(uintptr_t)wild, 0, 0, NULL, &code) == 0);

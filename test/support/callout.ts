@@ -5,12 +5,19 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** Path of a file that the build put beside the addon. */
-export function built(name: string): string { return `${root}build/Release/${name}`; }
+export function built(name: string): string {
+  return `${root}build/Release/${name}`;
+}
 
 export const FOREIGN = built('libturnkey_callout_foreign.so');
 export const FOREIGN_FAULTS = built('libturnkey_foreign.so');
 
-export interface ChildResult { readonly status: number | null; readonly signal: NodeJS.Signals | null; readonly stdout: string; readonly stderr: string }
+export interface ChildResult {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
 
 /** Imports at the head of a child's script. */
 export const CHILD_HEAD = `
@@ -23,9 +30,22 @@ const FOREIGN_FAULTS = ${JSON.stringify(FOREIGN_FAULTS)};
 `;
 
 /** Runs a module in a process of its own: for what may end one. */
-export function runChild(script: string, options: { readonly env?: Readonly<Record<string, string>>; readonly flags?: readonly string[]; readonly timeoutMs?: number } = {}): ChildResult {
+export function runChild(
+  script: string,
+  options: {
+    readonly env?: Readonly<Record<string, string>>;
+    readonly flags?: readonly string[];
+    readonly timeoutMs?: number;
+  } = {},
+): ChildResult {
   const { status, signal, stdout, stderr } = spawnSync(
-    process.execPath, [...(options.flags ?? []), '--input-type=module', '-e', `${CHILD_HEAD}\nconst HEAD = ${JSON.stringify(CHILD_HEAD)};\n${script}`],
+    process.execPath,
+    [
+      ...(options.flags ?? []),
+      '--input-type=module',
+      '-e',
+      `${CHILD_HEAD}\nconst HEAD = ${JSON.stringify(CHILD_HEAD)};\n${script}`,
+    ],
     { cwd: root, encoding: 'utf8', timeout: options.timeoutMs ?? 120_000, env: { ...process.env, ...options.env } },
   );
   return { status, signal, stdout, stderr };

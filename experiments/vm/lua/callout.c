@@ -3,14 +3,19 @@
  *
  *   local z = ffi.load('libz.so.1')                            through the gate: constructors run in a callout
  *   local crc32 = z:func('unsigned long crc32(unsigned long, const void *, unsigned)')
- *   crc32(0, 'text', 4)                                        a Lua string is readable where it lies, or is copied out where callouts may not read the heap
- *   local b = ffi.buffer(100)                                  memory outside the image, to be written by foreign code; b:string(), b:set(text), #b, b:address()
- *   local l = ffi.loan(100)                                    the same, lent: under a key of its own, open only in callouts that it is passed to; l:release()
- *   qsort(b, n, 4, function(p, q) … end)                       a callback for this one call; ffi.callback(prototype, f) for longer
+ *   crc32(0, 'text', 4)
+ *       A Lua string is readable where it lies, or is copied out where callouts may not read the heap.
+ *   local b = ffi.buffer(100)
+ *       Memory outside the image, to be written by foreign code; b:string(), b:set(text), #b, b:address().
+ *   local l = ffi.loan(100)
+ *       The same, lent: under a key of its own, open only in callouts that it is passed to; l:release().
+ *   qsort(b, n, 4, function(p, q) … end)
+ *       A callback for this one call; ffi.callback(prototype, f) for longer.
  *   ffi.string(pointer [, length])  ffi.errno()  ffi.func(prototype, address)
  *
- * libffi marshals above the gate: its target is a thunk. Lua's errors are longjmps and none may cross the gate, so a callback runs in a protected call; what it raises is kept, foreign code
- * gets zero, and once the callout is over the error is raised again. Between vm_enter and vm_leave nothing here may raise an error.
+ * libffi marshals above the gate: its target is a thunk. Lua's errors are longjmps and none may cross the gate, so a
+ * callback runs in a protected call; what it raises is kept, foreign code gets zero, and once the callout is over the
+ * error is raised again. Between vm_enter and vm_leave nothing here may raise an error.
  */
 #define _GNU_SOURCE
 #include "vm.h"
@@ -48,7 +53,8 @@ struct function {
   void *code, *code_lent; /* thunks; the target itself where there is no trap */
 };
 
-/* What libffi reads before it comes to us, on whatever thread and with whatever rights: outside the image, under the runtime key, readable by all. */
+/* What libffi reads before it comes to us, on whatever thread and with whatever rights: outside the image, under the
+ * runtime key, readable by all. */
 struct shape {
   ffi_cif cif;
   ffi_type *types[PROTOTYPE_ARGUMENTS];
@@ -72,7 +78,7 @@ union value {
   void *pointer;
 };
 
-/* ---- values ------------------------------------------------------------------------------------------------------------------ */
+/* ---- values -------------------------------------------------------------------------------------------------- */
 
 /* An integer of the C type, from a Lua integer, a float with an integral value, or a boolean. */
 static bool to_integer(lua_State *L, int at, struct type type, union value *out) {
@@ -82,7 +88,8 @@ static bool to_integer(lua_State *L, int at, struct type type, union value *out)
   if (!exact || lua_type(L, at) == LUA_TSTRING) return false;
   if (type.bytes < 8) {
     lua_Integer limit = (lua_Integer)1 << (8 * type.bytes);
-    if (number < -limit / 2 || number >= limit) return false; /* either sign's range, as C's conversions would keep the bits */
+    if (number < -limit / 2 || number >= limit)
+      return false; /* either sign's range, as C's conversions would keep the bits */
     unsigned shift = 64 - 8u * type.bytes;
     if (type.kind == TYPE_SIGNED) out->signed_word = (ffi_sarg)((uint64_t)number << shift) >> shift;
     else out->word = (ffi_arg)((uint64_t)number << shift) >> shift;
@@ -112,7 +119,8 @@ static int push_value(lua_State *L, struct type type, const union value *value) 
   }
 }
 
-/* Pushes a copy of the C string at `source`, made by bounded copies through the gate. Raises the fault of a wild pointer. */
+/* Pushes a copy of the C string at `source`, made by bounded copies through the gate. Raises the fault of a wild
+ * pointer. */
 static void push_foreign_string(lua_State *L, const char *source, const char *function) {
   struct vm *vm = vm_of(L);
   if (vm->fault == NULL) { /* no trap: a wild pointer ends the process */
@@ -125,7 +133,8 @@ static void push_foreign_string(lua_State *L, const char *source, const char *fu
     struct trap_fault fault;
     bool terminated = false;
     /* The copy is a callout too: it may not write to the image. */
-    long units = trap_copy_string(vm->scratch + VM_SCRATCH_BYTES - STRING_CHUNK, source, STRING_CHUNK, 1, &terminated, &fault);
+    long units = trap_copy_string(vm->scratch + VM_SCRATCH_BYTES - STRING_CHUNK, source, STRING_CHUNK, 1, &terminated,
+                                  &fault);
     if (units == -EFAULT) {
       vm->faults++;
       fault_push(L, &fault, function, 0);
@@ -139,7 +148,7 @@ static void push_foreign_string(lua_State *L, const char *source, const char *fu
   luaL_pushresult(&text);
 }
 
-/* ---- buffers and loans ---------------------------------------------------------------------------------------------------------- */
+/* ---- buffers and loans --------------------------------------------------------------------------------------- */
 
 static struct buffer *new_buffer(lua_State *L, size_t bytes) {
   struct buffer *buffer = lua_newuserdatauv(L, sizeof *buffer, 0);
@@ -222,7 +231,8 @@ static int buffer_set(lua_State *L) {
   size_t bytes;
   const char *text = luaL_checklstring(L, 2, &bytes);
   lua_Integer offset = luaL_optinteger(L, 3, 0);
-  luaL_argcheck(L, offset >= 0 && bytes <= buffer->bytes && (size_t)offset <= buffer->bytes - bytes, 3, "outside the buffer");
+  luaL_argcheck(L, offset >= 0 && bytes <= buffer->bytes && (size_t)offset <= buffer->bytes - bytes, 3,
+                "outside the buffer");
   memcpy((char *)buffer->address + offset, text, bytes);
   lua_settop(L, 1);
   return 1;
@@ -238,7 +248,7 @@ static int buffer_address(lua_State *L) {
   return 1;
 }
 
-/* ---- callbacks -------------------------------------------------------------------------------------------------------------------- */
+/* ---- callbacks ----------------------------------------------------------------------------------------------- */
 
 static struct callback **callback_table(struct vm *vm) { return vm->callbacks; }
 
@@ -260,7 +270,8 @@ static int callback_body(lua_State *L) {
     union value value = {0};
     size_t bytes = type.kind == TYPE_FLOAT ? 4 : type.bytes;
     memcpy(&value, call->arguments[i], bytes);
-    if (type.kind == TYPE_STRING && value.pointer != NULL) push_foreign_string(L, value.pointer, "a callback's argument");
+    if (type.kind == TYPE_STRING && value.pointer != NULL)
+      push_foreign_string(L, value.pointer, "a callback's argument");
     else push_value(L, type, &value);
   }
   lua_call(L, (int)prototype->count, 1);
@@ -272,20 +283,22 @@ static int callback_body(lua_State *L) {
     case TYPE_BOOL: call->result->word = (ffi_arg)lua_toboolean(L, -1); break;
     case TYPE_SIGNED:
     case TYPE_UNSIGNED:
-      if (!to_integer(L, -1, type, call->result)) return luaL_error(L, "a callback returned a %s where its prototype has an integer", luaL_typename(L, -1));
+      if (!to_integer(L, -1, type, call->result))
+        return luaL_error(L, "a callback returned a %s where its prototype has an integer", luaL_typename(L, -1));
       break;
     default:
       if (lua_isnil(L, -1)) call->result->pointer = NULL;
       else if (lua_islightuserdata(L, -1)) call->result->pointer = lua_touserdata(L, -1);
-      else if (luaL_testudata(L, -1, BUFFER_TYPE) != NULL) call->result->pointer = ((struct buffer *)lua_touserdata(L, -1))->address;
+      else if (luaL_testudata(L, -1, BUFFER_TYPE) != NULL)
+        call->result->pointer = ((struct buffer *)lua_touserdata(L, -1))->address;
       else return luaL_error(L, "a callback returned a %s where its prototype has a pointer", luaL_typename(L, -1));
   }
   return 0;
 }
 
 /*
- * What libffi calls, on the VM's stack and with its rights (or, on a thread that has no VM or is in no callout, on whatever stack that is). `user` is a number: libffi keeps it
- * in memory that foreign code can write.
+ * What libffi calls, on the VM's stack and with its rights (or, on a thread that has no VM or is in no callout, on
+ * whatever stack that is). `user` is a number: libffi keeps it in memory that foreign code can write.
  */
 static void callback_arrives(ffi_cif *cif, void *result, void **arguments, void *user) {
   struct vm *vm = vm_here();
@@ -319,7 +332,8 @@ static void callback_arrives(ffi_cif *cif, void *result, void **arguments, void 
 
 static void callback_drop(lua_State *L, struct callback *callback) {
   struct vm *vm = vm_of(L);
-  if (callback->number < vm->callback_count && callback_table(vm)[callback->number] == callback) callback_table(vm)[callback->number] = NULL;
+  if (callback->number < vm->callback_count && callback_table(vm)[callback->number] == callback)
+    callback_table(vm)[callback->number] = NULL;
   if (callback->code != NULL && callback->code != callback->executable) trap_callback_release(callback->code);
   if (callback->closure != NULL) ffi_closure_free(callback->closure);
   luaL_unref(L, LUA_REGISTRYINDEX, callback->function);
@@ -347,23 +361,28 @@ static struct callback *push_callback(lua_State *L, const struct prototype *prot
   while (number < vm->callback_count && callback_table(vm)[number] != NULL) number++;
   if (number == vm->callback_count) {
     size_t count = number == 0 ? 16 : number * 2;
-    void *grown = count > MOST_CALLBACKS ? NULL : heap_reallocate(vm->heap, vm->callbacks, count * sizeof(struct callback *));
+    void *grown = count > MOST_CALLBACKS ? NULL
+                                         : heap_reallocate(vm->heap, vm->callbacks, count * sizeof(struct callback *));
     if (grown == NULL) luaL_error(L, "too many callbacks");
     vm->callbacks = grown;
     memset(callback_table(vm) + number, 0, (count - number) * sizeof(struct callback *));
     vm->callback_count = count;
   }
   if (vm->shapes == NULL) {
-    void *shapes = mmap(NULL, MOST_CALLBACKS * sizeof(struct shape), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *shapes = mmap(NULL, MOST_CALLBACKS * sizeof(struct shape), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (shapes == MAP_FAILED) luaL_error(L, "no memory for callbacks");
-    if (pkeys_protect_runtime(shapes, MOST_CALLBACKS * sizeof(struct shape)) < 0) luaL_error(L, "the memory for callbacks could not be protected");
+    if (pkeys_protect_runtime(shapes, MOST_CALLBACKS * sizeof(struct shape)) < 0)
+      luaL_error(L, "the memory for callbacks could not be protected");
     vm->shapes = shapes;
   }
   struct shape *shape = (struct shape *)vm->shapes + number;
-  if (prototype_prepare(prototype, &shape->cif, shape->types) != FFI_OK) luaL_error(L, "libffi does not take this callback's prototype");
+  if (prototype_prepare(prototype, &shape->cif, shape->types) != FFI_OK)
+    luaL_error(L, "libffi does not take this callback's prototype");
   callback->closure = ffi_closure_alloc(sizeof *callback->closure, &callback->executable);
   if (callback->closure == NULL) luaL_error(L, "libffi has no memory for a callback");
-  if (ffi_prep_closure_loc(callback->closure, &shape->cif, callback_arrives, (void *)(uintptr_t)number, callback->executable) != FFI_OK)
+  if (ffi_prep_closure_loc(callback->closure, &shape->cif, callback_arrives, (void *)(uintptr_t)number,
+                           callback->executable) != FFI_OK)
     luaL_error(L, "libffi could not make a callback");
   if (vm->fault == NULL) {
     callback->code = callback->executable;
@@ -394,13 +413,14 @@ static int make_callback(lua_State *L) {
   return 1;
 }
 
-/* ---- calling ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- calling ------------------------------------------------------------------------------------------------- */
 
 /* Memory for foreign code to read; outside the image, valid until the callout is over. */
 static void *scratch(lua_State *L, size_t bytes) {
   struct vm *vm = vm_of(L);
   size_t rounded = (bytes + 15) & ~(size_t)15;
-  if (rounded > VM_SCRATCH_BYTES - STRING_CHUNK - vm->scratch_used) return malloc_buffer(L, bytes)->address; /* on Lua's stack until then */
+  if (rounded > VM_SCRATCH_BYTES - STRING_CHUNK - vm->scratch_used)
+    return malloc_buffer(L, bytes)->address; /* on Lua's stack until then */
   void *at = vm->scratch + vm->scratch_used;
   vm->scratch_used += rounded;
   return at;
@@ -414,11 +434,13 @@ static const char *readable_text(lua_State *L, int at) {
 }
 
 static int wrong_argument(lua_State *L, const struct function *function, int at, const char *expected) {
-  return luaL_error(L, "%s: argument %d is a %s, %s was expected", function->signature.function[0].name, at, luaL_typename(L, at), expected);
+  return luaL_error(L, "%s: argument %d is a %s, %s was expected", function->signature.function[0].name, at,
+                    luaL_typename(L, at), expected);
 }
 
 /* May push what must live as long as the call. `lent` is set where a loan is passed. */
-static void convert(lua_State *L, const struct function *function, struct type type, int at, union value *out, bool *lent) {
+static void convert(lua_State *L, const struct function *function, struct type type, int at, union value *out,
+                    bool *lent) {
   memset(out, 0, sizeof *out);
   switch ((enum type_kind)type.kind) {
     case TYPE_SIGNED:
@@ -442,7 +464,8 @@ static void convert(lua_State *L, const struct function *function, struct type t
     case TYPE_STRING:
     case TYPE_POINTER:
       if (lua_type(L, at) == LUA_TSTRING) {
-        if (type.kind == TYPE_POINTER && !type.readable) wrong_argument(L, function, at, "memory that may be written to (ffi.buffer, ffi.loan)");
+        if (type.kind == TYPE_POINTER && !type.readable)
+          wrong_argument(L, function, at, "memory that may be written to (ffi.buffer, ffi.loan)");
         out->pointer = (void *)(uintptr_t)readable_text(L, at);
         return;
       }
@@ -497,7 +520,8 @@ static int get_thunk(const struct vm *vm, const void *target, size_t stack_bytes
   return trap_thunk(target, stack_bytes, lent ? TRAP_LENT : 0, NULL, code);
 }
 
-/* The heap as it is now, beside the image, and where it differs after the callout. For experiments: a callout that changes nothing leaves no difference. */
+/* The heap as it is now, beside the image, and where it differs after the callout. For experiments: a callout that
+ * changes nothing leaves no difference. */
 static void *snapshot(struct vm *vm, size_t *bytes);
 static void compare(struct vm *vm, void *copy, size_t bytes);
 
@@ -525,18 +549,22 @@ static int call(lua_State *L) {
   }
   void *code;
   if (prototype->variadic) {
-    if (ffi_prep_cif_var(&variadic, FFI_DEFAULT_ABI, count, (unsigned)given, prototype_ffi(prototype->result), types) != FFI_OK)
+    if (ffi_prep_cif_var(&variadic, FFI_DEFAULT_ABI, count, (unsigned)given, prototype_ffi(prototype->result), types) !=
+        FFI_OK)
       return luaL_error(L, "%s: libffi does not take these arguments", prototype->name);
     cif = &variadic;
   }
   void **cached = lent ? &function->code_lent : &function->code;
   if (*cached == NULL) {
-    size_t stack_bytes = prototype->variadic ? PROTOTYPE_ARGUMENTS * 8 : function->cif.bytes; /* more is copied than is passed: what lies above is the VM's own stack */
+    size_t stack_bytes =
+        prototype->variadic
+            ? PROTOTYPE_ARGUMENTS * 8
+            : function->cif.bytes; /* more is copied than is passed: what lies above is the VM's own stack */
     int rc = get_thunk(vm, function->target, stack_bytes, lent, cached);
     if (rc < 0) return luaL_error(L, "%s: no thunk: %s", prototype->name, strerror(-rc));
   }
   code = *cached;
-  lua_pushnil(L);   /* a callback's error */
+  lua_pushnil(L); /* a callback's error */
 
   struct vm_callout callout = {.outer = vm->callout, .state = L, .error_at = lua_gettop(L)};
   bool examine = vm->examine;
@@ -553,13 +581,16 @@ static int call(lua_State *L) {
   vm->callout = callout.outer;
   vm->scratch_used = mark;
 
-  for (int i = given + 1; i < callout.error_at; i++) { /* callbacks made for this call; a callee that kept one calls what is refused */
+  for (int i = given + 1; i < callout.error_at;
+       i++) { /* callbacks made for this call; a callee that kept one calls what is refused */
     struct callback *made = luaL_testudata(L, i, CALLBACK_TYPE);
     if (made != NULL) callback_drop(L, made);
   }
   struct trap_fault fault;
   if (vm->fault != NULL && vm->fault->pending != 0 && trap_take_fault(&fault)) {
-    if (fault.signal == 0) return luaL_error(L, "%s was not called: the image could not be closed: %s", prototype->name, strerror(-fault.code));
+    if (fault.signal == 0)
+      return luaL_error(L, "%s was not called: the image could not be closed: %s", prototype->name,
+                        strerror(-fault.code));
     vm->faults++;
     push_arguments(L, given);
     fault_push(L, &fault, prototype->name, -1);
@@ -597,12 +628,13 @@ static int push_function(lua_State *L, const struct signature *signature, const 
   function->signature = *signature;
   function->target = target;
   luaL_setmetatable(L, "turnkey.function");
-  if (prototype_prepare(&function->signature.function[0], &function->cif, function->types) != FFI_OK) return luaL_error(L, "libffi does not take this prototype");
+  if (prototype_prepare(&function->signature.function[0], &function->cif, function->types) != FFI_OK)
+    return luaL_error(L, "libffi does not take this prototype");
   lua_pushcclosure(L, call, 1);
   return 1;
 }
 
-/* ---- libraries ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- libraries ----------------------------------------------------------------------------------------------- */
 
 /* ffi.load(name) */
 static int load(lua_State *L) {
@@ -690,7 +722,9 @@ static int make_function(lua_State *L) {
 static int foreign_string(lua_State *L) {
   const struct buffer *buffer = luaL_testudata(L, 1, BUFFER_TYPE);
   struct vm *vm = vm_of(L);
-  void *at = buffer != NULL ? buffer->address : lua_islightuserdata(L, 1) ? lua_touserdata(L, 1) : (void *)(uintptr_t)luaL_checkinteger(L, 1);
+  void *at = buffer != NULL              ? buffer->address
+             : lua_islightuserdata(L, 1) ? lua_touserdata(L, 1)
+                                         : (void *)(uintptr_t)luaL_checkinteger(L, 1);
   if (lua_isnoneornil(L, 2)) {
     push_foreign_string(L, at, "ffi.string");
     return 1;
@@ -720,7 +754,7 @@ static int foreign_errno(lua_State *L) {
   return 1;
 }
 
-/* ---- comparing -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- comparing ----------------------------------------------------------------------------------------------- */
 
 static void *snapshot(struct vm *vm, size_t *bytes) {
   struct pkeys_space space;
@@ -732,7 +766,9 @@ static void *snapshot(struct vm *vm, size_t *bytes) {
   mprotect(copy, space.bytes, PROT_READ);
   *bytes = space.bytes;
   const char *watch = getenv("TURNKEY_WATCH_FD"); /* the tracing runner compares if the callout kills us */
-  if (watch != NULL) dprintf(atoi(watch), "image %lx %zx %lx\n", (unsigned long)space.address, space.bytes, (unsigned long)(uintptr_t)copy);
+  if (watch != NULL)
+    dprintf(atoi(watch), "image %lx %zx %lx\n", (unsigned long)space.address, space.bytes,
+            (unsigned long)(uintptr_t)copy);
   return copy;
 }
 
@@ -765,7 +801,7 @@ static void compare(struct vm *vm, void *copy, size_t bytes) {
   *found = sum;
 }
 
-/* ---- the module ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the module ---------------------------------------------------------------------------------------------- */
 
 static void type(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction collect, lua_CFunction length) {
   luaL_newmetatable(L, name);
@@ -789,12 +825,18 @@ static int nothing(lua_State *L) {
 }
 
 int callout_open(lua_State *L) {
-  static const luaL_Reg library[] = {{"func", library_func}, {"symbol", library_symbol}, {"close", library_close}, {NULL, NULL}};
-  static const luaL_Reg buffer[] = {{"string", buffer_string}, {"set", buffer_set}, {"address", buffer_address}, {"release", buffer_release}, {NULL, NULL}};
+  static const luaL_Reg library[] = {
+      {"func", library_func}, {"symbol", library_symbol}, {"close", library_close}, {NULL, NULL}};
+  static const luaL_Reg buffer[] = {{"string", buffer_string},
+                                    {"set", buffer_set},
+                                    {"address", buffer_address},
+                                    {"release", buffer_release},
+                                    {NULL, NULL}};
   static const luaL_Reg callback[] = {{"release", callback_release}, {NULL, NULL}};
   static const luaL_Reg none[] = {{NULL, NULL}};
-  static const luaL_Reg module[] = {{"load", load}, {"func", make_function}, {"callback", make_callback}, {"buffer", make_buffer}, {"loan", make_loan},
-                                    {"string", foreign_string}, {"errno", foreign_errno}, {NULL, NULL}};
+  static const luaL_Reg module[] = {
+      {"load", load},      {"func", make_function},    {"callback", make_callback}, {"buffer", make_buffer},
+      {"loan", make_loan}, {"string", foreign_string}, {"errno", foreign_errno},    {NULL, NULL}};
   fault_open(L);
   type(L, LIBRARY_TYPE, library, nothing, NULL);
   type(L, BUFFER_TYPE, buffer, buffer_release, buffer_length);

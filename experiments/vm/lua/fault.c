@@ -1,6 +1,7 @@
 /*
- * fault.c: what a failed callout is in Lua: an error value, a table with the fields of Turnkey's CalloutError (docs/architecture.md), whose text is one line. Addresses are integers, as
- * everywhere in Lua; `address_text` and `pc_text` are for people.
+ * fault.c: what a failed callout is in Lua: an error value, a table with the fields of Turnkey's CalloutError
+ * (docs/architecture.md), whose text is one line. Addresses are integers, as everywhere in Lua; `address_text` and
+ * `pc_text` are for people.
  */
 #define _GNU_SOURCE
 #include "vm.h"
@@ -58,10 +59,13 @@ static void address_field(lua_State *L, const char *name, uint64_t value) {
   lua_rawset(L, -3);
 }
 
-static bool closes(enum pkeys_mechanism mechanism) { return mechanism != PKEYS_MECHANISM_NONE && mechanism != PKEYS_MECHANISM_FLAG; }
+static bool closes(enum pkeys_mechanism mechanism) {
+  return mechanism != PKEYS_MECHANISM_NONE && mechanism != PKEYS_MECHANISM_FLAG;
+}
 
 void fault_push(lua_State *L, const struct trap_fault *fault, const char *function, int arguments) {
-  static const char *const accesses[] = {"unknown", "read", "write", "execute"}, *const phases[] = {"call", "load", "decode"};
+  static const char *const accesses[] = {"unknown", "read", "write", "execute"}, *const phases[] = {"call", "load",
+                                                                                                    "decode"};
   const struct vm *vm = vm_of(L);
   if (arguments != 0) arguments = lua_absindex(L, arguments);
   luaL_checkstack(L, 8, "a fault cannot be told");
@@ -110,12 +114,13 @@ void fault_push(lua_State *L, const struct trap_fault *fault, const char *functi
   luaL_setmetatable(L, FAULT_TYPE);
 }
 
-/* 'exception in FFI call: foreign_write64: SIGSEGV (SEGV_PKUERR), write to 0x… in space 'heap', pc 0x… foreign_write64' */
+/* "exception in FFI call: foreign_write64: SIGSEGV (SEGV_PKUERR), write to 0x… in space 'heap', pc 0x… …" */
 static int to_text(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_Buffer text;
   luaL_checkstack(L, 20, NULL);
-  static const char *const names[] = {"errorName", "function", "phase", "signal", "siCodeName", "access", "address_text", "space", "pc_text", "symbol", "module"};
+  static const char *const names[] = {"errorName",    "function", "phase",   "signal", "siCodeName", "access",
+                                      "address_text", "space",    "pc_text", "symbol", "module"};
   enum { ERROR_NAME, FUNCTION, PHASE, SIGNAL, SI_CODE, ACCESS, ADDRESS, SPACE, PC, SYMBOL, MODULE, COUNT };
   const char *field[COUNT];
   for (int i = 0; i < COUNT; i++) {
@@ -128,7 +133,8 @@ static int to_text(lua_State *L) {
   if (field[PHASE] && strcmp(field[PHASE], "decode") == 0) luaL_addstring(&text, ", decoding what it left behind");
   if (field[PHASE] && strcmp(field[PHASE], "load") == 0) luaL_addstring(&text, ", while loading or unloading");
   PUT(": %s (%s)", field[SIGNAL] ? field[SIGNAL] : "?", field[SI_CODE] ? field[SI_CODE] : "?");
-  if (field[ACCESS] && strcmp(field[ACCESS], "unknown") != 0) PUT(", %s at %s", field[ACCESS], field[ADDRESS] ? field[ADDRESS] : "?");
+  if (field[ACCESS] && strcmp(field[ACCESS], "unknown") != 0)
+    PUT(", %s at %s", field[ACCESS], field[ADDRESS] ? field[ADDRESS] : "?");
   if (field[SPACE]) PUT(" in space '%s'", field[SPACE]);
   PUT(", pc %s", field[PC] ? field[PC] : "?");
   if (field[SYMBOL]) PUT(" %s", field[SYMBOL]);

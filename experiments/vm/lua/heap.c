@@ -1,5 +1,6 @@
 /*
- * heap.c: see heap.h. The range begins with the heap itself, then a word for each page; then come the pages. Links are page numbers, so that a check can tell a wild one.
+ * heap.c: see heap.h. The range begins with the heap itself, then a word for each page; then come the pages. Links are
+ * page numbers, so that a check can tell a wild one.
  */
 #include "heap.h"
 
@@ -28,7 +29,7 @@ struct link {
 };
 
 struct slab {
-  struct link link; /* among those of its class with a free block */
+  struct link link;                      /* among those of its class with a free block */
   uint16_t class, used, capacity, fresh; /* fresh: blocks from here on were never given out */
   uint32_t free; /* offset of the first free block from the slab's start, 0: none; each holds the next one's */
 };
@@ -64,10 +65,12 @@ static unsigned bin_of(uint32_t pages) {
 static char *at(const struct heap *heap, uint32_t page) { return (char *)(uintptr_t)heap + (size_t)page * HEAP_PAGE; }
 static struct link *run_link(const struct heap *heap, uint32_t page) { return (struct link *)(void *)at(heap, page); }
 static struct slab *slab_at(const struct heap *heap, uint32_t page) { return (struct slab *)(void *)at(heap, page); }
-static uint32_t page_of(const struct heap *heap, const void *block) { return (uint32_t)(((uintptr_t)block - (uintptr_t)heap) / HEAP_PAGE); }
+static uint32_t page_of(const struct heap *heap, const void *block) {
+  return (uint32_t)(((uintptr_t)block - (uintptr_t)heap) / HEAP_PAGE);
+}
 static uint32_t pages_for(size_t bytes) { return (uint32_t)((bytes + HEAP_PAGE - 1) / HEAP_PAGE); }
 
-/* ---- lists: the heads are page numbers, the links lie in the pages ------------------------------------------------ */
+/* ---- lists: the heads are page numbers, the links lie in the pages ------------------------------------------- */
 
 static void list_push(struct heap *heap, uint32_t *head, uint32_t page) {
   *run_link(heap, page) = (struct link){*head, NONE};
@@ -82,7 +85,7 @@ static void list_remove(struct heap *heap, uint32_t *head, uint32_t page) {
   if (link.next != NONE) run_link(heap, link.next)->previous = link.previous;
 }
 
-/* ---- runs of pages --------------------------------------------------------------------------------------------------- */
+/* ---- runs of pages ------------------------------------------------------------------------------------------- */
 
 static void run_insert(struct heap *heap, uint32_t first, uint32_t pages) {
   unsigned bin = bin_of(pages);
@@ -153,12 +156,13 @@ static uint32_t run_take(struct heap *heap, uint32_t pages) {
       heap->statistics.free_bytes -= (uint64_t)pages * HEAP_PAGE;
       return found;
     }
-    /* At the end, joined with the last free run, this may be more than was asked for; near the reservation's end it may be less, and the next round finds nothing. */
+    /* At the end, joined with the last free run, this may be more than was asked for; near the reservation's end it may
+     * be less, and the next round finds nothing. */
     if (!run_grow(heap, pages)) return NONE;
   }
 }
 
-/* ---- blocks ------------------------------------------------------------------------------------------------------------- */
+/* ---- blocks -------------------------------------------------------------------------------------------------- */
 
 static void count(struct heap *heap, size_t bytes) {
   struct heap_statistics *sum = &heap->statistics;
@@ -266,7 +270,9 @@ void *heap_reallocate(struct heap *heap, void *block, size_t bytes) {
   uint32_t page = page_of(heap, block);
   size_t have = heap_block_bytes(heap, block);
   if (KIND(heap->page[page]) == KIND_LARGE) {
-    if (bytes > LARGEST_CLASS && bytes <= (size_t)heap->reserved_pages * HEAP_PAGE && resize(heap, page, pages_for(bytes))) return block;
+    if (bytes > LARGEST_CLASS && bytes <= (size_t)heap->reserved_pages * HEAP_PAGE &&
+        resize(heap, page, pages_for(bytes)))
+      return block;
   } else if (bytes <= LARGEST_CLASS && class_bytes[class_of(bytes)] == have) {
     return block;
   }
@@ -277,7 +283,7 @@ void *heap_reallocate(struct heap *heap, void *block, size_t bytes) {
   return moved;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole ----------------------------------------------------------------------------------------------- */
 
 static uint32_t own_pages(size_t reserved) {
   return pages_for(sizeof(struct heap) + reserved / HEAP_PAGE * sizeof(uint32_t));
@@ -313,7 +319,8 @@ static const char *check_slab(const struct heap *heap, uint32_t first) {
   unsigned free = 0;
   for (uint32_t offset = slab->free; offset != 0;) {
     uint32_t index = (offset - SLAB_HEADER) / bytes;
-    if (offset < SLAB_HEADER || (offset - SLAB_HEADER) % bytes != 0 || index >= slab->fresh) return "a wild link between free blocks";
+    if (offset < SLAB_HEADER || (offset - SLAB_HEADER) % bytes != 0 || index >= slab->fresh)
+      return "a wild link between free blocks";
     if (seen[index / 8] & 1u << index % 8) return "a free block that is listed twice";
     seen[index / 8] |= (uint8_t)(1u << index % 8);
     free++;
@@ -329,7 +336,9 @@ static bool begins(const struct heap *heap, uint32_t page, uint32_t kind) {
 }
 
 const char *heap_check(const struct heap *heap) {
-  if (heap->pages > heap->reserved_pages || heap->own_pages >= heap->pages || heap->own_pages != own_pages((size_t)heap->reserved_pages * HEAP_PAGE)) return "the heap's own sizes are wrong";
+  if (heap->pages > heap->reserved_pages || heap->own_pages >= heap->pages ||
+      heap->own_pages != own_pages((size_t)heap->reserved_pages * HEAP_PAGE))
+    return "the heap's own sizes are wrong";
   uint64_t blocks = 0, bytes = 0, free_pages = 0;
   uint32_t runs = 0, partial = 0;
   for (uint32_t page = 0; page < heap->own_pages; page++)
@@ -369,15 +378,20 @@ const char *heap_check(const struct heap *heap) {
     if ((heap->bins[bin / 64] >> bin % 64 & 1) != (heap->runs[bin] != NONE)) return "a bin's bit is wrong";
     uint32_t previous = NONE;
     for (uint32_t run = heap->runs[bin]; run != NONE; previous = run, run = run_link(heap, run)->next) {
-      if (!begins(heap, run, KIND_FREE) || bin_of(NUMBER(heap->page[run])) != bin || run_link(heap, run)->previous != previous) return "a wild link between free runs";
+      if (!begins(heap, run, KIND_FREE) || bin_of(NUMBER(heap->page[run])) != bin ||
+          run_link(heap, run)->previous != previous)
+        return "a wild link between free runs";
       if (runs-- == 0) return "a free run that is listed twice";
     }
   }
   if (runs != 0) return "a free run that is not listed";
   for (unsigned class = 0; class < CLASSES; class++) {
     uint32_t previous = NONE;
-    for (uint32_t first = heap->partial[class]; first != NONE; previous = first, first = slab_at(heap, first)->link.next) {
-      if (!begins(heap, first, KIND_SLAB) || slab_at(heap, first)->class != class || slab_at(heap, first)->link.previous != previous) return "a wild link between slabs";
+    for (uint32_t first = heap->partial[class]; first != NONE;
+         previous = first, first = slab_at(heap, first)->link.next) {
+      if (!begins(heap, first, KIND_SLAB) || slab_at(heap, first)->class != class ||
+          slab_at(heap, first)->link.previous != previous)
+        return "a wild link between slabs";
       if (slab_at(heap, first)->used >= slab_at(heap, first)->capacity) return "a full slab among those with room";
       if (partial-- == 0) return "a slab that is listed twice";
     }

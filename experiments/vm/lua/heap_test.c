@@ -1,4 +1,5 @@
-/* The allocator of heap.h alone: sizes, growth, reuse, random stress against a record of what was handed out, and checks that find damage. */
+/* The allocator of heap.h alone: sizes, growth, reuse, random stress against a record of what was handed out, and
+ * checks that find damage. */
 #include "heap.h"
 
 #include <errno.h>
@@ -131,11 +132,16 @@ CHECK_TEST(reallocate, "reallocation keeps the bytes, and the place where it can
   gone();
 }
 
-/* Blocks of random sizes come, go and change size; each is filled with its own number and looked at whenever it is touched. */
+/* Blocks of random sizes come, go and change size; each is filled with its own number and looked at whenever it is
+ * touched. */
 CHECK_TEST(stress, "random sizes come, go and change; every block keeps its bytes, every sum agrees") {
   struct heap *heap = fresh(RESERVED);
   enum { LIVE = 3000, STEPS = 400000 };
-  static struct { unsigned char *at; size_t bytes; unsigned char mark; } live[LIVE];
+  static struct {
+    unsigned char *at;
+    size_t bytes;
+    unsigned char mark;
+  } live[LIVE];
   uint64_t state = 0x9e3779b97f4a7c15u;
   memset(live, 0, sizeof live);
   for (int step = 0; step < STEPS; step++) {
@@ -176,7 +182,8 @@ CHECK_TEST(stress, "random sizes come, go and change; every block keeps its byte
   gone();
 }
 
-/* One byte of the heap's own spoiled, everywhere in turn: the check never reads wild, and finds it wherever it matters. */
+/* One byte of the heap's own spoiled, everywhere in turn: the check never reads wild, and finds it wherever it matters.
+ */
 CHECK_TEST(damage, "the check finds damage, and reads nothing wild") {
   struct heap *heap = fresh(RESERVED);
   static void *blocks[2000];

@@ -3,9 +3,10 @@
  *
  *   turnkey-lua [--mechanism M] [--deny write|access] [--heap MiB] [--say] SCRIPT [ARGUMENT...]
  *
- * M is none, flag, mprotect-range, mprotect-page, pkeys, or auto (the default): keys where they are usable, else mprotect-range; which, and why, is said on standard error, as it is
- * with --say. Asked for by name, a mechanism is never replaced by another.
- * Exit codes: 0; 1: the script failed, or what it asked os.exit for; 2: wrong usage; 3: the mechanism cannot be had here, and why.
+ * M is none, flag, mprotect-range, mprotect-page, pkeys, or auto (the default): keys where they are usable, else
+ * mprotect-range; which, and why, is said on standard error, as it is with --say. Asked for by name, a mechanism is
+ * never replaced by another. Exit codes: 0; 1: the script failed, or what it asked os.exit for; 2: wrong usage; 3: the
+ * mechanism cannot be had here, and why.
  */
 #define _GNU_SOURCE
 #include "vm.h"
@@ -38,7 +39,7 @@ static int body(lua_State *L) {
   }
   lua_setglobal(L, "arg");
   const char *script = job->words[0], *slash = strrchr(script, '/');
-  lua_getglobal(L, "package");   /* modules beside the script */
+  lua_getglobal(L, "package"); /* modules beside the script */
   lua_pushlstring(L, script, slash == NULL ? 0 : (size_t)(slash + 1 - script));
   lua_pushfstring(L, "%s?.lua;", lua_tostring(L, -1));
   lua_getfield(L, -3, "path");
@@ -63,12 +64,16 @@ static int run(struct vm *vm, void *argument) {
 }
 
 static int usage(const char *what) {
-  fprintf(stderr, "turnkey-lua: %s\nusage: turnkey-lua [--mechanism none|flag|mprotect-range|mprotect-page|pkeys|auto] [--deny write|access] [--heap MiB] [--say] SCRIPT [ARGUMENT...]\n", what);
+  fprintf(stderr,
+          "turnkey-lua: %s\nusage: turnkey-lua [--mechanism none|flag|mprotect-range|mprotect-page|pkeys|auto] [--deny "
+          "write|access] [--heap MiB] [--say] SCRIPT [ARGUMENT...]\n",
+          what);
   return EXIT_USAGE;
 }
 
 int main(int count, char **words) {
-  struct vm_options options = {.mechanism = PKEYS_MECHANISM_UNSET, .deny = PKEYS_NO_WRITE, .heap_bytes = (size_t)256 << 20};
+  struct vm_options options = {
+      .mechanism = PKEYS_MECHANISM_UNSET, .deny = PKEYS_NO_WRITE, .heap_bytes = (size_t)256 << 20};
   bool say = false;
   int at = 1;
   for (; at < count && strncmp(words[at], "--", 2) == 0; at++) {
@@ -78,7 +83,8 @@ int main(int count, char **words) {
       continue;
     }
     if (strcmp(words[at], "--mechanism") == 0) {
-      if (strcmp(value, "auto") != 0 && pkeys_mechanism_parse(value, &options.mechanism) < 0) return usage("there is no such mechanism");
+      if (strcmp(value, "auto") != 0 && pkeys_mechanism_parse(value, &options.mechanism) < 0)
+        return usage("there is no such mechanism");
     } else if (strcmp(words[at], "--deny") == 0) {
       if (strcmp(value, "write") != 0 && strcmp(value, "access") != 0) return usage("--deny is write or access");
       options.deny = strcmp(value, "access") == 0 ? PKEYS_NO_ACCESS : PKEYS_NO_WRITE;
@@ -108,12 +114,14 @@ int main(int count, char **words) {
   if (rc < 0) {
     bool keys = options.mechanism == PKEYS_MECHANISM_PKEYS || options.mechanism == PKEYS_MECHANISM_PKEYS_GLIBC;
     pkeys_probe(&probe);
-    fprintf(stderr, "turnkey-lua: %s cannot be had: %s: %s%s%s\n", pkeys_mechanism_name(options.mechanism), why, strerror(-rc), keys && !probe.usable ? ": " : "", keys ? probe.reason : "");
+    fprintf(stderr, "turnkey-lua: %s cannot be had: %s: %s%s%s\n", pkeys_mechanism_name(options.mechanism), why,
+            strerror(-rc), keys && !probe.usable ? ": " : "", keys ? probe.reason : "");
     return EXIT_MECHANISM;
   }
   if (say) {
     const char *lane = getenv("TURNKEY_LANE");
-    fprintf(stderr, "turnkey-lua: mechanism %s (%s), %s denied, lane %s\n", pkeys_mechanism_name(options.mechanism), reason, options.deny == PKEYS_NO_ACCESS ? "access" : "writing", lane != NULL ? lane : "native");
+    fprintf(stderr, "turnkey-lua: mechanism %s (%s), %s denied, lane %s\n", pkeys_mechanism_name(options.mechanism),
+            reason, options.deny == PKEYS_NO_ACCESS ? "access" : "writing", lane != NULL ? lane : "native");
   }
   struct job job = {words + at, count - at};
   int code = vm_on_stack(vm, run, &job);

@@ -37,7 +37,9 @@ static size_t peek(struct parser *p) {
   return length;
 }
 
-static bool is(const char *at, size_t length, const char *word) { return strlen(word) == length && strncmp(at, word, length) == 0; }
+static bool is(const char *at, size_t length, const char *word) {
+  return strlen(word) == length && strncmp(at, word, length) == 0;
+}
 
 static bool word(struct parser *p, const char *wanted) {
   size_t length = peek(p);
@@ -46,11 +48,16 @@ static bool word(struct parser *p, const char *wanted) {
   return true;
 }
 
-static const struct { const char *name; struct type type; } known[] = {
-    {"size_t", {TYPE_UNSIGNED, 8, false, 0}},    {"ssize_t", {TYPE_SIGNED, 8, false, 0}},   {"ptrdiff_t", {TYPE_SIGNED, 8, false, 0}},
-    {"intptr_t", {TYPE_SIGNED, 8, false, 0}},    {"uintptr_t", {TYPE_UNSIGNED, 8, false, 0}}, {"int8_t", {TYPE_SIGNED, 1, false, 0}},
-    {"uint8_t", {TYPE_UNSIGNED, 1, false, 0}},   {"int16_t", {TYPE_SIGNED, 2, false, 0}},   {"uint16_t", {TYPE_UNSIGNED, 2, false, 0}},
-    {"int32_t", {TYPE_SIGNED, 4, false, 0}},     {"uint32_t", {TYPE_UNSIGNED, 4, false, 0}}, {"int64_t", {TYPE_SIGNED, 8, false, 0}},
+static const struct {
+  const char *name;
+  struct type type;
+} known[] = {
+    {"size_t", {TYPE_UNSIGNED, 8, false, 0}},    {"ssize_t", {TYPE_SIGNED, 8, false, 0}},
+    {"ptrdiff_t", {TYPE_SIGNED, 8, false, 0}},   {"intptr_t", {TYPE_SIGNED, 8, false, 0}},
+    {"uintptr_t", {TYPE_UNSIGNED, 8, false, 0}}, {"int8_t", {TYPE_SIGNED, 1, false, 0}},
+    {"uint8_t", {TYPE_UNSIGNED, 1, false, 0}},   {"int16_t", {TYPE_SIGNED, 2, false, 0}},
+    {"uint16_t", {TYPE_UNSIGNED, 2, false, 0}},  {"int32_t", {TYPE_SIGNED, 4, false, 0}},
+    {"uint32_t", {TYPE_UNSIGNED, 4, false, 0}},  {"int64_t", {TYPE_SIGNED, 8, false, 0}},
     {"uint64_t", {TYPE_UNSIGNED, 8, false, 0}},  {"off_t", {TYPE_SIGNED, 8, false, 0}},
 };
 
@@ -69,18 +76,19 @@ static struct specifiers specifiers(struct parser *p) {
     if (length == 0) break;
     const char *at = p->at;
     if (is(at, length, "const")) s.constant = true;
-    else if (is(at, length, "volatile") || is(at, length, "restrict") || is(at, length, "extern")) {}
-    else if (is(at, length, "long") && !named) longs++, any = true;
+    else if (is(at, length, "volatile") || is(at, length, "restrict") || is(at, length, "extern")) {
+    } else if (is(at, length, "long") && !named) longs++, any = true;
     else if (is(at, length, "short") && !named) is_short = any = true;
     else if (is(at, length, "signed") && !named) is_signed = any = true;
     else if (is(at, length, "unsigned") && !named) is_unsigned = any = true;
     else if (is(at, length, "int") && !named) any = true, s.type.kind = TYPE_SIGNED;
     else if (is(at, length, "char") && !named) any = s.character = true;
-    else if (named || any) break;   /* the declarator's name */
+    else if (named || any) break; /* the declarator's name */
     else if (is(at, length, "void")) named = true;
     else if (is(at, length, "float")) named = true, s.type = (struct type){TYPE_FLOAT, 4, false, 0};
     else if (is(at, length, "double")) named = true, s.type = (struct type){TYPE_DOUBLE, 8, false, 0};
-    else if (is(at, length, "bool") || is(at, length, "_Bool")) named = true, s.type = (struct type){TYPE_BOOL, 1, false, 0};
+    else if (is(at, length, "bool") || is(at, length, "_Bool"))
+      named = true, s.type = (struct type){TYPE_BOOL, 1, false, 0};
     else if (is(at, length, "struct") || is(at, length, "union") || is(at, length, "enum")) {
       bool is_enum = is(at, length, "enum");
       p->at += length;
@@ -110,7 +118,8 @@ static struct specifiers specifiers(struct parser *p) {
 
 static unsigned parameters(struct parser *p, unsigned index);
 
-/* A whole type with its declarator; `name` gets the declared name, or "". A parameter's function pointer becomes a nested prototype. */
+/* A whole type with its declarator; `name` gets the declared name, or "". A parameter's function pointer becomes a
+ * nested prototype. */
 static struct type declaration(struct parser *p, char *name, bool top) {
   struct specifiers s = specifiers(p);
   struct type type = s.type;
@@ -210,8 +219,16 @@ ffi_type *prototype_ffi(struct type type) {
     case TYPE_FLOAT: return &ffi_type_float;
     case TYPE_DOUBLE: return &ffi_type_double;
     case TYPE_BOOL: return &ffi_type_uint8;
-    case TYPE_SIGNED: return type.bytes == 1 ? &ffi_type_sint8 : type.bytes == 2 ? &ffi_type_sint16 : type.bytes == 4 ? &ffi_type_sint32 : &ffi_type_sint64;
-    case TYPE_UNSIGNED: return type.bytes == 1 ? &ffi_type_uint8 : type.bytes == 2 ? &ffi_type_uint16 : type.bytes == 4 ? &ffi_type_uint32 : &ffi_type_uint64;
+    case TYPE_SIGNED:
+      return type.bytes == 1   ? &ffi_type_sint8
+             : type.bytes == 2 ? &ffi_type_sint16
+             : type.bytes == 4 ? &ffi_type_sint32
+                               : &ffi_type_sint64;
+    case TYPE_UNSIGNED:
+      return type.bytes == 1   ? &ffi_type_uint8
+             : type.bytes == 2 ? &ffi_type_uint16
+             : type.bytes == 4 ? &ffi_type_uint32
+                               : &ffi_type_uint64;
     default: return &ffi_type_pointer;
   }
 }

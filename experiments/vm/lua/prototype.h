@@ -1,8 +1,10 @@
 /*
- * prototype.h: C prototypes as text, `unsigned long crc32(unsigned long, const char *, unsigned)`, to types that libffi marshals. No Lua, no calls: pure.
+ * prototype.h: C prototypes as text, `unsigned long crc32(unsigned long, const char *, unsigned)`, to types that libffi
+ * marshals. No Lua, no calls: pure.
  *
- * Understood: the arithmetic types, the usual typedefs of stddef.h and stdint.h, pointers to anything, arrays as parameters, function pointers as parameters, `...`. Not: structures
- * and unions by value, long double, complex numbers, typedef names that are not pointed at.
+ * Understood: the arithmetic types, the usual typedefs of stddef.h and stdint.h, pointers to anything, arrays as
+ * parameters, function pointers as parameters, `...`. Not: structures and unions by value, long double, complex
+ * numbers, typedef names that are not pointed at.
  */
 #ifndef TURNKEY_LUA_PROTOTYPE_H
 #define TURNKEY_LUA_PROTOTYPE_H
@@ -13,16 +15,26 @@
 #include <stdint.h>
 
 #define PROTOTYPE_ARGUMENTS 16
-#define PROTOTYPE_NESTED 4     /* function pointers among the parameters */
+#define PROTOTYPE_NESTED 4 /* function pointers among the parameters */
 #define PROTOTYPE_NAME 64
 
-enum type_kind { TYPE_VOID, TYPE_SIGNED, TYPE_UNSIGNED, TYPE_BOOL, TYPE_FLOAT, TYPE_DOUBLE, TYPE_POINTER, TYPE_STRING, TYPE_FUNCTION };
+enum type_kind {
+  TYPE_VOID,
+  TYPE_SIGNED,
+  TYPE_UNSIGNED,
+  TYPE_BOOL,
+  TYPE_FLOAT,
+  TYPE_DOUBLE,
+  TYPE_POINTER,
+  TYPE_STRING,
+  TYPE_FUNCTION
+};
 
 struct type {
   uint8_t kind;
   uint8_t bytes;
-  bool readable;   /* a pointer to const: foreign code only reads through it */
-  uint8_t nested;  /* TYPE_FUNCTION: index in signature.function */
+  bool readable;  /* a pointer to const: foreign code only reads through it */
+  uint8_t nested; /* TYPE_FUNCTION: index in signature.function */
 };
 
 struct prototype {

@@ -1,5 +1,6 @@
 /*
- * turnkey.c: the Lua module `turnkey`: what the VM knows of itself. For scripts that want to see how they are protected, and for experiments.
+ * turnkey.c: the Lua module `turnkey`: what the VM knows of itself. For scripts that want to see how they are
+ * protected, and for experiments.
  *
  *   turnkey.mechanism  .deny  .lane
  *   turnkey.check()         the allocator's own walk: true, or nil and what is wrong
@@ -105,7 +106,8 @@ static int difference(lua_State *L) {
 }
 
 /*
- * Where things lie inside Lua's objects: lobject.h of Lua 5.4, whose layout is the same in 5.4.0 to 5.4.7. Only experiments need it: nothing is protected by it.
+ * Where things lie inside Lua's objects: lobject.h of Lua 5.4, whose layout is the same in 5.4.0 to 5.4.7. Only
+ * experiments need it: nothing is protected by it.
  */
 #define TABLE_ARRAY 16   /* Table: header 10, flags, lsizenode, alimit, array */
 #define CLOSURE_PROTO 24 /* LClosure: header 10, nupvalues, gclist, p */
@@ -149,7 +151,7 @@ static int tell(lua_State *L) {
   return 0;
 }
 
-/* ---- another state on another thread -------------------------------------------------------------------------------------- */
+/* ---- another state on another thread ------------------------------------------------------------------------- */
 
 struct thread {
   pthread_t id;
@@ -256,10 +258,11 @@ static int thread_gc(lua_State *L) {
   return 0;
 }
 
-/* ---- the walk: in Lua, so that it goes the ways that Lua goes ---------------------------------------------------------------- */
+/* ---- the walk: in Lua, so that it goes the ways that Lua goes ------------------------------------------------ */
 
 static const char walk_source[] =
-    "local getmetatable, getregistry, getupvalue, getlocal, getuservalue = debug.getmetatable, debug.getregistry, debug.getupvalue, debug.getlocal, debug.getuservalue\n"
+    "local getmetatable, getregistry, getupvalue, getlocal, getuservalue = debug.getmetatable, debug.getregistry, "
+    "debug.getupvalue, debug.getlocal, debug.getuservalue\n"
     "local getinfo, next, type, byte, rawlen = debug.getinfo, next, type, string.byte, rawlen\n"
     "return function()\n"
     "  local seen, todo, counts, sum = {}, {}, {}, 0\n"
@@ -318,8 +321,11 @@ static const char walk_source[] =
     "end\n";
 
 int turnkey_open(lua_State *L) {
-  static const luaL_Reg module[] = {{"check", check}, {"statistics", statistics}, {"spaces", spaces}, {"examined", examined}, {"difference", difference}, {"address", address},
-                                    {"clock", seconds}, {"tell", tell}, {"spawn", spawn}, {NULL, NULL}};
+  static const luaL_Reg module[] = {{"check", check},           {"statistics", statistics},
+                                    {"spaces", spaces},         {"examined", examined},
+                                    {"difference", difference}, {"address", address},
+                                    {"clock", seconds},         {"tell", tell},
+                                    {"spawn", spawn},           {NULL, NULL}};
   const struct vm *vm = vm_of(L);
   luaL_newmetatable(L, THREAD_TYPE);
   lua_newtable(L);

@@ -1,6 +1,7 @@
 /*
- * vm.c: a Lua state in an image. Order matters in two places. The trap comes before the image's mechanism, so that no callout could be made with one and without the other;
- * and a thread attaches after the keys were allocated, so that it has the rights to them.
+ * vm.c: a Lua state in an image. Order matters in two places. The trap comes before the image's mechanism, so that no
+ * callout could be made with one and without the other; and a thread attaches after the keys were allocated, so that it
+ * has the rights to them.
  */
 #define _GNU_SOURCE
 #include "vm.h"
@@ -11,7 +12,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-/* ---- which VM runs on which thread: behind the runtime key, since callbacks come from foreign code ------------------------ */
+/* ---- which VM runs on which thread: behind the runtime key, since callbacks come from foreign code ----------- */
 
 #define MOST_VMS PKEYS_MAX_IMAGES
 struct entry {
@@ -48,11 +49,9 @@ struct vm *vm_here(void) {
   return NULL;
 }
 
-struct vm *vm_of(lua_State *L) {
-  return *(struct vm **)lua_getextraspace(L); /* Lua copies it into every coroutine */
-}
+struct vm *vm_of(lua_State *L) { return *(struct vm **)lua_getextraspace(L); /* Lua copies it into every coroutine */ }
 
-/* ---- memory ---------------------------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------------- */
 
 static int grow(void *context, size_t bytes) { return pkeys_space_resize(context, VM_SPACE_HEAP, bytes); }
 
@@ -67,10 +66,11 @@ static void *allocate(void *context, void *block, size_t old_bytes, size_t bytes
 }
 
 static bool by_mprotect(enum pkeys_mechanism mechanism) {
-  return mechanism == PKEYS_MECHANISM_MPROTECT_PAGE || mechanism == PKEYS_MECHANISM_MPROTECT_RANGE || mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE;
+  return mechanism == PKEYS_MECHANISM_MPROTECT_PAGE || mechanism == PKEYS_MECHANISM_MPROTECT_RANGE ||
+         mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE;
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------------------------------------ */
+/* ---- opening and closing ------------------------------------------------------------------------------------- */
 
 static int panic(lua_State *L) {
   const char *text = lua_tostring(L, -1);
@@ -83,11 +83,18 @@ int vm_open(const struct vm_options *options, struct vm **out, const char **why)
   bool stack_in_image = !by_mprotect(options->mechanism);
   size_t reserve = options->heap_bytes < 2 * VM_HEAP_FIRST ? 2 * VM_HEAP_FIRST : options->heap_bytes;
   struct pkeys_space_request requests[] = {
-      [VM_SPACE_HEAP] = {.name = "heap", .bytes = VM_HEAP_FIRST + heap_minimum(reserve), .reserve_bytes = reserve, .deny = options->deny},
-      [VM_SPACE_STACK] = {.name = "stack", .bytes = VM_STACK_BYTES, .reserve_bytes = VM_STACK_BYTES, .deny = PKEYS_NO_WRITE},
+      [VM_SPACE_HEAP] = {.name = "heap",
+                         .bytes = VM_HEAP_FIRST + heap_minimum(reserve),
+                         .reserve_bytes = reserve,
+                         .deny = options->deny},
+      [VM_SPACE_STACK] = {.name = "stack",
+                          .bytes = VM_STACK_BYTES,
+                          .reserve_bytes = VM_STACK_BYTES,
+                          .deny = PKEYS_NO_WRITE},
   };
   if (requests[VM_SPACE_HEAP].bytes > reserve) requests[VM_SPACE_HEAP].bytes = reserve;
-  enum pkeys_key_mode keys = stack_in_image && options->deny == PKEYS_NO_ACCESS ? PKEYS_KEY_PER_SPACE : PKEYS_KEY_PER_IMAGE;
+  enum pkeys_key_mode keys = stack_in_image && options->deny == PKEYS_NO_ACCESS ? PKEYS_KEY_PER_SPACE
+                                                                                : PKEYS_KEY_PER_IMAGE;
   struct pkeys_image *image = NULL;
   void *scratch = MAP_FAILED;
   int rc;
@@ -151,7 +158,7 @@ void vm_close(struct vm *vm) {
   pkeys_image_close(image);
 }
 
-/* ---- the stack -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the stack ----------------------------------------------------------------------------------------------- */
 
 struct crossing {
   struct vm *vm;
@@ -184,7 +191,8 @@ int vm_on_stack(struct vm *vm, int (*function)(struct vm *, void *), void *argum
     int rc = pkeys_image_space(vm->image, VM_SPACE_STACK, &space);
     return rc < 0 ? rc : cross((void *)space.address, &crossing);
   }
-  void *own = mmap(NULL, VM_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  void *own = mmap(NULL, VM_STACK_BYTES, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (own == MAP_FAILED) return -errno;
   int result = cross(own, &crossing);
   munmap(own, VM_STACK_BYTES);

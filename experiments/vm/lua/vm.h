@@ -1,9 +1,10 @@
 /*
- * vm.h: a Lua 5.4 whose every object, and whose C stack, lie in the spaces of an image. Lua itself is the distribution's, unmodified; Turnkey is used as any
- * VM's author would: pkeys.h and trap.h.
+ * vm.h: a Lua 5.4 whose every object, and whose C stack, lie in the spaces of an image. Lua itself is the
+ * distribution's, unmodified; Turnkey is used as any VM's author would: pkeys.h and trap.h.
  *
- * One struct vm is one Lua state on one thread, with an image of its own: space 'heap' holds all that Lua allocates, this structure and the allocator's
- * bookkeeping included; space 'stack' is the C stack that Lua runs on. What foreign code may write on purpose lies outside: buffers, loans.
+ * One struct vm is one Lua state on one thread, with an image of its own: space 'heap' holds all that Lua allocates,
+ * this structure and the allocator's bookkeeping included; space 'stack' is the C stack that Lua runs on. What foreign
+ * code may write on purpose lies outside: buffers, loans.
  */
 #ifndef TURNKEY_LUA_VM_H
 #define TURNKEY_LUA_VM_H
@@ -21,16 +22,17 @@
 
 struct vm_options {
   enum pkeys_mechanism mechanism;
-  enum pkeys_rights deny;     /* what callouts lose on the heap; on the stack it is always PKEYS_NO_WRITE: the gate reads its own frames there with the rights down */
-  size_t heap_bytes;          /* reserved for the heap */
+  enum pkeys_rights deny; /* what callouts lose on the heap; on the stack it is always PKEYS_NO_WRITE: the gate reads
+                             its own frames there with the rights down */
+  size_t heap_bytes;      /* reserved for the heap */
 };
 
 /* A callout in progress; lives on the VM's stack. */
 struct vm_callout {
   struct vm_callout *outer;
-  lua_State *state;           /* which coroutine made it: its callbacks run there */
-  int error_at;               /* stack index in `state` where a callback's error is kept */
-  bool failed;                /* a callback raised an error: kept until the foreign function has returned */
+  lua_State *state; /* which coroutine made it: its callbacks run there */
+  int error_at;     /* stack index in `state` where a callback's error is kept */
+  bool failed;      /* a callback raised an error: kept until the foreign function has returned */
 };
 
 /* What a callout changed in the heap, found by comparing: only for callouts made with turnkey.examined. */
@@ -38,7 +40,9 @@ struct vm_callout {
 struct vm_difference {
   uint64_t compared_bytes, changed_bytes;
   unsigned ranges;
-  struct { uint64_t offset, bytes; } range[VM_RANGES];
+  struct {
+    uint64_t offset, bytes;
+  } range[VM_RANGES];
 };
 
 struct vm {
@@ -50,12 +54,12 @@ struct vm {
   struct trap_fault *fault;   /* this thread's record; NULL where there is no trap */
   char *scratch;              /* outside the image: what foreign code is to read where it may not read the heap */
   size_t scratch_used;
-  void *callbacks;            /* table of live callbacks, by number */
+  void *callbacks; /* table of live callbacks, by number */
   size_t callback_count;
-  void *shapes;               /* callout.c: what libffi reads of them; outside the image, stays mapped: a callee may have kept one */
+  void *shapes; /* callout.c: what libffi reads of them; outside the image, stays mapped: a callee may have kept one */
   uint64_t callouts, callbacks_run, callbacks_refused, faults;
-  int last_errno;             /* as the last callout left it */
-  bool examine;               /* the next callout */
+  int last_errno; /* as the last callout left it */
+  bool examine;   /* the next callout */
   struct vm_difference difference;
   bool stack_in_image;
 };

@@ -1,9 +1,9 @@
 /*
- * export.h: what stands around the declarations of each public header. The shared libraries export what is declared there and nothing else; the static
- * ones export nothing from the program or module that they are linked into.
+ * export.h: what stands around the declarations of each public header. The shared libraries export what is declared
+ * there and nothing else; the static ones export nothing from the program or module that they are linked into.
  *
- * One copy of Turnkey per process: two modules that each carry the static libraries would both install handlers for the same signals, and know nothing
- * of each other's images.
+ * One copy of Turnkey per process: two modules that each carry the static libraries would both install handlers for the
+ * same signals, and know nothing of each other's images.
  */
 #ifndef TURNKEY_EXPORT_H
 #define TURNKEY_EXPORT_H
@@ -16,8 +16,9 @@
 #define TURNKEY_EXPORT_END
 #endif
 
-#ifdef __cplusplus /* some functions are named as the structure that they return, which C++ takes for a shadowed constructor */
-#define TURNKEY_API_BEGIN                                                                                       \
+#ifdef __cplusplus /* some functions are named as the structure that they return, which C++ takes for a shadowed \
+                      constructor */
+#define TURNKEY_API_BEGIN \
   TURNKEY_EXPORT_BEGIN _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wshadow\"") extern "C" {
 #define TURNKEY_API_END \
   }                     \

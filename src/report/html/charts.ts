@@ -1,7 +1,7 @@
 /**
- * Charts as SVG text, by Vega-Lite, without a browser. Colours are variables of the style sheet, so that one drawing serves both themes;
- * every mark carries its numbers as its title, and so its accessible name, which hover and focus show.
- * https://vega.github.io/vega-lite/docs/
+ * Charts as SVG text, by Vega-Lite, without a browser. Colours are variables of the style sheet, so that one drawing
+ * serves both themes; every mark carries its numbers as its title, and so its accessible name, which hover and focus
+ * show. https://vega.github.io/vega-lite/docs/
  */
 import { createHash } from 'node:crypto';
 import * as vega from 'vega';
@@ -10,9 +10,12 @@ import { escape, trusted, type Markup } from './markup.js';
 
 // Vega guesses widths of text without a canvas, too wide for the fonts used here; labels beside lines then leave holes.
 interface TextMetrics {
-  readonly textMetrics: { width: (item: { readonly text?: unknown; readonly fontSize?: number }, text?: string) => number };
+  readonly textMetrics: {
+    width: (item: { readonly text?: unknown; readonly fontSize?: number }, text?: string) => number;
+  };
 }
-(vega as unknown as TextMetrics).textMetrics.width = (item, text) => 0.56 * String(text ?? item.text ?? '').length * (item.fontSize ?? 11);
+(vega as unknown as TextMetrics).textMetrics.width = (item, text) =>
+  0.56 * String(text ?? item.text ?? '').length * (item.fontSize ?? 11);
 
 /** A line's or mark's look. */
 export interface Look {
@@ -87,11 +90,24 @@ const FONT_SIZE = 11.5;
 const colour = (look: Look): string => `var(--m-${look.ink})`;
 
 const CONFIG: TopLevelSpec['config'] = {
-  background: 'transparent', font: 'inherit',
+  background: 'transparent',
+  font: 'inherit',
   view: { stroke: null },
   axis: {
-    labelColor: 'var(--muted)', titleColor: 'var(--muted)', domainColor: 'var(--axis)', tickColor: 'var(--axis)', gridColor: 'var(--grid)',
-    labelFontSize: FONT_SIZE, titleFontSize: FONT_SIZE, titleFontWeight: 'normal', titlePadding: 9, labelPadding: 5, tickSize: 4, labelLimit: 320, labelOverlap: false, labelFlush: false,
+    labelColor: 'var(--muted)',
+    titleColor: 'var(--muted)',
+    domainColor: 'var(--axis)',
+    tickColor: 'var(--axis)',
+    gridColor: 'var(--grid)',
+    labelFontSize: FONT_SIZE,
+    titleFontSize: FONT_SIZE,
+    titleFontWeight: 'normal',
+    titlePadding: 9,
+    labelPadding: 5,
+    tickSize: 4,
+    labelLimit: 320,
+    labelOverlap: false,
+    labelFlush: false,
   },
 };
 
@@ -103,7 +119,9 @@ function vegaAxis(axis: Axis, options: object = {}): object {
   return { title: axis.title, values: [...axis.ticks], labelExpr: labels(axis), ...options };
 }
 
-/** Positions of labels so that none covers another: pushed apart, kept inside, order kept. `wanted` in px from the top. */
+/**
+ * Positions of labels so that none covers another: pushed apart, kept inside, order kept. `wanted` in px from the top.
+ */
 export function dodge(wanted: readonly number[], gap: number, most: number): readonly number[] {
   const order = wanted.map((_, at) => at).sort((a, b) => (wanted[a] ?? 0) - (wanted[b] ?? 0));
   const placed = [...wanted];
@@ -138,7 +156,10 @@ async function draw(spec: TopLevelSpec, name: string): Promise<Markup> {
   let first = true;
   // Vega numbers clips through the whole process; a page must not depend on what was drawn before it.
   const clips = new Map<string, string>();
-  const chart = createHash('sha256').update(svg.replace(/\bclip\d+\b/g, '')).digest('hex').slice(0, 8);
+  const chart = createHash('sha256')
+    .update(svg.replace(/\bclip\d+\b/g, ''))
+    .digest('hex')
+    .slice(0, 8);
   const text = svg
     .replace(/\bclip\d+\b/g, (id) => clips.get(id) ?? clips.set(id, `clip-${chart}-${clips.size}`).get(id) ?? id)
     .replace(/<svg [^>]*viewBox="([^"]*)"[^>]*>/, (_, box: string) => {
@@ -147,22 +168,34 @@ async function draw(spec: TopLevelSpec, name: string): Promise<Markup> {
     })
     // What only Vega's own renderer needs.
     .replace(/<path class="(?:background|foreground)"[^>]*\/>/g, '')
-    .replace(/ (?:class="[^"]*(?:mark-|role-)[^"]*"|pointer-events="none"|aria-roledescription="(?:group|line|area|text|rule|symbol|rect|bar) mark(?: container)?"|role="graphics-object")/g, '')
+    .replace(
+      / (?:class="[^"]*(?:mark-|role-)[^"]*"|pointer-events="none"|aria-roledescription="(?:group|line|area|text|rule|symbol|rect|bar) mark(?: container)?"|role="graphics-object")/g,
+      '',
+    )
     .replace(/ (?:opacity="1"|font-family="inherit"|font-weight="normal"|stroke-dasharray="")/g, '')
     .replace(/ role="graphics-symbol"/g, ' role="img"')
     .replace(/ (?:d|transform|[xy]2?)="[^"]*"/g, (attribute) => attribute.replace(/(\d+\.\d{2})\d+/g, '$1'))
-    // Marks with numbers: reachable by keyboard, one stop for the chart and arrow keys within (script.ts); a title where there is no script.
-    .replace(/<path aria-label="([^"]*)" role="img" aria-roledescription="(?:point|circle|square|bar)"([^>]*)\/>/g, (_, label: string, rest: string) => {
-      const stop = first ? '0' : '-1';
-      first = false;
-      return `<path class="mark" tabindex="${stop}" role="img"${rest}><title>${label}</title></path>`;
-    })
+    // Marks with numbers: reachable by keyboard, one stop for the chart and arrow keys within (script.ts); a title
+    // where there is no script.
+    .replace(
+      /<path aria-label="([^"]*)" role="img" aria-roledescription="(?:point|circle|square|bar)"([^>]*)\/>/g,
+      (_, label: string, rest: string) => {
+        const stop = first ? '0' : '-1';
+        first = false;
+        return `<path class="mark" tabindex="${stop}" role="img"${rest}><title>${label}</title></path>`;
+      },
+    )
     .replace(/<path aria-label="[^"]*" role="img"(?! class)/g, '<path aria-hidden="true"');
   return trusted(text);
 }
 
-/** Of points along a model's edges, those inside the plane; never more than a handful: each is a stop for the keyboard. */
-function inside(y: Axis, points: readonly { readonly x: number; readonly y: number; readonly text: string }[]): readonly { readonly x: number; readonly y: number; readonly text: string }[] {
+/**
+ * Of points along a model's edges, those inside the plane; never more than a handful: each is a stop for the keyboard.
+ */
+function inside(
+  y: Axis,
+  points: readonly { readonly x: number; readonly y: number; readonly text: string }[],
+): readonly { readonly x: number; readonly y: number; readonly text: string }[] {
   const seen = points.filter((point) => point.y >= y.domain[0] && point.y <= y.domain[1]);
   const step = Math.ceil(seen.length / 8);
   return seen.filter((_, at) => at % step === 0);
@@ -177,50 +210,150 @@ export function lineChart(chart: LineChart): Promise<Markup> {
   };
   const ends = [
     ...chart.series.map(({ label, look, points }) => ({ label, look, at: points.at(-1)?.y ?? y.domain[0] })),
-    ...(chart.bands ?? []).map(({ label, look, points }) => ({ label, look, at: Math.sqrt((points.at(-1)?.low ?? 1) * (points.at(-1)?.high ?? 1)) })),
+    ...(chart.bands ?? []).map(({ label, look, points }) => ({
+      label,
+      look,
+      at: Math.sqrt((points.at(-1)?.low ?? 1) * (points.at(-1)?.high ?? 1)),
+    })),
   ];
-  const placed = dodge(ends.map(({ at }) => scale(at)), 14, height - 2);
+  const placed = dodge(
+    ends.map(({ at }) => scale(at)),
+    14,
+    height - 2,
+  );
   const xScale = { type: 'log', base: 10, domain: [...x.domain], nice: false };
   const yScale = { type: 'log', domain: [...y.domain], nice: false };
   const xField = { field: 'x', type: 'quantitative', scale: xScale, axis: vegaAxis(x, { grid: false }) };
-  const yField = { field: 'y', type: 'quantitative', scale: yScale, axis: vegaAxis(y, { domain: false, ticks: false }) };
+  const yField = {
+    field: 'y',
+    type: 'quantitative',
+    scale: yScale,
+    axis: vegaAxis(y, { domain: false, ticks: false }),
+  };
   const spec = {
-    $schema: 'https://vega.github.io/schema/vega-lite/v6.json', width, height, config: CONFIG, padding: { left: 2, top: 8, right: 2, bottom: 2 },
+    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
+    width,
+    height,
+    config: CONFIG,
+    padding: { left: 2, top: 8, right: 2, bottom: 2 },
     layer: [
       ...(chart.rules ?? []).map((rule) => ({
-        data: { values: [{ y: rule.y }] }, mark: { type: 'rule', color: 'var(--muted)', strokeDash: [1, 3], aria: false }, encoding: { y: yField },
+        data: { values: [{ y: rule.y }] },
+        mark: { type: 'rule', color: 'var(--muted)', strokeDash: [1, 3], aria: false },
+        encoding: { y: yField },
       })),
       ...(chart.rules ?? []).map((rule) => ({
         data: { values: [{ y: rule.y }] },
-        mark: { type: 'text', align: 'left', baseline: 'bottom', dx: 3, dy: -2, fontSize: FONT_SIZE - 1, fill: 'var(--muted)', text: rule.label, aria: false },
+        mark: {
+          type: 'text',
+          align: 'left',
+          baseline: 'bottom',
+          dx: 3,
+          dy: -2,
+          fontSize: FONT_SIZE - 1,
+          fill: 'var(--muted)',
+          text: rule.label,
+          aria: false,
+        },
         encoding: { y: yField, x: { value: 0 } },
       })),
-      ...(chart.bands ?? []).flatMap((band) => [{
-        data: { values: band.points.map((point) => ({ x: point.x, y: point.low, high: point.high })) },
-        mark: { type: 'area', fill: colour(band.look), fillOpacity: 0.16, clip: true, aria: false },
-        encoding: { x: xField, y: yField, y2: { field: 'high' } },
-      }, ...(['low', 'high'] as const).map((edge) => ({
-        data: { values: band.points.map((point) => ({ x: point.x, y: point[edge] })) },
-        mark: { type: 'line', stroke: colour(band.look), strokeWidth: 1.5, strokeDash: [3, 3], clip: true, aria: false }, encoding: { x: xField, y: yField },
-      })), {
-        data: { values: inside(y, band.points.flatMap((point) => [{ x: point.x, y: point.low, text: band.text }, { x: point.x, y: point.high, text: band.text }])) },
-        mark: { type: 'point', filled: true, fill: colour(band.look), stroke: null, opacity: 1, size: 22, shape: band.look.shape }, encoding: { x: xField, y: yField, description: { field: 'text' } },
-      }]),
-      ...chart.series.flatMap(({ look, points }) => [{
-        data: { values: points.map((point) => ({ x: point.x, y: point.y })) },
-        mark: { type: 'line', stroke: colour(look), strokeWidth: look.ink === 'pkeys' ? 2.6 : 1.8, strokeDash: [...look.dash], clip: true, aria: false }, encoding: { x: xField, y: yField },
-      }, ...(points.some((point) => point.low !== undefined) ? [{
-        data: { values: points.filter((point) => point.low !== undefined).map((point) => ({ x: point.x, y: point.low, high: point.high })) },
-        mark: { type: 'rule', stroke: colour(look), strokeWidth: 1.2, clip: true, aria: false }, encoding: { x: xField, y: yField, y2: { field: 'high' } },
-      }] : []), {
-        data: { values: points.map((point) => ({ x: point.x, y: point.y, text: point.text })) },
-        mark: { type: 'point', filled: true, fill: colour(look), stroke: null, opacity: 1, size: look.shape === 'circle' ? 42 : 50, shape: look.shape },
-        encoding: { x: xField, y: yField, description: { field: 'text' } },
-      }]),
+      ...(chart.bands ?? []).flatMap((band) => [
+        {
+          data: { values: band.points.map((point) => ({ x: point.x, y: point.low, high: point.high })) },
+          mark: { type: 'area', fill: colour(band.look), fillOpacity: 0.16, clip: true, aria: false },
+          encoding: { x: xField, y: yField, y2: { field: 'high' } },
+        },
+        ...(['low', 'high'] as const).map((edge) => ({
+          data: { values: band.points.map((point) => ({ x: point.x, y: point[edge] })) },
+          mark: {
+            type: 'line',
+            stroke: colour(band.look),
+            strokeWidth: 1.5,
+            strokeDash: [3, 3],
+            clip: true,
+            aria: false,
+          },
+          encoding: { x: xField, y: yField },
+        })),
+        {
+          data: {
+            values: inside(
+              y,
+              band.points.flatMap((point) => [
+                { x: point.x, y: point.low, text: band.text },
+                { x: point.x, y: point.high, text: band.text },
+              ]),
+            ),
+          },
+          mark: {
+            type: 'point',
+            filled: true,
+            fill: colour(band.look),
+            stroke: null,
+            opacity: 1,
+            size: 22,
+            shape: band.look.shape,
+          },
+          encoding: { x: xField, y: yField, description: { field: 'text' } },
+        },
+      ]),
+      ...chart.series.flatMap(({ look, points }) => [
+        {
+          data: { values: points.map((point) => ({ x: point.x, y: point.y })) },
+          mark: {
+            type: 'line',
+            stroke: colour(look),
+            strokeWidth: look.ink === 'pkeys' ? 2.6 : 1.8,
+            strokeDash: [...look.dash],
+            clip: true,
+            aria: false,
+          },
+          encoding: { x: xField, y: yField },
+        },
+        ...(points.some((point) => point.low !== undefined)
+          ? [
+              {
+                data: {
+                  values: points
+                    .filter((point) => point.low !== undefined)
+                    .map((point) => ({ x: point.x, y: point.low, high: point.high })),
+                },
+                mark: { type: 'rule', stroke: colour(look), strokeWidth: 1.2, clip: true, aria: false },
+                encoding: { x: xField, y: yField, y2: { field: 'high' } },
+              },
+            ]
+          : []),
+        {
+          data: { values: points.map((point) => ({ x: point.x, y: point.y, text: point.text })) },
+          mark: {
+            type: 'point',
+            filled: true,
+            fill: colour(look),
+            stroke: null,
+            opacity: 1,
+            size: look.shape === 'circle' ? 42 : 50,
+            shape: look.shape,
+          },
+          encoding: { x: xField, y: yField, description: { field: 'text' } },
+        },
+      ]),
       {
         data: { values: ends.map(({ label, look }, at) => ({ py: placed[at], label, colour: colour(look) })) },
-        mark: { type: 'text', align: 'left', baseline: 'middle', dx: 9, fontSize: FONT_SIZE, fontWeight: 600, aria: false },
-        encoding: { x: { value: width }, y: { field: 'py', type: 'quantitative', scale: null }, text: { field: 'label' }, color: { field: 'colour', type: 'nominal', scale: null } },
+        mark: {
+          type: 'text',
+          align: 'left',
+          baseline: 'middle',
+          dx: 9,
+          fontSize: FONT_SIZE,
+          fontWeight: 600,
+          aria: false,
+        },
+        encoding: {
+          x: { value: width },
+          y: { field: 'py', type: 'quantitative', scale: null },
+          text: { field: 'label' },
+          color: { field: 'colour', type: 'nominal', scale: null },
+        },
       },
     ],
     resolve: { scale: { y: 'shared', x: 'shared' } },
@@ -230,35 +363,94 @@ export function lineChart(chart: LineChart): Promise<Markup> {
 
 /** An axis with only as many ticks as there is room for, on a logarithmic scale; the first one stays. */
 function spaced(axis: Axis, room: number): Axis {
-  const place = (value: number): number => (Math.log(value) - Math.log(axis.domain[0])) / (Math.log(axis.domain[1]) - Math.log(axis.domain[0])) * room;
+  const place = (value: number): number =>
+    ((Math.log(value) - Math.log(axis.domain[0])) / (Math.log(axis.domain[1]) - Math.log(axis.domain[0]))) * room;
   const ticks: number[] = [];
-  for (const tick of axis.ticks) if (ticks.length === 0 || place(tick) - place(ticks.at(-1) ?? tick) >= 1) ticks.push(tick);
+  for (const tick of axis.ticks)
+    if (ticks.length === 0 || place(tick) - place(ticks.at(-1) ?? tick) >= 1) ticks.push(tick);
   return { ...axis, ticks };
 }
 
 /** Dots on rows: one row for each thing, one dot for each mechanism or value. */
 export function dotChart(chart: DotChart): Promise<Markup> {
   const x = spaced(chart.x, chart.width / 42);
-  const xField = (field = 'x'): object => ({ field, type: 'quantitative', scale: { type: 'log', base: 10, domain: [...x.domain], nice: false }, axis: vegaAxis(x) });
+  const xField = (field = 'x'): object => ({
+    field,
+    type: 'quantitative',
+    scale: { type: 'log', base: 10, domain: [...x.domain], nice: false },
+    axis: vegaAxis(x),
+  });
   const yField = {
-    field: 'row', type: 'nominal', sort: null, scale: { paddingInner: 0.5 }, title: null,
-    axis: { ticks: false, domain: false, grid: true, labelColor: 'var(--ink)', labelPadding: 8, labelExpr: `${JSON.stringify(chart.rows.map(({ label }) => label))}[datum.value]` },
+    field: 'row',
+    type: 'nominal',
+    sort: null,
+    scale: { paddingInner: 0.5 },
+    title: null,
+    axis: {
+      ticks: false,
+      domain: false,
+      grid: true,
+      labelColor: 'var(--ink)',
+      labelPadding: 8,
+      labelExpr: `${JSON.stringify(chart.rows.map(({ label }) => label))}[datum.value]`,
+    },
   };
   const dots = chart.rows.flatMap(({ dots: list }, row) => list.map((dot) => ({ ...dot, row })));
   const intervals = dots.filter((dot) => dot.low !== undefined);
   const spec = {
-    $schema: 'https://vega.github.io/schema/vega-lite/v6.json', width: chart.width, height: { step: 22 }, config: CONFIG, padding: 2,
+    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
+    width: chart.width,
+    height: { step: 22 },
+    config: CONFIG,
+    padding: 2,
     layer: [
-      ...(chart.reference === undefined ? [] : [{ data: { values: [{ x: chart.reference }] }, mark: { type: 'rule', color: 'var(--muted)', strokeDash: [1, 3], aria: false }, encoding: { x: xField() } }]),
-      ...(intervals.length === 0 ? [] : [{
-        data: { values: intervals.map((dot) => ({ row: dot.row, x: dot.low, high: dot.high, colour: colour(dot.look) })) },
-        mark: { type: 'rule', strokeWidth: 1.4, clip: true, aria: false }, encoding: { x: xField(), x2: { field: 'high' }, y: yField, color: { field: 'colour', type: 'nominal', scale: null } },
-      }]),
+      ...(chart.reference === undefined
+        ? []
+        : [
+            {
+              data: { values: [{ x: chart.reference }] },
+              mark: { type: 'rule', color: 'var(--muted)', strokeDash: [1, 3], aria: false },
+              encoding: { x: xField() },
+            },
+          ]),
+      ...(intervals.length === 0
+        ? []
+        : [
+            {
+              data: {
+                values: intervals.map((dot) => ({
+                  row: dot.row,
+                  x: dot.low,
+                  high: dot.high,
+                  colour: colour(dot.look),
+                })),
+              },
+              mark: { type: 'rule', strokeWidth: 1.4, clip: true, aria: false },
+              encoding: {
+                x: xField(),
+                x2: { field: 'high' },
+                y: yField,
+                color: { field: 'colour', type: 'nominal', scale: null },
+              },
+            },
+          ]),
       {
-        data: { values: dots.map((dot) => ({ row: dot.row, x: dot.x, text: dot.text, colour: colour(dot.look), shape: dot.look.shape })) },
+        data: {
+          values: dots.map((dot) => ({
+            row: dot.row,
+            x: dot.x,
+            text: dot.text,
+            colour: colour(dot.look),
+            shape: dot.look.shape,
+          })),
+        },
         mark: { type: 'point', filled: true, stroke: null, opacity: 1, size: 55 },
         encoding: {
-          x: xField(), y: yField, description: { field: 'text' }, color: { field: 'colour', type: 'nominal', scale: null }, shape: { field: 'shape', type: 'nominal', scale: null },
+          x: xField(),
+          y: yField,
+          description: { field: 'text' },
+          color: { field: 'colour', type: 'nominal', scale: null },
+          shape: { field: 'shape', type: 'nominal', scale: null },
         },
       },
     ],
@@ -293,25 +485,43 @@ export function linearTicks(most: number): readonly number[] {
 export function barChart(chart: BarChart): Promise<Markup> {
   const most = Math.max(...chart.rows.map(({ segments }) => segments.reduce((sum, { value }) => sum + value, 0)), 1e-9);
   const x: Axis = { title: chart.title, domain: [0, most * 1.02], ticks: linearTicks(most), format: chart.format };
-  const bars = chart.rows.flatMap(({ segments }, row) => {
-    let from = 0;
-    return segments.map(({ ink, value, text }) => {
-      const bar = { row, x: from, x2: from + value, text, colour: `var(--m-${ink})` };
-      from += value;
-      return bar;
-    });
-  }).filter((bar) => bar.x2 > bar.x);
+  const bars = chart.rows
+    .flatMap(({ segments }, row) => {
+      let from = 0;
+      return segments.map(({ ink, value, text }) => {
+        const bar = { row, x: from, x2: from + value, text, colour: `var(--m-${ink})` };
+        from += value;
+        return bar;
+      });
+    })
+    .filter((bar) => bar.x2 > bar.x);
   const spec = {
-    $schema: 'https://vega.github.io/schema/vega-lite/v6.json', width: chart.width, height: { step: 26 }, config: CONFIG, padding: 2,
+    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
+    width: chart.width,
+    height: { step: 26 },
+    config: CONFIG,
+    padding: 2,
     data: { values: bars },
     mark: { type: 'bar', stroke: 'var(--bg)', strokeWidth: 1 },
     encoding: {
-      x: { field: 'x', type: 'quantitative', scale: { domain: [...x.domain], nice: false }, axis: vegaAxis(x) }, x2: { field: 'x2' },
+      x: { field: 'x', type: 'quantitative', scale: { domain: [...x.domain], nice: false }, axis: vegaAxis(x) },
+      x2: { field: 'x2' },
       y: {
-        field: 'row', type: 'nominal', sort: null, scale: { paddingInner: 0.35 }, title: null,
-        axis: { ticks: false, domain: false, labelColor: 'var(--ink)', labelPadding: 8, labelExpr: `${JSON.stringify(chart.rows.map(({ label }) => label))}[datum.value]` },
+        field: 'row',
+        type: 'nominal',
+        sort: null,
+        scale: { paddingInner: 0.35 },
+        title: null,
+        axis: {
+          ticks: false,
+          domain: false,
+          labelColor: 'var(--ink)',
+          labelPadding: 8,
+          labelExpr: `${JSON.stringify(chart.rows.map(({ label }) => label))}[datum.value]`,
+        },
       },
-      color: { field: 'colour', type: 'nominal', scale: null }, description: { field: 'text' },
+      color: { field: 'colour', type: 'nominal', scale: null },
+      description: { field: 'text' },
     },
   };
   return draw(spec as unknown as TopLevelSpec, chart.name);

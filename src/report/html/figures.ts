@@ -10,20 +10,43 @@ import { ASSUMED_GHZ, WRPKRU_CYCLES } from './words.js';
 
 type Value = number | string | boolean;
 
-/** Parameters that say how something was measured, or repeat another one; two records that differ only in them are of one cell. */
-const MEASURING: ReadonlySet<string> = new Set(['repeats', 'round', 'trial', 'process', 'order', 'cpu', 'seed', 'callouts', 'callbacks', 'reads', 'unit', 'file', 'reachedCycles']);
+/**
+ * Parameters that say how something was measured, or repeat another one; two records that differ only in them are of
+ * one cell.
+ */
+const MEASURING: ReadonlySet<string> = new Set([
+  'repeats',
+  'round',
+  'trial',
+  'process',
+  'order',
+  'cpu',
+  'seed',
+  'callouts',
+  'callbacks',
+  'reads',
+  'unit',
+  'file',
+  'reachedCycles',
+]);
 
 /** What a record varies, without how it was measured. `pages` is left out where `imageBytes` says the same. */
 export function variation(record: CostRecord): { readonly [name: string]: Value } {
   const { imageBytes, pages } = record.parameters;
   const same = typeof imageBytes === 'number' && typeof pages === 'number' && imageBytes === pages * 4096;
-  return Object.fromEntries(Object.entries(record.parameters).filter(([name]) => !MEASURING.has(name) && !(same && name === 'pages')).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return Object.fromEntries(
+    Object.entries(record.parameters)
+      .filter(([name]) => !MEASURING.has(name) && !(same && name === 'pages'))
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
 }
 
 /** Fewer give no interval. */
 const LEAST_SAMPLES = 5;
 
-/** One cell of a cost table: all records of the same experiment, mechanism, lane and variation, their samples joined. */
+/**
+ * One cell of a cost table: all records of the same experiment, mechanism, lane and variation, their samples joined.
+ */
 export interface Cost {
   readonly experiment: string;
   readonly mechanism: Mechanism;
@@ -84,38 +107,81 @@ function joinCosts(run: Run): readonly Cost[] {
     const [first] = group;
     if (first === undefined) return [];
     const samples = group.flatMap((record) => record.samples);
-    const value = first.unit === 'instructions' ? Math.min(...group.map(figureOf)) : group.length === 1 ? first.median : median(samples);
-    return [{
-      experiment: first.experiment, mechanism: first.mechanism, lane: first.lane, unit: first.unit, varied: variation(first), samples, value,
-      interval: first.unit === 'ns' && samples.length >= LEAST_SAMPLES ? bootstrapMedian(samples) : null,
-      counts: first.counts, warnings: [...new Set(group.flatMap((record) => record.warnings ?? []))],
-      observed: first.observed, group: first.method?.group, spread: first.unit === 'ns' ? spreadOf(samples) : null,
-      found: Object.fromEntries(Object.entries(first.parameters).filter(([name]) => MEASURING.has(name))),
-    }];
+    const value =
+      first.unit === 'instructions'
+        ? Math.min(...group.map(figureOf))
+        : group.length === 1
+          ? first.median
+          : median(samples);
+    return [
+      {
+        experiment: first.experiment,
+        mechanism: first.mechanism,
+        lane: first.lane,
+        unit: first.unit,
+        varied: variation(first),
+        samples,
+        value,
+        interval: first.unit === 'ns' && samples.length >= LEAST_SAMPLES ? bootstrapMedian(samples) : null,
+        counts: first.counts,
+        warnings: [...new Set(group.flatMap((record) => record.warnings ?? []))],
+        observed: first.observed,
+        group: first.method?.group,
+        spread: first.unit === 'ns' ? spreadOf(samples) : null,
+        found: Object.fromEntries(Object.entries(first.parameters).filter(([name]) => MEASURING.has(name))),
+      },
+    ];
   });
   const size = (cost: Cost): number => sizeOf(cost) ?? 0;
-  return cells.sort((a, b) => (a.experiment < b.experiment ? -1 : a.experiment > b.experiment ? 1 : 0)
-    || LANES.indexOf(a.lane) - LANES.indexOf(b.lane) || MECHANISMS.indexOf(a.mechanism) - MECHANISMS.indexOf(b.mechanism) || size(a) - size(b));
+  return cells.sort(
+    (a, b) =>
+      (a.experiment < b.experiment ? -1 : a.experiment > b.experiment ? 1 : 0) ||
+      LANES.indexOf(a.lane) - LANES.indexOf(b.lane) ||
+      MECHANISMS.indexOf(a.mechanism) - MECHANISMS.indexOf(b.mechanism) ||
+      size(a) - size(b),
+  );
 }
 
 /** In these a baseline may differ from what is set beside it. */
-const FREE: ReadonlySet<string> = new Set(['imageBytes', 'pages', 'way', 'by', 'processors', 'foreignStack', 'floats', 'cycles']);
+const FREE: ReadonlySet<string> = new Set([
+  'imageBytes',
+  'pages',
+  'way',
+  'by',
+  'processors',
+  'foreignStack',
+  'floats',
+  'cycles',
+]);
 
 /** Of an unguarded row: the thing itself, not another way of doing it. */
 function isPlain({ varied: { way, by } }: Cost): boolean {
   return (way === undefined || way === 'raw call' || way === 'call') && (by === undefined || by === 'koffi');
 }
 
-/** In these a row is whole work, not one operation: of its counted instructions, too, the reader wants to know how many times the unguarded ones they are. */
+/**
+ * In these a row is whole work, not one operation: of its counted instructions, too, the reader wants to know how many
+ * times the unguarded ones they are.
+ */
 const WHOLE_WORK: ReadonlySet<string> = new Set(['lua-programs']);
 
-/** The unguarded row that a cost is set beside, instructions beside instructions only; undefined where there is none, and for that row itself. */
+/**
+ * The unguarded row that a cost is set beside, instructions beside instructions only; undefined where there is none,
+ * and for that row itself.
+ */
 export function baselineOf(cost: Cost, all: readonly Cost[]): Cost | undefined {
   if (cost.mechanism === 'none' && isPlain(cost)) return undefined;
   if (cost.unit !== 'ns' && !WHOLE_WORK.has(cost.experiment)) return undefined;
   const lane = cost.unit === 'ns' ? 'native' : cost.lane;
-  const fits = all.filter((one) => one.experiment === cost.experiment && one.mechanism === 'none' && one.lane === lane && one.unit === cost.unit && isPlain(one)
-    && Object.entries(one.varied).every(([name, value]) => FREE.has(name) || cost.varied[name] === value));
+  const fits = all.filter(
+    (one) =>
+      one.experiment === cost.experiment &&
+      one.mechanism === 'none' &&
+      one.lane === lane &&
+      one.unit === cost.unit &&
+      isPlain(one) &&
+      Object.entries(one.varied).every(([name, value]) => FREE.has(name) || cost.varied[name] === value),
+  );
   return fits.find((one) => sizeOf(one) === sizeOf(cost)) ?? fits[0];
 }
 
@@ -127,11 +193,26 @@ export function ratioOf(cost: Cost, all: readonly Cost[]): Ratio | null {
   if (known !== undefined) return known;
   const baseline = baselineOf(cost, all);
   let found: Ratio | null = null;
-  if (baseline !== undefined && baseline.value > 0 && cost.unit === 'instructions') found = { ratio: cost.value / baseline.value, interval: null, paired: false, baseline };
-  else if (baseline !== undefined && baseline.value > 0 && cost.samples.length >= LEAST_SAMPLES && baseline.samples.length >= LEAST_SAMPLES) {
-    const paired = baseline.group === cost.group && baseline.samples.length === cost.samples.length && baseline.samples.every((sample) => sample > 0);
-    found = paired ? { ...pairedRatio(baseline.samples, cost.samples), paired, baseline }
-      : { ratio: cost.value / baseline.value, interval: bootstrapRatio(baseline.samples, cost.samples, 500), paired, baseline };
+  if (baseline !== undefined && baseline.value > 0 && cost.unit === 'instructions')
+    found = { ratio: cost.value / baseline.value, interval: null, paired: false, baseline };
+  else if (
+    baseline !== undefined &&
+    baseline.value > 0 &&
+    cost.samples.length >= LEAST_SAMPLES &&
+    baseline.samples.length >= LEAST_SAMPLES
+  ) {
+    const paired =
+      baseline.group === cost.group &&
+      baseline.samples.length === cost.samples.length &&
+      baseline.samples.every((sample) => sample > 0);
+    found = paired
+      ? { ...pairedRatio(baseline.samples, cost.samples), paired, baseline }
+      : {
+          ratio: cost.value / baseline.value,
+          interval: bootstrapRatio(baseline.samples, cost.samples, 500),
+          paired,
+          baseline,
+        };
   }
   ratios.set(cost, found);
   return found;
@@ -151,24 +232,41 @@ export function sizeOf(cost: Pick<Cost, 'varied'>): number | undefined {
 /** What a cell varies besides the named parameters, as a key and as words. */
 export function variantOf(cost: Pick<Cost, 'varied'>, without: readonly string[] = ['imageBytes', 'pages']): string {
   const rank = (value: Value): number => (typeof value === 'string' ? 0 : typeof value === 'number' ? 1 : 2);
-  return Object.entries(cost.varied).filter(([name]) => !without.includes(name)).sort(([, a], [, b]) => rank(a) - rank(b)).map(([name, value]) => valueText(name, value)).join(', ');
+  return Object.entries(cost.varied)
+    .filter(([name]) => !without.includes(name))
+    .sort(([, a], [, b]) => rank(a) - rank(b))
+    .map(([name, value]) => valueText(name, value))
+    .join(', ');
 }
 
 /** A parameter in words: `touched` for true, `not touched` for false, sizes in KiB. */
 export function valueText(name: string, value: Value): string {
   const words = name.replace(/Bytes$/, '').replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`);
-  if (name === 'foreignStack') return value === true ? 'foreign stack' : 'caller\'s stack';
+  if (name === 'foreignStack') return value === true ? 'foreign stack' : "caller's stack";
   if (typeof value === 'boolean') return value ? words : `not ${words}`;
-  if (typeof value === 'number' && /^(arguments|threads|processors|cycles|spaces)$/.test(name)) return `${formatCount(value)} ${value === 1 ? words.replace(/s$/, '') : words}`;
+  if (typeof value === 'number' && /^(arguments|threads|processors|cycles|spaces)$/.test(name))
+    return `${formatCount(value)} ${value === 1 ? words.replace(/s$/, '') : words}`;
   if (typeof value === 'number') return `${words} ${name.endsWith('Bytes') ? formatBytes(value) : formatCount(value)}`;
-  return /^(signature|application|way|by|call|part|variant|function|what|work|access|scenario|kind|name|program|vm)$/.test(name) ? value : `${words} ${value}`;
+  return /^(signature|application|way|by|call|part|variant|function|what|work|access|scenario|kind|name|program|vm)$/.test(
+    name,
+  )
+    ? value
+    : `${words} ${value}`;
 }
 
-/** Unlike what one would expect first: untouched or huge pages, many spaces. The plainest variant stands for the experiment. */
+/**
+ * Unlike what one would expect first: untouched or huge pages, many spaces. The plainest variant stands for the
+ * experiment.
+ */
 function oddity(cost: Cost): number {
   const { touched, huge, pageBytes, spaces, arguments: count, foreignStack } = cost.varied;
-  return (touched === false ? 8 : 0) + (huge === true || (typeof pageBytes === 'number' && pageBytes !== 4096) ? 8 : 0)
-    + (typeof spaces === 'number' ? Math.min(spaces, 15) / 16 : 0) + (typeof count === 'number' ? count / 16 : 0) + (foreignStack === false ? 4 : 0);
+  return (
+    (touched === false ? 8 : 0) +
+    (huge === true || (typeof pageBytes === 'number' && pageBytes !== 4096) ? 8 : 0) +
+    (typeof spaces === 'number' ? Math.min(spaces, 15) / 16 : 0) +
+    (typeof count === 'number' ? count / 16 : 0) +
+    (foreignStack === false ? 4 : 0)
+  );
 }
 
 /** The cells of the plainest variant of an experiment, by mechanism and lane: at most one cell for each size. */
@@ -184,8 +282,11 @@ export function plainest(cells: readonly Cost[]): readonly Cost[] {
 
 /** The experiment that shows best what protecting the image costs by its size: the one with the most sizes. */
 export function protectingExperiment(cells: readonly Cost[]): string | undefined {
-  const sizes = (experiment: string): number => new Set(cells.filter((cost) => cost.experiment === experiment).map(sizeOf)).size;
-  const usable = ['callout', 'flip'].filter((experiment) => cells.some((cost) => cost.experiment === experiment && sizeOf(cost) !== undefined));
+  const sizes = (experiment: string): number =>
+    new Set(cells.filter((cost) => cost.experiment === experiment).map(sizeOf)).size;
+  const usable = ['callout', 'flip'].filter((experiment) =>
+    cells.some((cost) => cost.experiment === experiment && sizeOf(cost) !== undefined),
+  );
   return usable.sort((a, b) => sizes(b) - sizes(a))[0];
 }
 
@@ -194,7 +295,10 @@ export interface Grid {
   /** Names of what is varied. */
   readonly names: readonly string[];
   readonly mechanisms: readonly Mechanism[];
-  readonly rows: readonly { readonly values: readonly (Value | undefined)[]; readonly cells: readonly (Cost | undefined)[] }[];
+  readonly rows: readonly {
+    readonly values: readonly (Value | undefined)[];
+    readonly cells: readonly (Cost | undefined)[];
+  }[];
 }
 
 /** Makes it; rows in the order of their values. */
@@ -218,8 +322,12 @@ export function gridOf(cells: readonly Cost[], lane: Lane): Grid {
     else row.push(cost);
   }
   return {
-    names, mechanisms,
-    rows: [...rows.values()].map((row) => ({ values: names.map((name) => row[0]?.varied[name]), cells: mechanisms.map((mechanism) => row.find((one) => one.mechanism === mechanism)) })),
+    names,
+    mechanisms,
+    rows: [...rows.values()].map((row) => ({
+      values: names.map((name) => row[0]?.varied[name]),
+      cells: mechanisms.map((mechanism) => row.find((one) => one.mechanism === mechanism)),
+    })),
   };
 }
 
@@ -242,17 +350,30 @@ export function valueOf(cost: Pick<Cost, 'unit'>, value: number): string {
 
 /** Events beside a count: `[WRPKRU / RDPKRU / system calls / faults]`; empty for times, whose counted row has them. */
 export function eventsText({ unit, counts }: Pick<Cost, 'unit' | 'counts'>): string {
-  return unit === 'ns' || counts === undefined ? '' : `[${counts.wrpkru} / ${counts.rdpkru} / ${formatCount(counts.syscalls)} / ${counts.faults}]`;
+  return unit === 'ns' || counts === undefined
+    ? ''
+    : `[${counts.wrpkru} / ${counts.rdpkru} / ${formatCount(counts.syscalls)} / ${counts.faults}]`;
 }
 
 /** What the events' brackets hold. */
 export const EVENTS_NOTE = '[WRPKRU / RDPKRU / system calls / faults] of one operation';
 
-/** A cell in a sentence: mechanism, variation, value, interval, samples, lane and events. For hover, focus and screen readers. */
+/**
+ * A cell in a sentence: mechanism, variation, value, interval, samples, lane and events. For hover, focus and screen
+ * readers.
+ */
 export function describeCost(cost: Cost): string {
-  const varied = Object.entries(cost.varied).map(([name, value]) => (name === 'imageBytes' ? `image ${formatBytes(Number(value))}` : valueText(name, value))).join(', ');
-  const interval = cost.interval === null ? '' : ` (95 % interval ${valueOf(cost, cost.interval.low)} to ${valueOf(cost, cost.interval.high)}${cost.spread === null ? '' : `, MAD ${valueOf(cost, cost.spread.mad)}`}, ${cost.samples.length} samples${outlierCount(cost)})`;
-  const counts = cost.counts === undefined ? '' : `; ${cost.counts.wrpkru} WRPKRU, ${cost.counts.syscalls} system calls, ${cost.counts.faults} faults`;
+  const varied = Object.entries(cost.varied)
+    .map(([name, value]) => (name === 'imageBytes' ? `image ${formatBytes(Number(value))}` : valueText(name, value)))
+    .join(', ');
+  const interval =
+    cost.interval === null
+      ? ''
+      : ` (95 % interval ${valueOf(cost, cost.interval.low)} to ${valueOf(cost, cost.interval.high)}${cost.spread === null ? '' : `, MAD ${valueOf(cost, cost.spread.mad)}`}, ${cost.samples.length} samples${outlierCount(cost)})`;
+  const counts =
+    cost.counts === undefined
+      ? ''
+      : `; ${cost.counts.wrpkru} WRPKRU, ${cost.counts.syscalls} system calls, ${cost.counts.faults} faults`;
   const value = cost.unit === 'ns' ? formatNs(cost.value) : `${formatCount(cost.value)} instructions`;
   return `${cost.mechanism}${varied === '' ? '' : `, ${varied}`}: ${value}${interval}, ${cost.lane} lane${counts}`;
 }
@@ -278,5 +399,5 @@ export function keyModel(run: Run): KeyModel | null {
   const told = Number(/@ *([\d.]+) *GHz/i.exec(run.context.host.cpu)?.[1]);
   const assumed = !(told > 0);
   const ghz = assumed ? ASSUMED_GHZ : told;
-  return { leastNs: 2 * WRPKRU_CYCLES.least / ghz, mostNs: 2 * WRPKRU_CYCLES.most / ghz, ghz, assumed };
+  return { leastNs: (2 * WRPKRU_CYCLES.least) / ghz, mostNs: (2 * WRPKRU_CYCLES.most) / ghz, ghz, assumed };
 }

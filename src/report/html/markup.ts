@@ -1,6 +1,6 @@
 /**
- * HTML from template literals. Whatever is put into a template is escaped, unless it came out of one: text from a run can hold
- * no markup, whatever it says. https://html.spec.whatwg.org/#escapingString
+ * HTML from template literals. Whatever is put into a template is escaped, unless it came out of one: text from a run
+ * can hold no markup, whatever it says. https://html.spec.whatwg.org/#escapingString
  */
 
 /** Markup that is safe to put into a page as it is. Made by `html` and `trusted` alone. */
@@ -15,12 +15,20 @@ export class Markup {
 /** What a template takes. Lists are joined; false, null and undefined are nothing. */
 export type Content = Markup | string | number | false | null | undefined | readonly Content[];
 
-const ENTITIES: { readonly [character: string]: string } = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', '\'': '&#39;' };
+const ENTITIES: { readonly [character: string]: string } = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
 
 /** Text as HTML text or as the value of a quoted attribute. Characters that HTML does not allow are shown as U+FFFD. */
 export function escape(text: string): string {
   // eslint-disable-next-line no-control-regex
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '').replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffe\uffff]/g, '\ufffd');
+  return text
+    .replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
+    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffe\uffff]/g, '\ufffd');
 }
 
 function render(content: Content): string {
@@ -34,7 +42,9 @@ function render(content: Content): string {
 /** Tagged template: html`<b>${text}</b>`. Attribute values must be quoted in the template. */
 export function html(parts: TemplateStringsArray, ...contents: readonly Content[]): Markup {
   let text = parts[0] ?? '';
-  contents.forEach((content, at) => { text += render(content) + (parts[at + 1] ?? ''); });
+  contents.forEach((content, at) => {
+    text += render(content) + (parts[at + 1] ?? '');
+  });
   return new Markup(text);
 }
 
@@ -43,14 +53,26 @@ export function trusted(text: string): Markup {
   return new Markup(text);
 }
 
-/** A word for an id attribute or a URL's fragment: letters, digits and hyphens. Different texts of plain words stay different. */
+/**
+ * A word for an id attribute or a URL's fragment: letters, digits and hyphens. Different texts of plain words stay
+ * different.
+ */
 export function slug(...words: readonly string[]): string {
-  return words.join('--').toLowerCase().replace(/[^a-z0-9-]+/g, '-');
+  return words
+    .join('--')
+    .toLowerCase()
+    .replace(/[^a-z0-9-]+/g, '-');
 }
 
-const CHARACTERS: { readonly [entity: string]: string } = Object.fromEntries(Object.entries(ENTITIES).map(([character, entity]) => [entity, character]));
+const CHARACTERS: { readonly [entity: string]: string } = Object.fromEntries(
+  Object.entries(ENTITIES).map(([character, entity]) => [entity, character]),
+);
 
 /** What a piece of markup says, without its tags. */
 export function textOf(content: Content): string {
-  return render(content).replace(/<[^>]*>/g, '').replace(/&(?:amp|lt|gt|quot|#39);/g, (entity) => CHARACTERS[entity] ?? entity).replace(/\s+/g, ' ').trim();
+  return render(content)
+    .replace(/<[^>]*>/g, '')
+    .replace(/&(?:amp|lt|gt|quot|#39);/g, (entity) => CHARACTERS[entity] ?? entity)
+    .replace(/\s+/g, ' ')
+    .trim();
 }

@@ -1,12 +1,22 @@
 /**
- * The main picture: what protecting the image costs for one callout, against the image's size, every mechanism. Times and counted
- * instructions have a picture each; what published latencies say of keys has a third, drawn apart. Pure functions of a run.
+ * The main picture: what protecting the image costs for one callout, against the image's size, every mechanism. Times
+ * and counted instructions have a picture each; what published latencies say of keys has a third, drawn apart. Pure
+ * functions of a run.
  */
 import { formatBytes, formatNs } from '../format.js';
 import type { Run } from '../../experiment/records.js';
 import type { Lane } from '../../experiment/words.js';
 import { lineChart, logAxis, type Axis, type Series } from './charts.js';
-import { costs, describeCost, keyModel, plainest, protectingExperiment, sizeOf, type Cost, type KeyModel } from './figures.js';
+import {
+  costs,
+  describeCost,
+  keyModel,
+  plainest,
+  protectingExperiment,
+  sizeOf,
+  type Cost,
+  type KeyModel,
+} from './figures.js';
 import type { Markup } from './markup.js';
 import { MECHANISM_LOOKS, WRPKRU_CYCLES } from './words.js';
 import { paletteCss } from './style.js';
@@ -38,7 +48,9 @@ export function formatInstructions(count: number): string {
 
 /** Times for axes: no needless digits. */
 export function formatTickNs(ns: number): string {
-  return formatNs(ns).replace(/\.?0+(?= )/, (zeros, at: number, all: string) => (all.slice(0, at + zeros.length).includes('.') ? '' : zeros));
+  return formatNs(ns).replace(/\.?0+(?= )/, (zeros, at: number, all: string) =>
+    all.slice(0, at + zeros.length).includes('.') ? '' : zeros,
+  );
 }
 
 const WIDTH = { wide: 222, narrow: 110 } as const;
@@ -60,12 +72,22 @@ export function sizeAxis(sizes: readonly number[]): Axis {
 /** Cells by mechanism as lines over a size. */
 export function seriesBySize(cells: readonly Cost[]): readonly Series[] {
   const mechanisms = [...new Set(cells.map((cost) => cost.mechanism))];
-  return mechanisms.map((mechanism) => ({
-    name: mechanism, label: mechanism, look: MECHANISM_LOOKS[mechanism],
-    points: cells.filter((cost) => cost.mechanism === mechanism && cost.value > 0).map((cost) => ({
-      x: sizeOf(cost) ?? 0, y: cost.value, text: describeCost(cost), ...(cost.interval === null ? {} : { low: cost.interval.low, high: cost.interval.high }),
-    })).sort((a, b) => a.x - b.x),
-  })).filter(({ points }) => points.length > 0);
+  return mechanisms
+    .map((mechanism) => ({
+      name: mechanism,
+      label: mechanism,
+      look: MECHANISM_LOOKS[mechanism],
+      points: cells
+        .filter((cost) => cost.mechanism === mechanism && cost.value > 0)
+        .map((cost) => ({
+          x: sizeOf(cost) ?? 0,
+          y: cost.value,
+          text: describeCost(cost),
+          ...(cost.interval === null ? {} : { low: cost.interval.low, high: cost.interval.high }),
+        }))
+        .sort((a, b) => a.x - b.x),
+    }))
+    .filter(({ points }) => points.length > 0);
 }
 
 /** The model's times. */
@@ -82,7 +104,10 @@ export function modelText(model: KeyModel): string {
 function drawn(run: Run): { readonly experiment: string | undefined; readonly cells: readonly Cost[] } {
   const all = costs(run);
   const experiment = protectingExperiment(all);
-  return { experiment, cells: plainest(all.filter((cost) => cost.experiment === experiment && sizeOf(cost) !== undefined)) };
+  return {
+    experiment,
+    cells: plainest(all.filter((cost) => cost.experiment === experiment && sizeOf(cost) !== undefined)),
+  };
 }
 
 /** Whether a run has costs at more than one image size. */
@@ -95,7 +120,10 @@ export const PICTURE_TITLE = 'Cost of protecting the image for one callout, by i
 /** Makes the picture's panels. */
 export async function mainPicture(run: Run): Promise<Picture> {
   const { experiment, cells } = drawn(run);
-  const what = experiment === 'flip' ? 'one pair of closing and opening the whole image' : 'one guarded callout of an empty C function: close the image, call, open it';
+  const what =
+    experiment === 'flip'
+      ? 'one pair of closing and opening the whole image'
+      : 'one guarded callout of an empty C function: close the image, call, open it';
   const title = PICTURE_TITLE;
   const sizes = cells.map((cost) => sizeOf(cost) ?? 0);
   if (!hasPicture(run)) return { title, what, panels: [] };
@@ -103,33 +131,71 @@ export async function mainPicture(run: Run): Promise<Picture> {
   const panels: Panel[] = [];
   const native = cells.filter((cost) => cost.lane === 'native');
   const model = keyModel(run);
-  const nsValues = [...native.map((cost) => cost.value), ...(model === null || native.length === 0 ? [] : [model.leastNs, model.mostNs])];
+  const nsValues = [
+    ...native.map((cost) => cost.value),
+    ...(model === null || native.length === 0 ? [] : [model.leastNs, model.mostNs]),
+  ];
   const y = logAxis(nsValues, 'time, log', formatTickNs);
   if (native.length > 0) {
     const keys = native.some((cost) => cost.mechanism === 'pkeys');
     panels.push({
-      lane: 'native', title: 'Time', cells: native,
+      lane: 'native',
+      title: 'Time',
+      cells: native,
       note: `native lane: measured on this CPU${keys ? '' : ', which has no keys'}`,
-      svg: await lineChart({ name: `${title}. Time on this CPU, native lane.`, width: WIDTH.wide, height: HEIGHT, x, y, series: seriesBySize(native) }),
+      svg: await lineChart({
+        name: `${title}. Time on this CPU, native lane.`,
+        width: WIDTH.wide,
+        height: HEIGHT,
+        x,
+        y,
+        series: seriesBySize(native),
+      }),
     });
   }
   const emulated = cells.filter((cost) => cost.lane === 'emulated');
   if (emulated.length > 0) {
     panels.push({
-      lane: 'emulated', title: 'Executed instructions', cells: emulated, note: 'emulated lane: counted under an emulated CPU with keys; not a time',
+      lane: 'emulated',
+      title: 'Executed instructions',
+      cells: emulated,
+      note: 'emulated lane: counted under an emulated CPU with keys; not a time',
       svg: await lineChart({
-        name: `${title}. Executed instructions, emulated lane.`, width: WIDTH.wide, height: HEIGHT, x,
-        y: logAxis(emulated.map((cost) => cost.value), 'instructions, log', formatInstructions), series: seriesBySize(emulated),
+        name: `${title}. Executed instructions, emulated lane.`,
+        width: WIDTH.wide,
+        height: HEIGHT,
+        x,
+        y: logAxis(
+          emulated.map((cost) => cost.value),
+          'instructions, log',
+          formatInstructions,
+        ),
+        series: seriesBySize(emulated),
       }),
     });
   }
   if (model !== null && native.length > 0) {
     const text = `pkeys, model: ${modelText(model)}, whatever the image's size`;
     panels.push({
-      lane: 'model', title: 'Keys, as a model', cells: [], note: `not measured: ${modelText(model)}`,
+      lane: 'model',
+      title: 'Keys, as a model',
+      cells: [],
+      note: `not measured: ${modelText(model)}`,
       svg: await lineChart({
-        name: `Model, not measured. ${text}`, width: WIDTH.narrow, height: HEIGHT, x: { ...x, ticks: [Math.min(...sizes), Math.max(...sizes)] }, y, series: [],
-        bands: [{ label: 'pkeys, model', look: MECHANISM_LOOKS['pkeys-model'], text, points: x.domain.map((size) => ({ x: size, low: model.leastNs, high: model.mostNs })) }],
+        name: `Model, not measured. ${text}`,
+        width: WIDTH.narrow,
+        height: HEIGHT,
+        x: { ...x, ticks: [Math.min(...sizes), Math.max(...sizes)] },
+        y,
+        series: [],
+        bands: [
+          {
+            label: 'pkeys, model',
+            look: MECHANISM_LOOKS['pkeys-model'],
+            text,
+            points: x.domain.map((size) => ({ x: size, low: model.leastNs, high: model.mostNs })),
+          },
+        ],
       }),
     });
   }
@@ -137,8 +203,8 @@ export async function mainPicture(run: Run): Promise<Picture> {
 }
 
 /**
- * The picture as a file of its own, for a README: the panels side by side, colours by the reader's scheme. Null where the run has no
- * costs by size.
+ * The picture as a file of its own, for a README: the panels side by side, colours by the reader's scheme. Null where
+ * the run has no costs by size.
  */
 export async function renderPicture(run: Run): Promise<string | null> {
   const picture = await mainPicture(run);
@@ -152,8 +218,15 @@ export async function renderPicture(run: Run): Promise<string | null> {
     const at = x;
     x += Number(width) + gap;
     most = Math.max(most, Number(height));
-    const inner = panel.svg.text.replace('<svg ', `<svg x="${at}" y="${top + 26}" `).replace(/ (?:tabindex|class|style)="[^"]*"/g, '');
-    const lane = panel.lane === 'model' ? 'not measured: published latencies' : panel.lane === 'native' ? 'native: measured on this CPU' : 'emulated: counted, not time';
+    const inner = panel.svg.text
+      .replace('<svg ', `<svg x="${at}" y="${top + 26}" `)
+      .replace(/ (?:tabindex|class|style)="[^"]*"/g, '');
+    const lane =
+      panel.lane === 'model'
+        ? 'not measured: published latencies'
+        : panel.lane === 'native'
+          ? 'native: measured on this CPU'
+          : 'emulated: counted, not time';
     return `<text x="${at}" y="${top}" class="panel">${panel.title}</text><text x="${at}" y="${top + 17}" class="note">${lane}</text>${inner}`;
   });
   const width = Math.ceil(x - gap + 20);

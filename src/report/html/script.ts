@@ -1,6 +1,7 @@
 /**
- * What the page adds where scripts run: the theme switch remembers, marks show their numbers in a box, arrow keys walk through a
- * chart's marks and the matrix's cells, a cell's address opens its evidence, everything unfolds for printing. Without scripts the page says the same.
+ * What the page adds where scripts run: the theme switch remembers, marks show their numbers in a box, arrow keys walk
+ * through a chart's marks and the matrix's cells, a cell's address opens its evidence, everything unfolds for printing.
+ * Without scripts the page says the same.
  */
 export const SCRIPT = `'use strict';
 (() => {
@@ -60,7 +61,8 @@ export const SCRIPT = `'use strict';
     for (const row of all('tr[data-case]', table)) all('td', row).forEach((cell, at) => {
       const button = cell.querySelector('button');
       if (!button) return;
-      button.dataset.cell ??= [table.dataset.lane, row.dataset.case, columns[at].dataset.column].join('--');   // as slug() in markup.ts
+      // as slug() in markup.ts
+      button.dataset.cell ??= [table.dataset.lane, row.dataset.case, columns[at].dataset.column].join('--');
       if (!button.hasAttribute('aria-label')) button.setAttribute('aria-label', columns[at].textContent + ': ' + button.querySelector('b').textContent);
     });
     const rows = all('tr', table).map((row) => all('td', row).map((cell) => cell.querySelector('button'))).filter((row) => row.some(Boolean));

@@ -1,18 +1,46 @@
 /** The style sheet. Colours are variables with a value for each theme; charts use the same ones. */
 
-/** [light, dark]. Mechanisms' colours keep apart under the common colour blindnesses (after Okabe and Ito); dashes and shapes repeat them. */
+/**
+ * [light, dark]. Mechanisms' colours keep apart under the common colour blindnesses (after Okabe and Ito); dashes and
+ * shapes repeat them.
+ */
 const PALETTE: { readonly [name: string]: readonly [string, string] } = {
-  bg: ['#fdfdfb', '#14161a'], ink: ['#191b1f', '#e8e8e4'], muted: ['#5a5f67', '#a2a8b1'], rule: ['#dcdcd6', '#32363d'], panel: ['#f5f5f1', '#1c1f25'],
-  grid: ['#e6e6e0', '#2a2e35'], axis: ['#a9aba8', '#565c66'], link: ['#1b5aa5', '#82b4f2'], focus: ['#1b5aa5', '#82b4f2'],
-  'good-bg': ['#dcefe2', '#173a27'], 'good-ink': ['#12552c', '#9fe0b5'], 'bad-bg': ['#f9dcd7', '#4b1d19'], 'bad-ink': ['#8d1c10', '#ffb3a6'],
-  'neutral-bg': ['#f7eac6', '#443612'], 'neutral-ink': ['#6d4d00', '#f0d68a'], 'missing-bg': ['#f0f0ec', '#212429'], 'missing-ink': ['#6a6e75', '#9299a3'],
-  'm-none': ['#696d75', '#9aa0a9'], 'm-flag': ['#4f5b6e', '#b5c0d2'], 'm-page': ['#c2400b', '#ff8a5c'], 'm-range': ['#946200', '#f0b440'], 'm-naive': ['#8b4a52', '#dd9aa4'],
-  'm-pkeys': ['#0b62b0', '#5fb0ff'], 'm-glibc': ['#27718a', '#7fd0e4'], 'm-model': ['#8a3fa0', '#d59be6'], 'm-process': ['#a02c68', '#f08bbd'],
-  'm-part-gate': ['#0b62b0', '#5fb0ff'], 'm-part-kernel': ['#8a5c00', '#f0b440'], 'm-part-handler': ['#27718a', '#7fd0e4'], 'm-part-javascript': ['#8a3fa0', '#d59be6'],
+  bg: ['#fdfdfb', '#14161a'],
+  ink: ['#191b1f', '#e8e8e4'],
+  muted: ['#5a5f67', '#a2a8b1'],
+  rule: ['#dcdcd6', '#32363d'],
+  panel: ['#f5f5f1', '#1c1f25'],
+  grid: ['#e6e6e0', '#2a2e35'],
+  axis: ['#a9aba8', '#565c66'],
+  link: ['#1b5aa5', '#82b4f2'],
+  focus: ['#1b5aa5', '#82b4f2'],
+  'good-bg': ['#dcefe2', '#173a27'],
+  'good-ink': ['#12552c', '#9fe0b5'],
+  'bad-bg': ['#f9dcd7', '#4b1d19'],
+  'bad-ink': ['#8d1c10', '#ffb3a6'],
+  'neutral-bg': ['#f7eac6', '#443612'],
+  'neutral-ink': ['#6d4d00', '#f0d68a'],
+  'missing-bg': ['#f0f0ec', '#212429'],
+  'missing-ink': ['#6a6e75', '#9299a3'],
+  'm-none': ['#696d75', '#9aa0a9'],
+  'm-flag': ['#4f5b6e', '#b5c0d2'],
+  'm-page': ['#c2400b', '#ff8a5c'],
+  'm-range': ['#946200', '#f0b440'],
+  'm-naive': ['#8b4a52', '#dd9aa4'],
+  'm-pkeys': ['#0b62b0', '#5fb0ff'],
+  'm-glibc': ['#27718a', '#7fd0e4'],
+  'm-model': ['#8a3fa0', '#d59be6'],
+  'm-process': ['#a02c68', '#f08bbd'],
+  'm-part-gate': ['#0b62b0', '#5fb0ff'],
+  'm-part-kernel': ['#8a5c00', '#f0b440'],
+  'm-part-handler': ['#27718a', '#7fd0e4'],
+  'm-part-javascript': ['#8a3fa0', '#d59be6'],
 };
 
 function variables(theme: 0 | 1): string {
-  return Object.entries(PALETTE).map(([name, pair]) => `--${name}:${pair[theme]}`).join(';');
+  return Object.entries(PALETTE)
+    .map(([name, pair]) => `--${name}:${pair[theme]}`)
+    .join(';');
 }
 
 /** The palette for a selector, by the reader's scheme; `data-theme` on it decides where it is set. */
@@ -23,7 +51,10 @@ ${selector}[data-theme=dark]{${variables(1)};color-scheme:dark}
 @media print{${selector},${selector}[data-theme=dark],${selector}:not([data-theme=light]){${variables(0)};color-scheme:light}}`;
 }
 
-const MECHANISM_INKS = Object.keys(PALETTE).filter((name) => name.startsWith('m-')).map((name) => `.${name}{--m:var(--${name})}`).join('');
+const MECHANISM_INKS = Object.keys(PALETTE)
+  .filter((name) => name.startsWith('m-'))
+  .map((name) => `.${name}{--m:var(--${name})}`)
+  .join('');
 
 /** The whole style sheet. */
 export const STYLE = `${paletteCss(':root')}
