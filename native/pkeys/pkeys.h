@@ -1,19 +1,36 @@
 /*
  * pkeys.h: protection keys, spaces, loans and mechanisms, for a VM that calls foreign code.
  *
- * C11, no Node, no signals. What is here: probing by doing, PKRU arithmetic, the registry of images, spaces and
- * loans, and the mechanisms that close every open image around a callout. What is not: the gate and the fault
- * trap (native/trap), which call down into this layer.
+ * This header is the layer's manual. The layer is C11; it needs no Node and handles no signals. It has four parts:
+ *   probing     finds out, by trying, whether this machine has protection keys
+ *   PKRU        arithmetic on the register that holds one thread's rights to all keys
+ *   registry    the open images, their spaces, and the loans
+ *   mechanisms  the ways to close every open image around a callout
+ * The gate and the fault trap lie above, in native/trap, and call down into this layer.
  *
- * Return values: 0 or a non-negative result, else a negative errno (-EINVAL, -ENOMEM, -ENOSPC when no key is left,
- * -EOPNOTSUPP when this machine has no keys, -EMFILE when a table here is full). No function prints; none touches
- * errno.
+ * Words:
+ *   image       the memory of a VM's object heap, made of spaces
+ *   space       one named range of an image
+ *   callout     one call from the VM into foreign code
+ *   loan        memory lent to foreign code for writing
+ *   owned key   a key that this layer has allocated
+ *   VM code     code that runs with all rights to the owned keys
+ *   bystander   a VM thread that meets a page which another thread's callout has closed
+ * I1 to I13 are the rules of docs/invariants.md.
  *
- * Threads: everything may be called from any thread. A function marked async-signal-safe takes no lock and does not
- * allocate; all others must not be called from a signal handler. Functions that change something open this thread's
- * rights to all owned keys first and leave them open: they are VM code (I13). pkeys_init must have returned before the
- * others are called on other threads. A fork inside a callout is not supported: the child would have the callout's
- * rights and counts, and nobody to give them back.
+ * Return values: a function returns 0 or a non-negative result on success, and a negative errno on failure:
+ *   -EINVAL      an argument is wrong, or the image or loan is closed
+ *   -ENOMEM      the kernel gave no memory or address space, or a reservation is exhausted
+ *   -EOPNOTSUPP  this machine has no keys
+ *   -ENOSPC      this machine has keys, and none is left
+ *   -EMFILE      a table of this layer is full
+ * No function prints, and none changes errno.
+ *
+ * Threads: any thread may call any function. pkeys_init must have returned before another thread calls one.
+ * Signal handlers: only functions marked async-signal-safe may be called; they take no lock and do not allocate.
+ * Rights: a function that changes something is VM code (I13). It first opens this thread's rights to all owned keys,
+ * and leaves them open.
+ * fork: a fork inside a callout is not supported. The child would keep the callout's rights and counts for ever.
  *
  * Kernel pages: pkeys(7), pkey_alloc(2), pkey_mprotect(2); Documentation/core-api/protection-keys.rst.
  */
@@ -36,11 +53,11 @@ TURNKEY_API_BEGIN
 #define PKEYS_PAGE 4096u
 #define PKEYS_KEYS 16 /* architectural: PKRU holds two bits for each of 16 keys (SDM vol. 3A, 4.6.2) */
 #define PKEYS_MAX_IMAGES 16
-#define PKEYS_MAX_SPACES 128 /* over all images */
-#define PKEYS_MAX_LOANS 256  /* live ones */
+#define PKEYS_MAX_SPACES 128 /* open at the same time, over all images */
+#define PKEYS_MAX_LOANS 256  /* live at the same time, over all images */
 #define PKEYS_NAME_BYTES 32
-#define PKEYS_MAX_BYTES ((size_t)1 << 46)   /* of one space, hidden area or loan: half of what a process can address */
-#define PKEYS_GUARD_BYTES (16 * PKEYS_PAGE) /* without access, on either side of every space */
+#define PKEYS_MAX_BYTES ((size_t)1 << 46)   /* largest space, hidden area or loan: half of a process's addresses */
+#define PKEYS_GUARD_BYTES (16 * PKEYS_PAGE) /* size of the inaccessible guard on either side of every space */
 
 /* ---- rights and PKRU arithmetic: pure, testable on any CPU --------------------------------------------------- */
 
@@ -50,20 +67,22 @@ enum pkeys_rights {
   PKEYS_NO_WRITE = 2,  /* WD: reads only; equals PKEY_DISABLE_WRITE */
 };
 
-/* The two bits of `key` in a PKRU image. */
+/* Mask of the two bits that PKRU holds for `key`. */
 static inline uint32_t pkru_field(int key) { return 3u << (2 * key); }
-/* `rights` placed at `key`'s bits. */
+/* `rights`, shifted to the two bits of `key`. */
 static inline uint32_t pkru_bits(int key, enum pkeys_rights rights) { return (uint32_t)rights << (2 * key); }
-/* I2: the bits in `owned` replaced by `rights`, all others kept. I1: key 0's bits are never changed. */
+/* `pkru` with the bits in `owned` replaced by those of `rights`. Other owners' bits are kept (I2), and so are key 0's
+ * (I1). */
 static inline uint32_t pkru_combine(uint32_t pkru, uint32_t owned, uint32_t rights) {
   owned &= ~pkru_field(0);
   return (pkru & ~owned) | (rights & owned);
 }
+/* The rights that `pkru` gives to `key`. */
 static inline enum pkeys_rights pkru_rights(uint32_t pkru, int key) {
   return (enum pkeys_rights)((pkru >> (2 * key)) & 3u);
 }
 
-/* The version of the library that runs, as TURNKEY_VERSION of turnkey/version.h. Async-signal-safe. */
+/* Version of the library that runs, in the form of TURNKEY_VERSION in turnkey/version.h. Async-signal-safe. */
 const char *pkeys_version(void);
 
 /* ---- the machine --------------------------------------------------------------------------------------------- */
@@ -75,58 +94,73 @@ struct pkeys_probe {
   bool tag_works;   /* pkey_mprotect tagged a page, and smaps agrees */
   bool deny_works;  /* read(2) into a write-denied page answered EFAULT */
   int alloc_errno;  /* errno of a failed pkey_alloc, else 0 */
-  int tag_errno;
-  int keys_free;    /* keys this process could still allocate when asked; they were freed again */
-  bool usable;      /* all of the above */
-  char reason[256]; /* one sentence: what is missing and why; empty if usable */
+  int tag_errno;    /* errno of a failed pkey_mprotect, else 0 */
+  int keys_free;    /* number of keys this process could allocate; the probe has freed them again */
+  bool usable;      /* every bool above is true */
+  char reason[256]; /* one sentence that says what is missing and why; empty if usable */
 };
 
-/* Probes by doing, afresh each time; leaves nothing behind. Safe from any thread, raises no signal. For an instant it
- * holds every free key: a pkey_alloc by others in the process may find none just then (this layer's own wait). */
+/* Fills *out by trying each step anew. It raises no signal and leaves nothing behind. The probe holds every free key
+ * for an instant: a pkey_alloc elsewhere in the process may fail then. Allocations of this layer wait instead. */
 void pkeys_probe(struct pkeys_probe *out);
-/* Whether the CPU and kernel have keys at all: cached result of CPUID OSPKE. RDPKRU is #UD where this is false. */
+/* True if CPU and kernel have keys: CPUID OSPKE, read once. RDPKRU is an illegal instruction where this is false. */
 bool pkeys_supported(void);
 
-/* RDPKRU / WRPKRU of this thread. Only where pkeys_supported(). pkeys_wrpkru is the one C-callable place (I3) that
- * holds WRPKRU: never inlined, a compiler barrier for memory; key 0's bits in `pkru` are ignored (I1).
- * Async-signal-safe. */
+/* Read and write this thread's PKRU. Call them only where pkeys_supported() is true. pkeys_wrpkru is the only C
+ * function that holds WRPKRU (I3): it is never inlined, and it is a compiler barrier for memory. It ignores key 0's
+ * bits in `pkru` (I1). Both are async-signal-safe. */
 uint32_t pkeys_rdpkru(void);
 void pkeys_wrpkru(uint32_t pkru);
 
 /* ---- owned keys ---------------------------------------------------------------------------------------------- */
 
 /*
- * The process-wide set of keys that Turnkey owns. The VM's rights to an owned key are always PKEYS_OPEN, so
- * `(pkru & keep)` gives the VM's PKRU, and `(pkru & keep) | deny` the foreign one.
+ * The set of owned keys belongs to the process. VM code has PKEYS_OPEN rights to every owned key. So `pkru & keep` is
+ * the PKRU of VM code, and `(pkru & keep) | deny` is the PKRU of foreign code.
  *
- * pkeys_init: idempotent, thread-safe; allocates the runtime key (used for the trap's own state, I11, and for this
- * registry's pages) where keys are supported; without support, and where no key is left, returns 0 as well and
- * runtime_key stays 0: every mechanism without keys works then, and those with keys answer -EOPNOTSUPP or -ENOSPC.
+ * pkeys_init sets the layer up. It is idempotent and thread-safe. It tries to allocate the *runtime key*, which covers
+ * this registry's pages and the trap's own state (I11):
+ *
+ *   this process has      result of pkeys_init   pkeys_runtime_key()   mechanisms that need keys answer
+ *   a usable key          0                      1 to 15               0
+ *   keys, but none left   0                      0                     -ENOSPC
+ *   no keys at all        0                      0                     -EOPNOTSUPP
+ *
+ * Mechanisms without keys work in all three cases.
  */
 int pkeys_init(void);
 int pkeys_runtime_key(void);
-/* Tags [address, address+bytes) with the runtime key, readable and writable, in one call; `address` page-aligned
- * (-EINVAL). No-op returning 0 without keys. Does pkeys_init if need be. */
+/* Makes [address, address+bytes) readable and writable and tags it with the runtime key, in one system call. `address`
+ * must be page-aligned (-EINVAL). Without a runtime key it does nothing and returns 0. Calls pkeys_init if necessary.
+ */
 int pkeys_protect_runtime(void *address, size_t bytes);
 
+/*
+ * What a callout may do, and how PKRU says it. `deny` holds these rights:
+ *
+ *   key                              rights in a callout   why
+ *   runtime key                      PKEYS_NO_WRITE        on its way out the gate reads its frame
+ *   loan key                         PKEYS_NO_ACCESS       `deny_lent` opens it
+ *   image with mechanism pkeys       its spaces' `deny`
+ *   image with pkeys-glibc           open                  pkeys_enter_foreign denies it; in `deny` only if `keyed`
+ */
 struct pkeys_masks {
-  uint32_t keep; /* and-mask: every bit that is not an owned key's. ~0u while no key is owned */
-  uint32_t deny; /* or-mask for a callout without loans: runtime key NO_WRITE (the gate's way out reads its frame), loan
-                    key NO_ACCESS, images of mechanism pkeys by their spaces' rights. Keys of pkeys-glibc images are
-                    owned, but not denied here unless `keyed`: pkeys_enter_foreign does it */
-  uint32_t deny_lent;  /* the same for a callout that was passed a loan: loan key open */
-  bool hooked;         /* some open image has a mechanism that needs enter/leave calls (mprotect-*, pkeys-glibc) */
-  bool keyed;          /* some open image has mechanism pkeys: masks must be written */
-  uint32_t generation; /* changes whenever the set of owned keys grows: older threads must open their rights */
+  uint32_t keep;       /* and-mask: the bits of all keys that are not owned; ~0u while no key is owned */
+  uint32_t deny;       /* or-mask for a callout without a loan; see the table below */
+  uint32_t deny_lent;  /* or-mask for a callout that was passed a loan: `deny`, but with the loan key open */
+  bool hooked;         /* an open image has mechanism mprotect-* or pkeys-glibc, which need enter and leave calls */
+  bool keyed;          /* an open image has mechanism pkeys: the gate must write PKRU */
+  uint32_t generation; /* changes whenever the set of owned keys grows: older threads must then open their rights */
 };
-/* Current masks. Lock-free, async-signal-safe. */
+/* The masks as they are now. Lock-free and async-signal-safe. */
 struct pkeys_masks pkeys_masks(void);
-/* One listener (the trap): called once now with the current masks, then, under the registry lock, after each change,
- * before any page is tagged with a new key and before a key that is given up is freed. It must not call back into this
- * layer. */
+/* Sets the one listener, which is the trap. It is called with the current masks: once now, and after each change. A
+ * call after a change comes under the registry lock, before a page gets a new key and before an old key is freed. The
+ * listener must not call back into this layer. */
 void pkeys_on_change(void (*listener)(const struct pkeys_masks *masks));
-/* Opens all owned keys for this thread: wrpkru(rdpkru & keep). Async-signal-safe, and works on a thread that has no
- * right to any of them yet (older than the runtime key, or in a signal handler). No-op without keys. */
+/* Opens all owned keys for this thread: wrpkru(rdpkru & keep). Async-signal-safe. It also works on a thread that has no
+ * right to any owned key: one that is older than the runtime key, or one in a signal handler. Does nothing without
+ * keys. */
 void pkeys_open_thread(void);
 
 /* ---- images and spaces --------------------------------------------------------------------------------------- */
@@ -141,135 +175,195 @@ enum pkeys_mechanism {
   PKEYS_MECHANISM_PKEYS,
   PKEYS_MECHANISM_PKEYS_GLIBC,
 };
-const char *pkeys_mechanism_name(
-    enum pkeys_mechanism mechanism); /* 'mprotect-page' and so on (docs/architecture.md, Mechanisms) */
-int pkeys_mechanism_parse(const char *name, enum pkeys_mechanism *out); /* -EINVAL if unknown */
+/* The name of a mechanism, such as 'mprotect-page', and back. docs/architecture.md explains each mechanism. Parsing an
+ * unknown name answers -EINVAL. */
+const char *pkeys_mechanism_name(enum pkeys_mechanism mechanism);
+int pkeys_mechanism_parse(const char *name, enum pkeys_mechanism *out);
 
-struct pkeys_image; /* opaque; lives in runtime-key pages */
+struct pkeys_image; /* opaque; lies in pages under the runtime key */
 
 enum pkeys_key_mode { PKEYS_KEY_PER_IMAGE = 0, PKEYS_KEY_PER_SPACE = 1 };
 
 struct pkeys_space_request {
   const char *name;       /* 1 to 31 bytes, unique in the image */
-  size_t bytes;           /* committed at once; rounded up to pages; > 0 */
-  size_t reserve_bytes;   /* address space to grow into; 0: 4 times bytes; >= bytes */
-  enum pkeys_rights deny; /* PKEYS_NO_WRITE (default when 0) or PKEYS_NO_ACCESS: what callouts lose */
+  size_t bytes;           /* size to commit at once, at least 1; rounded up to pages */
+  size_t reserve_bytes;   /* size of the address range to grow into, at least `bytes`; 0 means 4 times `bytes` */
+  enum pkeys_rights deny; /* right that callouts lose: PKEYS_NO_WRITE (also if 0) or PKEYS_NO_ACCESS */
 };
 
-/* Maps an image. Spaces lie in the given order in one reservation, each between guards of PKEYS_GUARD_BYTES. The image
- * has no mechanism yet and its pages key 0. *failed_index, if not NULL, gets the index of the offending request, or
- * `count` where none alone is to blame. -EINVAL: no name, a long or double one, no bytes, more than PKEYS_MAX_BYTES,
- * reserve below bytes, unknown rights, no requests; -EMFILE: too many images or spaces; -ENOMEM. */
+/*
+ * Maps an image of `count` spaces. They lie in the order of the requests in one reservation, each between two guards.
+ * The new image has no mechanism, and its pages have key 0. If `failed_index` is not NULL, *failed_index gets the index
+ * of the request that failed, or `count` where no single request is to blame.
+ *
+ *   -EINVAL  there are no requests; a name is missing, too long or used twice; `bytes` is 0 or over PKEYS_MAX_BYTES;
+ *            `reserve_bytes` is below `bytes`; `deny` is unknown
+ *   -EMFILE  more than PKEYS_MAX_IMAGES images or PKEYS_MAX_SPACES spaces would be open
+ *   -ENOMEM  the kernel gave no memory
+ */
 int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, enum pkeys_key_mode mode,
                     struct pkeys_image **out, size_t *failed_index);
-/* Sets the mechanism once; -EBUSY if another is set; 0 if the same. Allocates and applies keys for pkeys and
- * pkeys-glibc (I9): -EOPNOTSUPP without keys, -ENOSPC when they run out (nothing is changed then). -EINVAL: with one
- * key for the image, all its spaces must deny the same. Older threads must open their rights to new keys
- * (masks.generation) before they touch the image. If callouts are inside, a counted mprotect mechanism closes the image
- * at once. Verified against /proc/self/smaps (-EKEYREJECTED, undone). */
+/*
+ * Sets the image's mechanism, once. For pkeys and pkeys-glibc it allocates the keys, applies them, and compares
+ * /proc/self/smaps with what was asked for (I9). A failed call changes nothing.
+ *
+ *   0              the mechanism is set, or it was set before
+ *   -EBUSY         the image has another mechanism already
+ *   -EINVAL        the image has one key for all spaces, and they do not all deny the same right
+ *   -EOPNOTSUPP    the mechanism needs keys, and this machine has none
+ *   -ENOSPC        the mechanism needs keys, and too few are left
+ *   -EKEYREJECTED  smaps shows another key or access than the one applied
+ *
+ * A thread that is older than the new keys must open its rights before it touches the image (masks.generation).
+ * mprotect-page and mprotect-range close the image at once if a callout is in foreign code now.
+ */
 int pkeys_image_set_mechanism(struct pkeys_image *image, enum pkeys_mechanism mechanism);
 enum pkeys_mechanism pkeys_image_mechanism(const struct pkeys_image *image);
-/* Unmaps everything, then frees its keys: pkey_free untags nothing, so no page may carry a key that is given up. -EBUSY
- * while the image's mechanism is hooked and a hooked callout is inside, or a loan of it is out. -EINVAL if closed
- * already. The handle may be given out again by a later pkeys_image_map. */
+/* Unmaps the image, then frees its keys. The order matters: pkey_free untags nothing, so no page may still carry a
+ * freed key. A later pkeys_image_map may give the same handle out again.
+ *
+ *   -EBUSY   a loan of this image is live; or its mechanism is hooked, and a callout is in foreign code
+ *   -EINVAL  the image is closed already */
 int pkeys_image_close(struct pkeys_image *image);
 
-struct pkeys_space { /* a snapshot of a space's state */
+/* The state of a space when it was asked for. */
+struct pkeys_space {
   char name[PKEYS_NAME_BYTES];
   uintptr_t address;
   size_t bytes, reserved_bytes;
-  int key; /* 0 while untagged */
+  int key; /* 0 while the space has no key of its own */
   enum pkeys_rights deny;
-  uint32_t image_id; /* 1.. ; unique for the life of the process */
+  uint32_t image_id; /* 1 or more, and never used again in this process */
   enum pkeys_mechanism mechanism;
 };
 size_t pkeys_image_space_count(const struct pkeys_image *image);
 int pkeys_image_space(const struct pkeys_image *image, size_t index, struct pkeys_space *out);
 uint32_t pkeys_image_id(const struct pkeys_image *image);
-/* Commit more, or give back the tail (contents lost, pages PROT_NONE). bytes: the new size, > 0, rounded up to pages.
- * -ENOMEM past the reservation; -EBUSY if a loan needs the tail. New pages get access and key in one call and are
- * verified in smaps. */
+/* Sets the size of a space to `bytes`, rounded up to pages. Growing gives the new pages access and key in one system
+ * call and verifies both in smaps (I9). Shrinking loses the contents of the tail, whose pages become PROT_NONE.
+ *
+ *   -EINVAL  `bytes` is 0, the index is wrong, or the image is closed
+ *   -ENOMEM  `bytes` exceeds the reservation
+ *   -EBUSY   a live loan was made from the tail */
 int pkeys_space_resize(struct pkeys_image *image, size_t index, size_t bytes);
-/* Makes the `bytes` directly below a space, in the tail of its guard, readable and writable on key 0: what an overflow
- * from a C buffer next to the image starts from. *out + bytes is the space's first address. At most PKEYS_GUARD_BYTES -
- * PKEYS_PAGE (-EINVAL): one guard page stays. Asked again, the larger size holds. Never closed by any mechanism. */
+/* Opens the last `bytes` of the guard below a space, on key 0. This is the place of a C buffer from which an overflow
+ * runs into the image. *out + bytes is the first address of the space. `bytes` is at most PKEYS_GUARD_BYTES -
+ * PKEYS_PAGE (-EINVAL), so one guard page remains. A second call can enlarge the range, not shrink it. No mechanism
+ * closes it. */
 int pkeys_space_neighbour(struct pkeys_image *image, size_t index, size_t bytes, void **out);
-/* After a remapping behind our back: access and key applied again in one pkey_mprotect each (I9), and verified. (A
- * fresh mapping, and mprotect to PROT_EXEC and back, leave key 0; plain mprotect, mremap and MADV_DONTNEED keep the
- * key.) */
+/* Applies access and key to the whole image again, one pkey_mprotect for each range, and verifies both (I9). Call it
+ * after something outside this layer has remapped pages of the image. What the kernel does with the key of a page:
+ *
+ *   the key is kept   plain mprotect; mremap; MADV_DONTNEED
+ *   the key is lost   a new mapping over the page; mprotect to PROT_EXEC alone and back */
 int pkeys_image_reapply(struct pkeys_image *image);
-/* 0 if every committed page shows the expected key and access in /proc/self/smaps, else -EKEYREJECTED; *where gets the
- * first wrong address. */
+/* Compares each committed page with /proc/self/smaps. Returns 0 if key and access are right everywhere. Otherwise
+ * returns -EKEYREJECTED and stores the first wrong address in *where, unless `where` is NULL. */
 int pkeys_image_verify_tags(const struct pkeys_image *image, uintptr_t *where);
-/* A hidden, keyed area belonging to the image (snapshots live here so that foreign code cannot spoil them): same
- * key/protection as the image's first space, guard pages around it. The mprotect mechanisms close it too, in one call
- * each. Released with the image. */
+/* Maps a hidden area of `bytes` that belongs to the image, between guard pages. Snapshots lie in such areas, so foreign
+ * code cannot spoil them. The area has the key and the `deny` of the image's first space. The mprotect mechanisms close
+ * it too, with one mprotect. It is released with the image, or by pkeys_image_hidden_release. */
 int pkeys_image_hidden(struct pkeys_image *image, size_t bytes, void **out);
 int pkeys_image_hidden_release(struct pkeys_image *image, void *area);
-/* The space that contains `address` (any image, reservations included, guards not). Lock-free, async-signal-safe. False
- * if none. */
+/* Finds the space, in any image, whose reservation contains `address`. Returns false if there is none; a guard belongs
+ * to no space. Lock-free and async-signal-safe. */
 bool pkeys_find_space(uintptr_t address, struct pkeys_space *out);
 
 /* ---- loans --------------------------------------------------------------------------------------------------- */
 
+/* Direction of a loan, as the callee sees it. With OUT the callee writes; with IN it reads. */
 enum pkeys_loan_mode {
   PKEYS_LOAN_OUT = 0,
   PKEYS_LOAN_IN = 1,
-  PKEYS_LOAN_INOUT = 2
-}; /* direction as the callee sees it: 'out' = callee writes */
+  PKEYS_LOAN_INOUT = 2,
+};
 struct pkeys_loan {
-  void *address; /* where the callee may write: the END of the bytes is flush with the guard page when `flush_end` (then
-                    unaligned), else the start */
+  void *address; /* the first byte that the callee may use; not aligned if the loan was made with `flush_end` */
   size_t bytes;
   uint32_t id;
 };
-/* Whole pages in the lending arena, guard pages on both sides, a key of their own under pkeys (allocated with the first
- * loan; closed in every callout that is not passed a loan). Fresh pages are zero. With image != NULL, [offset,
- * offset+bytes) of space `index` is copied in now (mode != OUT) and copied back on release (mode != IN). -ERANGE when
- * the range is outside the space; -EINVAL: no bytes, too many, closed image; -EMFILE: PKEYS_MAX_LOANS. Where a counted
- * mechanism has the image closed for other threads' callouts, copies are a bystander's: they wait up to a second, and
- * rely on the trap after that. The loan key exists from the first loan while an image of mechanism pkeys or pkeys-glibc
- * is open (-ENOSPC if there is none left). Under mprotect mechanisms the arena is closed while callouts are inside and
- * none of them was passed a loan: process-wide, one lent callout opens it for all (mprotect-naive: each callout for
- * itself). */
+/*
+ * Lends `bytes` of memory to foreign code. A loan is made of whole, zeroed pages between two guard pages. All loans
+ * together are the *lending arena*. `flush_end` puts the end of the bytes directly before the upper guard page;
+ * otherwise their start lies directly after the lower one.
+ *
+ * With `image`, the loan stands for [offset, offset+bytes) of space `space_index`:
+ *
+ *   mode               copied into the loan now   copied back by pkeys_loan_release
+ *   PKEYS_LOAN_OUT     no                         yes
+ *   PKEYS_LOAN_IN      yes                        no
+ *   PKEYS_LOAN_INOUT   yes                        yes
+ *
+ * These copies are VM code. If other threads' callouts keep the image closed, a copy waits for up to one second; after
+ * that it relies on the trap.
+ *
+ * Who can reach the arena during callouts:
+ *
+ *   open images have               the arena is open in
+ *   pkeys, pkeys-glibc             each callout that was passed a loan, by the loan key
+ *   mprotect-page, -range          all callouts, while at least one of them was passed a loan
+ *   mprotect-naive                 all callouts or none, by the callout that entered or left last
+ *
+ * The loan key is allocated with the first loan while an image with a keyed mechanism is open.
+ *
+ *   -EINVAL  `bytes` is 0 or over PKEYS_MAX_BYTES; the mode or space is unknown; the image is closed
+ *   -ERANGE  the range reaches outside the space
+ *   -EMFILE  PKEYS_MAX_LOANS loans are live
+ *   -ENOSPC  the arena needs the loan key, and no key is left
+ */
 int pkeys_lend(size_t bytes, struct pkeys_image *image, size_t space_index, size_t offset, enum pkeys_loan_mode mode,
                bool flush_end, struct pkeys_loan *out);
 int pkeys_loan_release(uint32_t id); /* -EINVAL if no such loan is live */
-/* Whether [address, address+bytes) lies inside a live loan; its id or 0. Lock-free, async-signal-safe. */
+/* The id of the live loan that contains [address, address+bytes), or 0. Lock-free and async-signal-safe. */
 uint32_t pkeys_find_loan(uintptr_t address, size_t bytes);
 
 /* ---- mechanisms as the gate sees them ------------------------------------------------------------------------ */
 
 /*
- * Called by the hooked gate on the way into and out of foreign code: closes / opens every open image whose mechanism is
- * not done by the gate itself. Counted per process for mprotect-page and -range (first in closes, last out opens),
- * uncounted for mprotect-naive, PKRU by glibc's pkey_set for pkeys-glibc. `lent`: this callout was passed a loan. A
- * callback leaves and enters again, with the same `lent`. Call with the VM's rights. Allocation-free; takes the
- * mechanism lock where a counted mechanism is open. A signal handler that has interrupted a callout may leave and enter
- * too, even on the thread that holds that lock. Touches no errno. Return 0 or negative errno of the first mprotect that
- * failed; enter has opened everything again then, is not counted, and must not be followed by leave.
+ * The slow gate calls these two on the way into and out of foreign code, with the VM's rights. Enter closes, and leave
+ * opens, every image whose mechanism is *hooked*, that is, not done by the fast gate:
+ *
+ *   mechanism               enter                               leave
+ *   mprotect-page, -range   closes if it is the first inside    opens if it is the last inside
+ *   mprotect-naive          closes                              opens, whoever else is inside
+ *   pkeys-glibc             pkey_set(3) denies, this thread     pkey_set(3) opens, this thread
+ *
+ * `lent` says that this callout was passed a loan. A callback leaves and enters again, with the same `lent`.
+ * Both return 0, or the negative errno of the first mprotect that failed. A failed enter has opened everything again;
+ * no leave may follow it.
+ * Neither allocates or changes errno. With mprotect-page or -range both take the mechanism lock. A signal handler that
+ * interrupted a callout may call both, even on the thread that holds that lock.
  */
 int pkeys_enter_foreign(bool lent);
 int pkeys_leave_foreign(bool lent);
 /*
- * The same for a caller that has a number of its own (the trap: its thread's slot), below PKEYS_MAX_CALLERS. Each of
- * the two may be repeated, or cut short by the other in a signal handler of the same thread: the caller is in or out
- * afterwards, never twice in. A count could not be told apart from one that was just about to change.
+ * The same for a caller with a number of its own below PKEYS_MAX_CALLERS; the trap passes its thread's slot. Calls may
+ * be repeated, and a signal handler on the same thread may interrupt one with the other. The caller is then in or out,
+ * as the last call said, and never in twice. A plain count cannot do that: a handler could not see whether the
+ * interrupted code had counted already.
  */
 #define PKEYS_MAX_CALLERS 1024
 int pkeys_enter_foreign_as(unsigned caller, bool lent);
 int pkeys_leave_foreign_as(unsigned caller, bool lent);
 
 /*
- * For the fault handler: a VM thread (not in a callout) faulted at `address` with SEGV_ACCERR. If that address is in a
- * space that is closed now by a counted mprotect mechanism, waits until it is open, at most limit_ns, then opens it (an
- * unprotected window, counted). True: retry the instruction. Opens this thread's rights. Async-signal-safe (futex,
- * clock_gettime, mprotect), takes no lock, so it ends whoever holds one. False: not ours; also where the same fault
- * keeps coming back while nothing is closed (an instruction fetch, say), so that it is not retried for ever.
+ * The fault handler calls this on a bystander: a VM thread outside callouts that got SEGV_ACCERR at `address`. The
+ * function waits, for at most `limit_ns`, until the counted mprotect mechanisms have opened that page. Past the limit
+ * it opens the page itself: the callouts inside are unprotected for that window, which is counted.
+ *
+ *   true   retry the instruction
+ *   false  no counted mechanism has closed the page; or the same fault has come back several times while the page was
+ *          open (an instruction fetch, for example), so a retry would never end
+ *
+ * It opens this thread's rights. It is async-signal-safe (futex, clock_gettime, mprotect) and takes no lock, so it
+ * returns whoever holds one.
  */
 bool pkeys_bystander_wait(uintptr_t address, uint64_t limit_ns);
+/* What bystanders have suffered since the process began. */
 struct pkeys_bystanders {
-  uint64_t faults, waited_ns, windows;
+  uint64_t faults;    /* faults that were waited for */
+  uint64_t waited_ns; /* sum of the waits, in nanoseconds */
+  uint64_t windows;   /* times that closed pages were opened although callouts were inside */
 };
 struct pkeys_bystanders pkeys_bystanders(void);
 

@@ -1,18 +1,22 @@
 /*
- * call.h: guarded calls from C and C++, typed as the function called.
+ * call.h: guarded calls from C and C++, with the type of the function that is called.
  *
- *   int (*add)(int, int) = TRAP_GUARD(library_add, 0, 0, NULL);     once: a thunk with the function's own type; NULL if
- * there is none int sum = add(1, 2);                                            as often as you like: 0 if it failed if
- * (trap_take_fault(&fault)) ...                                did it?
+ * Guard once, call often:
  *
- *   if (TRAP_CALL(&fault, sum, library_add, 1, 2) < 0) ...          all in one
+ *     int (*add)(int, int) = TRAP_GUARD(library_add, 0, 0, NULL);   // a thunk with the function's own type, or NULL
+ *     int sum = add(1, 2);                                          // as often as you like; 0 if the call failed
+ *     if (trap_take_fault(&fault)) ...                              // whether a call failed
  *
- * The first form is the fast one: nothing but the gate lies between caller and callee, and one look at the fault record
- * tells whether any of several calls failed. TRAP_CALL looks at the record before and after each call, which costs two
- * function calls more.
+ * All in one:
  *
- * Both forms are calls of a thunk; what trap.h says of thunks holds (threads, signal handlers, policies, stack
- * arguments).
+ *     if (TRAP_CALL(&fault, sum, library_add, 1, 2) < 0) ...
+ *
+ * The first form is the fast one. Only the gate lies between caller and callee, and one look at the fault record shows
+ * whether any of several calls failed. TRAP_CALL looks at the record before and after each call, which costs two more
+ * function calls.
+ *
+ * Both forms call a thunk. What trap.h says of thunks holds for both: threads, signal handlers, policies, stack
+ * arguments.
  */
 #ifndef TURNKEY_CALL_H
 #define TURNKEY_CALL_H
@@ -27,32 +31,33 @@ TURNKEY_API_BEGIN
 
 /* ---- guard once, call often ---------------------------------------------------------------------------------- */
 
-/* What TRAP_GUARD and TRAP_CALLBACK cast: the code address, or 0 (errno: EINVAL, ENOSPC, EBUSY, EAGAIN, ENOMEM, as
- * trap_thunk and trap_callback). */
+/* The functions behind TRAP_GUARD and TRAP_CALLBACK. Each returns a code address; or 0 and sets errno to EINVAL,
+ * ENOSPC, EBUSY, EAGAIN or ENOMEM, for the reasons of trap_thunk and trap_callback. */
 uintptr_t trap_guard_code(uintptr_t target, size_t stack_bytes, unsigned flags, trap_policy *policy);
 uintptr_t trap_callback_code_of(uintptr_t target, size_t stack_bytes);
 
 /*
- * TRAP_GUARD(function, stack_bytes, flags, policy): a pointer of the function's own type that calls it guarded, or NULL
- * with errno set. `function`: a function or a pointer to one. The other arguments are trap_thunk's: stack_bytes is 0
- * for functions whose arguments all travel in registers (up to six integers and pointers and up to eight of float and
- * double); TRAP_STACK_BYTES computes it from sample arguments, and C++ from the type (turnkey::guard). One TRAP_RELEASE
- * for each TRAP_GUARD.
+ * TRAP_GUARD(function, stack_bytes, flags, policy) answers a pointer of the function's own type that calls it guarded,
+ * or NULL with errno set. `function` is a function or a pointer to one. The other arguments are those of trap_thunk.
+ *
+ * `stack_bytes` is 0 if all arguments travel in registers: up to six integers and pointers, and up to eight of float
+ * and double. TRAP_STACK_BYTES computes it from sample arguments; in C++ turnkey::guard takes it from the type.
+ *
+ * Each TRAP_GUARD needs one TRAP_RELEASE.
  */
 #define TRAP_GUARD(function, stack_bytes, flags, policy) \
   ((__typeof__(&*(function)))trap_guard_code((uintptr_t)(function), (stack_bytes), (flags), (policy)))
 #define TRAP_RELEASE(guarded) trap_thunk_release((void *)(uintptr_t)(guarded))
 
-/* TRAP_CALLBACK(function, stack_bytes): a pointer of the function's own type to be handed to foreign code in its place,
- * or NULL with errno set. */
+/* TRAP_CALLBACK(function, stack_bytes) answers a pointer of the function's own type, to be handed to foreign code in
+ * the function's place; or NULL with errno set. */
 #define TRAP_CALLBACK(function, stack_bytes) \
   ((__typeof__(&*(function)))trap_callback_code_of((uintptr_t)(function), (stack_bytes)))
 #define TRAP_CALLBACK_RELEASE(callback) trap_callback_release((void *)(uintptr_t)(callback))
 
 /* ---- all in one ---------------------------------------------------------------------------------------------- */
 
-/* One for each place in the program that says TRAP_CALL: remembers the thunk of the function that was called there
- * first. */
+/* Each TRAP_CALL in a program has one. It remembers the thunk of the function that this TRAP_CALL called first. */
 struct trap_site {
   const void *target;
   void *code;
@@ -70,16 +75,21 @@ TURNKEY_API_END
 #ifndef __cplusplus
 
 /*
- * TRAP_CALL(fault, result, function, arguments...): result = function(arguments...), guarded. TRAP_CALL_VOID is the
- * same without a result.
+ * TRAP_CALL(fault, result, function, arguments...) does `result = function(arguments...)`, guarded, with up to 12
+ * arguments and the policy TRAP_ALWAYS. TRAP_CALL_VOID is the same without a result. `fault` is a struct trap_fault *
+ * that a failed call fills, or NULL.
  *
- * fault: struct trap_fault * to be filled when the call fails, or NULL. Answers 0; -EFAULT when the call failed (result
- * is 0 then); -EINVAL, -ENOSPC, -EBUSY, -EAGAIN or -ENOMEM when it was not made (result is unchanged); another negative
- * errno when the mechanism could not close the image (not made either). A fault of an earlier call that nobody took is
- * kept, unless this one fails too. Up to 12 arguments; policy: always.
+ *   answer                                         what happened                                  result
+ *   0                                              the function was called and returned           its value
+ *   -EFAULT                                        the function was called and failed             0
+ *   -EINVAL, -ENOSPC, -EBUSY, -EAGAIN, -ENOMEM     there is no thunk, so it was not called        unchanged
+ *   another negative errno                         the mechanism could not close the image, so    unchanged
+ *                                                  it was not called
  *
- * A place that calls ever other functions (through a pointer) works, but gets a thunk for each call after the first
- * function's: use TRAP_GUARD there.
+ * The fault of an earlier call, if nobody took it, stays in the thread's record unless this call fails too.
+ *
+ * One TRAP_CALL may call different functions through a pointer, but then it makes a new thunk whenever the function is
+ * not the first one. Use TRAP_GUARD there.
  */
 #define TRAP_CALL(fault, result, ...) \
   TRAP_CALL_AS(fault, result =, TRAP_FIRST(__VA_ARGS__, ~), TRAP_STACK_BYTES(__VA_ARGS__), (TRAP_REST(__VA_ARGS__)))
@@ -98,16 +108,17 @@ TURNKEY_API_END
   })
 
 /*
- * TRAP_STACK_BYTES(function, arguments...): the bytes of arguments that such a call passes on the stack, as a constant;
- * nothing is evaluated.
+ * TRAP_STACK_BYTES(function, arguments...) is the size in bytes of the arguments that such a call passes on the stack,
+ * as a constant. It evaluates nothing. The size is an upper bound; each 8 bytes too many cost one copied word.
  *
- * What goes on the stack is decided by the types of the parameters, and C has no way to list those. So: if the
- * function's type is exactly that of a function which takes arguments of these types, they are the parameters' types
- * and the sum is the ABI's own (psABI 3.2.3), but that structures are counted both as taking registers and as lying on
- * the stack. Otherwise (an int given for a double, a char * for a const char *, an unprototyped or variadic function)
- * an arithmetic argument may become anything up to a complex long double, and counts as 48 bytes; pointers stay
- * pointers. So the bound holds always and is tight if the types agree, or if there are only pointers; each 8 bytes too
- * many cost one copied word.
+ * The types of the parameters decide what goes on the stack, and C has no way to list them. So there are two cases:
+ *
+ *   the arguments have exactly the parameters' types   the ABI's own sum (psABI 3.2.3); structures count both as taking
+ *                                                      registers and as lying on the stack
+ *   they have not, or the function is unprototyped     48 bytes for each arithmetic argument, which may become anything
+ *   or variadic                                        up to a complex long double; pointers stay pointers
+ *
+ * The bound is tight if the types agree, or if all arguments are pointers.
  */
 #define TRAP_STACK_BYTES(...) TRAP_PASTE(TRAP_BYTES_, TRAP_COUNT(__VA_ARGS__))(__VA_ARGS__)
 
@@ -195,7 +206,7 @@ TURNKEY_API_END
 
 #else
 
-/* ---- C++: the parameters' types are there to be read --------------------------------------------------------- */
+/* ---- C++: the function's type lists its parameters ------------------------------------------------------------ */
 
 namespace turnkey {
 
@@ -219,7 +230,7 @@ constexpr std::size_t beyond(std::size_t count, std::size_t registers) {
   return count > registers ? 8 * (count - registers) : 0;
 }
 
-/* The bytes that a call of such a function passes on the stack, or a little more. */
+/* Size in bytes of the arguments that a call of such a function passes on the stack, or a little more. */
 template <class R, class... A> constexpr std::size_t stack_bytes(R (*)(A...)) {
   constexpr std::size_t general = (std::size_t{0} + ... + taken<A>::general),
                         vector = (std::size_t{0} + ... + taken<A>::vector);
@@ -230,15 +241,15 @@ template <class R, class... A> constexpr std::size_t stack_bytes(R (*)(A...)) {
 #endif
 }
 
-/* TRAP_GUARD with the stack's bytes from the function's type: a pointer that calls `function` guarded, or nullptr with
- * errno set. C++17. */
+/* TRAP_GUARD, with the stack bytes taken from the function's type. Answers a pointer that calls `function` guarded, or
+ * nullptr with errno set. Needs C++17. */
 template <class R, class... A>
 R (*guard(R (*function)(A...), unsigned flags = 0, trap_policy *policy = nullptr))(A...) {
   return TRAP_GUARD(function, stack_bytes(function), flags, policy);
 }
 
-/* TRAP_CALLBACK likewise. Its bytes are copied from above the caller's frame, all of them: only functions whose
- * parameters leave no doubt. */
+/* TRAP_CALLBACK, with the stack bytes taken from the function's type. A callback needs the exact size, so this accepts
+ * only functions whose parameters leave no doubt about it. */
 template <class R, class... A> R (*callback(R (*function)(A...)))(A...) {
   static_assert((std::size_t{0} + ... + taken<A>::memory) == 0,
                 "structures and long double: use TRAP_CALLBACK with the exact number of bytes");
