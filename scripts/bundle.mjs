@@ -1,5 +1,5 @@
 // Makes one file of a trial's program with all experiments (dist/trial/trial.cjs), and keeps its compiled code beside
-// it: see src/experiment/launch.cts. Part of `npm run build:ts`; needs what tsc and CMake have built.
+// it: see src/trial/launch.cts. Part of `npm run build:ts`; needs what tsc and CMake have built.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, rmSync } from 'node:fs';
@@ -14,7 +14,7 @@ const bundle = join(folder, 'trial.cjs');
 
 // What new Script() compiles has nobody to import modules for it: every import() becomes a require().
 await build({
-  entryPoints: [join(root, 'dist', 'src', 'experiment', 'trial.js')],
+  entryPoints: [join(root, 'dist', 'src', 'trial', 'trial.js')],
   outfile: bundle,
   bundle: true,
   format: 'cjs',
@@ -26,7 +26,7 @@ await build({
   logLevel: 'warning',
 });
 const launch = join(folder, 'launch.cjs');
-copyFileSync(join(root, 'dist', 'src', 'experiment', 'launch.cjs'), launch);
+copyFileSync(join(root, 'dist', 'src', 'trial', 'launch.cjs'), launch);
 
 const code = `${bundle}.code`;
 rmSync(code, { force: true });

@@ -41,11 +41,12 @@ async function main() {
   buildTypeScript();
   const program = join(buildCross('wine'), 'matrix', 'turnkey-trial.exe');
   const dist = (path) => import(new URL(`../dist/src/${path}`, import.meta.url).href);
-  const { judge } = await dist('experiment/verdict.js');
+  const { judge } = await dist('run/verdict.js');
+  const { loadCorruption } = await dist('experiment/catalogue.js');
   const { parseOutput } = await dist('experiment/protocol.js');
-  const { hostContext, currentCommit, versions } = await dist('experiment/context.js');
-  const { SCHEMA_VERSION } = await dist('experiment/records.js');
-  const { writeRun } = await dist('experiment/store.js');
+  const { hostContext, currentCommit, versions } = await dist('run/context.js');
+  const { SCHEMA_VERSION } = await dist('record/records.js');
+  const { writeRun } = await dist('record/store.js');
   const { writeReports } = await dist('report/files.js');
 
   const started = new Date().toISOString();
@@ -55,7 +56,7 @@ async function main() {
   const records = [];
   let keysReason = null;
   for (const name of names) {
-    const { experiment } = await import(new URL(`../dist/experiments/corruption/${name}.js`, import.meta.url).href);
+    const experiment = await loadCorruption(name);
     const verdicts = [];
     for (const mechanism of MECHANISMS) {
       const { status, stdout, stderr, timedOut } = run(program, [name, mechanism], LIMIT_MS);

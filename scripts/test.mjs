@@ -1,5 +1,5 @@
 // `npm test`: sets up what is missing, builds, and runs every test in every lane that applies: the C layers' tests and
-// the compiled test/*.test.ts, here and in one emulated guest; and the C layers' tests cross-compiled, where the tools
+// the compiled test/**/*.test.ts, here and in one emulated guest; and the C layers' tests cross-compiled, where the tools
 // for that are there already. The last line counts:
 // N passed, N failed[, N skipped].
 //
@@ -90,7 +90,7 @@ function nativeTests(folder) {
 /** The compiled test files. */
 function tapTests() {
   const folder = join(root, 'test');
-  return (existsSync(folder) ? readdirSync(folder) : [])
+  return readdirSync(folder, { recursive: true })
     .filter((name) => name.endsWith('.test.ts'))
     .sort()
     .map((name) => {

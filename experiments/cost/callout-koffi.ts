@@ -13,10 +13,10 @@ import { createRequire } from 'node:module';
 import Benchmark from 'benchmark';
 import koffi from 'koffi';
 import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
-import { openImage } from '../../src/experiment/cost-guard.js';
-import { BUILT, inProject } from '../../src/experiment/paths.js';
-import { median } from '../../src/experiment/statistics.js';
-import { sampleWarnings } from '../../src/experiment/warnings.js';
+import { openImage } from '../support/cost-guard.js';
+import { BUILT, inProject } from '../../src/record/paths.js';
+import { median } from '../../src/record/statistics.js';
+import { sampleWarnings } from '../../src/record/warnings.js';
 
 type Call = (...args: unknown[]) => unknown;
 

@@ -8,8 +8,8 @@
  * or instructions (counted guest).
  */
 import type { CostExperiment } from '../../src/experiment/case.js';
-import { imagePages, imageSize, sizedRow } from '../../src/experiment/sizes.js';
-import { GUARD_MECHANISMS } from '../../src/experiment/words.js';
+import { imagePages, imageSize, sizedRow } from '../support/sizes.js';
+import { GUARD_MECHANISMS } from '../../src/record/words.js';
 
 export const experiment: CostExperiment = {
   kind: 'cost',

@@ -11,8 +11,8 @@ import type { CostExperiment, CostMeasurement, CostTrial } from '../../src/exper
 import { isGuardMechanism } from '../../src/experiment/case.js';
 import { CalloutError, Guard } from '../../src/callout/index.js';
 import { Image } from '../../src/image/image.js';
-import { BUILT, inProject } from '../../src/experiment/paths.js';
-import { imageSize } from '../../src/experiment/sizes.js';
+import { BUILT, inProject } from '../../src/record/paths.js';
+import { imageSize } from '../support/sizes.js';
 
 const PAGES = 16;
 const BEFORE = 1000;

@@ -11,8 +11,8 @@
  * of one failed callout, in ns (native) or instructions (counted guest).
  */
 import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
-import { imagePages, imageSize, sizedRow } from '../../src/experiment/sizes.js';
-import type { Mechanism } from '../../src/experiment/words.js';
+import { imagePages, imageSize, sizedRow } from '../support/sizes.js';
+import type { Mechanism } from '../../src/record/words.js';
 
 const MECHANISMS: readonly Mechanism[] = [
   'flag',

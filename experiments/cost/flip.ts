@@ -11,8 +11,8 @@
  * report.
  */
 import type { CostExperiment, CostParameters, CostRow, CostSetting } from '../../src/experiment/case.js';
-import { imagePages, imageSize, sizedRow } from '../../src/experiment/sizes.js';
-import type { Mechanism } from '../../src/experiment/words.js';
+import { imagePages, imageSize, sizedRow } from '../support/sizes.js';
+import type { Mechanism } from '../../src/record/words.js';
 
 const MECHANISMS: readonly Mechanism[] = ['mprotect-page', 'mprotect-range', 'pkeys-glibc', 'pkeys'];
 const HUGE_PAGE_BYTES = 2 * 1024 * 1024;

@@ -10,7 +10,7 @@
  * stack or the caller's. Records: samples of one call, in ns (native) or instructions (counted guest).
  */
 import type { CostExperiment, CostParameters, CostRow } from '../../src/experiment/case.js';
-import type { Mechanism } from '../../src/experiment/words.js';
+import type { Mechanism } from '../../src/record/words.js';
 
 function row(mechanism: Mechanism, way: string, option: string, args: number, more: CostParameters = {}): CostRow {
   return {

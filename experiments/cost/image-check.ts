@@ -12,8 +12,8 @@
  */
 import koffi from 'koffi';
 import type { CostExperiment, CostMeasurement, CostRow, CostTrial } from '../../src/experiment/case.js';
-import { openImage, timeNs, warmUp } from '../../src/experiment/cost-guard.js';
-import { sampleWarnings } from '../../src/experiment/warnings.js';
+import { openImage, timeNs, warmUp } from '../support/cost-guard.js';
+import { sampleWarnings } from '../../src/record/warnings.js';
 import type { Image } from '../../src/image/image.js';
 
 const PAGE = 4096;

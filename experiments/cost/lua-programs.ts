@@ -10,7 +10,8 @@
  * `unit` says which share of a run: fewer callouts, with as much work between two of them); callouts in it.
  */
 import type { CostExperiment } from '../../src/experiment/case.js';
-import { LUA_MECHANISMS, LUA_MISSING, luaCommand, luaIsBuilt } from '../../src/vm/lua.js';
+import { LUA_MECHANISMS, LUA_MISSING, luaIsBuilt } from '../../src/experiment/lua-host.js';
+import { luaCommand } from '../support/lua.js';
 
 /**
  * The programs, and how much of each is counted, in percent: some ten million instructions or more, so that the timer's

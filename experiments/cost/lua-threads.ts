@@ -10,7 +10,8 @@
  * and recorded where there are keys by the case lua-bystander.
  */
 import type { CostExperiment } from '../../src/experiment/case.js';
-import { LUA_MISSING, luaCommand, luaIsBuilt } from '../../src/vm/lua.js';
+import { LUA_MISSING, luaIsBuilt } from '../../src/experiment/lua-host.js';
+import { luaCommand } from '../support/lua.js';
 
 const MECHANISMS = ['none', 'flag', 'mprotect-range', 'pkeys'] as const;
 const NOT_COUNTED =

@@ -8,8 +8,8 @@
  * reached.
  */
 import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
-import { APPLICATIONS, applicationNamed, timeUnits } from '../../src/experiment/applications.js';
-import { openImage } from '../../src/experiment/cost-guard.js';
+import { APPLICATIONS, applicationNamed, timeUnits } from '../support/applications.js';
+import { openImage } from '../support/cost-guard.js';
 
 const IMAGE_BYTES = 64 << 10;
 const ROUNDS = 4;

@@ -9,8 +9,8 @@
  * (native) or instructions (counted guest: TLB misses are not instructions, so only faults show there).
  */
 import type { CostExperiment } from '../../src/experiment/case.js';
-import { imageSize } from '../../src/experiment/sizes.js';
-import type { Mechanism } from '../../src/experiment/words.js';
+import { imageSize } from '../support/sizes.js';
+import type { Mechanism } from '../../src/record/words.js';
 
 const MECHANISMS: readonly Mechanism[] = ['none', 'mprotect-page', 'mprotect-range', 'pkeys'];
 const IMAGE_PAGES = 16384;

@@ -11,8 +11,8 @@
  * windows, callouts and operations in all windows. Native lane only: the counted guest has one processor.
  */
 import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
-import { imageSize } from '../../src/experiment/sizes.js';
-import type { Mechanism } from '../../src/experiment/words.js';
+import { imageSize } from '../support/sizes.js';
+import type { Mechanism } from '../../src/record/words.js';
 
 const MECHANISMS: readonly Mechanism[] = ['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys'];
 const PAGES = 256;

@@ -2,8 +2,8 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
-import { ExperimentError } from '../experiment/errors.js';
-import { readRun, reasonOf, writeWhole } from '../experiment/store.js';
+import { ExperimentError } from '../record/errors.js';
+import { readRun, reasonOf, writeWhole } from '../record/store.js';
 import { compareRuns, DEFAULT_THRESHOLD, differs, isWorse, renderComparison } from '../report/compare.js';
 import { renderCsv } from '../report/csv.js';
 

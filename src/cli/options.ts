@@ -1,6 +1,6 @@
 /** The command line's words as values: each parser throws an error that commander shows as one line. */
 import { InvalidArgumentError } from 'commander';
-import { LUA_MECHANISMS } from '../vm/lua.js';
+import { LUA_MECHANISMS } from '../experiment/lua-host.js';
 import { isGuardMechanism } from '../experiment/case.js';
 import {
   DENIALS,
@@ -9,7 +9,7 @@ import {
   type Denial,
   type GuardMechanism,
   type KeyMode,
-} from '../experiment/words.js';
+} from '../record/words.js';
 
 /** `native`, `emulated` or `auto`. */
 export function parseLane(text: string): 'native' | 'emulated' | 'auto' {

@@ -3,9 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { ExperimentError } from '../experiment/errors.js';
-import { needsKeys, type Denial, type GuardMechanism } from '../experiment/words.js';
-import { LUA_MISSING, luaHost } from '../vm/lua.js';
+import { ExperimentError } from '../record/errors.js';
+import { needsKeys, type Denial, type GuardMechanism } from '../record/words.js';
+import { LUA_MISSING, luaHost } from '../experiment/lua-host.js';
 import { probeKeys } from './probe.js';
 
 export interface VmFlags {

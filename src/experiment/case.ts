@@ -12,9 +12,9 @@ import {
   type KeyMode,
   type Lane,
   type Mechanism,
-} from './words.js';
+} from '../record/words.js';
 import type { Image } from '../image/image.js';
-import type { CostRecord, Expectation } from './records.js';
+import type { CostRecord, Expectation } from '../record/records.js';
 
 /** A foreign function made callable. Pointers and 64-bit integers are bigint where a number does not hold them. */
 export type ForeignFunction = (...args: unknown[]) => unknown;

@@ -2,10 +2,10 @@
  * The experiments that there are: the files of experiments/. A case's name is its file's name.
  */
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import type { CorruptionCase, CostExperiment, ExperimentModule, HonestCase } from './case.js';
-import { ExperimentError } from './errors.js';
-import { BUILT, inProject } from './paths.js';
+import { ExperimentError } from '../record/errors.js';
+import { BUILT, inProject } from '../record/paths.js';
 
 export type Family = 'corruption' | 'honest' | 'cost';
 
@@ -25,28 +25,39 @@ function isExperiment(value: unknown, family: Family): value is ExperimentModule
   return typeof value === 'object' && value !== null && 'kind' in value && value.kind === family && 'summary' in value;
 }
 
+/** Built files of a family without their endings, relative to its folder: cases lie in the folders of their groups. */
+function pathsIn(family: Family): readonly string[] {
+  const folder = join(inProject(BUILT.experiments), family);
+  return readdirSync(folder, { withFileTypes: true })
+    .flatMap((entry) =>
+      entry.isDirectory() ? readdirSync(join(folder, entry.name)).map((file) => `${entry.name}/${file}`) : [entry.name],
+    )
+    .filter((path) => path.endsWith('.js'))
+    .map((path) => path.slice(0, -'.js'.length));
+}
+
 /** The names in one family, sorted. */
 export function namesIn(family: Family): readonly string[] {
-  return readdirSync(join(inProject(BUILT.experiments), family))
-    .filter((file) => file.endsWith('.js'))
-    .map((file) => file.slice(0, -3))
+  return pathsIn(family)
+    .map((path) => posix.basename(path))
     .sort();
 }
 
 /** Spelled out so that a bundler finds the files, and the bundle of a trial holds them (scripts/bundle.mjs). */
-const importOf: Readonly<Record<Family, (name: string) => Promise<unknown>>> = {
-  corruption: (name) => import(`../../experiments/corruption/${name}.js`),
-  honest: (name) => import(`../../experiments/honest/${name}.js`),
-  cost: (name) => import(`../../experiments/cost/${name}.js`),
+const importOf: Readonly<Record<Family, (path: string) => Promise<unknown>>> = {
+  corruption: (path) => import(`../../experiments/corruption/${path}.js`),
+  honest: (path) => import(`../../experiments/honest/${path}.js`),
+  cost: (path) => import(`../../experiments/cost/${path}.js`),
 };
 
 async function load(family: Family, name: string): Promise<ExperimentModule> {
-  if (!/^[a-z0-9][a-z0-9-]*$/.test(name) || !namesIn(family).includes(name)) {
+  const path = pathsIn(family).find((candidate) => posix.basename(candidate) === name);
+  if (path === undefined) {
     throw new ExperimentError(`there is no ${family} experiment '${name}'; turnkey list shows those there are`);
   }
-  const module = (await importOf[family](name)) as { experiment?: unknown };
+  const module = (await importOf[family](path)) as { experiment?: unknown };
   if (!isExperiment(module.experiment, family)) {
-    throw new ExperimentError(`experiments/${family}/${name}.ts does not export an \`experiment\` of kind '${family}'`);
+    throw new ExperimentError(`experiments/${family}/${path}.ts does not export an \`experiment\` of kind '${family}'`);
   }
   return module.experiment;
 }

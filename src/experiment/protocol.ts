@@ -13,7 +13,7 @@ import type {
   LastSignal,
   ProcessEvidence,
   RestoreEvidence,
-} from './records.js';
+} from '../record/records.js';
 
 export const TRIAL_MARK = '@trial ';
 /** A warm host's line before each of its trials, on both streams: `@job 3`. */

@@ -1,7 +1,8 @@
 /** A new case to begin with: compiles and runs as it is. docs/cases.md tells what to change. */
 import { existsSync, writeFileSync } from 'node:fs';
-import { ExperimentError } from './errors.js';
-import { inProject } from './paths.js';
+import { ExperimentError } from '../record/errors.js';
+import { inProject } from '../record/paths.js';
+import { CASE_GROUPS, caseFolder } from '../record/words.js';
 
 /** The file's text: one wild store, as the simplest case there is. Pure. */
 export function caseTemplate(name: string): string {
@@ -11,7 +12,7 @@ export function caseTemplate(name: string): string {
  * Stands for TODO: the real bug, where it was met. The callee makes one 8-byte store to a place in 'old'.
  * Varies: mechanism. Records: bytes changed, the fault.
  */
-import { expectStore, type CorruptionCase } from '../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -28,15 +29,18 @@ export const experiment: CorruptionCase = {
 }
 
 /**
- * Writes experiments/corruption/NAME.ts.
+ * Writes experiments/corruption/stray-writes/NAME.ts: move it to the folder of its group.
  * @returns its path
  * @throws ExperimentError for a name that is none, or is taken
  */
 export function writeCase(name: string): string {
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name))
     throw new ExperimentError(`'${name}' is no name for a case: small letters, digits and hyphens, e.g. wild-write`);
-  const path = inProject(`experiments/corruption/${name}.ts`);
-  if (existsSync(path)) throw new ExperimentError(`there is a case '${name}' already: ${path}`);
+  for (const group of CASE_GROUPS) {
+    const taken = inProject(`${caseFolder(group)}/${name}.ts`);
+    if (existsSync(taken)) throw new ExperimentError(`there is a case '${name}' already: ${taken}`);
+  }
+  const path = inProject(`${caseFolder('stray writes')}/${name}.ts`);
   writeFileSync(path, caseTemplate(name), { flag: 'wx' });
   return path;
 }

@@ -12,7 +12,7 @@ import Table3 from 'cli-table3';
 import { bootstrapRatio, type Interval } from './bootstrap.js';
 import { costKey, costs, valueOf, variantOf, type Cost } from './html/figures.js';
 import { columnOf, corruptionOf, honestOf, skippedOf, toneOf, verdictText } from './model.js';
-import type { HonestRecord, Run } from '../experiment/records.js';
+import type { HonestRecord, Run } from '../record/records.js';
 
 /** By how much a count may differ without meaning anything. */
 export const COUNT_TOLERANCE = { userInstructions: 0.5, kernel: 0.02, signals: 0.06 } as const;

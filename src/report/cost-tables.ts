@@ -2,8 +2,8 @@
  * The costs of a run as plain tables, one for each experiment and lane: what the terminal and report.md show. Pure
  * functions of a run.
  */
-import type { Run } from '../experiment/records.js';
-import { LANES } from '../experiment/words.js';
+import type { Run } from '../record/records.js';
+import { LANES } from '../record/words.js';
 import {
   costs,
   EVENTS_NOTE,

@@ -3,8 +3,8 @@
  * what keys would add. Pure functions of a run.
  */
 import { linearRegression, linearRegressionLine, rSquared } from 'simple-statistics';
-import type { Run } from '../experiment/records.js';
-import { LANES, type Lane, type Mechanism } from '../experiment/words.js';
+import type { Run } from '../record/records.js';
+import { LANES, type Lane, type Mechanism } from '../record/words.js';
 import { pairedRatio, type Interval } from './bootstrap.js';
 import {
   costs,

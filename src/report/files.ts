@@ -1,8 +1,8 @@
 /** The reports of a run as files beside its run.json. */
 import { dirname, join, relative, resolve } from 'node:path';
-import { PROJECT_ROOT, inProject } from '../experiment/paths.js';
-import type { Run } from '../experiment/records.js';
-import { LIMITS_FILE, REPORT_FILE, writeWhole } from '../experiment/store.js';
+import { PROJECT_ROOT } from '../record/paths.js';
+import type { Run } from '../record/records.js';
+import { LIMITS_FILE, REPORT_FILE, writeWhole } from '../record/store.js';
 import { renderHtml } from './html/index.js';
 import { renderPicture } from './html/picture.js';
 import { renderLimits } from './limits.js';
@@ -17,7 +17,7 @@ export const PICTURE_FILE = 'cost.svg';
 function limitsFor(path: string, run: Run, beside?: Run): string {
   const inside = !relative(PROJECT_ROOT, resolve(path)).startsWith('..');
   return renderLimits(run, {
-    ...(inside ? { sources: relative(dirname(resolve(path)), inProject('experiments/corruption')) } : {}),
+    ...(inside ? { sources: `${relative(dirname(resolve(path)), PROJECT_ROOT) || '.'}/` } : {}),
     ...(beside === undefined ? {} : { beside }),
   });
 }

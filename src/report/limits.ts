@@ -1,6 +1,6 @@
 /** limits.md: what keys do not stop, why, and what would, each with its case. A pure function of a run. */
-import type { CorruptionRecord, Run } from '../experiment/records.js';
-import { needsKeys, type Lane, type Verdict } from '../experiment/words.js';
+import type { CorruptionRecord, Run } from '../record/records.js';
+import { caseFolder, needsKeys, type Lane, type Verdict } from '../record/words.js';
 import { columnOf, corruptionOf } from './model.js';
 
 /** A kind of limit: how it is told, and which records show it. */
@@ -126,7 +126,7 @@ function seen(records: readonly CorruptionRecord[]): string {
 }
 
 export interface LimitsOptions {
-  /** Path from the document's folder to the folder of the cases' sources; no links where missing. */
+  /** Path from the document's folder to the project, with a slash at its end; no links to cases where missing. */
   readonly sources?: string;
   /** A run of the same cases under another kernel: what differs is told. */
   readonly beside?: Run;
@@ -229,7 +229,9 @@ export function renderLimits(run: Run, options: LimitsOptions = {}): string {
   const keyed = all.filter((record) => needsKeys(record.mechanism));
   const lanes = new Set(keyed.map(({ lane }) => lane)); // the others beside them are those of the same machine
   const name = (record: CorruptionRecord): string =>
-    options.sources === undefined ? `\`${record.case}\`` : `[${record.case}](${options.sources}/${record.case}.ts)`;
+    options.sources === undefined
+      ? `\`${record.case}\``
+      : `[${record.case}](${options.sources}${caseFolder(record.group)}/${record.case}.ts)`;
   const lines: string[] = [
     '# What keys do not stop',
     '',

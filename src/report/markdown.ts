@@ -1,6 +1,6 @@
 /** report.md: the same content as the terminal's tables, for a repository. A pure function of a run. */
-import type { CorruptionRecord, Run } from '../experiment/records.js';
-import { MECHANISMS } from '../experiment/words.js';
+import type { CorruptionRecord, Run } from '../record/records.js';
+import { MECHANISMS } from '../record/words.js';
 import { costTables, experimentsOf } from './cost-tables.js';
 import {
   addedPerCallout,

@@ -1,5 +1,5 @@
 /** How a run's figures came about, for the section 'Method' of both reports. A pure function of a run. */
-import type { Run } from '../experiment/records.js';
+import type { Run } from '../record/records.js';
 import { formatCount } from './format.js';
 import { keyModel } from './html/figures.js';
 import { html, type Content } from './html/markup.js';

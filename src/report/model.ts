@@ -10,16 +10,8 @@ import {
   type HonestRecord,
   type Run,
   type SkippedRecord,
-} from '../experiment/records.js';
-import {
-  CASE_GROUPS,
-  LANES,
-  MECHANISMS,
-  VERDICTS,
-  type Lane,
-  type Mechanism,
-  type Verdict,
-} from '../experiment/words.js';
+} from '../record/records.js';
+import { CASE_GROUPS, LANES, MECHANISMS, VERDICTS, type Lane, type Mechanism, type Verdict } from '../record/words.js';
 import { formatBytes, formatCount, formatNs } from './format.js';
 
 /** What a cell is: renderers colour by it, the text says the same without colour. */

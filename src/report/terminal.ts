@@ -1,6 +1,6 @@
 /** The tables in a terminal, with or without colour: the words say the same either way. A pure function of a run. */
 import Table3 from 'cli-table3';
-import type { Run } from '../experiment/records.js';
+import type { Run } from '../record/records.js';
 import { costTables } from './cost-tables.js';
 import { honestTable, matrices, skippedTable, surprises, totals, type Cell, type Table, type Tone } from './model.js';
 

@@ -2,7 +2,7 @@
  * All that makes a run's figures less than they could be, joined by what is to be done about it. A pure function of a
  * run.
  */
-import type { Run } from '../experiment/records.js';
+import type { Run } from '../record/records.js';
 import { costsOf } from './model.js';
 
 export interface Warning {

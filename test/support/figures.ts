@@ -12,9 +12,9 @@
  * for the image)
  */
 import { join } from 'node:path';
-import type { CostRecord, Run } from '../../src/experiment/records.js';
-import { inProject } from '../../src/experiment/paths.js';
-import { readRun } from '../../src/experiment/store.js';
+import type { CostRecord, Run } from '../../src/record/records.js';
+import { inProject } from '../../src/record/paths.js';
+import { readRun } from '../../src/record/store.js';
 import { formatCount, formatNs } from '../../src/report/format.js';
 import { costs, ratioOf, timesText } from '../../src/report/html/figures.js';
 

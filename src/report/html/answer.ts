@@ -4,8 +4,8 @@
  */
 import { formatBytes, formatCount, formatNs } from '../format.js';
 import { columnOf, corruptionOf, toneOf } from '../model.js';
-import type { CorruptionRecord, Run } from '../../experiment/records.js';
-import { LANES, type Lane, type Mechanism } from '../../experiment/words.js';
+import type { CorruptionRecord, Run } from '../../record/records.js';
+import { LANES, type Lane, type Mechanism } from '../../record/words.js';
 import { costs, keyModel, plainest, protectingExperiment, sizeOf, type Cost } from './figures.js';
 import { html, type Content, type Markup } from './markup.js';
 import { rangeText } from './picture.js';

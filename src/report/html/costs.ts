@@ -3,8 +3,8 @@
  * break-even.
  */
 import { formatBytes, formatCount, formatNs } from '../format.js';
-import type { Run } from '../../experiment/records.js';
-import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../experiment/words.js';
+import type { Run } from '../../record/records.js';
+import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../record/words.js';
 import { experimentsOf } from '../cost-tables.js';
 import {
   addedPerCallout,

@@ -3,9 +3,9 @@ import { bootstrapMedian, bootstrapRatio, pairedRatio, type Interval } from '../
 import { spreadOf, type Spread } from '../spread.js';
 import { formatBytes, formatCount, formatNs } from '../format.js';
 import { costsOf, figureOf } from '../model.js';
-import type { CostRecord, Run } from '../../experiment/records.js';
-import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../experiment/words.js';
-import { median } from '../../experiment/statistics.js';
+import type { CostRecord, Run } from '../../record/records.js';
+import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../record/words.js';
+import { median } from '../../record/statistics.js';
 import { ASSUMED_GHZ, WRPKRU_CYCLES } from './words.js';
 
 type Value = number | string | boolean;

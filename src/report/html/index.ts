@@ -5,8 +5,8 @@
  */
 import { createHash } from 'node:crypto';
 import { columnOf, corruptionOf, environment, honestTable, skippedTable, surprises } from '../model.js';
-import type { Run } from '../../experiment/records.js';
-import { MECHANISMS, type Mechanism } from '../../experiment/words.js';
+import type { Run } from '../../record/records.js';
+import { MECHANISMS, type Mechanism } from '../../record/words.js';
 import { formatBytes, formatCount } from '../format.js';
 import { answer } from './answer.js';
 import { breakEvenSection, experimentSections, ladderSection, mechanismKey, type Section } from './costs.js';

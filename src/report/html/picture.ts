@@ -4,8 +4,8 @@
  * functions of a run.
  */
 import { formatBytes, formatNs } from '../format.js';
-import type { Run } from '../../experiment/records.js';
-import type { Lane } from '../../experiment/words.js';
+import type { Run } from '../../record/records.js';
+import type { Lane } from '../../record/words.js';
 import { lineChart, logAxis, type Axis, type Series } from './charts.js';
 import {
   costs,

@@ -2,7 +2,7 @@
  * What the words of a report mean, in one line each, and how mechanisms and verdicts look. Signs and shapes say the
  * same as colours.
  */
-import type { Mechanism, Verdict } from '../../experiment/words.js';
+import type { Mechanism, Verdict } from '../../record/words.js';
 
 /** How a mechanism is drawn. `ink` names a colour of the style sheet. */
 export interface MechanismLook {

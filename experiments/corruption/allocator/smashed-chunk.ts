@@ -1,0 +1,24 @@
+/**
+ * Is a host saved whose allocator has aborted: free of a block whose size field was overwritten by its neighbour?
+ *
+ * Stands for an overflow by one word, found much later (CVE-2021-3156 begins so). glibc finds it out ("free(): invalid
+ * size" and its relatives) and calls abort while it holds its arena's lock. `none`: the process dies, which is honest.
+ * Every mechanism with the trap: the abort fails the callout, the image is equal, and the next malloc on this thread
+ * waits for ever for the lock: hung in the aftermath. The error's `suspect` is 'allocator': a VM should save what it
+ * can without malloc, and restart.
+ * Varies: mechanism. Records: the fault, and the step of the aftermath that did not end.
+ */
+import { expectHang, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'allocator',
+  summary: 'free of a block whose size field was overwritten by its neighbour',
+  timeoutMs: 1500,
+  remedy:
+    "Nothing in the same process: its allocator is lost. Another process; or an allocator of the foreign code's own, to be thrown away with it.",
+  expected: (setting) => expectHang(setting, "glibc aborts with its arena's lock held; the next malloc waits for ever"),
+  run(trial) {
+    trial.foreign('void foreign_smash_chunk(void)')();
+  },
+};

@@ -1,0 +1,18 @@
+/**
+ * Is a division by zero survived?
+ *
+ * Stands for a missing check in image code: zero width, zero samples.
+ * `none`: the process dies of SIGFPE. Every mechanism with the trap: trapped.
+ * Varies: mechanism. Records: the signal.
+ */
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'control flow',
+  summary: 'idiv by zero',
+  expected: expectTrap,
+  run(trial) {
+    trial.foreign('int foreign_divide(int dividend, int divisor)')(1, 0);
+  },
+};

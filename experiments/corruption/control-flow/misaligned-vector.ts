@@ -1,0 +1,19 @@
+/**
+ * Is a misaligned vector access survived, which tells no address?
+ *
+ * Stands for memory that was not aligned as a library asked (`movaps`): a general protection fault, whose siginfo has
+ * address 0 and is no null pointer. `none`: the process dies. Every mechanism with the trap: trapped, with access
+ * 'unknown'.
+ * Varies: mechanism. Records: the fault.
+ */
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'control flow',
+  summary: 'movaps to an odd address',
+  expected: expectTrap,
+  run(trial) {
+    trial.foreign('void foreign_misaligned_sse(void)')();
+  },
+};

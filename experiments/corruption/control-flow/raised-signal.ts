@@ -1,0 +1,21 @@
+/**
+ * Is a SIGSEGV that the callee sends itself taken for a fault?
+ *
+ * Stands for test programs that call raise(SIGSEGV) to show that they survive faults, and for kill(getpid(), ...). It
+ * says nothing about any access: there is no address and no instruction to fail, and another process may have sent it.
+ * Every mechanism: the trap declines what the kernel did not raise for an instruction of this thread (I5), so the
+ * default action ends the process, as it would have without Turnkey.
+ * Varies: mechanism. Records: the signal, and the image at death.
+ */
+import { type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'control flow',
+  summary: 'raise(SIGSEGV)',
+  remedy: 'Nothing should: a sent signal is a request to the process.',
+  expected: () => ({ verdicts: ['crashed'], why: 'a signal that was sent is not a fault (I5)' }),
+  run(trial) {
+    trial.foreign('void foreign_raise(int signal)')(11);
+  },
+};

@@ -1,0 +1,19 @@
+/**
+ * Is a jump buffer that lies in the image written?
+ *
+ * Stands for the binding that allocates a library's jmp_buf (libpng and libjpeg want one) among its objects, without
+ * lending it. `none`, `flag`: eight registers land in the object. mprotect and keys: setjmp itself faults, in the C
+ * library.
+ * Varies: mechanism. Records: the fault, or the bytes changed.
+ */
+import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'stray writes',
+  summary: 'setjmp with its buffer in eden',
+  expected: (setting) => expectStore(setting),
+  run(trial) {
+    trial.foreign('int64_t foreign_setjmp_into(uint64_t address)')(trial.addressIn('eden', 256));
+  },
+};

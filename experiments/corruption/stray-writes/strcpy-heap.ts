@@ -1,0 +1,24 @@
+/**
+ * Does strcpy, called with a text too long for its heap block, run on into the image?
+ *
+ * Stands for a name longer than the field that was made for it. The block is the last one of a C heap whose pages end
+ * where the image begins: large mappings of malloc and of a VM lie side by side, for the kernel hands out addresses one
+ * below the other. `none`, `flag`: 200 bytes go into a block of 64, the rest into eden, silently. mprotect and keys:
+ * the first byte past the heap's last page faults; what was overrun before it is C's own.
+ * Varies: mechanism. Records: the fault's address, which is eden's first bytes, and that the pc lies in the C library.
+ */
+import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'stray writes',
+  summary: 'strcpy of 200 bytes into the last 64-byte block of a C heap next to the image',
+  expected: (setting) => expectStore(setting),
+  run(trial) {
+    const heap = trial.neighbour(4096);
+    const fill = trial.foreign(
+      'uint64_t foreign_heap_strcpy(uint64_t base, uint64_t bytes, uint64_t block, uint64_t length)',
+    );
+    fill(heap.address, heap.bytes, 64, 200);
+  },
+};

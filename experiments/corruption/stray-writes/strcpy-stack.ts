@@ -1,0 +1,23 @@
+/**
+ * Does strcpy into a local array, with a text too long for it, run up the stack and on into the image?
+ *
+ * Stands for the textbook stack overflow: a name longer than the field that was made for it. The stack is one of C's
+ * own (a coroutine's, a thread's with a hand-made stack) that ends where the image begins; between the array and the
+ * image lie the saved registers and the return address, which go first. `none`: the bytes land, then the return to
+ * 0x4141414141414141 ends the process. `flag`: they land, and the return fails the callout: too late. mprotect and
+ * keys: the first byte of eden faults before the return is tried; recovery needs nothing of the smashed stack.
+ * Varies: mechanism. Records: the fault, or the bytes changed and the fault that followed.
+ */
+import { expectSmash, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'stray writes',
+  summary: 'strcpy of 400 bytes into a 32-byte local array on a C stack that ends at the image',
+  expected: expectSmash,
+  run(trial) {
+    const stack = trial.neighbour(32768);
+    const call = trial.foreign('uint64_t foreign_stack_strcpy(uint64_t base, uint64_t bytes, uint64_t length)');
+    call(stack.address, stack.bytes, 400);
+  },
+};

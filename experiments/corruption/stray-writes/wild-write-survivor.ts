@@ -1,0 +1,20 @@
+/**
+ * Does a store through a wild pointer reach 'survivor', which the scavenger will read next?
+ *
+ * Stands for the write that only shows at the next scavenge, when a forwarding word or a header is no longer one.
+ * `none`, `flag`: the 8 bytes land and nobody is told. mprotect and keys: the store faults before it changes anything,
+ * whatever the space.
+ * Varies: mechanism, denial, one key or one per space. Records: the fault and its key, or the bytes changed.
+ */
+import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'stray writes',
+  summary: "one 8-byte store through a wild pointer into 'survivor'",
+  expected: (setting) => expectStore(setting),
+  run(trial) {
+    const write = trial.foreign('void foreign_write64(uint64_t address, uint64_t value)');
+    write(trial.addressIn('survivor'), 0x4141414141414141n);
+  },
+};

@@ -1,0 +1,20 @@
+/**
+ * Does an unbuffered fread reach the image?
+ *
+ * Stands for stdio without a buffer, or a count larger than it: fread(3) hands the caller's pointer to read(2). 64
+ * bytes to an address in 'old'.
+ * Varies: mechanism. Records: the errno that fread leaves.
+ */
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'through the kernel',
+  summary: 'unbuffered fread(3) of 64 bytes into old space',
+  expected: (setting) => expectCopy(setting),
+  run(trial) {
+    trial.answered(
+      trial.foreign('int64_t foreign_fread_into(uint64_t address, uint64_t bytes)')(trial.addressIn('old', 64), 64),
+    );
+  },
+};

@@ -1,0 +1,17 @@
+/**
+ * Does pipe(2) store its descriptors in the image?
+ *
+ * Stands for an array of the wrong address: two ints to an address in 'old'.
+ * Varies: mechanism. Records: the kernel's answer; it closes the two descriptors again where it cannot store them.
+ */
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'through the kernel',
+  summary: 'pipe2(2) with its array in old space',
+  expected: (setting) => expectCopy(setting),
+  run(trial) {
+    trial.answered(trial.foreign('int64_t foreign_pipe_into(uint64_t address)')(trial.addressIn('old', 8)));
+  },
+};

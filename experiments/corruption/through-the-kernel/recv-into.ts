@@ -1,0 +1,19 @@
+/**
+ * Does recv(2) fill the image through a wild buffer?
+ *
+ * Stands for network code with a stale buffer: 64 bytes from a socket pair to an address in 'old'.
+ * Varies: mechanism. Records: the kernel's answer.
+ */
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'through the kernel',
+  summary: 'recv(2) of 64 bytes into old space',
+  expected: (setting) => expectCopy(setting),
+  run(trial) {
+    trial.answered(
+      trial.foreign('int64_t foreign_recv_into(uint64_t address, uint64_t bytes)')(trial.addressIn('old', 64), 64),
+    );
+  },
+};

@@ -1,0 +1,26 @@
+/**
+ * Does a store through a second mapping of the same memory reach the image?
+ *
+ * Stands for an image in shared memory (a file mapped twice, a JIT's writable twin of its code): the key belongs to a
+ * mapping, not to the memory. The VM has a page of 'old' in shared memory, with its key, and a second mapping of it
+ * without one; the callee stores 8 bytes through the second.
+ * Varies: mechanism. Records: bytes changed.
+ */
+import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'through the kernel',
+  summary: 'a store through a second, unkeyed mapping of a page of old space',
+  expected: () => expectRound('protection and key are those of the other mapping'),
+  remedy: 'private memory for the image; no second mapping left in the process',
+  run(trial) {
+    const page = trial.pageIn('old');
+    const second = BigInt(trial.unguarded('int64_t foreign_alias(uint64_t page)')(page) as number);
+    trial.image.reapply();
+    trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(
+      second + 8n * BigInt(trial.random(512)),
+      0x4141414141414141n,
+    );
+  },
+};

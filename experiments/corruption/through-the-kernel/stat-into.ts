@@ -1,0 +1,17 @@
+/**
+ * Does a structure that the kernel fills reach the image?
+ *
+ * Stands for a struct stat that is too small, or not there: fstat(2) stores 144 bytes at an address in 'old'.
+ * Varies: mechanism. Records: the kernel's answer.
+ */
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'through the kernel',
+  summary: 'fstat(2) into old space',
+  expected: (setting) => expectCopy(setting),
+  run(trial) {
+    trial.answered(trial.foreign('int64_t foreign_stat_into(uint64_t address)')(trial.addressIn('old', 144)));
+  },
+};

@@ -1,0 +1,20 @@
+/**
+ * Does userfaultfd(2) put a page of the callee's into the image?
+ *
+ * Stands for snapshot and migration libraries let loose on the wrong range. The callee drops a page of 'old'
+ * (MADV_DONTNEED) and resolves the missing page with its own bytes (UFFDIO_COPY), which the kernel maps without asking
+ * for rights.
+ * Varies: mechanism. Records: the kernel's answer.
+ */
+import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'through the kernel',
+  summary: 'a page of old space dropped and filled through userfaultfd(2)',
+  expected: () => expectRound('dropping a page and filling a missing one ask for no key'),
+  remedy: 'sealing (mseal, 6.10) while the key denies writes, against MADV_DONTNEED; a filter of system calls',
+  run(trial) {
+    trial.answered(trial.foreign('int64_t foreign_userfault_fill(uint64_t page)')(trial.pageIn('old')));
+  },
+};

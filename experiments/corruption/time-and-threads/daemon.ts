@@ -1,0 +1,19 @@
+/**
+ * What becomes of the VM when the callee calls daemon(3)?
+ *
+ * Stands for a library function meant for programs: the process that called exits with code 0, and a child, which has
+ * only the calling thread, goes on in its place.
+ * Varies: mechanism. Records: how the process ended. No protection of memory has a say in it.
+ */
+import { type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'time and threads',
+  summary: 'the callee calls daemon(3)',
+  expected: () => ({ verdicts: ['crashed'], why: 'the process is gone, by its own exit' }),
+  remedy: 'a filter of system calls, or a process of its own for the callee',
+  run(trial) {
+    trial.foreign('int foreign_daemon(void)')();
+  },
+};

@@ -1,0 +1,40 @@
+/**
+ * What becomes of a VM signal handler that touches the image during a callout without a word to the trap?
+ *
+ * Stands for the heartbeat as every VM has it today. As `heartbeat`, but its handler calls neither trap_signal_enter
+ * nor trap_signal_leave.
+ * Varies: mechanism. Records: the image at death. The handler faults, under keys because a handler starts with the
+ * kernel's default PKRU, under mprotect because the page is closed. It runs on the alternate stack, so it is not taken
+ * for the callee, whose callout is innocent: the process ends at once, instead of an error somewhere else or a signal
+ * that stays blocked.
+ */
+import { type CorruptionCase } from '../../../src/experiment/case.js';
+import { closesImage } from '../../../src/record/words.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'time and threads',
+  summary: 'a VM heartbeat that counts in the image during a callout, without trap_signal_enter',
+  expected: ({ mechanism }) =>
+    closesImage(mechanism)
+      ? { verdicts: ['crashed'], why: "the VM's own handler meets a closed image; its fault is nobody's callout" }
+      : { verdicts: ['harmless'], why: 'nothing closes the image' },
+  remedy: "trap_signal_enter and trap_signal_leave in every handler of the VM's that may touch the image",
+  run(trial) {
+    const [enter, leave] = [0n, 0n];
+    const offset = 8 * trial.random(trial.space('old').bytes / 8);
+    const before = trial.read('old', offset, 8);
+    trial.unguarded('int foreign_heartbeat_start(uint64_t enter, uint64_t leave, uint64_t address, int interval_ms)')(
+      enter,
+      leave,
+      trial.space('old').address + BigInt(offset),
+      50,
+    );
+    trial.foreign('void foreign_sleep_ms(int ms)')(250);
+    const beats = Number(trial.unguarded('int foreign_heartbeat_stop(void)')());
+    trial.note(`${beats} beats`);
+    const counted = BigInt.asUintN(64, trial.read('old', offset, 8).readBigUInt64LE() - before.readBigUInt64LE());
+    trial.canary('own heartbeat', () => beats > 0 && counted === BigInt(beats));
+    trial.image.space('old').write(offset, before);
+  },
+};

@@ -1,0 +1,29 @@
+/**
+ * Does freeing keys that belong to others open the image?
+ *
+ * Stands for clean-up code that frees every key there is, or one twice. pkey_free(2) untags nothing, and the next
+ * pkey_alloc(2) gives the same key again, with rights open for the calling thread. The callee frees keys 1 to 15, takes
+ * all there are, and stores 8 bytes to 'old'.
+ * Varies: mechanism. Records: how many keys it got, bytes changed.
+ */
+import { expectRound, expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { needsKeys } from '../../../src/record/words.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'undoing protection',
+  summary: 'pkey_free(2) of every key, pkey_alloc(2) of all there are, then a store',
+  expected: (setting) =>
+    needsKeys(setting.mechanism)
+      ? expectRound('a freed key comes back with its rights open, and the pages still carry it')
+      : expectStore(setting),
+  remedy: 'a filter of system calls that denies pkey_free',
+  run(trial) {
+    trial.answered(
+      trial.foreign('int64_t foreign_free_all_keys_write(uint64_t address, uint64_t value)')(
+        trial.addressIn('old'),
+        0x4141414141414141n,
+      ),
+    );
+  },
+};

@@ -1,0 +1,21 @@
+/**
+ * Does mremap(2) move a part of the image away?
+ *
+ * Stands for a realloc of mapped memory by the wrong address. A page of 'old' goes elsewhere, with its key; a hole
+ * stays.
+ * Varies: mechanism. Records: how much is not there for the VM any more; under mprotect, see `unmap`.
+ */
+import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'undoing protection',
+  summary: 'mremap(2) of a page of old space to elsewhere',
+  expected: () => expectRound('mapping asks for no right to the memory'),
+  remedy: 'sealing (mseal, 6.10), or a filter of system calls',
+  run(trial) {
+    trial.answered(
+      trial.foreign('int64_t foreign_move_away(uint64_t address, uint64_t bytes)')(trial.pageIn('old'), 4096),
+    );
+  },
+};

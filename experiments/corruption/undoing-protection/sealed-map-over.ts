@@ -1,0 +1,11 @@
+/**
+ * Does sealing keep mmap(2) with MAP_FIXED from replacing a part of the image?
+ *
+ * Stands for a library that maps at an address that it computed, in a VM that has sealed its heap (mseal(2), Linux
+ * 6.10). A page of 'old'.
+ * Varies: mechanism, kernel. Records: the kernel's answer.
+ */
+import { expectSealed, sealed, type CorruptionCase } from '../../../src/experiment/case.js';
+import { experiment as open } from './map-over.js';
+
+export const experiment: CorruptionCase = sealed(open, expectSealed);

@@ -1,0 +1,11 @@
+/**
+ * Does sealing keep mremap(2) from putting other memory in the place of the image?
+ *
+ * Stands for the other end of such a move, in a VM that has sealed its heap (mseal(2), Linux 6.10). A page of the
+ * callee's over one of 'old'.
+ * Varies: mechanism, kernel. Records: the kernel's answer.
+ */
+import { expectSealed, sealed, type CorruptionCase } from '../../../src/experiment/case.js';
+import { experiment as open } from './swap-in.js';
+
+export const experiment: CorruptionCase = sealed(open, expectSealed);

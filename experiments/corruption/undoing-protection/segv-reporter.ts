@@ -1,0 +1,28 @@
+/**
+ * What becomes of a prevented store when the callee has installed a crash reporter?
+ *
+ * Stands for runtimes and crash reporters that take SIGSEGV and end the process. The callee installs a handler that
+ * calls _exit(3); the next callout makes a wild store to 'old'.
+ * Varies: mechanism. Records: exit code, the image at death.
+ */
+import { constants } from 'node:os';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { closesImage } from '../../../src/record/words.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  group: 'undoing protection',
+  summary: "a SIGSEGV handler of the callee's that exits, then a store",
+  expected: (setting) =>
+    closesImage(setting.mechanism)
+      ? { verdicts: ['crashed'], why: "the store is denied, and the callee's handler ends the process" }
+      : expectStore(setting),
+  remedy: 'look at the handlers after each callout into suspicious libraries, or deny rt_sigaction by a filter',
+  run(trial) {
+    trial.foreign('int foreign_exit_on(int signal)')(constants.signals.SIGSEGV);
+    trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(
+      trial.addressIn('old'),
+      0x4141414141414141n,
+    );
+  },
+};

@@ -1,0 +1,37 @@
+/** Where the parts of the built project lie, relative to its root: the same in every lane. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { findRoot } from '../root.js';
+
+/** The project's root. */
+export const PROJECT_ROOT = findRoot() ?? process.cwd();
+
+/** Built files, relative to the root. What runs lies in build/Release, which travels into guests. */
+export const BUILT = {
+  watch: 'build/Release/turnkey-watch',
+  warm: 'build/Release/libturnkey_warm.so',
+  bench: 'build/Release/turnkey-bench',
+  foreign: 'build/Release/libturnkey_foreign.so',
+  foreignConstructor: 'build/Release/libturnkey_foreign_ctor.so',
+  foreignDestructor: 'build/Release/libturnkey_foreign_dtor.so',
+  foreignThrow: 'build/Release/libturnkey_foreign_throw.so',
+  trial: 'dist/trial/launch.cjs',
+  costTrial: 'dist/src/trial/cost-trial.js',
+  vmThread: 'dist/experiments/support/vm-thread.js',
+  experiments: 'dist/experiments',
+} as const;
+
+/** An absolute path in the project. */
+export function inProject(relative: string): string {
+  return join(PROJECT_ROOT, relative);
+}
+
+/** The built files that are missing. */
+export function missingFiles(): readonly string[] {
+  return Object.values(BUILT).filter((path) => !existsSync(inProject(path)));
+}
+
+/** Text for a record: paths in the project are told from its root, which is nobody's business. */
+export function withoutRoot(text: string): string {
+  return text.replaceAll(`${PROJECT_ROOT}/`, '');
+}

@@ -1,0 +1,87 @@
+/** What a run is made on and with: read once, at its start. */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+import { basename } from 'node:path';
+import { ExperimentError } from '../record/errors.js';
+import { PROJECT_ROOT, inProject } from '../record/paths.js';
+import type { Context, HostContext } from '../record/records.js';
+import { reasonOf } from '../record/store.js';
+
+/** Parses /proc/cpuinfo's first processor. */
+export function parseCpuinfo(text: string): { readonly model: string; readonly flags: ReadonlySet<string> } {
+  const field = (name: string): string => new RegExp(`^${name}\\s*: (.*)$`, 'm').exec(text)?.[1] ?? '';
+  return { model: field('model name') || 'unknown', flags: new Set(field('flags').split(' ')) };
+}
+
+/** The PRETTY_NAME of /etc/os-release. */
+export function parseOsRelease(text: string): string {
+  return /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(text)?.[1] ?? 'unknown';
+}
+
+function readOr(path: string, otherwise: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return otherwise;
+  }
+}
+
+/** This machine. */
+export function hostContext(): HostContext {
+  const { model, flags } = parseCpuinfo(readOr('/proc/cpuinfo', ''));
+  return {
+    cpu: model,
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    kernel: release(),
+    system: parseOsRelease(readOr('/etc/os-release', '')),
+    keys: flags.has('pku') && flags.has('ospke'),
+    virtualised: flags.has('hypervisor'),
+  };
+}
+
+function packageVersion(path: string): string {
+  const value = JSON.parse(readFileSync(inProject(path), 'utf8')) as { readonly version?: string };
+  return value.version ?? 'unknown';
+}
+
+/** The commit, with + when tracked files differ from it; null outside a repository. */
+export function currentCommit(): string | null {
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, { cwd: PROJECT_ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  try {
+    const commit = git('rev-parse', '--short=12', 'HEAD');
+    return git('status', '--porcelain', '--untracked-files=no') === '' ? commit : `${commit}+`;
+  } catch {
+    return null;
+  }
+}
+
+/** Versions of what a result depends on. */
+export function versions(): { readonly [name: string]: string } {
+  return {
+    turnkey: packageVersion('package.json'),
+    node: process.versions.node,
+    v8: process.versions.v8,
+    koffi: packageVersion('node_modules/koffi/package.json'),
+  };
+}
+
+/**
+ * A VM image file's identity, without its path.
+ * @throws ExperimentError if it is missing, not a file, or cannot be read
+ */
+export function imageFileContext(path: string | undefined): Context['imageFile'] {
+  if (path === undefined) return null;
+  try {
+    if (!statSync(path).isFile()) throw new ExperimentError(`${path} is not a file`);
+    const bytes = readFileSync(path);
+    if (bytes.length === 0) throw new ExperimentError(`${path} is empty`);
+    return { name: basename(path), bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+  } catch (error) {
+    if (error instanceof ExperimentError) throw error;
+    throw new ExperimentError(`cannot read the image file ${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}

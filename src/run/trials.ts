@@ -1,0 +1,450 @@
+/**
+ * Runs a plan: each trial in a fresh process under the tracing runner, and makes records of what came back. Nothing
+ * here judges; verdict.ts does.
+ */
+import { DEFAULT_TIMEOUT_MS, HONEST_TIMEOUT_MS } from '../experiment/case.js';
+import type { Executor, ExecResult } from './executor.js';
+import { BUILT, withoutRoot } from '../record/paths.js';
+import type { PlannedCorruption, PlannedHonest, PlannedTrial } from './plan.js';
+import { jobOutput, parseOutput, processEvidence, type TrialOutput, type WarmJob } from '../experiment/protocol.js';
+import type { CorruptionRecord, Evidence, HonestRecord, RunRecord, SkippedRecord } from '../record/records.js';
+import { isUnstable, judge } from './verdict.js';
+import type { Verdict } from '../record/words.js';
+
+/** What a trial's process is told, as the JSON of its last argument. */
+export interface TrialSettings {
+  readonly lane: string;
+  readonly deny: string;
+  readonly keys: string;
+  readonly keysHere: boolean;
+  readonly seed: number;
+  readonly kernel: string;
+  readonly imageFile?: string;
+  /** The gate arms the trap and closes nothing: the control of every `prevented`. */
+  readonly bareGate?: boolean;
+}
+
+/** For a trial's set-up, in ms in the native lane: its time limit counts from there. */
+const SET_UP_MS = 15_000;
+
+/** Beyond the trial's own limit, before the tracing runner itself counts as stuck. */
+const GRACE_MS = 10_000;
+
+function settingsOf(
+  { lane, deny, keys, keysHere, seed, kernel }: PlannedTrial,
+  more: Pick<TrialSettings, 'imageFile' | 'bareGate'>,
+): TrialSettings {
+  return { lane, deny, keys, keysHere, seed, kernel, ...more };
+}
+
+/** The command of one trial. `names`: of honest work, more than one case may share a process. */
+export function trialCommand(
+  trial: PlannedTrial,
+  timeoutMs: number,
+  setUpMs: number,
+  more: Pick<TrialSettings, 'imageFile' | 'bareGate'> = {},
+  names: readonly string[] = [trial.name],
+): readonly string[] {
+  const own = trial.kind === 'corruption' ? trial.experiment.command?.(trial) : undefined;
+  return [
+    BUILT.watch,
+    '--timeout-ms',
+    String(timeoutMs),
+    '--set-up-ms',
+    String(setUpMs),
+    '--',
+    ...(own ?? [
+      'node',
+      '--expose-gc',
+      BUILT.trial,
+      trial.kind,
+      names.join(','),
+      trial.mechanism,
+      JSON.stringify(settingsOf(trial, more)),
+    ]),
+  ];
+}
+
+function skip(trial: PlannedTrial, reason: string): SkippedRecord {
+  return {
+    kind: 'skipped',
+    of: trial.kind,
+    name: trial.name,
+    mechanism: trial.mechanism,
+    lane: trial.lane,
+    reason: withoutRoot(reason),
+    broken: true,
+  };
+}
+
+/** Why a trial's output says nothing about its case; undefined where it does. */
+function brokenBy(output: TrialOutput, result: ExecResult): string | undefined {
+  if (result.lost !== null) return `the lane broke down: ${result.lost}`;
+  if (output.failed !== null) return `the trial could not be set up: ${output.failed.reason}`;
+  if (result.timedOut && output.watch === null) return 'the tracing runner did not come back';
+  if (output.watch === null)
+    return `no report from the tracing runner (exit code ${result.exitCode ?? 'none'}): ${result.stderr.trim().split('\n').pop() ?? ''}`;
+  if (output.setUp === null && output.watch.timedOut)
+    return 'the trial was not ready for its callout in time: this machine is too busy';
+  if (output.setUp === null) {
+    return `the trial died before it was set up (${output.watch.signal ?? `exit code ${output.watch.exitCode ?? 'unknown'}`}): ${result.stderr.trim().split('\n').slice(-2).join(' ')}`;
+  }
+  return undefined;
+}
+
+/** One trial's record from what its process printed; `job`: which of a warm host's it was. Pure. */
+export function corruptionRecord(
+  trial: PlannedCorruption,
+  result: ExecResult,
+  job?: number,
+): CorruptionRecord | SkippedRecord {
+  const output = parseOutput(result.stdout, job);
+  const broken = brokenBy(output, result);
+  if (broken !== undefined) return skip(trial, broken);
+  const process = processEvidence(output, withoutRoot(result.stderr));
+  const finished = process.stage === 'finished' ? output.finished : null;
+  const judgement = judge({
+    mechanism: trial.mechanism,
+    deny: trial.deny,
+    vmModules: output.setUp?.vmModules ?? [],
+    inapplicable: output.called?.inapplicable ?? null,
+    fault: output.called?.fault ?? null,
+    errno: output.called?.errno ?? null,
+    disclosed: output.called?.disclosed ?? false,
+    diff: output.finished?.diff ?? null,
+    canaries: output.finished?.canaries ?? [],
+    aftermath: finished?.aftermath ?? null,
+    process,
+  });
+  const expected = trial.experiment.expected(trial);
+  const evidence: Evidence = {
+    because: judgement.because,
+    missing: judgement.missing,
+    fault: output.called?.fault ?? null,
+    answer: output.called?.answer ?? null,
+    errno: output.called?.errno ?? null,
+    diff: output.finished?.diff ?? null,
+    ...(output.finished?.restored === undefined ? {} : { restored: output.finished.restored }),
+    canaries: output.finished?.canaries ?? [],
+    aftermath: output.finished?.aftermath ?? [],
+    process,
+    notes: output.called?.notes ?? [],
+  };
+  return {
+    kind: 'corruption',
+    case: trial.name,
+    group: trial.experiment.group,
+    mechanism: trial.mechanism,
+    lane: trial.lane,
+    deny: trial.deny,
+    keys: trial.keys,
+    summary: trial.experiment.summary,
+    ...(trial.experiment.remedy === undefined ? {} : { remedy: trial.experiment.remedy }),
+    expected,
+    verdict: judgement.verdict,
+    ...(judgement.announced === undefined ? {} : { announced: judgement.announced }),
+    surprise: !expected.verdicts.includes(judgement.verdict),
+    unstable: false,
+    repetitions: [judgement.verdict],
+    seed: trial.seed,
+    evidence,
+  };
+}
+
+/** One honest trial's record; `same` or `differs` is found when all are there (compareHonest). Pure. */
+export function honestRecord(trial: PlannedHonest, result: ExecResult): HonestRecord | SkippedRecord {
+  const output = parseOutput(result.stdout);
+  const broken = output.failed === null ? brokenBy(output, result) : undefined;
+  const base = { kind: 'honest', case: trial.name, mechanism: trial.mechanism, lane: trial.lane } as const;
+  const none = { sha256: null, bytes: null, callouts: null, imageEqual: null } as const;
+  if (broken !== undefined) return skip(trial, broken);
+  if (output.failed !== null) return { ...base, ...none, outcome: 'failed', detail: output.failed.reason };
+  const message = output.honest.find((one) => one.case === trial.name);
+  const process = processEvidence(output, withoutRoot(result.stderr));
+  if (process.timedOut) return { ...base, ...none, outcome: 'failed', detail: 'past its time limit' };
+  if (message === undefined || process.exitCode !== 0) {
+    return {
+      ...base,
+      ...none,
+      outcome: 'failed',
+      detail: `the process ended with ${process.signal ?? `exit code ${process.exitCode ?? 'unknown'}`}: ${process.stderr}`,
+    };
+  }
+  const { sha256, bytes, callouts, imageEqual } = message;
+  return {
+    ...base,
+    outcome: 'same',
+    sha256,
+    bytes,
+    callouts,
+    imageEqual,
+    detail: imageEqual ? '' : 'the image was changed by honest work',
+  };
+}
+
+/**
+ * Settles honest records against the first that has bytes, per case, over all lanes: it becomes the reference. Pure.
+ */
+export function compareHonest(records: readonly HonestRecord[]): readonly HonestRecord[] {
+  const references = new Map<string, HonestRecord>();
+  return records.map((record) => {
+    if (record.sha256 === null) return record;
+    const reference = references.get(record.case);
+    if (reference === undefined) {
+      references.set(record.case, record);
+      return { ...record, outcome: 'reference' as const };
+    }
+    if (record.sha256 === reference.sha256) return { ...record, outcome: 'same' as const };
+    return {
+      ...record,
+      outcome: 'differs' as const,
+      detail: `not the bytes of ${reference.mechanism} in the ${reference.lane} lane`,
+    };
+  });
+}
+
+/** Joins the repetitions of each cell: the first one's evidence, everybody's verdict. Pure. */
+export function joinRepetitions(records: readonly CorruptionRecord[]): readonly CorruptionRecord[] {
+  const cells = new Map<string, CorruptionRecord[]>();
+  for (const record of records) {
+    const cell = JSON.stringify([record.case, record.mechanism, record.lane, record.deny, record.keys]);
+    cells.set(cell, [...(cells.get(cell) ?? []), record]);
+  }
+  return [...cells.values()].flatMap((cell) => {
+    const [first] = cell;
+    if (first === undefined) return [];
+    const repetitions: readonly Verdict[] = cell.flatMap((record) => record.repetitions);
+    return [
+      { ...first, repetitions, unstable: isUnstable(repetitions), surprise: cell.some((record) => record.surprise) },
+    ];
+  });
+}
+
+/** Runs `work` on every item, `limit` at a time, results in the items' order. */
+export async function inParallel<T, R>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<R>,
+): Promise<readonly R[]> {
+  const results: R[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let at = next++; at < items.length; at = next++) {
+      const item = items[at] as T;
+      results[at] = await work(item);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(limit, items.length)) }, worker));
+  return results;
+}
+
+export interface RunTrialsOptions {
+  readonly imageFile?: string;
+  /** See TrialSettings. */
+  readonly bareGate?: boolean;
+  readonly onDone?: (record: RunRecord) => void;
+}
+
+/** Honest trials of one mechanism share a process; each corruption trial has its own. Pure. */
+export function groupTrials(trials: readonly PlannedTrial[]): readonly (readonly PlannedTrial[])[] {
+  const groups = new Map<string, PlannedTrial[]>();
+  trials.forEach((trial, at) => {
+    const key = trial.kind === 'honest' ? `honest ${trial.mechanism} ${trial.lane}` : String(at);
+    groups.set(key, [...(groups.get(key) ?? []), trial]);
+  });
+  return [...groups.values()];
+}
+
+interface Lane {
+  readonly executor: Executor;
+  /**
+   * Setting up may take so many times as long here as natively: the executor's slowness, or more where the calibration
+   * says so.
+   */
+  readonly slowness: number;
+  /** What follows, by which a trial is judged `hung`, likewise. */
+  readonly limits: number;
+  readonly more: Pick<TrialSettings, 'imageFile' | 'bareGate'>;
+}
+
+/** A trial's limit in ms: how long it may take once it is set up. */
+function limitOf(trial: PlannedTrial, slowness: number): number {
+  return (trial.experiment.timeoutMs ?? (trial.kind === 'honest' ? HONEST_TIMEOUT_MS : DEFAULT_TIMEOUT_MS)) * slowness;
+}
+
+async function runGroup(
+  { executor, slowness, limits, more }: Lane,
+  group: readonly PlannedTrial[],
+): Promise<readonly RunRecord[]> {
+  const [first] = group;
+  if (first === undefined) return [];
+  const timeoutMs = group.reduce((sum, trial) => sum + limitOf(trial, limits), 0);
+  const setUpMs = SET_UP_MS * slowness;
+  const command = trialCommand(
+    first,
+    timeoutMs,
+    setUpMs,
+    more,
+    group.map((trial) => trial.name),
+  );
+  const result = await executor.run(command, { timeoutMs: setUpMs + timeoutMs + GRACE_MS * slowness });
+  return group.map((trial) =>
+    trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result),
+  );
+}
+
+/** Where one of several went wrong, each is tried alone: the others are not to blame. */
+async function runFresh(lane: Lane, group: readonly PlannedTrial[]): Promise<readonly RunRecord[]> {
+  const of = await runGroup(lane, group);
+  if (group.length === 1 || of.every((record) => record.kind === 'honest' && record.outcome === 'same')) return of;
+  return (await inParallel(group, 1, (trial) => runGroup(lane, [trial]))).flat();
+}
+
+/** Trials forked from one warm host; undefined for those that it did not come to. */
+async function runWarm(
+  { executor, slowness, limits, more }: Lane,
+  batch: readonly PlannedCorruption[],
+): Promise<readonly (CorruptionRecord | SkippedRecord | undefined)[]> {
+  const setUpMs = SET_UP_MS * slowness;
+  const jobs = batch.map((trial): WarmJob => ({
+    name: trial.name,
+    mechanism: trial.mechanism,
+    timeoutMs: limitOf(trial, limits),
+    setUpMs,
+    settings: settingsOf(trial, more),
+  }));
+  const timeoutMs = jobs.reduce((sum, one) => sum + one.timeoutMs, 0) + setUpMs * 2 + GRACE_MS * slowness;
+  const result = await executor.run(
+    ['node', '--expose-gc', '--single-threaded', BUILT.trial, 'warm', JSON.stringify(jobs)],
+    { timeoutMs },
+  );
+  return batch.map((trial, job) => {
+    const stdout = jobOutput(result.stdout, job);
+    return stdout === ''
+      ? undefined
+      : corruptionRecord(
+          trial,
+          { ...result, exitCode: 0, signal: null, stdout, stderr: jobOutput(result.stderr, job) },
+          job,
+        );
+  });
+}
+
+/**
+ * How long a plain honest trial takes on an unloaded machine, in ms, with room to spare; a slower lane gets more time
+ * for each trial.
+ */
+const CALIBRATION_MS = 400;
+/** A run of fewer trials than this is not worth a calibration. */
+const CALIBRATED_FROM = 20;
+
+/** Times a plain honest trial, as many at once as trials will be. The lane's slowness. */
+async function calibrate(executor: Executor, kernel: string): Promise<number> {
+  const settings: TrialSettings = {
+    lane: executor.lane,
+    deny: 'write',
+    keys: 'image',
+    keysHere: executor.context.keys,
+    seed: 1,
+    kernel,
+  };
+  const command = [
+    BUILT.watch,
+    '--timeout-ms',
+    '120000',
+    '--',
+    'node',
+    '--expose-gc',
+    BUILT.trial,
+    'honest',
+    'qsort',
+    'flag',
+    JSON.stringify(settings),
+  ];
+  const once = async (): Promise<number> => {
+    const start = performance.now();
+    await executor.run(command, { timeoutMs: 130_000 });
+    return performance.now() - start;
+  };
+  await once(); // the first one also reads the files
+  const times = await Promise.all(Array.from({ length: executor.concurrency }, once));
+  return Math.ceil(Math.max(executor.slowness, Math.max(...times) / CALIBRATION_MS));
+}
+
+/** Trials of a warm host. */
+const BATCH = 24;
+/** Trials that are expected to hang mostly wait; so many more at a time. */
+const WAITING = 5;
+
+const isUnexpectedHang = (record: RunRecord | undefined): boolean =>
+  record?.kind === 'corruption' && record.verdict === 'hung' && !record.expected.verdicts.includes('hung');
+const cellOf = ({ name, mechanism, deny, keys }: PlannedTrial): string => JSON.stringify([name, mechanism, deny, keys]);
+
+/**
+ * Runs trials in one lane. Records of repetitions are joined; honest ones are compared by the caller, over all lanes.
+ *
+ * Each trial has a process of its own. A cell's first repetition is a fresh Node; the others are forked from warm hosts
+ * (warm.c), and where one of those disagrees with the first, a fresh one is made in its place, and for the case from
+ * then on: what counts is what a VM does. A `hung` that was not expected is tried once more, alone, before it is
+ * believed.
+ */
+export async function runTrials(
+  executor: Executor,
+  trials: readonly PlannedTrial[],
+  options: RunTrialsOptions = {},
+): Promise<readonly RunRecord[]> {
+  const { imageFile, bareGate, onDone } = options;
+  const more = { ...(imageFile === undefined ? {} : { imageFile }), ...(bareGate === undefined ? {} : { bareGate }) };
+  const [some] = trials;
+  const slowness =
+    some !== undefined && trials.length >= CALIBRATED_FROM ? await calibrate(executor, some.kernel) : executor.slowness;
+  const lane: Lane = { executor, slowness, limits: slowness, more };
+  const records = new Map<PlannedTrial, RunRecord>();
+  const firsts = new Map<string, Verdict>();
+  const freshOnly = new Set<string>();
+  const settle = (trial: PlannedTrial, record: RunRecord): void => {
+    records.set(trial, record);
+    if (record.kind === 'corruption' && trial.repeat === 0) firsts.set(cellOf(trial), record.verdict);
+    onDone?.(record);
+  };
+  const fresh = async (group: readonly PlannedTrial[], where = lane): Promise<void> => {
+    const of = await runFresh(where, group);
+    group.forEach((trial, at) => {
+      const record = of[at];
+      if (record !== undefined) settle(trial, record);
+    });
+  };
+  const hangs = (trial: PlannedTrial): boolean =>
+    trial.kind === 'corruption' && trial.experiment.expected(trial).verdicts[0] === 'hung';
+  const isWarm = (trial: PlannedTrial): trial is PlannedCorruption =>
+    trial.kind === 'corruption' && trial.repeat > 0 && trial.experiment.command === undefined && !hangs(trial);
+
+  await inParallel(groupTrials(trials.filter((trial) => !hangs(trial) && !isWarm(trial))), executor.concurrency, fresh);
+  const warm = trials.filter(isWarm);
+  const batches = Array.from({ length: Math.ceil(warm.length / BATCH) }, (_, at) =>
+    warm.slice(at * BATCH, (at + 1) * BATCH),
+  );
+  await inParallel(batches, executor.concurrency, async (batch) => {
+    const forked = batch.filter((trial) => !freshOnly.has(trial.name));
+    const of = forked.length === 0 ? [] : await runWarm(lane, forked);
+    for (const trial of batch) {
+      const record = of[forked.indexOf(trial)];
+      if (record?.kind === 'corruption' && record.verdict === firsts.get(cellOf(trial))) settle(trial, record);
+      else {
+        if (record !== undefined) freshOnly.add(trial.name);
+        await fresh([trial]);
+      }
+    }
+  });
+  // Those that hang wait for their whole limit: no more of it than this lane always has.
+  await inParallel(
+    trials.filter(hangs).map((trial) => [trial]),
+    executor.concurrency * WAITING,
+    (group) => fresh(group, { ...lane, limits: executor.slowness }),
+  );
+  for (const [trial, record] of records) if (isUnexpectedHang(record)) await fresh([trial]);
+
+  const inOrder = trials.flatMap((trial) => records.get(trial) ?? []);
+  const corruption = joinRepetitions(inOrder.filter((record) => record.kind === 'corruption'));
+  return [...corruption, ...inOrder.filter((record) => record.kind !== 'corruption')];
+}

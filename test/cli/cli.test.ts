@@ -1,0 +1,125 @@
+/**
+ * The command line, run as a program: usage errors as one line, exit codes, reports on disk. What it runs is in
+ * run/run.test.ts.
+ */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { writeRun } from '../../src/record/store.js';
+import { exampleRun } from '../support/example-run.js';
+
+const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'turnkey-cli-'));
+t.teardown(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Ended {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+function turnkey(args: readonly string[], env: { readonly [name: string]: string } = {}): Ended {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, TURNKEY_STRICT: '0', ...env },
+    cwd: folder,
+  });
+  return { code: status, out: stdout, err: stderr };
+}
+
+t.test('wrong usage: one line, exit code 2, no stack', (t) => {
+  const wrong: readonly [readonly string[], RegExp][] = [
+    [['run', '--lane', 'moon'], /--lane .*native, emulated or auto/],
+    [['run', '--mechanisms', 'flag,magic'], /no mechanism 'magic'; there are none, flag/],
+    [['run', 'corruption', '--mechanism', 'pkeys-model'], /'pkeys-model' protects nothing/],
+    [['run', '--mechanisms', ','], /at least one/],
+    [['run', '--seed', '-1'], /seed/],
+    [['run', '--seed', '1.5'], /whole number/],
+    [['run', '--repeat', '0'], /from 1 to/],
+    [['fly'], /unknown command 'fly'/],
+    [['run', '--fast'], /unknown option '--fast'/],
+    [['report'], /missing required argument/],
+  ];
+  for (const [args, message] of wrong) {
+    const { code, err } = turnkey(args);
+    t.equal(code, 2, args.join(' '));
+    t.match(err, message);
+    t.equal(err.trim().split('\n').length, 1, `one line: ${err}`);
+  }
+  t.end();
+});
+
+t.test('what cannot be done: one line, exit code 1, a stack only with --verbose', (t) => {
+  writeFileSync(join(folder, 'file'), 'x');
+  writeFileSync(join(folder, 'old.json'), '{"schemaVersion": 99}');
+  const failing: readonly [readonly string[], RegExp][] = [
+    [['run', 'walk'], /nothing called 'walk' to run; there are corruption, honest, cost/],
+    [['run', '--case', 'nothing-like-it'], /there is no experiment 'nothing-like-it'; turnkey list/],
+    [['run', 'honest', '--case', 'wild-write'], /there is no honest 'wild-write'/],
+    [['report', 'nowhere'], /cannot read nowhere: no such file or directory/],
+    [['report', 'old.json'], /old\.json has schemaVersion 99; this version of Turnkey reads 1 only/],
+    [
+      ['run', '--lane', 'native', '--image', 'nowhere.image'],
+      /cannot read the image file .*nowhere\.image: no such file/,
+    ],
+    [['run', '--lane', 'native', '--image', '.'], /is not a file/],
+    [
+      ['run', '--lane', 'native', '--case', 'wild-write', '--out', 'file/below'],
+      /cannot write results to .*file\/below: a part of the path is not a directory/,
+    ],
+  ];
+  for (const [args, message] of failing) {
+    const { code, err } = turnkey(args);
+    t.equal(code, 1, args.join(' '));
+    t.match(err, message);
+    t.equal(err.trim().split('\n').length, 1, `one line: ${err}`);
+  }
+  t.match(turnkey(['--verbose', 'report', 'nowhere']).err, /\n\s+at /);
+  t.end();
+});
+
+t.test('probe: exit code and reason agree with its JSON', (t) => {
+  const { code, out } = turnkey(['probe', '--json']);
+  const value = JSON.parse(out) as { usable: boolean; reason: string };
+  t.equal(code, value.usable ? 0 : 1);
+  t.equal(value.reason === '', value.usable);
+  t.match(turnkey(['probe']).out, value.usable ? /are usable here/ : value.reason);
+  t.end();
+});
+
+t.test('list names every experiment, with its summary', (t) => {
+  const { out } = turnkey(['list']);
+  const json = JSON.parse(turnkey(['list', '--json']).out) as { name: string; family: string; summary: string }[];
+  t.ok(json.length >= 11);
+  for (const { name, summary } of json)
+    t.match(out, new RegExp(`^  ${name} +${summary.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`, 'm'));
+  t.end();
+});
+
+t.test('report: the tables, and the reports written again', (t) => {
+  const directory = join(folder, 'kept');
+  writeRun(directory, exampleRun);
+  const { code, out } = turnkey(['report', 'kept']);
+  t.equal(code, 0);
+  t.match(out, /wild-write/);
+  t.same(out.trim().split('\n').slice(-2), [join(directory, 'report.md'), join(directory, 'report.html')]);
+  t.match(readFileSync(join(directory, 'report.md'), 'utf8'), /^# Turnkey/);
+  t.end();
+});
+
+t.test(
+  'a directory that may not be written to is told before anything is run',
+  { skip: process.getuid?.() === 0 ? 'root: no permission stops it' : false },
+  (t) => {
+    const locked = join(folder, 'locked');
+    mkdirSync(locked);
+    chmodSync(locked, 0o500);
+    t.match(turnkey(['run', '--lane', 'native', '--out', 'locked']), { code: 1, err: /permission denied/ });
+    t.end();
+  },
+);
