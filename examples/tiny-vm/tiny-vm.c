@@ -305,6 +305,7 @@ static value interpret(struct vm_thread *thread, int method, int count) {
  * was set: it touches the image between enter and leave only, which open the VM's rights, suspend the trap, and put
  * both back.
  */
+static struct itimerval until_next_beat;
 static void heartbeat(int signal) {
   (void)signal;
   struct trap_signal saved;
@@ -312,13 +313,15 @@ static void heartbeat(int signal) {
   vm->beats++;
   vm->poll = true;
   trap_signal_leave(&saved);
+  /* The timer does not repeat by itself: where a beat takes longer than the interval, the VM still gets on. */
+  setitimer(ITIMER_REAL, &until_next_beat, NULL);
 }
 
 int vm_heartbeat(unsigned microseconds) {
   struct sigaction action = {.sa_handler = heartbeat, .sa_flags = SA_RESTART | SA_ONSTACK};
-  struct itimerval timer = {.it_interval = {.tv_usec = microseconds}, .it_value = {.tv_usec = microseconds}};
+  until_next_beat = (struct itimerval){.it_value = {.tv_usec = microseconds}};
   if (microseconds != 0 && sigaction(SIGALRM, &action, NULL) != 0) return -errno;
-  return setitimer(ITIMER_REAL, &timer, NULL) != 0 ? -errno : 0;
+  return setitimer(ITIMER_REAL, &until_next_beat, NULL) != 0 ? -errno : 0;
 }
 
 /* ---- the VM from outside ------------------------------------------------------------------------------------- */

@@ -11,14 +11,18 @@ static inline unsigned check_limit_s(void) {
   return text && atoi(text) > 0 ? (unsigned)atoi(text) : 300u;
 }
 
-/* fork(), with no core file and a limit in the child; stdout flushed first. */
+/* fork(), with no core file and limits in the child; stdout flushed first. The limit counts the child's own CPU time,
+ * so that a busy machine ends no test. A child that sleeps for ever uses none: an alarm at twelve times the limit ends
+ * that. */
 static inline pid_t check_fork(void) {
   fflush(NULL);
   pid_t child = fork();
   if (child == 0) {
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
-    alarm(check_limit_s());
+    struct rlimit cpu = {check_limit_s(), check_limit_s() + 10};
+    setrlimit(RLIMIT_CPU, &cpu);
+    alarm(12 * check_limit_s());
   }
   return child;
 }
@@ -89,7 +93,9 @@ static inline bool check_run_apart(const struct check_test *test, char *text, si
   int status = child < 0 ? -1 : check_wait(child);
   if (status == 0) return false;
   check_status(status, text, bytes);
+  if (status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
+    snprintf(text, bytes, "hung: stopped after %u s of CPU time", check_limit_s());
   if (status != -1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-    snprintf(text, bytes, "hung: stopped after %u s", check_limit_s());
+    snprintf(text, bytes, "hung: stopped after %u s", 12 * check_limit_s());
   return true;
 }

@@ -69,14 +69,23 @@ static inline void test_all_keys(void) {
   while (syscall(SYS_pkey_alloc, 0, 0) > 0) {}
 }
 
-/* Has the kernel interrupt this thread every so often, and call. 0: no longer. */
+/* Has the kernel interrupt this process and call, `every_us` after the handler has last returned; 0: no longer. The
+ * handler sets the timer anew when it ends. So the code that it interrupts gets on however slow the machine is: a timer
+ * that repeats by itself would always be due again where a call of the handler takes longer than the interval. */
+static void (*test_interrupt)(int);
+static struct itimerval test_interval;
+static inline void test_on_interrupt(int signal) {
+  test_interrupt(signal);
+  setitimer(ITIMER_REAL, &test_interval, NULL); /* a system call and nothing more */
+}
 static inline void test_interrupts(void (*handler)(int), int every_us) {
   if (every_us > 0) {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = test_on_interrupt, .sa_flags = SA_RESTART};
+    test_interrupt = handler;
     CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
   }
-  struct itimerval often = {{0, every_us}, {0, every_us}};
-  setitimer(ITIMER_REAL, &often, NULL);
+  test_interval = (struct itimerval){{0, 0}, {0, every_us}};
+  setitimer(ITIMER_REAL, &test_interval, NULL);
 }
 #define NEEDS_INTERRUPTS() ((void)0)
 #define NEEDS_MAPPINGS() ((void)0)

@@ -120,9 +120,8 @@ struct died {
   int status;
   char text[2048];
 }; /* text: what it wrote on standard error */
-/* Forks; in the child returns true with standard error going to the parent and a limit of 60 s (ten times that in the
- * guest): a process that loops or hangs instead of dying ends by SIGALRM. In the parent returns false when the child is
- * gone. */
+/* Forks; in the child returns true with standard error going to the parent. A child that loops or hangs instead of
+ * dying ends by the limit of check_fork. In the parent returns false when the child is gone. */
 __attribute__((unused)) static bool died_child(struct died *out) {
   int ends[2];
   memset(out, 0, sizeof *out);
@@ -132,7 +131,6 @@ __attribute__((unused)) static bool died_child(struct died *out) {
     dup2(ends[1], STDERR_FILENO);
     close(ends[0]);
     close(ends[1]);
-    alarm((unsigned)scaled(60, 600));
     return true;
   }
   close(ends[1]);

@@ -20,6 +20,9 @@
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51
 #endif
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
 
 static volatile uintptr_t zero;
 static int honest_double(int value) { return value * 2; }
@@ -365,12 +368,24 @@ static int spins(int value) {
   while (!spin_until) {}
   return value + 1;
 }
+static volatile pid_t reader;
 static int sleeps_in_read(int fd) {
   char byte;
+  reader = (pid_t)gettid_();
   spinning = 1;
   ssize_t n;
   while ((n = read(fd, &byte, 1)) < 0 && errno == EINTR) {}
   return (int)n;
+}
+/* Whether a thread of this process waits in a system call. */
+static bool asleep(pid_t thread) {
+  char path[64], state = 0;
+  snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
+  FILE *stat = fopen(path, "r");
+  if (stat == NULL) abort();
+  if (fscanf(stat, "%*d (%*[^)]) %c", &state) != 1) abort();
+  fclose(stat);
+  return state == 'S';
 }
 static void *spinning_callout(void *argument) { return (void *)(intptr_t)GUARD(spins, 0, 0)((int)(intptr_t)argument); }
 static void *reading_callout(void *argument) {
@@ -418,8 +433,7 @@ CHECK_TEST(
   CHECK_EQ((intptr_t)result, 42);
   REQUIRE(pipe(read_pipe) == 0);
   start_spinning(&thread, reading_callout, read_pipe[0]);
-  struct timespec nap = {0, 20000000};
-  nanosleep(&nap, NULL);
+  while (!asleep(reader)) sched_yield();
   pthread_kill(thread, SIGABRT);
   while (seen.calls == 1) sched_yield();
   CHECK_EQ(write(read_pipe[1], "x", 1), 1);
@@ -579,23 +593,41 @@ static void heartbeat(int signal) {
   if (pkeys_supported() && pkeys_rdpkru() != pkru) beats = 1ul << 41;
   errno = saved_errno;
 }
-static timer_t beat_timer;
-static void beat_every(long ns, void (*handler)(int),
-                       int flags) { /* not by setitimer: the test's own limit is an alarm */
+/*
+ * Heartbeats of the calling thread. Each is due some time after the one before has ended, and its handler sets the
+ * timer anew. So whatever a handler interrupts gets on, however slow or busy the machine is. A timer that repeats by
+ * itself is always due again where the handler takes longer than the interval, and nothing else runs any more.
+ */
+struct beat {
+  timer_t timer;
+  void (*handler)(int);
+  struct itimerspec due;
+};
+static void beat_comes(int signal, siginfo_t *info, void *context) {
+  (void)context;
+  struct beat *beat = info->si_value.sival_ptr;
+  beat->handler(signal);
+  timer_settime(beat->timer, 0, &beat->due, NULL); /* a system call and nothing more */
+}
+static void beat_start(struct beat *beat, long ns, void (*handler)(int), int flags) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
-  action.sa_handler = handler;
-  action.sa_flags = SA_RESTART | flags;
+  action.sa_sigaction = beat_comes;
+  action.sa_flags = SA_SIGINFO | SA_RESTART | flags;
   sigaction(SIGVTALRM, &action, NULL);
+  beat->handler = handler;
+  beat->due = (struct itimerspec){{0, 0}, {0, ns}};
   struct sigevent event;
   memset(&event, 0, sizeof event);
-  event.sigev_notify = SIGEV_SIGNAL;
+  event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = SIGVTALRM;
-  CHECK_EQ(timer_create(CLOCK_MONOTONIC, &event, &beat_timer), 0);
-  struct itimerspec every = {{0, ns}, {0, ns}};
-  CHECK_EQ(timer_settime(beat_timer, 0, &every, NULL), 0);
+  event.sigev_value.sival_ptr = beat;
+  event.sigev_notify_thread_id = (pid_t)gettid_();
+  CHECK_EQ(timer_create(CLOCK_MONOTONIC, &event, &beat->timer), 0);
+  CHECK_EQ(timer_settime(beat->timer, 0, &beat->due, NULL), 0);
 }
-static void beat_no_more(void) { CHECK_EQ(timer_delete(beat_timer), 0); }
+/* No beat comes any more: from the thread itself, or once that has ended. */
+static void beat_end(struct beat *beat) { CHECK_EQ(timer_delete(beat->timer), 0); }
 /* Foreign code: works a little; answers whether it still has no right to write the image (asking the kernel, which
  * raises no signal) and to its own PKRU. */
 static int devzero = -1;
@@ -618,7 +650,8 @@ static void beats_through(struct way *way) {
                                                                                     : scaled(20000, 3000);
   unsigned long wrong = 0, faults = 0;
   bool closes = way->mechanism != WAY_FLAG;
-  beat_every(1000000, heartbeat, way->foreign_stack ? SA_ONSTACK : 0);
+  struct beat beat;
+  beat_start(&beat, 1000000, heartbeat, way->foreign_stack ? SA_ONSTACK : 0);
   for (unsigned long i = 0; i < callouts || beats_inside < 20; i++) {
     bool look = i % 4 == 0;
     int expected = look && !closes ? 2 : 1;
@@ -633,7 +666,7 @@ static void beats_through(struct way *way) {
       wrong += trap_take_fault(&record);
     }
   }
-  beat_no_more();
+  beat_end(&beat);
   CHECK_EQ(wrong, 0);
   CHECK_EQ(*beat_word, beats);
   CHECK(beats_inside >= 20);
@@ -661,9 +694,10 @@ CHECK_TEST(heartbeat_through_callouts, "I12: a heartbeat each millisecond that t
  * most runs); the handler's suspension writing to the frame that it interrupted; the mask not noted anew in
  * trap_signal_enter.
  *
- * A storm: ten heartbeats a millisecond, to whichever thread, each with callouts of its own: honest, failing, with a
+ * A storm: on every thread a heartbeat 100 us after the last, each with callouts of its own: honest, failing, with a
  * callback, while the threads make callouts with callbacks with callouts that fail, and threads attach and end. What a
- * handler interrupts is any instruction of the gates, landing pads, callbacks, attaching and releasing.
+ * handler interrupts is any instruction of the gates, landing pads, callbacks, attaching and releasing. A thread's
+ * timer outlives it: the last beats come while its thread is being released.
  */
 static void *storm_outer, *storm_inner, *storm_back, *storm_honest, *storm_handler_failing, *storm_handler_outer;
 static volatile unsigned long storm_beats, storm_wrong;
@@ -711,10 +745,11 @@ static void storm_heartbeat(int signal) {
   trap_signal_leave(&saved);
   errno = error;
 }
-static void *storm_thread(void *argument) {
-  unsigned long rounds = (unsigned long)(uintptr_t)argument;
+#define STORM_NS 100000
+static unsigned long storm_rounds;
+static void storm_through(void) {
   int (*back)(int) = AS(storm_vm, callback(CODE(storm_vm), 0));
-  for (unsigned long i = 1; i <= rounds; i++) {
+  for (unsigned long i = 1; i <= storm_rounds; i++) {
     struct trap_fault fault;
     int value = (int)(i % 1000) + 1;
     int result = AS(storm_callee, storm_outer)(back, value);
@@ -723,6 +758,10 @@ static void *storm_thread(void *argument) {
       __atomic_fetch_add(&storm_wrong, 1, __ATOMIC_RELAXED);
   }
   trap_callback_release((void *)(uintptr_t)back);
+}
+static void *storm_thread(void *beat) {
+  beat_start(beat, STORM_NS, storm_heartbeat, 0);
+  storm_through();
   return NULL;
 }
 static void storm(struct way *way) {
@@ -735,8 +774,9 @@ static void storm(struct way *way) {
   storm_back = callback(CODE(honest_double), 0);
   REQUIRE(trap_thunk_private(CODE(writes_null), 0, 0, NULL, &storm_handler_failing) == 0);
   REQUIRE(trap_thunk_private(CODE(storm_callee), 0, 0, NULL, &storm_handler_outer) == 0);
-  beat_every(100000, storm_heartbeat, 0);
-  unsigned long rounds = way->mechanism == WAY_HOOKED ? scaled(1000, 20) : scaled(1500, 40);
+  struct beat own, theirs[3];
+  beat_start(&own, STORM_NS, storm_heartbeat, 0);
+  storm_rounds = way->mechanism == WAY_HOOKED ? scaled(1000, 20) : scaled(1500, 40);
   /* Under mprotect one thread: a handler that interrupts the holder of the mechanism's lock, and meets an image closed
    * for another thread that waits for that lock, waits out the bystander's limit. Nothing hangs, but a storm of that
    * takes its time. */
@@ -744,11 +784,14 @@ static void storm(struct way *way) {
   struct pkeys_bystanders before = pkeys_bystanders();
   for (unsigned long wave = 0, waves = scaled(60, 16); wave < waves; wave++) {
     pthread_t threads[3];
-    for (int i = 0; i < others; i++) REQUIRE(pthread_create(&threads[i], NULL, storm_thread, (void *)rounds) == 0);
-    storm_thread((void *)rounds);
-    for (int i = 0; i < others; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < others; i++) REQUIRE(pthread_create(&threads[i], NULL, storm_thread, &theirs[i]) == 0);
+    storm_through();
+    for (int i = 0; i < others; i++) {
+      pthread_join(threads[i], NULL);
+      beat_end(&theirs[i]);
+    }
   }
-  beat_no_more();
+  beat_end(&own);
   CHECK_EQ(storm_wrong, 0);
   CHECK(storm_beats > 0);
   CHECK_EQ(pkeys_bystanders().windows, before.windows);
