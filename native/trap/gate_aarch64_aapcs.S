@@ -301,7 +301,9 @@ gate_lost:
 	mov	x0, x16
 	add	x1, x29, #16
 	bl	trap_slow_frame
-	cbz	x0, 5f
+	cmp	x0, #SLOW_REFUSED
+	b.lo	5f
+	b.eq	8f				/* the thread could not be attached: the private thunk's record says why */
 	add	x9, x29, #16
 	str	x9, [x0, #F_SP]
 	SAVE_CALLER x0
@@ -379,6 +381,16 @@ gate_lost:
 6:	ZERO_RESULTS
 	b	3b
 	.cfi_restore_state
+	.cfi_remember_state
+8:	ZERO_RESULTS
+	mov	sp, x29
+	.cfi_def_cfa sp, 16
+	ldp	x29, x30, [sp], #16
+	.cfi_def_cfa_offset 0
+	.cfi_restore x29
+	.cfi_restore x30
+	ret
+	.cfi_restore_state
 	/* Called by foreign code in a callout: it is foreign code already. */
 5:	LOAD_ARGUMENTS sp
 	mov	sp, x29
@@ -401,6 +413,24 @@ trap_gates_end:
 	bti	c
 	bl	trap_dead_thunk
 	udf	#0
+	.cfi_endproc
+
+/* The target of a released callback: foreign code may keep the address, and gets zeros. */
+	.balign 16
+	ENTRY	trap_callback_gone
+	.cfi_startproc
+	bti	c
+	stp	x29, x30, [sp, #-16]!
+	.cfi_def_cfa_offset 16
+	.cfi_offset x29, -16
+	.cfi_offset x30, -8
+	bl	trap_tell_gone
+	ZERO_RESULTS
+	ldp	x29, x30, [sp], #16
+	.cfi_def_cfa_offset 0
+	.cfi_restore x29
+	.cfi_restore x30
+	ret
 	.cfi_endproc
 
 /* ---- landing pads -------------------------------------------------------------------------------------------------

@@ -343,8 +343,9 @@ gate_lost:
 	movq	%r11, %rdi
 	leaq	8(%rbp), %rsi
 	call	trap_slow_frame
-	testq	%rax, %rax
-	jz	5f
+	cmpq	$SLOW_REFUSED, %rax
+	jb	5f
+	je	8f				/* the thread could not be attached: the private thunk's record says why */
 	movq	%rax, %r10
 	leaq	8(%rbp), %rcx
 	movq	(%rbp), %rdx
@@ -436,6 +437,16 @@ gate_lost:
 	pxor	%xmm1, %xmm1
 	jmp	3b
 	.cfi_restore_state
+	.cfi_remember_state
+8:	xorl	%eax, %eax
+	xorl	%edx, %edx
+	pxor	%xmm0, %xmm0
+	pxor	%xmm1, %xmm1
+	leave
+	.cfi_def_cfa rsp, 8
+	.cfi_restore rbp
+	ret
+	.cfi_restore_state
 	/* Called by foreign code in a callout: it is foreign code already. */
 5:	movq	%rsp, %r10
 	LOAD_ARGUMENTS %r10
@@ -456,6 +467,22 @@ trap_gates_end:
 	.cfi_adjust_cfa_offset 8
 	call	trap_dead_thunk
 	ud2
+	.cfi_endproc
+
+/* The target of a released callback: foreign code may keep the address, and gets zeros. */
+	.balign 16
+	ENTRY	trap_callback_gone
+	.cfi_startproc
+	subq	$8, %rsp
+	.cfi_adjust_cfa_offset 8
+	call	trap_tell_gone
+	addq	$8, %rsp
+	.cfi_adjust_cfa_offset -8
+	xorl	%eax, %eax
+	xorl	%edx, %edx
+	pxor	%xmm0, %xmm0
+	pxor	%xmm1, %xmm1
+	ret
 	.cfi_endproc
 
 /* ---- landing pads -------------------------------------------------------------------------------------------------

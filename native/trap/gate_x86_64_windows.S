@@ -126,8 +126,9 @@ trap_gates_begin:
 	movq	%r11, %rcx
 	movq	%rbp, %rdx
 	call	trap_slow_frame
-	testq	%rax, %rax
-	jz	5f
+	cmpq	$SLOW_REFUSED, %rax
+	jb	5f
+	je	6f				/* the thread could not be attached: the private thunk's record says why */
 	movq	%rax, %r12
 	movq	%rbp, F_SP(%r12)
 	stmxcsr	F_MXCSR(%r12)
@@ -290,6 +291,20 @@ trap_gates_end:
 	.seh_endprologue
 	call	trap_dead_thunk
 	ud2
+	.seh_endproc
+
+/* The target of a released callback: foreign code may keep the address, and gets zeros. */
+	.balign 16
+	ENTRY	trap_callback_gone
+	.seh_proc trap_callback_gone
+	subq	$40, %rsp
+	.seh_stackalloc 40
+	.seh_endprologue
+	call	trap_tell_gone
+	addq	$40, %rsp
+	xorl	%eax, %eax
+	pxor	%xmm0, %xmm0
+	ret
 	.seh_endproc
 
 /* One gate serves every kind of thunk. */

@@ -150,7 +150,8 @@ bool trap_initialised(void);
 /* This thread's slot, or NULL if it was never attached. Mends a thread-local word that foreign code overwrote (by
  * looking for the thread pointer in the slots). Async-signal-safe; needs read rights to the arena. */
 struct trap_slot *trap_slot_find(void);
-struct trap_slot *trap_slot_attached(void); /* attaches; NULL on failure */
+int trap_slot_attach(struct trap_slot **slot); /* 0, -EAGAIN (no slot), -ENOMEM */
+struct trap_slot *trap_slot_attached(void);    /* the same; NULL on failure */
 /* Foreign stacks: usable [*low, *high), guards around them. */
 #define STACK_GUARD_LOW (1u << 20) /* large frames skip a page: at least 1 MiB */
 #define STACK_GUARD_HIGH (64u << 10)
@@ -184,8 +185,8 @@ void trap_record_end(struct trap_slot *slot, struct trap_fault *fault, uint64_t 
 
 /* gate_*.S */
 extern const char trap_thunk_code[], trap_callback_code[], trap_callback_gate[];
-extern const char trap_gates_begin[], trap_gates_end[], trap_gate_slow[], trap_gate_dead[], trap_landing[],
-    trap_landing_keys[], trap_handler_entry[];
+extern const char trap_gates_begin[], trap_gates_end[], trap_gate_slow[], trap_gate_dead[], trap_callback_gone[],
+    trap_landing[], trap_landing_keys[], trap_handler_entry[];
 #define GATE_FAMILY(name)                                                                                         \
   extern const char name[], name##_float[], name##_args[], name##_args_float[], name##_own[], name##_own_float[], \
       name##_own_args[], name##_own_args_float[]
@@ -211,5 +212,6 @@ void trap_landed(struct trap_frame *frame);
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_sp);
 void trap_callback_leave(uint64_t foreign_sp);
 void trap_dead_thunk(void) __attribute__((noreturn));
+void trap_tell_gone(void);
 
 #endif

@@ -37,6 +37,9 @@
 #define ARENA_SHARED (ARENA_RECORDS + 0x100000)
 #define ARENA_SIZE (ARENA_SHARED + 0x4000)
 
+#define SLOW_STRAIGHT 0 /* trap_slow_frame: foreign code calls, straight on to the target */
+#define SLOW_REFUSED 1  /* trap_slow_frame: no call is made, the thunk returns zeros; else a frame's address */
+
 #define FRAME_OWN_STACK 4 /* a flag of struct trap_frame: a foreign stack taken for this frame alone */
 
 /* T_STATE: 0 idle; a thunk entry's address: in a callout through it; else one of these. */

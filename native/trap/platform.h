@@ -34,6 +34,8 @@ int trap_thread_begin(struct trap_slot *slot);
 void trap_thread_end(struct trap_slot *slot);
 int32_t trap_thread_number(void);
 int32_t trap_process_number(void);
+/* Writes `text` to standard error; async-signal-safe, errno is kept. */
+void trap_say(const char *text);
 
 /* Address space for a foreign stack: STACK_GUARD_LOW bytes without access, `usable` bytes, STACK_GUARD_HIGH without
  * access. 0 or -ENOMEM. */

@@ -27,6 +27,13 @@ static void (*exit_call)(struct trap_slot *slot);
 
 /* ---- threads ------------------------------------------------------------------------------------------------- */
 
+void trap_say(const char *text) {
+  int saved = errno;
+  ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+  (void)ignored;
+  errno = saved;
+}
+
 int32_t trap_thread_number(void) { return (int32_t)syscall(SYS_gettid); }
 int32_t trap_process_number(void) { return (int32_t)getpid(); }
 

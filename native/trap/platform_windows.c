@@ -29,6 +29,11 @@ void trap_landed_windows(struct trap_frame *frame);
 static DWORD exit_slot;
 static void (*exit_call)(struct trap_slot *slot);
 
+void trap_say(const char *text) {
+  DWORD written;
+  WriteFile(GetStdHandle(STD_ERROR_HANDLE), text, (DWORD)strlen(text), &written, NULL);
+}
+
 int32_t trap_thread_number(void) { return (int32_t)GetCurrentThreadId(); }
 int32_t trap_process_number(void) { return (int32_t)GetCurrentProcessId(); }
 

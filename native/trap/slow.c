@@ -27,6 +27,22 @@ static bool on_vm_stack(const struct trap_frame *frame, uint64_t sp) {
   return sp < frame->sp + NEAR_ABOVE && sp >= frame->sp - (callers ? 0 : NEAR_BELOW);
 }
 
+/* A callout that is not made: `signal` is 0, `code` tells the error, `address` how much was short: bytes of memory, or
+ * thread slots. */
+static void refuse_record(struct trap_fault *fault, const struct trap_entry *entry, int error) {
+  uint32_t pending = fault->pending;
+  memset(fault, 0, sizeof *fault);
+  fault->code = error;
+  fault->address = error == -EAGAIN   ? TRAP_MAX_THREADS
+                   : error == -ENOMEM ? STACK_GUARD_LOW + trap_arena.shared.foreign_bytes + STACK_GUARD_HIGH
+                                      : 0;
+  fault->function = (uint64_t)(uintptr_t)entry->target;
+  fault->thread_id = trap_thread_number();
+  fault->depth = 1;
+  fault->pkey = -1;
+  fault->pending = pending + 1 == 0 ? 1 : pending + 1;
+}
+
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot != NULL && trap_state_is_callout(trap_state(slot))) {
@@ -36,11 +52,15 @@ struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp)
                SIGABRT);
     return NULL;
   }
-  slot = trap_slot_attached();
-  if (slot == NULL)
-    trap_die("a thread called a guarded function but could not be attached (no memory for its stacks, or no thread "
-             "slot left)",
-             SIGABRT);
+  int rc = trap_slot_attach(&slot);
+  if (rc < 0) {
+    if (entry->record == NULL)
+      trap_die("a thread called a guarded function but could not be attached (no memory for its stacks, or no thread "
+               "slot left)",
+               SIGABRT);
+    refuse_record(entry->record, entry, rc);
+    return (struct trap_frame *)SLOW_REFUSED;
+  }
   if (slot->level >= NESTING_COUNT) trap_die("callouts nested too deeply (TRAP_MAX_NESTING)", SIGABRT);
   struct trap_frame *frame = &slot->frames[slot->level];
   frame->entry = entry;
@@ -66,13 +86,10 @@ static void frame_done(struct trap_slot *slot, struct trap_frame *frame) {
 static uint64_t refuse(struct trap_slot *slot, struct trap_frame *frame, int error) {
   struct trap_entry *entry = frame->entry;
   struct trap_fault *fault = entry->record != NULL ? entry->record : &slot->fault;
-  memset(fault, 0, sizeof *fault);
-  fault->code = error;
-  fault->function = (uint64_t)(uintptr_t)entry->target;
-  fault->thread_id = slot->thread_id;
+  refuse_record(fault, entry, error);
   fault->depth = slot->level + 1;
-  fault->pkey = -1;
-  fault->pending = ++slot->fault_count;
+  if (++slot->fault_count == 0) slot->fault_count = 1;
+  fault->pending = slot->fault_count;
   frame_done(slot, frame);
   return 0;
 }
@@ -301,6 +318,15 @@ void trap_callback_leave(uint64_t foreign_sp) {
 }
 
 void trap_dead_thunk(void) { trap_die("a released thunk was called", SIGABRT); }
+
+/* Foreign code may keep a callback's address past its end, on a thread that the VM knows nothing of: no reason to die.
+ */
+void trap_tell_gone(void) {
+  static _Atomic int told;
+  if (atomic_exchange(&told, 1) == 0)
+    trap_say("turnkey: foreign code called a callback that was released (unregistered, or its guard, worker or "
+             "program has ended); it gets zeros, from now on without a message\n");
+}
 
 /* words: 0 the state, 1 PKRU, 2 the slot's offset and SIGNAL_*, 3 the mask that the slot had noted. */
 #define SIGNAL_HOOKED 1u     /* this handler has opened the hooked images and closes them again */

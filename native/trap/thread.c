@@ -179,28 +179,32 @@ static int attach_new(struct trap_slot **out) {
   return rc;
 }
 
-struct trap_slot *trap_slot_attached(void) {
-  struct trap_slot *slot = trap_slot_find();
+int trap_slot_attach(struct trap_slot **out) {
+  struct trap_slot *slot = *out = trap_slot_find();
   if (slot != NULL) {
-    if (trap_state_is_callout(trap_state(slot))) return slot; /* foreign code calls us: its rights stay down */
+    if (trap_state_is_callout(trap_state(slot))) return 0; /* foreign code calls us: its rights stay down */
     uint32_t generation = pkeys_masks().generation;
     if (slot->generation != generation) {
       pkeys_open_thread();
       slot->generation = generation;
     }
-    return slot;
+    return 0;
   }
   int saved = errno;
-  int rc = attach_new(&slot);
+  int rc = attach_new(out);
   errno = saved;
-  return rc == 0 ? slot : NULL;
+  return rc;
+}
+
+struct trap_slot *trap_slot_attached(void) {
+  struct trap_slot *slot;
+  return trap_slot_attach(&slot) == 0 ? slot : NULL;
 }
 
 int trap_attach(void) {
   if (!trap_initialised()) return trap_init();
-  struct trap_slot *slot = trap_slot_find();
-  if (slot != NULL) return trap_slot_attached() ? 0 : -ENOMEM;
-  return attach_new(&slot);
+  struct trap_slot *slot;
+  return trap_slot_attach(&slot);
 }
 
 int trap_attach_vm(void) {

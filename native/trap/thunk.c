@@ -12,8 +12,8 @@
 #define BUCKETS 4096
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static uint32_t buckets[BUCKETS]; /* index + 1 */
-static uint32_t thunk_free, callback_free;
+static uint32_t buckets[BUCKETS];                         /* index + 1 */
+static uint32_t thunk_free, callback_free, callback_last; /* index + 1 */
 static uint32_t record_used[RECORD_COUNT / 32];
 
 static uint32_t bucket_of(const void *target, uint64_t stack_bytes, uint32_t flags, const trap_policy *policy) {
@@ -55,10 +55,11 @@ void trap_thunks_init(void) {
   }
   thunk_free = 1;
   for (uint32_t i = 0; i < CALLBACK_COUNT; i++) {
-    trap_arena.callbacks[i].target = trap_gate_dead;
+    trap_arena.callbacks[i].target = trap_callback_gone;
     trap_arena.callbacks[i].next = i + 2 <= CALLBACK_COUNT ? i + 2 : 0;
   }
   callback_free = 1;
+  callback_last = CALLBACK_COUNT;
 }
 
 static void *thunk_code(uint32_t index) {
@@ -194,6 +195,8 @@ int trap_callback(const void *target, size_t stack_bytes, void **code) {
   }
   struct trap_callback_entry *entry = &trap_arena.callbacks[i - 1];
   callback_free = entry->next;
+  if (callback_free == 0) callback_last = 0;
+  entry->next = 0;
   entry->stack_bytes = (stack_bytes + 15) & ~(uint64_t)15;
   entry->live = 1;
   __atomic_store_n(&entry->target, target, __ATOMIC_RELEASE);
@@ -216,10 +219,13 @@ int trap_callback_release(void *code) {
     return -EINVAL;
   }
   entry->live = 0;
-  entry->target = trap_gate_dead;
+  __atomic_store_n(&entry->target, (const void *)trap_callback_gone, __ATOMIC_RELEASE);
   entry->stack_bytes = 0;
-  entry->next = callback_free;
-  callback_free = i;
+  /* Behind all others: who kept the address meets nobody else's callback for as long as can be. */
+  entry->next = 0;
+  if (callback_last != 0) trap_arena.callbacks[callback_last - 1].next = i;
+  else callback_free = i;
+  callback_last = i;
   atomic_fetch_sub(&trap_arena.shared.callbacks_live, 1);
   pthread_mutex_unlock(&lock);
   return 0;

@@ -24,7 +24,8 @@
  *   - a longjmp over the gate;
  *   - a call of a thunk that was released;
  *   - more than TRAP_MAX_NESTING nested callouts;
- *   - a call of a thunk on a thread that cannot be attached.
+ *   - a call of a shared thunk on a thread that cannot be attached. A private thunk has a record: it returns 0, and the
+ *     record says what was short.
  *
  * Where each function may be called:
  *
@@ -145,6 +146,8 @@ const void *trap_thunk_target(const void *code);
  * 0; -EINVAL; or -ENOSPC if TRAP_MAX_CALLBACKS callbacks are live. */
 #define TRAP_MAX_CALLBACKS 8192
 int trap_callback(const void *target, size_t stack_bytes, void **code);
+/* Ends a callback. Foreign code that kept the address gets zeros from then on; the first such call of the process
+ * writes a message to standard error. A released address is the last to be given out again. */
 int trap_callback_release(void *code);
 
 /* ---- faults -------------------------------------------------------------------------------------------------- */
@@ -152,8 +155,9 @@ int trap_callback_release(void *code);
 enum trap_access { TRAP_ACCESS_UNKNOWN = 0, TRAP_ACCESS_READ = 1, TRAP_ACCESS_WRITE = 2, TRAP_ACCESS_EXECUTE = 3 };
 enum trap_phase { TRAP_IN_CALL = 0, TRAP_IN_LOAD = 1, TRAP_IN_DECODE = 2 };
 
-/* The fault record. JavaScript reads it at these offsets, which trap.c asserts; numbers are little-endian. "Windows"
- * and "ARM64" say where a field differs there. */
+/* The fault record. It also tells of a callout that was not made: then signal is 0, code a negative errno, and address
+ * how much was short. -EAGAIN: thread slots; -ENOMEM: bytes of stack. JavaScript reads it at these offsets, which
+ * trap.c asserts; numbers are little-endian. "Windows" and "ARM64" say where a field differs there. */
 struct trap_fault {
   uint32_t pending;  /* 0: number of the fault, from 1, until the record is taken; then 0 */
   uint32_t phase;    /* 4: enum trap_phase */
