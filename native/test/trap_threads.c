@@ -283,13 +283,28 @@ CHECK_TEST(absolute_rights, "I1, I2: a callee has exactly the foreign rights to 
 
 static pthread_barrier_t stage;
 static uintptr_t shared_space;
+enum older { OLDER_UNATTACHED, OLDER_TOUCHES, OLDER_ATTACHES_AGAIN, OLDER };
+/* One byte from the kernel, whose copies fault for nobody: without the right, read(2) answers EFAULT (F5). */
+static ssize_t kernel_writes(uintptr_t address) {
+  int ends[2];
+  if (pipe(ends) != 0 || write(ends[1], "x", 1) != 1) return -2;
+  ssize_t n = read(ends[0], (void *)address, 1);
+  close(ends[0]);
+  close(ends[1]);
+  return n;
+}
 static void *older_thread(void *argument) {
-  bool attach = argument != NULL;
-  if (attach) CHECK_EQ(trap_attach(), 0);
+  enum older older = (enum older)(uintptr_t)argument;
+  pkeys_wrpkru(0x55555554); /* F1: what exec gives. The thread that made this one may have had the coming key before */
+  if (older != OLDER_UNATTACHED) CHECK_EQ(trap_attach(), 0);
   pthread_barrier_wait(&stage); /* now the keys come */
   pthread_barrier_wait(&stage);
   struct trap_fault fault;
-  if (attach) {
+  if (older == OLDER_ATTACHES_AGAIN) {
+    CHECK_EQ(trap_attach(), 0);
+    CHECK_EQ(kernel_writes(shared_space + 64), 1);
+  }
+  if (older == OLDER_TOUCHES) {
     CHECK_EQ(*(volatile int *)shared_space, 77); /* outside callouts, first touch */
     *(volatile int *)shared_space = 78;
   }
@@ -304,15 +319,17 @@ static void *older_thread(void *argument) {
   *(volatile int *)shared_space = 80;
   return NULL;
 }
+/* Broken once: the generation not compared in trap_slot_attached (read(2) answers EFAULT); `slot != NULL` left out of
+ * the handler (the first touch kills); `pkeys_open_thread` left out of attach_masked. */
 CHECK_TEST(
     older_threads,
     "I13: threads older than the keys touch the image and make callouts, attached before or at their first callout") {
   NEED_KEYS();
   REQUIRE(trap_init() == 0);
-  for (uintptr_t attach = 0; attach < 2; attach++) {
+  for (uintptr_t older = 0; older < OLDER; older++) {
     pthread_t thread;
     pthread_barrier_init(&stage, NULL, 2);
-    REQUIRE(pthread_create(&thread, NULL, older_thread, (void *)attach) == 0);
+    REQUIRE(pthread_create(&thread, NULL, older_thread, (void *)older) == 0);
     pthread_barrier_wait(&stage);
     struct way way = {.mechanism = WAY_KEYS, .foreign_stack = true};
     REQUIRE(way_open(&way));
@@ -346,6 +363,7 @@ CHECK_TEST(older_than_the_trap, "I13: a thread older than trap_init and its runt
   pthread_join(thread, NULL);
 }
 
+/* Broken once: `entering` left out of the handler. */
 static void *older_callback;
 static void *born_before_and_calls_back(void *argument) {
   (void)argument;

@@ -90,6 +90,8 @@ t.test('I10: each missing piece of evidence makes it something else', (t) => {
     if (seen.fault !== null && !(seen.canaries.length > 0))
       t.not(missingForPrevented(seen).length, 0, `${name}: the missing condition is named`);
   }
+  const unfinished: Observation = { ...prevented, aftermath: null };
+  t.match(missingForPrevented(unfinished), ['the aftermath did not finish']);
   t.end();
 });
 
