@@ -5,7 +5,7 @@
  * src/image/. What throws here is only a wrong argument that TypeScript's types should have kept away.
  *
  * An image belongs to the process, not to one environment: the main thread and workers may hold the same one (by its
- * id). Its operations take a lock of its own. Every entry attaches its thread first (I13).
+ * id). Its operations take a lock of its own. Every entry attaches its thread first (I13, docs/invariants.md).
  */
 #include <cerrno>
 #include <cmath>

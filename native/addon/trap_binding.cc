@@ -1,8 +1,8 @@
 /*
  * trap_binding.cc: native/trap for JavaScript. Converts and checks arguments; nothing else. Addresses are BigInt.
  *
- * A function that may touch the image or run foreign code attaches its thread first (I13). What an environment made and
- * did not release is released when the environment ends.
+ * A function that may touch the image or run foreign code attaches its thread first (I13, docs/invariants.md). What an
+ * environment made and did not release is released when the environment ends.
  */
 #include <dlfcn.h>
 #include <link.h>

@@ -1,5 +1,4 @@
-/* Damage to glibc's heap that its own checks find: it aborts with the arena's lock held (see FACTS in docs/limits.md).
- */
+/* Damage to glibc's heap that its own checks find: glibc aborts with the arena's lock held (F6, docs/invariants.md). */
 #include "foreign.h"
 
 #include <stdlib.h>

@@ -30,7 +30,7 @@
 #define PAGE 4096u
 #define RIGHT_NO_ACCESS 1u
 #define RIGHT_NO_WRITE 2u
-#define INIT_PKRU 0x55555554u
+#define INIT_PKRU 0x55555554u /* F1, docs/invariants.md */
 #define CODE_ACCERR 2
 #define CODE_PKUERR 4
 

@@ -16,7 +16,7 @@
 
 int region_apply(uintptr_t address, size_t bytes, int access, int key) {
   if (access < 0) access = READ_WRITE;
-  /* With keys supported key 0 is set by the same call: plain mprotect would keep an old key. */
+  /* With keys supported, the same call sets key 0: plain mprotect would keep an old key (F3). */
   return pkeys_supported() ? sys_pkey_mprotect(address, bytes, access, key) : sys_mprotect(address, bytes, access);
 }
 

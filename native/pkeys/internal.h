@@ -1,5 +1,5 @@
 /*
- * internal.h: what the files of native/pkeys share, and the rules they keep.
+ * internal.h: what the files of native/pkeys share, and the rules they keep (I1 to I13: docs/invariants.md).
  *
  * 1. State lives in `registry`, whole pages under the runtime key: writable by the VM, read-only for callees (I11). The
  * boot page beside it is on key 0 and read-only once set, for threads that have no right to the runtime key yet.

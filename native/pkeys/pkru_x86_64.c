@@ -43,8 +43,7 @@ bool library_has_keys(void) { return true; }
 void library_pkey_set(int key, unsigned rights) { pkey_set(key, rights); }
 
 /* The "memory" clobber keeps the compiler from moving loads and stores of the image across the change of rights; the
- * processor itself orders them (SDM: WRPKRU is not executed speculatively, and later accesses wait for it). I1: key 0
- * stays open. */
+ * processor itself orders them (F7). I1: key 0 stays open. */
 __attribute__((noinline, noclone)) void pkeys_wrpkru(uint32_t pkru) {
   __asm__ volatile(".byte 0x0f, 0x01, 0xef" : : "a"(pkru & ~pkru_field(0)), "c"(0), "d"(0) : "memory");
 }

@@ -160,6 +160,7 @@ static int initialise(void) {
    */
   int key = pkeys_supported() ? key_alloc() : -ENOSPC;
   if (key > 0) {
+    /* I11 */
     int error = sys_pkey_mprotect((uintptr_t)&registry, sizeof registry, PROT_READ | PROT_WRITE, key);
     if (error) {
       sys_pkey_free(key);
@@ -194,6 +195,7 @@ int pkeys_protect_runtime(void *address, size_t bytes) {
 
 /* ---- masks --------------------------------------------------------------------------------------------------- */
 
+/* I2: `keep` covers the keys of others, and `deny` holds the rights to ours. */
 void registry_publish_masks(bool keys_grew) {
   struct mask_record record = {0};
   struct mask_record before;

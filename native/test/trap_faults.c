@@ -227,7 +227,7 @@ static void all_faults(struct way *way) {
 }
 /* Broken once, each: FLAG_DF, FLAG_AC, FLAG_TF left out of recover (NT may be: sigreturn does not take it from the
  * context); `fninit` and `ldmxcsr` out of the landing pad; the memcpy of uc_sigmask; r15 out of recover; the check of
- * SI_TKILL in self_abort (no SIGABRT is taken); the personality out of the gate (the throw crosses it). */
+ * SI_TKILL in self_abort (no SIGABRT is taken); I8: a personality that lets the throw cross the gate. */
 CHECK_TEST(every_fault,
            "every fault fails the callout, with a right record, and the caller finds everything as it was") {
   silence();
@@ -254,7 +254,8 @@ CHECK_TEST(float_noted_or_per_call,
 /* ---- C++ ---- */
 
 static int throws_back(int value) { return throws_over_the_gate(value); }
-CHECK_TEST(exceptions_inside, "a callee may throw and catch; an exception from a callback ends at the callback thunk") {
+CHECK_TEST(exceptions_inside,
+           "I8: a callee may throw and catch; an exception from a callback ends at the callback thunk") {
   REQUIRE(trap_init() == 0);
   CHECK_EQ(GUARD(catches_its_own, 0, 0)(41), 42);
   /* The VM's code throws into foreign frames: no callout has failed, the VM has. */

@@ -547,7 +547,7 @@ static void ends(struct way *way) {
   check_honest();
 }
 CHECK_TEST(unwind_and_abort,
-           "a callee may throw and catch; an exception that reaches the gate, and abort, fail the callout") {
+           "I8: a callee may throw and catch; an exception that reaches the gate, and abort, fail the callout") {
   each_way(ends);
 }
 

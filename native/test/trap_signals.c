@@ -293,7 +293,7 @@ CHECK_TEST(previous_jumps, "I5: a handler before us may leave by siglongjmp; the
       CHECK(false);
     }
     if (pkeys_supported())
-      pkeys_open_thread(); /* the jump keeps the handler's PKRU: FACTS of the platform, the jumper's to mend */
+      pkeys_open_thread(); /* the jump keeps the handler's PKRU (F1), and whoever jumps must mend it */
     struct trap_fault fault;
     GUARD(writes_null, 0, 0)();
     CHECK(trap_take_fault(&fault));

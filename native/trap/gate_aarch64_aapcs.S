@@ -1,7 +1,7 @@
 /*
  * gate_aarch64_aapcs.S: thunks, gate, landing pads and callback thunks for the 64-bit Arm procedure call standard (AAPCS64) on Linux.
  *
- * Rules for changing this file:
+ * Rules for changing this file (I1 to I13: docs/invariants.md):
  *  - every argument register (x0 to x7, x8 for an indirect result, v0 to v7) and every result register (x0, x1, v0 to v3) passes unharmed; x18 is the platform's and is never touched;
  *  - calls and returns stay paired: blr and ret, so that the return predictor is right;
  *  - T_STATE is the entry of the callout in progress; frames hold it only once suspended;

@@ -1,7 +1,7 @@
 /*
  * gate_x86_64_sysv.S: thunks, gate, landing pads and callback thunks for the System V x86-64 ABI.
  *
- * Rules for changing this file:
+ * Rules for changing this file (I1 to I13: docs/invariants.md):
  *  - every argument register (rdi rsi rdx rcx r8 r9, al, xmm0-7) and every result register (rax rdx xmm0 xmm1 st0 st1) passes unharmed;
  *  - calls and returns stay paired: a return address that is overwritten costs a mispredicted return (16 ns measured);
  *  - T_STATE is the entry of the callout in progress; frames hold it only once suspended;

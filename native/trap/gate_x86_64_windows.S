@@ -1,7 +1,7 @@
 /*
  * gate_x86_64_windows.S: thunks, gate, landing pad and callback thunks for the Windows x64 ABI, in the GNU assembler's PE dialect.
  *
- * Rules for changing this file:
+ * Rules for changing this file (I1 to I13: docs/invariants.md):
  *  - every argument register (rcx rdx r8 r9, xmm0-3; xmm4-5 and rax as well, for other conventions) and every result register (rax, xmm0) passes unharmed, stack arguments are copied above fresh
  *    home space; a hidden result pointer is an argument like any other;
  *  - the gate keeps rbx rbp rdi rsi r12-r15 and xmm6-15 itself, on the VM's stack, by a prologue that the system's unwinder knows: a recovery goes through the same epilogue as a return;

@@ -1,9 +1,9 @@
 /*
  * inside_linux.c: the code that runs inside a signal.
  *
- * Rules for changing this file: only async-signal-safe calls; no locks, no allocation, no printf; rights are opened
- * before anything behind a key is touched; nothing may be assumed of the interrupted code. Every branch says why. A
- * second entry on the same thread is a fault in this file or in what it trusts: message, end.
+ * Rules for changing this file (I1 to I13: docs/invariants.md): only async-signal-safe calls; no locks, no allocation,
+ * no printf; rights are opened before anything behind a key is touched; nothing may be assumed of the interrupted code.
+ * Every branch says why. A second entry on the same thread is a fault in this file or in what it trusts: message, end.
  *
  * What it asks of the signal frame itself is each machine's own: context.h.
  *

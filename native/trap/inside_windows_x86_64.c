@@ -5,10 +5,10 @@
  * those it finds by walking the stack, and a walk from a wild pc, over a smashed frame or over frames that somebody
  * generated does not arrive. What the handler asks is this thread's own mark: is it in a callout?
  *
- * Rules for changing this file: it runs on the stack that faulted (the foreign stack; in a stack overflow on what
- * SetThreadStackGuarantee has kept), and anywhere in the callee's code: no locks but the system's own, no allocation,
- * no C library that may have been interrupted, LastError as it was. A second entry on a thread whose callout is being
- * failed ends the process with a message.
+ * Rules for changing this file (I1 to I13: docs/invariants.md): it runs on the stack that faulted (the foreign stack;
+ * in a stack overflow on what SetThreadStackGuarantee has kept), and anywhere in the callee's code: no locks but the
+ * system's own, no allocation, no C library that may have been interrupted, LastError as it was. A second entry on a
+ * thread whose callout is being failed ends the process with a message.
  *
  * AddVectoredExceptionHandler, EXCEPTION_RECORD, CONTEXT, RtlRestoreContext; "x64 exception handling"
  * (language-specific handlers).

@@ -1,10 +1,14 @@
 /*
- * internal.h: what the trap's own files share. Where code runs:
- *   inside_*.c context_*.c record.c   inside a signal handler: only async-signal-safe calls, no locks, no allocation,
- * nothing on key-denied memory before rights are open gate_*.S        on every callout slow.c          on callouts that
- * the fast gate declines: nested, first on a thread, mechanisms with calls of their own thread.c thunk.c trap.c load.c
- * copy.c   ordinary VM code model*.c        measurement only platform_*.h platform_*.c   what the system gives, behind
- * platform.h
+ * internal.h: what the trap's own files share. I1 to I13 are the rules of docs/invariants.md. Where code runs:
+ *
+ *   inside_*.c context_*.c record.c           inside a signal handler: only async-signal-safe calls, no locks, no
+ *                                             allocation, nothing on key-denied memory before rights are open
+ *   gate_*.S                                  on every callout
+ *   slow.c                                    on callouts that the fast gate declines: nested, first on a thread,
+ *                                             mechanisms with calls of their own
+ *   thread.c thunk.c trap.c load.c copy.c     ordinary VM code
+ *   model*.c                                  measurement only
+ *   platform_*.h platform_*.c                 what the system gives, behind platform.h
  */
 #ifndef TURNKEY_TRAP_INTERNAL_H
 #define TURNKEY_TRAP_INTERNAL_H

@@ -53,7 +53,7 @@ int trap_platform_init(void (*exits)(struct trap_slot *slot)) {
   return rc < 0 ? rc : -pthread_atfork(NULL, NULL, forked);
 }
 
-/* A slot keeps its alternate stack when its thread ends, for the next one. */
+/* I6: the alternate stack. A slot keeps it when its thread ends, for the next one. */
 static int alternate_prepare(struct trap_slot *slot) {
   if (slot->alternate_base != 0) return 0;
   uint64_t bytes = getauxval(AT_MINSIGSTKSZ);

@@ -80,7 +80,7 @@ void trap_record_end(struct trap_slot *slot, struct trap_fault *fault, uint64_t 
     fault->space_offset = fault->address - space.address;
     memcpy(fault->space_name, space.name, sizeof fault->space_name);
   }
-  /* Held: what the gate took away was still away when the fault came. */
+  /* Held (I10): what the gate took away was still away when the fault came. */
   if (frame->flags & FRAME_HOOKED) fault->mechanism_held = 1;
   if (entry->deny != 0) fault->mechanism_held = (fault->pkru & entry->deny) == entry->deny;
   uint64_t low = frame->stack_low, high = frame->stack_high;

@@ -334,6 +334,7 @@ void trap_tell_gone(void) {
 #define SIGNAL_LEVEL_SHIFT 2 /* slot->signal_level before */
 #define SIGNAL_LEVEL_MASK 63u
 
+/* I12 */
 void trap_signal_enter(struct trap_signal *saved) {
   memset(saved, 0, sizeof *saved);
   if (pkeys_supported()) {

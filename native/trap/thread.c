@@ -19,6 +19,7 @@ static struct {
 } stack_cache[STACK_CACHE];
 static unsigned stack_cached;
 
+/* I11: the word lies on key 0, so it is checked before it is believed. */
 struct trap_slot *trap_slot_find(void) {
   if (TRAP_WORD_TELLS && trap_word() == SLOT_WORD_NONE) return NULL;
   uint64_t offset = trap_slot_offset();

@@ -57,6 +57,7 @@ bool trap_initialised(void) { return __atomic_load_n(&initialised, __ATOMIC_ACQU
 
 static void initialise(void) {
   int rc = pkeys_init();
+  /* I11 */
   if (rc == 0) rc = pkeys_protect_runtime(&trap_arena, sizeof trap_arena);
   if (rc < 0) {
     once_result = rc;

@@ -115,7 +115,7 @@ const MAX_OUTPUT_BYTES = 256 << 20;
 const CONFORMANCE_LIMIT_MS = 120_000;
 /** From the kill at a job's time limit until the guest counts as stuck. */
 const KILL_GRACE_MS = 20_000;
-const DEFAULT_CPU = 'max,-cx16'; // QEMU 7.2 damages the flags in CMPXCHG16B
+const DEFAULT_CPU = 'max,-cx16'; // QEMU 7.2 damages the flags in CMPXCHG16B (F8, docs/invariants.md)
 
 const SIGNAL_NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(constants.signals).map(([name, number]) => [number, name]),

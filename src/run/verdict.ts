@@ -1,5 +1,5 @@
 /**
- * From what was observed to a verdict. Pure functions; I10 with all its conditions is here.
+ * From what was observed to a verdict. Pure functions; I10 (docs/invariants.md) with all its conditions is here.
  */
 import type { AftermathStep, CanaryEvidence, DiffEvidence, FaultEvidence, ProcessEvidence } from '../record/records.js';
 import { closesImage, needsKeys, type Denial, type Mechanism, type Verdict } from '../record/words.js';

@@ -208,7 +208,7 @@ t.test('response: never, declared, always; changeable', async (t) => {
   t.equal(two.signal, 'SIGSEGV');
 });
 
-t.test('an error says everything that DESIGN asks for', async (t) => {
+t.test('a CalloutError has every field of its interface, with the right value', async (t) => {
   const guard = new Guard({ mechanism: 'flag' });
   const lib = guard.load(FOREIGN);
   const write = lib.func('int test_write_pointer(int *address, int value)');

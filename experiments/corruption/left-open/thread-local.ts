@@ -3,7 +3,7 @@
  *
  * Stands for damage to errno, to a VM's "current thread" pointer, to the stack protector's canary: all of it lies in
  * the page that the fs register points at, on key 0. That page may not be denied: the kernel writes a restartable
- * sequence's state there and kills a thread that cannot have it.
+ * sequence's state there and kills a thread that cannot have it (F4).
  * Every mechanism: the variable changes, the image is equal.
  * Varies: mechanism. Records: the variable, read by a later callout on the same thread.
  */

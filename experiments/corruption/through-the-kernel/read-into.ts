@@ -2,8 +2,8 @@
  * Does read(2) fill the image through a wild buffer?
  *
  * Stands for a read into a buffer that is not one: 64 bytes of /dev/zero to an address in 'old'.
- * Varies: mechanism. Records: the kernel's answer. A copy that the kernel makes for a thread honours the thread's PKRU:
- * EFAULT, and no signal.
+ * Varies: mechanism. Records: the kernel's answer. A copy that the kernel makes for a thread honours the thread's PKRU
+ * (F5): EFAULT, and no signal.
  */
 import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
 
