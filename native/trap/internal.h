@@ -168,6 +168,11 @@ void trap_stack_give(uint64_t base, uint64_t map_bytes);
 int trap_attach_vm(void);
 
 /* thunk.c */
+/* Where a fault of this callout is recorded, called from a stack pointer `sp` (trap_frame.sp). Async-signal-safe. */
+struct trap_fault *trap_record_of(const struct trap_entry *entry, struct trap_slot *slot, uint64_t sp);
+static inline bool trap_on_caller_stack(const struct trap_entry *entry) {
+  return !trap_arena.shared.foreign_stack || (entry->flags & TRAP_CALLER_STACK) != 0;
+}
 void trap_thunks_refresh(const struct pkeys_masks *masks);
 void trap_thunks_init(void);
 

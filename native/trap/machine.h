@@ -22,4 +22,9 @@
 #include "machine_aarch64.h"
 #endif
 
+/* Where the last word of the stack arguments lies: of a caller whose stack pointer at the gate's entry was `sp`. */
+static inline uint64_t trap_last_argument(uint64_t sp, uint64_t stack_bytes) {
+  return sp + TRAP_FIRST_ARGUMENT + stack_bytes - 8;
+}
+
 #endif

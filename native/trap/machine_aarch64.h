@@ -14,6 +14,8 @@ struct trap_machine {
 };
 
 /* TPIDR_EL0. */
+#define TRAP_FIRST_ARGUMENT 0
+
 static inline uint64_t trap_thread_pointer(void) { return (uint64_t)(uintptr_t)__builtin_thread_pointer(); }
 static inline void trap_float_read(struct trap_float *out) {
   uint64_t fpcr, fpsr;

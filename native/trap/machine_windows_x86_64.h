@@ -14,6 +14,8 @@ struct trap_machine {
 };
 
 /* The TEB's own address. */
+#define TRAP_FIRST_ARGUMENT 480 /* above the gate's own frame: GATE_ARGUMENTS */
+
 static inline uint64_t trap_thread_pointer(void) {
   uint64_t tp;
   __asm__("mov %%gs:0x30, %0" : "=r"(tp));

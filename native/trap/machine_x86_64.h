@@ -11,6 +11,8 @@ struct trap_machine {
   uint32_t pkru_offset; /* of PKRU in the XSAVE image of a signal frame; 0 unknown */
 };
 
+#define TRAP_FIRST_ARGUMENT 8 /* above the return address */
+
 static inline uint64_t trap_thread_pointer(void) {
   uint64_t tp;
   __asm__("mov %%fs:0, %0" : "=r"(tp));

@@ -48,7 +48,7 @@ struct trap_fault *trap_record_begin(struct trap_slot *slot) {
   struct trap_entry *entry = frame->entry = (struct trap_entry *)(uintptr_t)trap_state(slot);
   slot->recovering = 1;
   if (!(frame->flags & FRAME_SLOW) && !(entry->flags & TRAP_FLOAT)) frame->fp = slot->fp;
-  struct trap_fault *fault = entry->record != NULL ? entry->record : &slot->fault;
+  struct trap_fault *fault = trap_record_of(entry, slot, frame->sp);
   uint32_t pending = fault->pending;
   memset(fault, 0, offsetof(struct trap_fault, stack));
   fault->pending = pending; /* set last */
@@ -84,7 +84,7 @@ void trap_record_end(struct trap_slot *slot, struct trap_fault *fault, uint64_t 
   if (frame->flags & FRAME_HOOKED) fault->mechanism_held = 1;
   if (entry->deny != 0) fault->mechanism_held = (fault->pkru & entry->deny) == entry->deny;
   uint64_t low = frame->stack_low, high = frame->stack_high;
-  if (slot->level == 0 && trap_arena.shared.foreign_stack) {
+  if (slot->level == 0 && !trap_on_caller_stack(entry)) {
     low = slot->stack_low;
     high = slot->stack_high;
   }

@@ -54,11 +54,12 @@ struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp)
   }
   int rc = trap_slot_attach(&slot);
   if (rc < 0) {
-    if (entry->record == NULL)
+    struct trap_fault *fault = trap_record_of(entry, NULL, caller_sp);
+    if (fault == NULL)
       trap_die("a thread called a guarded function but could not be attached (no memory for its stacks, or no thread "
                "slot left)",
                SIGABRT);
-    refuse_record(entry->record, entry, rc);
+    refuse_record(fault, entry, rc);
     return (struct trap_frame *)SLOW_REFUSED;
   }
   if (slot->level >= NESTING_COUNT) trap_die("callouts nested too deeply (TRAP_MAX_NESTING)", SIGABRT);
@@ -85,7 +86,7 @@ static void frame_done(struct trap_slot *slot, struct trap_frame *frame) {
 /* The mechanism could not close the image: no call is made, the record tells the error. */
 static uint64_t refuse(struct trap_slot *slot, struct trap_frame *frame, int error) {
   struct trap_entry *entry = frame->entry;
-  struct trap_fault *fault = entry->record != NULL ? entry->record : &slot->fault;
+  struct trap_fault *fault = trap_record_of(entry, slot, frame->sp);
   refuse_record(fault, entry, error);
   fault->depth = slot->level + 1;
   if (++slot->fault_count == 0) slot->fault_count = 1;
@@ -134,7 +135,7 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp) {
   uint64_t top;
   frame->callback_sp = 0;
   frame->stack_low = frame->stack_high = 0;
-  if (!trap_arena.shared.foreign_stack) {
+  if (trap_on_caller_stack(entry)) {
     top = current_sp;
     frame->flags |= FRAME_CALLER_STACK;
   } else if (slot->level == 0) {
@@ -289,7 +290,7 @@ uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign
   hooked_leave(slot, frame);
   if (flags & FRAME_HOOKED) frame->flags |= FRAME_SUSPENDED_HOOK;
   suspend(slot, foreign_sp, pkru);
-  if (!trap_arena.shared.foreign_stack || (flags & FRAME_CALLER_STACK))
+  if (trap_on_caller_stack(frame->entry) || (flags & FRAME_CALLER_STACK))
     return foreign_sp - CALLBACK_SAVE_BYTES; /* the callback thunk's own stack pointer */
   return (frame->sp - 128) & ~(uint64_t)15;
 }

@@ -26,7 +26,7 @@ static void choose_gate(struct trap_entry *entry, const struct pkeys_masks *mask
   bool bare = (entry->flags & TRAP_BARE) != 0;
   uint32_t deny = bare || !masks->keyed ? 0 : entry->flags & TRAP_LENT ? masks->deny_lent : masks->deny;
   bool args = entry->stack_bytes != 0;
-  bool own = !trap_arena.shared.foreign_stack;
+  bool own = trap_on_caller_stack(entry);
   static const char *const flag[GATE_VARIANTS] = GATE_LIST(trap_gate_flag), *const keys[GATE_VARIANTS] = GATE_LIST(
                                                                                 trap_gate_keys);
   unsigned variant = (own ? 4u : 0u) | (args ? 2u : 0u) | (entry->flags & TRAP_FLOAT ? 1u : 0u);
@@ -74,19 +74,60 @@ static struct trap_entry *thunk_entry(const void *code) {
 }
 
 static struct trap_fault *record_take(void) {
-  for (uint32_t i = 0; i < RECORD_COUNT; i++) {
-    if (record_used[i / 32] & 1u << (i % 32)) continue;
-    record_used[i / 32] |= 1u << (i % 32);
-    memset(&trap_arena.records[i], 0, sizeof(struct trap_fault));
+  for (uint32_t word = 0; word < RECORD_COUNT / 32; word++) {
+    if (record_used[word] == UINT32_MAX) continue;
+    uint32_t i = word * 32 + (uint32_t)__builtin_ctz(~record_used[word]);
+    record_used[word] |= 1u << (i % 32);
+    memset(&trap_arena.records[i], 0, offsetof(struct trap_fault, stack));
     return &trap_arena.records[i];
   }
   return NULL;
 }
 
+static void record_give(const struct trap_fault *record) {
+  size_t i = (size_t)(record - trap_arena.records);
+  record_used[i / 32] &= ~(1u << (i % 32));
+}
+
+/* The ticket is read from where the caller put it: the callee had a copy. */
+struct trap_fault *trap_record_of(const struct trap_entry *entry, struct trap_slot *slot, uint64_t sp) {
+  if (entry->record != NULL) return entry->record;
+  if (entry->flags & TRAP_TICKETED) {
+    uint64_t ticket = *(const uint64_t *)(uintptr_t)trap_last_argument(sp, entry->stack_bytes);
+    if (ticket < RECORD_COUNT) return &trap_arena.records[ticket];
+  }
+  return slot == NULL ? NULL : &slot->fault;
+}
+
+int trap_ticket_take(uint32_t *ticket) {
+  if (ticket == NULL) return -EINVAL;
+  int rc = trap_attach_vm();
+  if (rc < 0) return rc;
+  pthread_mutex_lock(&lock);
+  const struct trap_fault *record = record_take();
+  pthread_mutex_unlock(&lock);
+  if (record == NULL) return -ENOSPC;
+  *ticket = (uint32_t)(record - trap_arena.records);
+  return 0;
+}
+
+bool trap_ticket_end(uint32_t ticket, struct trap_fault *out) {
+  if (ticket >= RECORD_COUNT || trap_attach_vm() < 0) return false;
+  struct trap_fault *record = &trap_arena.records[ticket];
+  bool failed = record->pending != 0;
+  if (failed && out != NULL) *out = *record;
+  pthread_mutex_lock(&lock);
+  record_give(record);
+  pthread_mutex_unlock(&lock);
+  return failed;
+}
+
 static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, bool private,
                       void **code) {
-  const unsigned known = TRAP_CAN_FAIL | TRAP_LENT | TRAP_PHASE_LOAD | TRAP_PHASE_DECODE | TRAP_BARE | TRAP_FLOAT;
+  const unsigned known = TRAP_CAN_FAIL | TRAP_LENT | TRAP_PHASE_LOAD | TRAP_PHASE_DECODE | TRAP_BARE | TRAP_FLOAT |
+                         TRAP_CALLER_STACK | TRAP_TICKETED;
   if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES || (flags & ~known) != 0) return -EINVAL;
+  if (flags & TRAP_TICKETED && (private || stack_bytes == 0 || stack_bytes % 16 != 0)) return -EINVAL;
   int rc = trap_attach_vm();
   if (rc < 0) return rc;
   stack_bytes = (stack_bytes + 15) & ~(size_t)15;
@@ -107,8 +148,7 @@ static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, tr
   struct trap_fault *record = private ? record_take() : NULL;
   uint32_t i = thunk_free;
   if (i == 0 || (private && record == NULL)) {
-    if (record != NULL)
-      record_used[(record - trap_arena.records) / 32] &= ~(1u << ((record - trap_arena.records) % 32));
+    if (record != NULL) record_give(record);
     pthread_mutex_unlock(&lock);
     return -ENOSPC;
   }
@@ -157,8 +197,7 @@ int trap_thunk_release(void *code) {
       while (*link != i) link = &trap_arena.thunks[*link - 1].next;
       *link = entry->next;
     } else {
-      size_t r = (size_t)(entry->record - trap_arena.records);
-      record_used[r / 32] &= ~(1u << (r % 32));
+      record_give(entry->record);
     }
     entry->gate = trap_gate_dead;
     entry->target = NULL;

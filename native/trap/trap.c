@@ -35,7 +35,7 @@ AT(struct trap_arena, records, ARENA_RECORDS);
 AT(struct trap_arena, shared, ARENA_SHARED);
 _Static_assert(sizeof(struct trap_arena) == ARENA_SIZE, "arena");
 _Static_assert(NESTING_COUNT == TRAP_MAX_NESTING && THUNK_COUNT == TRAP_MAX_THUNKS &&
-                   CALLBACK_COUNT == TRAP_MAX_CALLBACKS,
+                   CALLBACK_COUNT == TRAP_MAX_CALLBACKS && RECORD_COUNT == TRAP_MAX_TICKETS,
                "trap.h");
 AT(struct trap_fault, address, 16);
 AT(struct trap_fault, access, 32);

@@ -112,14 +112,17 @@ void trap_policy_release(trap_policy *policy);
 /* ---- thunks -------------------------------------------------------------------------------------------------- */
 
 enum trap_thunk_flags {
-  TRAP_CAN_FAIL = 1,     /* the VM expects that this function can fail; see TRAP_DECLARED */
-  TRAP_LENT = 2,         /* callouts through this thunk are passed a loan, so the lending arena is open in them */
-  TRAP_PHASE_LOAD = 4,   /* the fault record says: phase 'load', that is, dlopen or dlclose */
-  TRAP_PHASE_DECODE = 8, /* the fault record says: phase 'decode', that is, one of the bounded copies below */
-  TRAP_BARE = 16,        /* for measuring only: the trap is armed, but no image is closed */
-  TRAP_FLOAT = 32,       /* each call saves the floating-point environment (mxcsr, x87 control word), and a failed one
-                            restores it. Without this flag, a failed call restores what trap_note_thread noted. Saving
-                            costs more than the rest of the gate */
+  TRAP_CAN_FAIL = 1,      /* the VM expects that this function can fail; see TRAP_DECLARED */
+  TRAP_LENT = 2,          /* callouts through this thunk are passed a loan, so the lending arena is open in them */
+  TRAP_PHASE_LOAD = 4,    /* the fault record says: phase 'load', that is, dlopen or dlclose */
+  TRAP_PHASE_DECODE = 8,  /* the fault record says: phase 'decode', that is, one of the bounded copies below */
+  TRAP_BARE = 16,         /* for measuring only: the trap is armed, but no image is closed */
+  TRAP_FLOAT = 32,        /* each call saves the floating-point environment (mxcsr, x87 control word), and a failed one
+                             restores it. Without this flag, a failed call restores what trap_note_thread noted. Saving
+                             costs more than the rest of the gate */
+  TRAP_CALLER_STACK = 64, /* the function runs on its caller's stack, not on a foreign one: for code that looks at the
+                             bounds of its thread's stack, such as a collector. An overrun then reaches VM frames */
+  TRAP_TICKETED = 128,    /* the last word of the stack arguments is a ticket, whose record this call's fault goes to */
 };
 #define TRAP_MAX_STACK_BYTES 65536
 /*
@@ -209,6 +212,14 @@ struct trap_fault *trap_thunk_fault(const void *code);
 /* If a callout on this thread has failed, copies the record to *out, clears it and returns true. Otherwise returns
  * false. A later fault overwrites a record that nobody took. */
 bool trap_take_fault(struct trap_fault *out);
+
+/* A ticket: a fault record for one call in flight, whatever thread makes it. Its number is passed as the last stack
+ * argument of a call through a TRAP_TICKETED thunk; `stack_bytes` of that thunk is exact, and a multiple of 16. The
+ * function does not miss what it did not declare. Returns 0, or -ENOSPC if TRAP_MAX_TICKETS are out. */
+#define TRAP_MAX_TICKETS 4096
+int trap_ticket_take(uint32_t *ticket);
+/* Gives a ticket back. Returns true, and the record in *out, if the call failed. */
+bool trap_ticket_end(uint32_t ticket, struct trap_fault *out);
 
 /* ---- bounded copies through the gate (what a callee leaves behind is untrusted) ------------------------------ */
 
