@@ -12,11 +12,23 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const folder = join(root, 'dist', 'trial');
 const bundle = join(folder, 'trial.cjs');
 
+/** In place of src/experiment/load.ts: an import() that esbuild resolves to every experiment there is. */
+const experiments = {
+  name: 'experiments',
+  setup: ({ onLoad }) => {
+    onLoad({ filter: /[/\\]src[/\\]experiment[/\\]load\.js$/ }, ({ path }) => ({
+      contents: 'export const importExperiment = (path) => import(`../../experiments/${path}.js`);',
+      resolveDir: dirname(path),
+    }));
+  },
+};
+
 // What new Script() compiles has nobody to import modules for it: every import() becomes a require().
 await build({
   entryPoints: [join(root, 'dist', 'src', 'trial', 'trial.js')],
   outfile: bundle,
   bundle: true,
+  plugins: [experiments],
   format: 'cjs',
   platform: 'node',
   target: 'node20',
@@ -32,10 +44,11 @@ const code = `${bundle}.code`;
 rmSync(code, { force: true });
 if (existsSync(join(root, 'build', 'Release', 'turnkey.node'))) {
   const settings = { lane: 'native', deny: 'write', keys: 'image', keysHere: false, seed: 1, kernel: '' };
-  const { status, stderr } = spawnSync(
+  const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--expose-gc', launch, 'corruption', 'wild-write', 'mprotect-range', JSON.stringify(settings)],
     { cwd: root, encoding: 'utf8', env: { ...process.env, TURNKEY_KEEP_CODE: '1' } },
   );
-  if (status !== 0 || !existsSync(code)) process.stderr.write(`no code kept (trials start slower): ${stderr}\n`);
+  if (status !== 0 || !existsSync(code))
+    process.stderr.write(`no code kept (trials start slower): ${stdout}${stderr}\n`);
 }

@@ -10,7 +10,7 @@
  * processor or on two. Records: samples of one call, in ns (native) or instructions of both sides (counted guest, one
  * processor).
  */
-import type { CostExperiment } from '../../src/experiment/case.js';
+import type { CostExperiment } from '../../src/experiment/index.js';
 
 const WAYS = [
   { way: 'call', option: 'call', mechanism: 'none' },

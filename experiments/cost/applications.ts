@@ -7,7 +7,7 @@
  * under every mechanism; unit k of one is set beside unit k of the other, and the bytes that come out are checked.
  * Varies: application, mechanism. Records: ns of one unit, callouts and callbacks in it.
  */
-import type { CostExperiment } from '../../src/experiment/case.js';
+import type { CostExperiment } from '../../src/experiment/index.js';
 import { APPLICATIONS, applicationNamed, timeUnits } from '../support/applications.js';
 import { openImage } from '../support/cost-guard.js';
 import { textFile } from '../support/text-file.js';

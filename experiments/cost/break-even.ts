@@ -6,7 +6,7 @@
  * callouts of a second; and sets the rates of `applications` beside it. Where the CPU has no keys they are a model
  * there, by the published 11 to 260 cycles of a WRPKRU, drawn apart and named so.
  */
-import type { CostExperiment } from '../../src/experiment/case.js';
+import type { CostExperiment } from '../../src/experiment/index.js';
 
 export const experiment: CostExperiment = {
   kind: 'cost',

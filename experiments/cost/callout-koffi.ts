@@ -11,17 +11,16 @@
  */
 import { createRequire } from 'node:module';
 import Benchmark from 'benchmark';
-import koffi from 'koffi';
-import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
+import { ffi } from '../../src/callout/koffi.js';
+import { BUILT, inProject, type CostExperiment, type CostRow } from '../../src/experiment/index.js';
 import { openImage } from '../support/cost-guard.js';
-import { BUILT, inProject } from '../../src/record/paths.js';
 import { median } from '../../src/record/statistics.js';
 import { sampleWarnings } from '../../src/record/warnings.js';
 
 type Call = (...args: unknown[]) => unknown;
 
-const BLOCK = koffi.struct('TurnkeyCostBlock', { a: koffi.array('int64_t', 5), b: 'double' });
-const CALLBACK = koffi.proto('int TurnkeyCostCallback(int value)');
+const BLOCK = ffi.struct('TurnkeyCostBlock', { a: ffi.array('int64_t', 5), b: 'double' });
+const CALLBACK = ffi.proto('int TurnkeyCostCallback(int value)');
 const TEXT = 'a string of some forty characters, in ASCII';
 
 /** A call: what it is declared as, and how it is made. `check`: what it must answer. */
@@ -151,7 +150,7 @@ export const experiment: CostExperiment = {
       row.parameters['by'] === 'N-API'
         ? byHand(kind)
         : row.parameters['by'] === 'koffi'
-          ? kind.make(koffi.load(foreign).func(kind.prototype) as Call)
+          ? kind.make(ffi.load(foreign).func(kind.prototype) as Call)
           : kind.make(
               openImage(row, Number(row.parameters['imageBytes'])).guard.load(foreign).func(kind.prototype) as Call,
             );

@@ -7,9 +7,8 @@
  * Varies: mechanism, image size (1 to 65,536 pages in powers of four). Records: samples of one callout, in ns (native)
  * or instructions (counted guest).
  */
-import type { CostExperiment } from '../../src/experiment/case.js';
+import { GUARD_MECHANISMS, type CostExperiment } from '../../src/experiment/index.js';
 import { imagePages, imageSize, sizedRow } from '../support/sizes.js';
-import { GUARD_MECHANISMS } from '../../src/record/words.js';
 
 export const experiment: CostExperiment = {
   kind: 'cost',

@@ -7,11 +7,16 @@
  * `first` is its very first one.
  * Varies: mechanism; first or thousandth and later. Records: samples of one failed callout, in ns. Native lane only.
  */
-import type { CostExperiment, CostMeasurement, CostTrial } from '../../src/experiment/case.js';
-import { isGuardMechanism } from '../../src/experiment/case.js';
+import {
+  BUILT,
+  inProject,
+  isGuardMechanism,
+  type CostExperiment,
+  type CostMeasurement,
+  type CostTrial,
+} from '../../src/experiment/index.js';
 import { CalloutError, Guard } from '../../src/callout/index.js';
 import { Image } from '../../src/image/image.js';
-import { BUILT, inProject } from '../../src/record/paths.js';
 import { imageSize } from '../support/sizes.js';
 
 const PAGES = 16;

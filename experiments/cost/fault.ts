@@ -10,9 +10,8 @@
  * Varies: mechanism, image size, part; the thousandth fault and later, or the first one in a process. Records: samples
  * of one failed callout, in ns (native) or instructions (counted guest).
  */
-import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
+import type { CostExperiment, CostRow, Mechanism } from '../../src/experiment/index.js';
 import { imagePages, imageSize, sizedRow } from '../support/sizes.js';
-import type { Mechanism } from '../../src/record/words.js';
 
 const MECHANISMS: readonly Mechanism[] = [
   'flag',

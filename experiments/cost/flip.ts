@@ -10,9 +10,8 @@
  * samples of one pair, in ns (native) or instructions (counted guest). A straight line over pages is fitted by the
  * report.
  */
-import type { CostExperiment, CostParameters, CostRow, CostSetting } from '../../src/experiment/case.js';
+import type { CostExperiment, CostParameters, CostRow, CostSetting, Mechanism } from '../../src/experiment/index.js';
 import { imagePages, imageSize, sizedRow } from '../support/sizes.js';
-import type { Mechanism } from '../../src/record/words.js';
 
 const MECHANISMS: readonly Mechanism[] = ['mprotect-page', 'mprotect-range', 'pkeys-glibc', 'pkeys'];
 const HUGE_PAGE_BYTES = 2 * 1024 * 1024;

@@ -9,8 +9,7 @@
  * Varies: mechanism, way (raw call, guarded, sigsetjmp with and without the signal mask), arguments (0, 6, 12), foreign
  * stack or the caller's. Records: samples of one call, in ns (native) or instructions (counted guest).
  */
-import type { CostExperiment, CostParameters, CostRow } from '../../src/experiment/case.js';
-import type { Mechanism } from '../../src/record/words.js';
+import type { CostExperiment, CostParameters, CostRow, Mechanism } from '../../src/experiment/index.js';
 
 function row(mechanism: Mechanism, way: string, option: string, args: number, more: CostParameters = {}): CostRow {
   return {

@@ -10,8 +10,8 @@
  * Varies: operation with how much differs, image size. Records: ns of one operation over the whole image. Native lane
  * only: what is counted would be memory's time, which instructions do not tell.
  */
-import koffi from 'koffi';
-import type { CostExperiment, CostMeasurement, CostRow, CostTrial } from '../../src/experiment/case.js';
+import { ffi } from '../../src/callout/koffi.js';
+import type { CostExperiment, CostMeasurement, CostRow, CostTrial } from '../../src/experiment/index.js';
 import { openImage, timeNs, warmUp } from '../support/cost-guard.js';
 import { sampleWarnings } from '../../src/record/warnings.js';
 import type { Image } from '../../src/image/image.js';
@@ -52,7 +52,7 @@ function damage(image: Image, pages: number): void {
 function comparison(image: Image): () => void {
   const space = image.space('old');
   const copy = space.read(0, space.bytes);
-  const memcmp = koffi.load('libc.so.6').func('int memcmp(uintptr_t a, uint8_t *b, size_t bytes)') as (
+  const memcmp = ffi.load('libc.so.6').func('int memcmp(uintptr_t a, uint8_t *b, size_t bytes)') as (
     a: bigint,
     b: Buffer,
     bytes: number,

@@ -9,8 +9,7 @@
  * only: the counted guest has one processor and skips time that is slept. That nobody waits under keys is behaviour,
  * and recorded where there are keys by the case lua-bystander.
  */
-import type { CostExperiment } from '../../src/experiment/case.js';
-import { LUA_MISSING, luaIsBuilt } from '../../src/experiment/lua-host.js';
+import { LUA_MISSING, luaIsBuilt, type CostExperiment } from '../../src/experiment/index.js';
 import { luaCommand } from '../support/lua.js';
 
 const MECHANISMS = ['none', 'flag', 'mprotect-range', 'pkeys'] as const;

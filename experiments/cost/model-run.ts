@@ -7,7 +7,7 @@
  * Varies: application, cycles of the delay. Records: ns of one unit, lane `model`; the cycles that the calibration
  * reached.
  */
-import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
+import type { CostExperiment, CostRow } from '../../src/experiment/index.js';
 import { APPLICATIONS, applicationNamed, timeUnits } from '../support/applications.js';
 import { openImage } from '../support/cost-guard.js';
 

@@ -8,9 +8,8 @@
  * Varies: mechanism, pages touched (1 to 16,384), read or write. Records: samples of touching all of them once, in ns
  * (native) or instructions (counted guest: TLB misses are not instructions, so only faults show there).
  */
-import type { CostExperiment } from '../../src/experiment/case.js';
+import type { CostExperiment, Mechanism } from '../../src/experiment/index.js';
 import { imageSize } from '../support/sizes.js';
-import type { Mechanism } from '../../src/record/words.js';
 
 const MECHANISMS: readonly Mechanism[] = ['none', 'mprotect-page', 'mprotect-range', 'pkeys'];
 const IMAGE_PAGES = 16384;

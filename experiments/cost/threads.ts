@@ -10,9 +10,8 @@
  * done in a window of 10 ms; or ns of one callout meanwhile. `observed`: faults and waits of bystanders, unprotected
  * windows, callouts and operations in all windows. Native lane only: the counted guest has one processor.
  */
-import type { CostExperiment, CostRow } from '../../src/experiment/case.js';
+import type { CostExperiment, CostRow, Mechanism } from '../../src/experiment/index.js';
 import { imageSize } from '../support/sizes.js';
-import type { Mechanism } from '../../src/record/words.js';
 
 const MECHANISMS: readonly Mechanism[] = ['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys'];
 const PAGES = 256;

@@ -5,7 +5,7 @@
  * handed by guarded copies. The numbers come from the seed.
  * Varies: mechanism. Records: SHA-256 over the sorted bytes and the number of comparisons.
  */
-import type { HonestCase } from '../../src/experiment/case.js';
+import type { HonestCase } from '../../src/experiment/index.js';
 
 const COUNT = 24;
 

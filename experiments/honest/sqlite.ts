@@ -5,7 +5,7 @@
  * pointers are decoded by guarded copies: callout, callback, callout.
  * Varies: mechanism. Records: SHA-256 over all rows and column names.
  */
-import type { HonestCase } from '../../src/experiment/case.js';
+import type { HonestCase } from '../../src/experiment/index.js';
 
 const ROWS = 16;
 

@@ -5,7 +5,7 @@
  * Buffers are the host's: zlib reads the input and writes the output without touching the image.
  * Varies: mechanism. Records: SHA-256 over the compressed bytes, the checksums and the decompressed bytes.
  */
-import type { HonestCase } from '../../src/experiment/case.js';
+import type { HonestCase } from '../../src/experiment/index.js';
 
 export const experiment: HonestCase = {
   kind: 'honest',

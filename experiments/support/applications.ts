@@ -4,11 +4,11 @@
  * done.
  */
 import { deflateSync, inflateSync } from 'node:zlib';
-import koffi from 'koffi';
+import { ffi } from '../../src/callout/koffi.js';
 import type { Guard } from '../../src/callout/guard.js';
 import { crc32 } from '../../src/record/crc32.js';
 import { timeNs, warmUp } from './cost-guard.js';
-import { randomBelow } from '../../src/record/random.js';
+import { randomBelow } from '../../src/experiment/index.js';
 import { textFile } from './text-file.js';
 
 type Call = (...args: unknown[]) => unknown;
@@ -48,8 +48,8 @@ export interface Application {
 }
 
 const KIB = 1024;
-const ROW = koffi.proto('int TurnkeyCostRow(void *context, int columns, char **values, char **names)').name ?? '';
-const COMPARE = koffi.proto('int TurnkeyCostCompare(const void *a, const void *b)').name ?? '';
+const ROW = ffi.proto('int TurnkeyCostRow(void *context, int columns, char **values, char **names)').name ?? '';
+const COMPARE = ffi.proto('int TurnkeyCostCompare(const void *a, const void *b)').name ?? '';
 
 function expect(answer: unknown, wanted: number, what: string): void {
   if (Number(answer) !== wanted) throw new Error(`${what} answered ${String(answer)}, not ${wanted}`);
@@ -57,7 +57,7 @@ function expect(answer: unknown, wanted: number, what: string): void {
 
 /** The address of a buffer that stays where it is: its own memory, not V8's heap. */
 function addressOf(bytes: Buffer): number {
-  return Number(koffi.address(bytes as never));
+  return Number(ffi.address(bytes as never));
 }
 
 /** Of z_stream (zlib.h), on a 64-bit machine. */

@@ -2,12 +2,11 @@
  * What cost experiments in JavaScript share: an open image under a mechanism, or the model of keys, and a warm-up that
  * is judged.
  */
-import koffi from 'koffi';
+import { ffi } from '../../src/callout/koffi.js';
 import { binding } from '../../src/callout/binding.js';
 import { Guard, type Mechanism as GuardMechanism } from '../../src/callout/guard.js';
 import { Image } from '../../src/image/image.js';
-import type { CostRow } from '../../src/experiment/case.js';
-import { isGuardMechanism } from '../../src/experiment/case.js';
+import { isGuardMechanism, type CostRow } from '../../src/experiment/index.js';
 
 const MADV_NOHUGEPAGE = 15; // madvise(2)
 
@@ -30,7 +29,7 @@ export function openImage({ mechanism, parameters }: CostRow, imageBytes: number
   if (!model && !isGuardMechanism(mechanism)) throw new TypeError(`callouts cannot be guarded by ${mechanism}`);
   const image = Image.map({ spaces: [{ name: 'old', bytes: imageBytes }] });
   const { address, bytes } = image.space('old');
-  const madvise = koffi.load('libc.so.6').func('int madvise(uintptr_t address, size_t bytes, int advice)') as (
+  const madvise = ffi.load('libc.so.6').func('int madvise(uintptr_t address, size_t bytes, int advice)') as (
     ...args: unknown[]
   ) => unknown;
   madvise(address, bytes, MADV_NOHUGEPAGE);

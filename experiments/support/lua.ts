@@ -1,7 +1,15 @@
 /** What the experiments of the Lua host (experiments/vm/lua) have in common. */
-import { closesImage, type Mechanism, type Verdict } from '../../src/record/words.js';
-import type { CorruptionCase, Setting } from '../../src/experiment/case.js';
-import { LUA_HOST, LUA_MECHANISMS, LUA_MISSING, luaIsBuilt } from '../../src/experiment/lua-host.js';
+import {
+  closesImage,
+  LUA_HOST,
+  LUA_MECHANISMS,
+  LUA_MISSING,
+  luaIsBuilt,
+  type CorruptionCase,
+  type Mechanism,
+  type Setting,
+  type Verdict,
+} from '../../src/experiment/index.js';
 
 /** The scripts that travel into guests. */
 export const LUA_PROGRAMS = 'experiments/vm/lua/programs';
@@ -25,7 +33,6 @@ export interface LuaTrial extends Pick<CorruptionCase, 'summary' | 'expected' | 
 export function luaTrial({ script, words, ...more }: LuaTrial): CorruptionCase {
   return {
     kind: 'corruption',
-    group: 'a real VM',
     timeoutMs: 10_000,
     ...more,
     skip: luaSkip,

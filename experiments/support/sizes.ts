@@ -1,6 +1,5 @@
 /** Image sizes that cost experiments share, and which rows would take too long. Pure. */
-import type { CostParameters, CostRow, CostSetting } from '../../src/experiment/case.js';
-import type { Mechanism } from '../../src/record/words.js';
+import type { CostParameters, CostRow, CostSetting, Mechanism } from '../../src/experiment/index.js';
 
 export const PAGE_BYTES = 4096;
 /** Powers of four, 4 KiB to 256 MiB. */

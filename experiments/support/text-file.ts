@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ExperimentError } from '../../src/record/errors.js';
-import { inProject } from '../../src/record/paths.js';
+import { inProject } from '../../src/experiment/index.js';
 import { writeWhole } from '../../src/record/store.js';
 
 export const TEXT_BYTES = 16 << 20;

@@ -4,7 +4,7 @@
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { Image } from '../../src/image/image.js';
-import { BUILT, inProject } from '../../src/record/paths.js';
+import { BUILT, inProject } from '../../src/experiment/index.js';
 
 interface Task {
   readonly imageId: number;

@@ -93,6 +93,7 @@ interface Koffi {
   disposable(...args: unknown[]): Type;
   type(spec: TypeSpec): Type;
   proto(...args: unknown[]): Type;
+  struct(name: string, members: Record<string, unknown>): Type;
   struct(members: Record<string, unknown>): Type;
   union(members: Record<string, unknown>): Type;
   array(ref: TypeSpec, ...args: unknown[]): Type;

@@ -1,7 +1,6 @@
 /** The command line's words as values: each parser throws an error that commander shows as one line. */
 import { InvalidArgumentError } from 'commander';
 import { LUA_MECHANISMS } from '../experiment/lua-host.js';
-import { isGuardMechanism } from '../experiment/case.js';
 import {
   DENIALS,
   GUARD_MECHANISMS,
@@ -9,6 +8,7 @@ import {
   type Denial,
   type GuardMechanism,
   type KeyMode,
+  isGuardMechanism,
 } from '../record/words.js';
 
 /** `native`, `emulated` or `auto`. */

@@ -1,18 +1,7 @@
 /**
  * What an experiment's file exports. The name of a case is its file's name; nothing has to be registered anywhere.
  */
-import {
-  GUARD_MECHANISMS,
-  closesImage,
-  hasTrap,
-  needsKeys,
-  type CaseGroup,
-  type Denial,
-  type GuardMechanism,
-  type KeyMode,
-  type Lane,
-  type Mechanism,
-} from '../record/words.js';
+import type { CaseGroup, Denial, GuardMechanism, KeyMode, Lane, Mechanism } from '../record/words.js';
 import type { Image } from '../image/image.js';
 import type { CostRecord, Expectation } from '../record/records.js';
 
@@ -109,10 +98,9 @@ export interface Trial extends Setting {
   wait(ms: number): Promise<void>;
 }
 
-/** One way in which foreign code damages a VM. */
+/** One way in which foreign code damages a VM: experiments/corruption/<group>/NAME.ts. */
 export interface CorruptionCase {
   readonly kind: 'corruption';
-  readonly group: CaseGroup;
   /** What real bug it stands for, in one sentence. */
   readonly summary: string;
   /** What would stop it where keys do not, for docs/limits.md: one sentence. Only for cases that keys leave open. */
@@ -139,6 +127,11 @@ export interface CorruptionCase {
    * raised.
    */
   run(trial: Trial): unknown;
+}
+
+/** A case as the catalogue knows it: its folder is its group. */
+export interface GroupedCase extends CorruptionCase {
+  readonly group: CaseGroup;
 }
 
 /** What honest work is given. */
@@ -292,112 +285,3 @@ export const DEFAULT_TIMEOUT_MS = 3000;
 export const HONEST_TIMEOUT_MS = 20_000;
 /** ms: of one process that measures a cost row in JavaScript. */
 export const COST_TRIAL_TIMEOUT_MS = 60_000;
-
-/** The expectation of a store by the callee's own instructions to a closed space. */
-export function expectStore(setting: Setting, silent = 'the store lands: nothing closes the image'): Expectation {
-  if (closesImage(setting.mechanism)) {
-    const why = setting.mechanism.startsWith('pkeys')
-      ? "the space's key denies writes while the callee runs"
-      : 'the space is read-only while the callee runs';
-    return { verdicts: ['prevented'], why };
-  }
-  return { verdicts: ['damaged'], why: silent };
-}
-
-/** The expectation of a processor exception that has nothing to do with the image. */
-export function expectTrap(setting: Setting): Expectation {
-  return hasTrap(setting.mechanism)
-    ? { verdicts: ['trapped'], why: 'the trap fails the callout; the image was not touched' }
-    : { verdicts: ['crashed'], why: 'no trap: the fault ends the process' };
-}
-
-/** The expectation of a load by the callee's own instructions from a space. */
-export function expectRead(setting: Setting): Expectation {
-  if (closesImage(setting.mechanism) && setting.deny === 'access')
-    return { verdicts: ['prevented'], why: 'the space may not be read while the callee runs' };
-  return {
-    verdicts: ['disclosed'],
-    why: closesImage(setting.mechanism) ? 'only writes are denied' : 'nothing closes the image',
-  };
-}
-
-/** The expectation of a store that tears down the callee's own frame as well: it cannot return any more. */
-export function expectSmash(setting: Setting): Expectation {
-  if (closesImage(setting.mechanism)) return expectStore(setting);
-  return hasTrap(setting.mechanism)
-    ? { verdicts: ['damaged'], why: 'the bytes land; the fault that follows is told too late' }
-    : { verdicts: ['crashed'], why: 'the bytes land, and the fault that follows ends the process' };
-}
-
-/** The expectation of damage to the host's memory or state outside the image, which no mechanism covers. */
-export function expectHostDamage(why: string): Expectation {
-  return { verdicts: ['host-damaged'], why };
-}
-
-/** The expectation of an abort that leaves a lock of the C library's held. */
-export function expectHang(setting: Setting, why: string): Expectation {
-  return hasTrap(setting.mechanism)
-    ? { verdicts: ['hung'], why }
-    : { verdicts: ['crashed'], why: 'no trap: the abort ends the process' };
-}
-
-/** The expectation of a copy into a space that the kernel makes for the calling thread. */
-export function expectCopy(setting: Setting): Expectation {
-  if (!closesImage(setting.mechanism)) return { verdicts: ['damaged'], why: 'the kernel copies into writable memory' };
-  return {
-    verdicts: ['refused'],
-    why: setting.mechanism.startsWith('pkeys')
-      ? "the kernel copies with this thread's PKRU: EFAULT"
-      : "the page is read-only for the kernel's copies too: EFAULT",
-  };
-}
-
-/** The expectation of a way round every mechanism. */
-export function expectRound(why: string): Expectation {
-  return { verdicts: ['damaged'], why };
-}
-
-/** Whether a kernel is of a version or later; one that is not known yet is taken to be. */
-export function kernelSince(kernel: string, major: number, minor: number): boolean {
-  const [here = 0, after = 0] = kernel.split('.').map(Number);
-  return kernel === '' || here > major || (here === major && after >= minor);
-}
-
-/**
- * A case once more, over an image whose old space the VM has sealed first (mseal(2)): what sealing helps, and what it
- * does not. The mprotect mechanisms cannot close sealed pages, so that they have no such cells.
- */
-export function sealed(open: CorruptionCase, expected: CorruptionCase['expected'], remedy?: string): CorruptionCase {
-  return {
-    kind: 'corruption',
-    group: open.group,
-    summary: `${open.summary}; old space is sealed`,
-    ...(remedy === undefined ? {} : { remedy }),
-    expected,
-    skip({ mechanism, kernel }) {
-      if (!kernelSince(kernel, 6, 10)) return `Linux ${kernel} has no mseal(2), which came with 6.10`;
-      return closesImage(mechanism) && !needsKeys(mechanism)
-        ? 'mprotect cannot close pages that are sealed'
-        : undefined;
-    },
-    run(trial) {
-      const { address, bytes } = trial.space('old');
-      const answer = Number(trial.unguarded('int64_t foreign_seal(uint64_t address, uint64_t bytes)')(address, bytes));
-      if (answer !== 0) throw new Error(`mseal(2) answered ${answer}`);
-      return open.run(trial);
-    },
-  };
-}
-
-/** The expectation of a change of a sealed mapping. */
-export function expectSealed(): Expectation {
-  return {
-    verdicts: ['refused'],
-    why: 'a sealed mapping is neither unmapped, moved, replaced nor given another protection or key: EPERM',
-  };
-}
-
-/** Whether a name is a mechanism that callouts can be guarded with. */
-export function isGuardMechanism(name: string): name is GuardMechanism {
-  return (GUARD_MECHANISMS as readonly string[]).includes(name);
-}

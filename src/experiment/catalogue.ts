@@ -1,11 +1,14 @@
 /**
- * The experiments that there are: the files of experiments/. A case's name is its file's name.
+ * The experiments that there are: the files of experiments/. An experiment's name is its file's name, and a corruption
+ * case's group is its folder.
  */
 import { readdirSync } from 'node:fs';
-import { join, posix } from 'node:path';
-import type { CorruptionCase, CostExperiment, ExperimentModule, HonestCase } from './case.js';
+import { join } from 'node:path';
+import type { CorruptionCase, CostExperiment, ExperimentModule, GroupedCase, HonestCase } from './case.js';
+import { importExperiment } from './load.js';
 import { ExperimentError } from '../record/errors.js';
 import { BUILT, inProject } from '../record/paths.js';
+import { CASE_GROUPS, groupFolder, type CaseGroup } from '../record/words.js';
 
 export type Family = 'corruption' | 'honest' | 'cost';
 
@@ -16,7 +19,7 @@ export interface Named<T> {
 }
 
 export interface Catalogue {
-  readonly corruption: readonly Named<CorruptionCase>[];
+  readonly corruption: readonly Named<GroupedCase>[];
   readonly honest: readonly Named<HonestCase>[];
   readonly cost: readonly Named<CostExperiment>[];
 }
@@ -25,46 +28,57 @@ function isExperiment(value: unknown, family: Family): value is ExperimentModule
   return typeof value === 'object' && value !== null && 'kind' in value && value.kind === family && 'summary' in value;
 }
 
-/** Built files of a family without their endings, relative to its folder: cases lie in the folders of their groups. */
-function pathsIn(family: Family): readonly string[] {
-  const folder = join(inProject(BUILT.experiments), family);
-  return readdirSync(folder, { withFileTypes: true })
-    .flatMap((entry) =>
-      entry.isDirectory() ? readdirSync(join(folder, entry.name)).map((file) => `${entry.name}/${file}`) : [entry.name],
-    )
-    .filter((path) => path.endsWith('.js'))
-    .map((path) => path.slice(0, -'.js'.length));
+interface Place {
+  /** The built file without its ending, relative to the folder of all experiments. */
+  readonly path: string;
+  /** Of a corruption case. */
+  readonly group?: CaseGroup;
+}
+
+const filesIn = (folder: string): readonly string[] =>
+  readdirSync(join(inProject(BUILT.experiments), folder))
+    .filter((file) => file.endsWith('.js'))
+    .map((file) => file.slice(0, -'.js'.length));
+
+function read(family: Family): ReadonlyMap<string, Place> {
+  const places: readonly (readonly [string, Place])[] =
+    family === 'corruption'
+      ? CASE_GROUPS.flatMap((group) => {
+          const folder = `${family}/${groupFolder(group)}`;
+          return filesIn(folder).map((name) => [name, { path: `${folder}/${name}`, group }] as const);
+        })
+      : filesIn(family).map((name) => [name, { path: `${family}/${name}` }] as const);
+  return new Map([...places].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+const known = new Map<Family, ReadonlyMap<string, Place>>();
+
+/** The experiments of one family by name, sorted. */
+function placesIn(family: Family): ReadonlyMap<string, Place> {
+  const places = known.get(family) ?? read(family);
+  known.set(family, places);
+  return places;
 }
 
 /** The names in one family, sorted. */
 export function namesIn(family: Family): readonly string[] {
-  return pathsIn(family)
-    .map((path) => posix.basename(path))
-    .sort();
+  return [...placesIn(family).keys()];
 }
 
-/** Spelled out so that a bundler finds the files, and the bundle of a trial holds them (scripts/bundle.mjs). */
-const importOf: Readonly<Record<Family, (path: string) => Promise<unknown>>> = {
-  corruption: (path) => import(`../../experiments/corruption/${path}.js`),
-  honest: (path) => import(`../../experiments/honest/${path}.js`),
-  cost: (path) => import(`../../experiments/cost/${path}.js`),
-};
-
-async function load(family: Family, name: string): Promise<ExperimentModule> {
-  const path = pathsIn(family).find((candidate) => posix.basename(candidate) === name);
-  if (path === undefined) {
+async function load(family: Family, name: string): Promise<ExperimentModule | GroupedCase> {
+  const place = placesIn(family).get(name);
+  if (place === undefined)
     throw new ExperimentError(`there is no ${family} experiment '${name}'; turnkey list shows those there are`);
-  }
-  const module = (await importOf[family](path)) as { experiment?: unknown };
-  if (!isExperiment(module.experiment, family)) {
-    throw new ExperimentError(`experiments/${family}/${path}.ts does not export an \`experiment\` of kind '${family}'`);
-  }
-  return module.experiment;
+  const { path, group } = place;
+  const module = (await importExperiment(path)) as { experiment?: unknown };
+  if (!isExperiment(module.experiment, family))
+    throw new ExperimentError(`experiments/${path}.ts does not export an \`experiment\` of kind '${family}'`);
+  return group === undefined ? module.experiment : { ...(module.experiment as CorruptionCase), group };
 }
 
 /** @throws ExperimentError if there is none of that name */
-export async function loadCorruption(name: string): Promise<CorruptionCase> {
-  return (await load('corruption', name)) as CorruptionCase;
+export async function loadCorruption(name: string): Promise<GroupedCase> {
+  return (await load('corruption', name)) as GroupedCase;
 }
 
 /** @throws ExperimentError if there is none of that name */

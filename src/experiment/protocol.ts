@@ -5,6 +5,7 @@
  * The runner (native/watch) prints `@watch {JSON}` last. Foreign code may print anything in between; lines without
  * these marks are ignored.
  */
+import type { CostRow } from './case.js';
 import type {
   AftermathStep,
   CanaryEvidence,
@@ -14,11 +15,36 @@ import type {
   ProcessEvidence,
   RestoreEvidence,
 } from '../record/records.js';
+import type { Denial, GuardMechanism, KeyMode, Lane } from '../record/words.js';
 
 export const TRIAL_MARK = '@trial ';
 /** A warm host's line before each of its trials, on both streams: `@job 3`. */
 export const JOB_MARK = '@job ';
 export const WATCH_MARK = '@watch ';
+
+/** What a trial's process is told, as the JSON of its last argument. */
+export interface TrialSettings {
+  readonly lane: Lane;
+  readonly deny: Denial;
+  readonly keys: KeyMode;
+  readonly keysHere: boolean;
+  readonly seed: number;
+  readonly kernel: string;
+  readonly imageFile?: string;
+  /** The gate arms the trap and closes nothing: the control of every `prevented`. */
+  readonly bareGate?: boolean;
+}
+
+/** Before a line of cost-trial.ts that holds a CostMeasurement as JSON. */
+export const COST_MARK = '@cost ';
+
+/** What cost-trial.ts is told, as the JSON of its last argument. */
+export interface CostTrialSettings {
+  readonly row: CostRow;
+  readonly round: number;
+  readonly quick: boolean;
+  readonly seed: number;
+}
 
 /** First line: the trial is ready to make its callout. */
 export interface SetUpMessage {
@@ -119,10 +145,10 @@ export function jobOutput(stream: string, job: number): string {
 /** One trial of a warm host, as told to it. */
 export interface WarmJob {
   readonly name: string;
-  readonly mechanism: string;
+  readonly mechanism: GuardMechanism;
   readonly timeoutMs: number;
   readonly setUpMs: number;
-  readonly settings: object;
+  readonly settings: TrialSettings;
 }
 
 /** Reads a trial's standard output. `job`: which of a warm host's; what others wrote late is left out. */

@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { ExperimentError } from '../record/errors.js';
 import { inProject } from '../record/paths.js';
-import { CASE_GROUPS, caseFolder } from '../record/words.js';
+import { CASE_GROUPS, caseFile } from '../record/words.js';
 
 /** The file's text: one wild store, as the simplest case there is. Pure. */
 export function caseTemplate(name: string): string {
@@ -12,13 +12,12 @@ export function caseTemplate(name: string): string {
  * Stands for TODO: the real bug, where it was met. The callee makes one 8-byte store to a place in 'old'.
  * Varies: mechanism. Records: bytes changed, the fault.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: '${name}: one 8-byte store into old space',
-  // What should happen under each mechanism, and why. Most cases are one of the expect... functions of case.ts.
+  // What should happen under each mechanism, and why. Most cases are one of the expect... functions of expectations.ts.
   expected: (setting) => expectStore(setting),
   run(trial) {
     const store = trial.foreign('void foreign_write64(uint64_t address, uint64_t value)');
@@ -37,10 +36,10 @@ export function writeCase(name: string): string {
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name))
     throw new ExperimentError(`'${name}' is no name for a case: small letters, digits and hyphens, e.g. wild-write`);
   for (const group of CASE_GROUPS) {
-    const taken = inProject(`${caseFolder(group)}/${name}.ts`);
+    const taken = inProject(caseFile(group, name));
     if (existsSync(taken)) throw new ExperimentError(`there is a case '${name}' already: ${taken}`);
   }
-  const path = inProject(`${caseFolder('stray writes')}/${name}.ts`);
+  const path = inProject(caseFile('stray writes', name));
   writeFileSync(path, caseTemplate(name), { flag: 'wx' });
   return path;
 }

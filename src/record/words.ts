@@ -29,6 +29,11 @@ export const GUARD_MECHANISMS = [
 ] as const satisfies readonly Mechanism[];
 export type GuardMechanism = (typeof GUARD_MECHANISMS)[number];
 
+/** Whether a name is a mechanism that callouts can be guarded with. */
+export function isGuardMechanism(name: string): name is GuardMechanism {
+  return (GUARD_MECHANISMS as readonly string[]).includes(name);
+}
+
 /** Where a record was obtained. Only `native` has times. */
 export const LANES = ['native', 'emulated', 'model', 'wine', 'qemu-user'] as const;
 export type Lane = (typeof LANES)[number];
@@ -71,9 +76,14 @@ export const CASE_GROUPS = [
 ] as const;
 export type CaseGroup = (typeof CASE_GROUPS)[number];
 
-/** The folder of a group's cases, in the project: 'a real VM' is experiments/corruption/a-real-vm. */
-export function caseFolder(group: CaseGroup): string {
-  return `experiments/corruption/${group.toLowerCase().replaceAll(' ', '-')}`;
+/** A group as the name of a folder: 'a real VM' is a-real-vm. */
+export function groupFolder(group: CaseGroup): string {
+  return group.toLowerCase().replaceAll(' ', '-');
+}
+
+/** The source of a case, in the project. */
+export function caseFile(group: CaseGroup, name: string): string {
+  return `experiments/corruption/${groupFolder(group)}/${name}.ts`;
 }
 
 /** Whether a mechanism needs protection keys of the CPU and the kernel. */

@@ -1,6 +1,6 @@
 /** One cell of the corruption matrix with all its evidence, to be read in a terminal. A pure function of the record. */
 import type { CorruptionRecord } from '../record/records.js';
-import { caseFolder } from '../record/words.js';
+import { caseFile } from '../record/words.js';
 import { columnOf, rangeText, verdictText } from './model.js';
 
 /** The text; ends with a line break. */
@@ -66,7 +66,7 @@ export function renderCell(record: CorruptionRecord): string {
   );
   row('notes', ...evidence.notes);
   row('remedy', record.remedy ?? null);
-  row('source', `${caseFolder(record.group)}/${record.case}.ts`);
+  row('source', caseFile(record.group, record.case));
   const width = Math.max(...rows.map(([name]) => name.length));
   return `${record.case} under ${columnOf(record)}, ${record.lane} lane\n${rows.map(([name, text]) => `  ${name.padEnd(width)}  ${text.replaceAll('\n', `\n  ${' '.repeat(width)}  `)}\n`).join('')}`;
 }

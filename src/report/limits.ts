@@ -1,6 +1,6 @@
 /** limits.md: what keys do not stop, why, and what would, each with its case. A pure function of a run. */
 import type { CorruptionRecord, Run } from '../record/records.js';
-import { caseFolder, needsKeys, type Lane, type Verdict } from '../record/words.js';
+import { caseFile, needsKeys, type Lane, type Verdict } from '../record/words.js';
 import { columnOf, corruptionOf } from './model.js';
 
 /** A kind of limit: how it is told, and which records show it. */
@@ -231,7 +231,7 @@ export function renderLimits(run: Run, options: LimitsOptions = {}): string {
   const name = (record: CorruptionRecord): string =>
     options.sources === undefined
       ? `\`${record.case}\``
-      : `[${record.case}](${options.sources}${caseFolder(record.group)}/${record.case}.ts)`;
+      : `[${record.case}](${options.sources}${caseFile(record.group, record.case)})`;
   const lines: string[] = [
     '# What keys do not stop',
     '',

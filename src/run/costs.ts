@@ -13,23 +13,13 @@ import {
   type ProgramExperiment,
 } from '../experiment/case.js';
 import type { Executor, ExecResult } from './executor.js';
+import { COST_MARK, type CostTrialSettings } from '../experiment/protocol.js';
 import { BUILT, withoutRoot } from '../record/paths.js';
 import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from './plan.js';
 import { randomBelow, shuffled } from '../record/random.js';
 import type { CostRecord, RunRecord, SkippedRecord } from '../record/records.js';
 import { median } from '../record/statistics.js';
 import { timingWarnings } from '../record/warnings.js';
-
-/** Before a line of cost-trial.ts that holds a CostMeasurement as JSON. */
-export const COST_MARK = '@cost ';
-
-/** What cost-trial.ts is told, as the JSON of its last argument. */
-export interface CostTrialSettings {
-  readonly row: PlannedCost['row'];
-  readonly round: number;
-  readonly quick: boolean;
-  readonly seed: number;
-}
 
 export interface RunCostsOptions {
   readonly setting: CostSetting;

@@ -3,7 +3,7 @@
  * why. Pure.
  */
 import type {
-  CorruptionCase,
+  GroupedCase,
   CostExperiment,
   CostParameters,
   CostRow,
@@ -45,7 +45,7 @@ interface PlannedTrialBase {
 }
 export interface PlannedCorruption extends PlannedTrialBase {
   readonly kind: 'corruption';
-  readonly experiment: CorruptionCase;
+  readonly experiment: GroupedCase;
 }
 export interface PlannedHonest extends PlannedTrialBase {
   readonly kind: 'honest';
@@ -110,7 +110,7 @@ export interface Variant {
 
 /** How a corruption case is varied beyond its mechanism. */
 export function variantsOf(
-  experiment: CorruptionCase,
+  experiment: GroupedCase,
   mechanism: GuardMechanism,
   options: Pick<PlanOptions, 'deny' | 'keys' | 'quickCases'>,
 ): readonly Variant[] {

@@ -6,23 +6,17 @@ import { DEFAULT_TIMEOUT_MS, HONEST_TIMEOUT_MS } from '../experiment/case.js';
 import type { Executor, ExecResult } from './executor.js';
 import { BUILT, withoutRoot } from '../record/paths.js';
 import type { PlannedCorruption, PlannedHonest, PlannedTrial } from './plan.js';
-import { jobOutput, parseOutput, processEvidence, type TrialOutput, type WarmJob } from '../experiment/protocol.js';
+import {
+  jobOutput,
+  parseOutput,
+  processEvidence,
+  type TrialOutput,
+  type TrialSettings,
+  type WarmJob,
+} from '../experiment/protocol.js';
 import type { CorruptionRecord, Evidence, HonestRecord, RunRecord, SkippedRecord } from '../record/records.js';
 import { isUnstable, judge } from './verdict.js';
 import type { Verdict } from '../record/words.js';
-
-/** What a trial's process is told, as the JSON of its last argument. */
-export interface TrialSettings {
-  readonly lane: string;
-  readonly deny: string;
-  readonly keys: string;
-  readonly keysHere: boolean;
-  readonly seed: number;
-  readonly kernel: string;
-  readonly imageFile?: string;
-  /** The gate arms the trap and closes nothing: the control of every `prevented`. */
-  readonly bareGate?: boolean;
-}
 
 /** For a trial's set-up, in ms in the native lane: its time limit counts from there. */
 const SET_UP_MS = 15_000;

@@ -6,7 +6,7 @@
  * Prints one line with what the experiment's `measure` returned. Native lane only.
  */
 import { loadCost } from '../experiment/catalogue.js';
-import { COST_MARK, type CostTrialSettings } from '../run/costs.js';
+import { COST_MARK, type CostTrialSettings } from '../experiment/protocol.js';
 import { randomBelow } from '../record/random.js';
 
 const [name = '', text = '{}'] = process.argv.slice(2);

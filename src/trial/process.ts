@@ -5,7 +5,7 @@
 import { readFileSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { constants } from 'node:os';
-import koffi from 'koffi';
+import { ffi } from '../callout/koffi.js';
 import { withoutRoot } from '../record/paths.js';
 
 /** One line of /proc/self/maps. */
@@ -87,7 +87,7 @@ export function tellWatch(line: string): void {
  * the C library itself, unguarded: this is the experiment's own bookkeeping.
  */
 export function privateCopy(address: bigint, bytes: number): bigint {
-  const libc = koffi.load('libc.so.6');
+  const libc = ffi.load('libc.so.6');
   const mmap = libc.func(
     'void *mmap(void *address, size_t bytes, int protection, int flags, int file, long offset)',
   ) as (...args: unknown[]) => unknown;
@@ -99,7 +99,7 @@ export function privateCopy(address: bigint, bytes: number): bigint {
   ) => unknown;
   const [read, write, mapPrivate, mapAnonymous] = [1, 2, 2, 32]; // mmap(2)
   const copy = mmap(null, bytes, read | write, mapPrivate | mapAnonymous, -1, 0);
-  const at = typeof copy === 'bigint' ? copy : koffi.address(copy as never);
+  const at = typeof copy === 'bigint' ? copy : ffi.address(copy as never);
   if (at === 0xffffffffffffffffn) throw new Error(`no memory for a copy of ${bytes} bytes`);
   memcpy(at, address, bytes);
   mprotect(at, bytes, read);

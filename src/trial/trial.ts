@@ -11,28 +11,27 @@
  * It gives no verdict. The same program in every lane.
  */
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
-import koffi from 'koffi';
+import { ffi } from '../callout/koffi.js';
 import { CalloutError, Guard, type GuardedLibrary } from '../callout/index.js';
 import { ImageError } from '../image/errors.js';
 import { Image } from '../image/image.js';
 import { aftermath } from './aftermath.js';
-import {
-  isGuardMechanism,
-  type ForeignFunction,
-  type ForeignLibrary,
-  type HonestTrial,
-  type TrialLoan,
-  type TrialSpace,
-} from '../experiment/case.js';
+import type { ForeignFunction, ForeignLibrary, HonestTrial, TrialLoan, TrialSpace } from '../experiment/case.js';
 import { loadCorruption, loadHonest } from '../experiment/catalogue.js';
 import { BUILT, inProject } from '../record/paths.js';
 import { errnoName, lostBytes, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
-import { JOB_MARK, TRIAL_MARK, type CalledMessage, type TrialMessage, type WarmJob } from '../experiment/protocol.js';
+import {
+  JOB_MARK,
+  TRIAL_MARK,
+  type CalledMessage,
+  type TrialMessage,
+  type TrialSettings,
+  type WarmJob,
+} from '../experiment/protocol.js';
 import { randomBelow } from '../record/random.js';
 import { SOUND, type DiffEvidence, type FaultEvidence, type RestoreEvidence } from '../record/records.js';
-import type { TrialSettings } from '../run/trials.js';
 import { TRIAL_SPACES } from '../record/trial-image.js';
-import type { Denial, GuardMechanism, KeyMode, Lane } from '../record/words.js';
+import { isGuardMechanism, type Denial, type GuardMechanism, type KeyMode, type Lane } from '../record/words.js';
 
 const FILE_BYTES = 256 * 1024;
 const PAGE = 4096n;
@@ -79,9 +78,9 @@ class Bench implements HonestTrial {
 
   constructor(mechanism: GuardMechanism, settings: TrialSettings) {
     this.mechanism = mechanism;
-    this.lane = settings.lane as Lane;
-    this.deny = settings.deny as Denial;
-    this.keys = settings.keys as KeyMode;
+    this.lane = settings.lane;
+    this.deny = settings.deny;
+    this.keys = settings.keys;
     this.keysHere = settings.keysHere;
     this.kernel = settings.kernel;
     this.seed = settings.seed;
@@ -157,7 +156,7 @@ class Bench implements HonestTrial {
   }
 
   unguarded(signature: string): ForeignFunction {
-    return koffi.load(inProject(BUILT.foreign)).func(signature) as ForeignFunction;
+    return ffi.load(inProject(BUILT.foreign)).func(signature) as ForeignFunction;
   }
 
   pageIn(space: string): bigint {
@@ -220,11 +219,11 @@ class Bench implements HonestTrial {
   }
 
   callback(prototype: string): string {
-    return `${koffi.proto(prototype).name ?? ''} *`;
+    return `${ffi.proto(prototype).name ?? ''} *`;
   }
 
   register(callback: (...args: never[]) => unknown, prototype: string): bigint {
-    return this.guard.register(callback as (...args: unknown[]) => unknown, koffi.pointer(koffi.proto(prototype)));
+    return this.guard.register(callback as (...args: unknown[]) => unknown, ffi.pointer(ffi.proto(prototype)));
   }
 
   decode(pointer: unknown, type: string, length?: number): unknown {
@@ -405,7 +404,7 @@ async function complete(family: string, name: string, mechanism: string, setting
  * each.
  */
 async function host(jobs: readonly WarmJob[]): Promise<void> {
-  const warm = koffi.load(inProject(BUILT.warm));
+  const warm = ffi.load(inProject(BUILT.warm));
   const fork = warm.func('int turnkey_warm(long timeout_ms, long set_up_ms)') as (
     timeoutMs: number,
     setUpMs: number,
@@ -413,8 +412,8 @@ async function host(jobs: readonly WarmJob[]): Promise<void> {
   const leave = warm.func('void turnkey_leave(int code)') as (code: number) => void;
   for (const name of new Set(jobs.map((one) => one.name))) await loadCorruption(name);
   const [first] = jobs;
-  if (first !== undefined && isGuardMechanism(first.mechanism)) {
-    const rehearsal = new Bench(first.mechanism, first.settings as TrialSettings);
+  if (first !== undefined) {
+    const rehearsal = new Bench(first.mechanism, first.settings);
     rehearsal.foreign('int foreign_add(int a, int b)')(1, 2);
     rehearsal.diff();
     vmModules();
@@ -427,7 +426,7 @@ async function host(jobs: readonly WarmJob[]): Promise<void> {
     if (which < 0) throw new Error(`fork failed: ${errnoName(-which)}`);
     if (which > 0) continue;
     job = index;
-    leave(await complete('corruption', name, mechanism, settings as TrialSettings));
+    leave(await complete('corruption', name, mechanism, settings));
   }
 }
 

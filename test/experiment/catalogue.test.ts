@@ -4,18 +4,19 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { isGuardMechanism, kernelSince, type Setting } from '../../src/experiment/case.js';
+import { kernelSince, type Setting } from '../../src/experiment/index.js';
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
 import { PROJECT_ROOT } from '../../src/record/paths.js';
 import { variantsOf } from '../../src/run/plan.js';
 import type { CorruptionRecord, Run } from '../../src/record/records.js';
 import {
   CASE_GROUPS,
-  caseFolder,
+  caseFile,
   DENIALS,
   GUARD_MECHANISMS,
   KEY_MODES,
   VERDICTS,
+  isGuardMechanism,
   needsKeys,
 } from '../../src/record/words.js';
 import { renderLimits } from '../../src/report/limits.js';
@@ -36,7 +37,7 @@ const settings: readonly Setting[] = GUARD_MECHANISMS.flatMap((mechanism) =>
 
 t.test('every case says what it stands for, what is expected where, and why', (t) => {
   for (const { name, experiment } of corruption) {
-    const source = readFileSync(join(PROJECT_ROOT, caseFolder(experiment.group), `${name}.ts`), 'utf8');
+    const source = readFileSync(join(PROJECT_ROOT, caseFile(experiment.group, name)), 'utf8');
     const docstring = /^\/\*\*\n((?: \*.*\n)+?) \*\//.exec(source)?.[1] ?? '';
     t.match(docstring, /\?\n/, `${name}: the docstring asks a question`);
     t.match(docstring, /Stands for/, `${name}: it names the real bug`);

@@ -9,13 +9,8 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import type { CostSetting } from '../../src/experiment/case.js';
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
-import {
-  benchArgument,
-  benchClock,
-  benchRecords,
-  measuredRecord,
-  type CostTrialSettings,
-} from '../../src/run/costs.js';
+import { benchArgument, benchClock, benchRecords, measuredRecord } from '../../src/run/costs.js';
+import type { CostTrialSettings } from '../../src/experiment/protocol.js';
 import type { ExecResult } from '../../src/run/executor.js';
 import { BUILT, inProject, PROJECT_ROOT } from '../../src/record/paths.js';
 import { costGroups, makePlan, type PlannedCost } from '../../src/run/plan.js';

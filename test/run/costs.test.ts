@@ -1,14 +1,8 @@
 /** Cost rows without any process: groups, command lines, and records from what came back. */
 import t from 'tap';
 import type { MeasuredExperiment, ProgramExperiment } from '../../src/experiment/case.js';
-import {
-  benchCommand,
-  benchRecords,
-  COST_MARK,
-  measuredRecord,
-  runCosts,
-  type CostTrialSettings,
-} from '../../src/run/costs.js';
+import { benchCommand, benchRecords, measuredRecord, runCosts } from '../../src/run/costs.js';
+import { COST_MARK, type CostTrialSettings } from '../../src/experiment/protocol.js';
 import type { ExecResult, Executor } from '../../src/run/executor.js';
 import { costGroups, makePlan, type PlannedCost } from '../../src/run/plan.js';
 import { checkRun } from '../../src/record/schema.js';

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { kernelSince } from '../../src/experiment/case.js';
+import { kernelSince } from '../../src/experiment/index.js';
 import { readRun } from '../../src/record/store.js';
 import { findKernel, findQemu } from '../../src/machine/index.js';
 

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { CorruptionRecord, Run } from '../../src/record/records.js';
-import { kernelSince } from '../../src/experiment/case.js';
+import { kernelSince } from '../../src/experiment/index.js';
 import { readRun } from '../../src/record/store.js';
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));

@@ -1,6 +1,7 @@
 /** The runner's pure parts: reading what a trial printed, records from it, repetitions, honest bytes, the plan. */
 import t from 'tap';
-import { expectStore, type CorruptionCase, type HonestCase } from '../../src/experiment/case.js';
+import type { GroupedCase, HonestCase } from '../../src/experiment/case.js';
+import { expectStore } from '../../src/experiment/index.js';
 import type { Catalogue } from '../../src/experiment/catalogue.js';
 import type { ExecResult } from '../../src/run/executor.js';
 import { deriveSeed, makePlan, type PlannedCorruption, type PlannedHonest } from '../../src/run/plan.js';
@@ -18,7 +19,7 @@ import {
 } from '../../src/run/trials.js';
 import { exampleCorruption, exampleFlip, exampleHonest } from '../support/example-run.js';
 
-const experiment: CorruptionCase = {
+const experiment: GroupedCase = {
   kind: 'corruption',
   group: 'stray writes',
   summary: 'a store',

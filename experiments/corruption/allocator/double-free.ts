@@ -7,11 +7,10 @@
  * the aftermath. The error's `suspect` is 'allocator': a VM should save what it can without malloc, and restart.
  * Varies: mechanism. Records: the fault, and the step of the aftermath that did not end.
  */
-import { expectHang, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectHang, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'allocator',
   summary: 'free of a block that is free already',
   timeoutMs: 1500,
   remedy:

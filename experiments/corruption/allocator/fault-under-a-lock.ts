@@ -8,12 +8,10 @@
  * trial, hangs. Prevention turns a silent write into a fault at an instruction that was never meant to fail.
  * Varies: mechanism. Records: the stage that did not end.
  */
-import { closesImage } from '../../../src/record/words.js';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'allocator',
   summary: 'localtime_r into a structure of 36 bytes, then once more into one of 56',
   timeoutMs: 1500,
   remedy: 'Another process; within one, a VM can only ask the error for its `suspect` and restart.',

@@ -6,11 +6,10 @@
  * callout fails when free reads that header; no lock is held yet, so the host lives on.
  * Varies: mechanism. Records: the fault, outside the image, and the aftermath.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'allocator',
   summary: 'free of a loan',
   expected: expectTrap,
   run(trial) {

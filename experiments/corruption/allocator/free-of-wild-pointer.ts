@@ -7,12 +7,10 @@
  * lock is held, the aftermath works. With all access denied, free's look at the header before the block faults already.
  * Varies: mechanism, denial. Records: the abort or the fault, and the aftermath.
  */
-import { closesImage } from '../../../src/record/words.js';
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { closesImage, expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'allocator',
   summary: 'free of an unaligned address in old space',
   quick: true,
   expected: (setting) =>

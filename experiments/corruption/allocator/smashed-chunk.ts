@@ -8,11 +8,10 @@
  * can without malloc, and restart.
  * Varies: mechanism. Records: the fault, and the step of the aftermath that did not end.
  */
-import { expectHang, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectHang, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'allocator',
   summary: 'free of a block whose size field was overwritten by its neighbour',
   timeoutMs: 1500,
   remedy:

@@ -5,11 +5,10 @@
  * Every mechanism: hung in the kernel, with the event loop.
  * Varies: mechanism. Records: that the time limit was reached in the callout, and the image at death.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'pause() without end',
   timeoutMs: 1500,
   remedy: 'An asynchronous callout (the event loop goes on), a watchdog, another process.',

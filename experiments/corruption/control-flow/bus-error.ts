@@ -5,11 +5,10 @@
  * I/O warns of it). `none`: the process dies. Every mechanism with the trap: trapped.
  * Varies: mechanism. Records: the signal.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'a store past the end of a mapped file',
   expected: expectTrap,
   run(trial) {

@@ -6,11 +6,10 @@
  * address still on the foreign stack.
  * Varies: mechanism. Records: the fault, whose access is 'execute', and that the VM goes on.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'a call to 0x4141414141',
   expected: expectTrap,
   run(trial) {

@@ -7,12 +7,10 @@
  * is the loading thread's own and recursive, so that this thread may load again; another one would wait.
  * Varies: mechanism. Records: the fault and its phase, and that the aftermath loads the same library.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
-import { BUILT, inProject } from '../../../src/record/paths.js';
+import { BUILT, expectTrap, inProject, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'a constructor that writes through a null pointer',
   expected: expectTrap,
   run(trial) {

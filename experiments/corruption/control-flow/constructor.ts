@@ -6,12 +6,10 @@
  * library. mprotect and keys: loading is a callout too; the load fails with phase 'load'.
  * Varies: mechanism. Records: the fault and its phase, or the bytes changed.
  */
-import { BUILT, inProject } from '../../../src/record/paths.js';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { BUILT, expectStore, inProject, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'a constructor that stores 8 bytes into old space',
   expected: (setting) => expectStore(setting),
   run(trial) {

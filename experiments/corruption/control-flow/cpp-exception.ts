@@ -7,12 +7,10 @@
  * callout.
  * Varies: mechanism. Records: the signal.
  */
-import { BUILT, inProject } from '../../../src/record/paths.js';
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { BUILT, expectTrap, inProject, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'throw, with no catch in the library',
   expected: expectTrap,
   run(trial) {

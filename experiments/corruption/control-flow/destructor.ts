@@ -5,12 +5,10 @@
  * `none`, `flag`: the store lands. mprotect and keys: unloading is a callout too.
  * Varies: mechanism. Records: the fault and its phase, or the bytes changed.
  */
-import { BUILT, inProject } from '../../../src/record/paths.js';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { BUILT, expectStore, inProject, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'a destructor that stores 8 bytes into old space',
   expected: (setting) => expectStore(setting),
   run(trial) {

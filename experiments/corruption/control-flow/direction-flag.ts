@@ -6,11 +6,10 @@
  * (I7); the aftermath would show it at once if not.
  * Varies: mechanism. Records: the fault, and an aftermath that works.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'a null write with DF set',
   expected: expectTrap,
   run(trial) {

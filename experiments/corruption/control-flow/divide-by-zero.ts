@@ -5,11 +5,10 @@
  * `none`: the process dies of SIGFPE. Every mechanism with the trap: trapped.
  * Varies: mechanism. Records: the signal.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'idiv by zero',
   expected: expectTrap,
   run(trial) {

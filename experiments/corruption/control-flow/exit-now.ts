@@ -5,11 +5,10 @@
  * Every mechanism: the process ends at once; no handler runs.
  * Varies: mechanism. Records: the exit code, and the image at death.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: '_exit(7)',
   remedy: 'A syscall filter (seccomp with SECCOMP_RET_TRAP on exit_group during callouts), or another process.',
   expected: () => ({ verdicts: ['crashed'], why: '_exit is an ordinary system call, not a fault' }),

@@ -6,11 +6,10 @@
  * on disk is as of the last save; in memory it was equal at the end.
  * Varies: mechanism. Records: the exit code, and the image at death.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'exit(7)',
   remedy:
     'A syscall filter (seccomp with SECCOMP_RET_TRAP on exit_group during callouts), interposing exit, or another process.',

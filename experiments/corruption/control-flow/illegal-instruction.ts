@@ -5,11 +5,10 @@
  * reached (`ud2`). `none`: the process dies of SIGILL. Every mechanism with the trap: trapped.
  * Varies: mechanism. Records: the signal and the pc.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'an undefined instruction (ud2)',
   expected: expectTrap,
   run(trial) {

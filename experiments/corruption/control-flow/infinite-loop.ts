@@ -6,11 +6,10 @@
  * interrupted anywhere leaves behind.
  * Varies: mechanism. Records: that the time limit was reached in the callout, and the image at death.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'a loop without end',
   timeoutMs: 1500,
   remedy: 'A watchdog, and another process to be killed by it.',

@@ -7,11 +7,10 @@
  * too. A VM whose code space must be executable gets no help from keys against this.
  * Varies: mechanism, denial. Records: the fault's code.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'a call to an address in the code space',
   remedy: "Pages that are not executable; for a just-in-time compiler's, control-flow integrity (IBT, shadow stacks).",
   expected: expectTrap,

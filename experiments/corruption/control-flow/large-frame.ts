@@ -6,11 +6,10 @@
  * trap: trapped, on the alternate stack.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'recursion without end, frames of 64 KiB',
   expected: expectTrap,
   run(trial) {

@@ -8,11 +8,10 @@
  * going on would be worse. `none`: the engine's state is broken, and it dies or hangs, sooner or later.
  * Varies: mechanism. Records: how the process ended, and the image at death.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'longjmp from an inner callout over a callback into the outer one',
   remedy:
     'Nothing in the same process: the frames in between are gone. Error handling by return values at the interface.',

@@ -6,11 +6,10 @@
  * goes on anywhere. Every mechanism with the trap: the return to garbage faults.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'longjmp to a frame that is gone',
   expected: expectTrap,
   run(trial) {

@@ -5,11 +5,10 @@
  * address 0.
  * Varies: mechanism. Records: the fault, and that the VM goes on.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'a write through a null pointer',
   quick: 'everywhere',
   expected: (setting) => expectTrap(setting),

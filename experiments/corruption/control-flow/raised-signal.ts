@@ -7,11 +7,10 @@
  * default action ends the process, as it would have without Turnkey.
  * Varies: mechanism. Records: the signal, and the image at death.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'raise(SIGSEGV)',
   remedy: 'Nothing should: a sent signal is a request to the process.',
   expected: () => ({ verdicts: ['crashed'], why: 'a signal that was sent is not a fault (I5)' }),

@@ -6,11 +6,10 @@
  * `none`: the process dies. Every mechanism with the trap: trapped.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'a return to 0x4141414141',
   expected: expectTrap,
   run(trial) {

@@ -7,11 +7,10 @@
  * Every mechanism: harmless; a gate that called on the VM's stack would not say so.
  * Varies: mechanism. Records: that nothing happened.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: '256 bytes above the own return address overwritten',
   expected: () => ({ verdicts: ['harmless'], why: 'nothing that is needed lies above the first frame of the callee' }),
   run(trial) {

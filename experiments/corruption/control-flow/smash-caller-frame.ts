@@ -6,11 +6,10 @@
  * Every mechanism with the trap: trapped when the caller returns.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'eight words past a local array that was passed down',
   expected: expectTrap,
   run(trial) {

@@ -6,11 +6,10 @@
  * mechanism with the trap: there is a guard page above the foreign stack; nothing of the VM's lies between.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: '16 MiB above the own return address overwritten',
   expected: expectTrap,
   run(trial) {

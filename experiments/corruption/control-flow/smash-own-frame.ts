@@ -6,11 +6,10 @@
  * Every mechanism with the trap: the foreign stack is the callee's alone; recovery reads nothing from it.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'saved frame pointer and return address overwritten',
   expected: expectTrap,
   run(trial) {

@@ -5,11 +5,10 @@
  * small frames until the guard below the foreign stack.
  * Varies: mechanism. Records: the fault, and that the VM goes on.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'recursion without end',
   quick: 'everywhere',
   expected: (setting) => expectTrap(setting),

@@ -6,11 +6,10 @@
  * SIGABRT that the thread sent itself fails the callout (I5's exception). No lock is held then.
  * Varies: mechanism. Records: the signal.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'control flow',
   summary: 'an overflow of a local array, found by the stack protector',
   expected: expectTrap,
   run(trial) {

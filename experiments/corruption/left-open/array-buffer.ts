@@ -6,11 +6,10 @@
  * Every mechanism: the second view changes, the image is equal.
  * Varies: mechanism. Records: the second view's canary.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'left open',
   summary: '32 bytes past the Buffer that was passed, into the next one of the same ArrayBuffer',
   remedy: 'Pass loans, which have pages of their own, in place of Buffers; or another process.',
   expected: () => expectHostDamage('the next view is in the same pages'),

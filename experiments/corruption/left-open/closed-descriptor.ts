@@ -8,11 +8,10 @@
  * Varies: mechanism. Records: whether the VM's file is still open.
  */
 import { fstatSync, openSync } from 'node:fs';
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'left open',
   summary: 'close(2) of a descriptor that the VM has open',
   remedy: 'A syscall filter (seccomp) that lets callees close only what they opened, or another process.',
   expected: () => expectHostDamage('descriptors are not memory'),

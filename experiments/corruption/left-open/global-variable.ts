@@ -7,11 +7,10 @@
  * Every mechanism: the variable changes, the image is equal.
  * Varies: mechanism. Records: the variable's canary.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'left open',
   summary: '4 bytes into a global variable of the C library',
   remedy:
     "A key of their own on a VM's few vital globals, as Turnkey does with its own state (I11); or another process.",

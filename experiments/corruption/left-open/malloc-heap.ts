@@ -7,11 +7,10 @@
  * Every mechanism: the block changes, the image is equal. Keys on the image say nothing of the rest of the process.
  * Varies: mechanism. Records: the block's canary.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'left open',
   summary: '8 bytes into a block that the host has from malloc',
   quick: true,
   remedy: 'Foreign code in another process, with only what it is lent shared.',

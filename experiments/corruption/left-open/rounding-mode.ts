@@ -8,11 +8,10 @@
  * fault only; on each way out it would cost more than all the rest of it (STMXCSR and LDMXCSR).
  * Varies: mechanism. Records: whether 1/3 is still the same in JavaScript.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'left open',
   summary: 'fesetround(FE_UPWARD), never undone',
   libraries: ['libm.so.6'],
   remedy:

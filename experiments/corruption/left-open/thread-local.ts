@@ -7,11 +7,10 @@
  * Every mechanism: the variable changes, the image is equal.
  * Varies: mechanism. Records: the variable, read by a later callout on the same thread.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'left open',
   summary: '8 bytes into a thread-local variable',
   remedy: 'Foreign code in another process, with only what it is lent shared.',
   expected: () => expectHostDamage('thread-local storage lies on key 0'),

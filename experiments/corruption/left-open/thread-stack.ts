@@ -7,11 +7,10 @@
  * Every mechanism: the other thread's local changes, the image is equal.
  * Varies: mechanism. Records: the local, read by its own thread.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'left open',
   summary: '8 bytes into a local variable of a thread that waits',
   remedy: 'Foreign code in another process, with only what it is lent shared.',
   expected: () => expectHostDamage('stacks of threads lie on key 0'),

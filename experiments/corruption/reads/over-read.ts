@@ -6,11 +6,10 @@
  * `none`, `flag`, writes denied: disclosed. All access denied: the first byte of eden faults.
  * Varies: mechanism, denial. Records: the fault, or that eden's bytes came back.
  */
-import { expectRead, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRead, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'reads',
   summary: 'memcpy of 320 bytes out of a buffer of 256 next to the image',
   remedy: 'Deny all access, not only writes, and lend what the callee is to read.',
   expected: expectRead,

@@ -6,12 +6,10 @@
  * that are passed no loan, whatever the image's denial is.
  * Varies: mechanism. Records: the fault, outside the image, or that the secret came back.
  */
-import { closesImage } from '../../../src/record/words.js';
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import { closesImage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'reads',
   summary: 'one 8-byte load from a live loan in a callout that was not passed it',
   expected: (setting) =>
     closesImage(setting.mechanism)

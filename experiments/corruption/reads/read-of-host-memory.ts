@@ -6,11 +6,10 @@
  * Every mechanism and denial: disclosed. An image is protected, a process is not.
  * Varies: mechanism, denial. Records: that the secret came back.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'reads',
   summary: '8 bytes read from a JavaScript Buffer through a kept pointer',
   remedy: 'Foreign code in another process, with only what it is lent shared.',
   expected: () => ({ verdicts: ['disclosed'], why: "the host's memory lies on key 0" }),

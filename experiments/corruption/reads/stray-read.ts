@@ -7,11 +7,10 @@
  * Denying reads costs the callee its legitimate reads of the image as well: what it may read must then be lent.
  * Varies: mechanism, denial. Records: the fault, or that the word came back.
  */
-import { expectRead, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRead, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'reads',
   summary: 'one 8-byte load through a wild pointer into old space',
   quick: true,
   remedy: 'Deny all access, not only writes, and lend what the callee is to read.',

@@ -6,11 +6,10 @@
  * has read eden. All access denied: faults.
  * Varies: mechanism, denial. Records: the fault, or the length.
  */
-import { expectRead, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRead, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'reads',
   summary: 'strlen of a full buffer next to the image',
   remedy: 'Deny all access, not only writes, and lend what the callee is to read.',
   expected: expectRead,

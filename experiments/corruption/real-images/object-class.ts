@@ -8,11 +8,10 @@
  * it.
  */
 import { pickObject } from '../../support/objects.js';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real images',
   summary: "a store of one byte to an object's class index",
   expected: (setting) => expectStore(setting, 'the store lands in the object'),
   run(trial) {

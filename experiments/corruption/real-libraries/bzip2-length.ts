@@ -5,11 +5,10 @@
  * input is made by the library itself.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'bzip2: decompression into 256 bytes, told that there are 4096',
   libraries: ['libbz2.so.1.0'],
   expected: (setting) => expectStore(setting, 'the library runs on into the first space'),

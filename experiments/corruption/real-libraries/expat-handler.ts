@@ -6,11 +6,10 @@
  * 'old': so the element's name is copied over the object.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'expat: an element handler that is strcpy(), with an object as user data',
   libraries: ['libexpat.so.1'],
   expected: (setting) => expectStore(setting, 'the name of the element lands on the object'),

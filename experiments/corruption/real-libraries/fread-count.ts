@@ -6,11 +6,10 @@
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  * After a fault inside stdio the FILE's lock is held; whether the next user of stdio notices depends on who it is.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'fread() of 512 bytes into 256',
   expected: (setting) => expectStore(setting, 'the library runs on into the first space'),
   run(trial) {

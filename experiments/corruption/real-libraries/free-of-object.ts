@@ -6,12 +6,10 @@
  * Varies: mechanism. Records: the fault. The allocator would put a link into the object and hand the object out at the
  * next malloc(1000).
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage } from '../../../src/record/words.js';
+import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'free() of an object in old space',
   expected: (setting) =>
     closesImage(setting.mechanism)

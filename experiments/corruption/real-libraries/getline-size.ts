@@ -5,11 +5,10 @@
  * said to be 1024, get a line of 600.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'getline() of a line of 600 into 256 bytes, told that there are 1024',
   expected: (setting) => expectStore(setting, 'the library runs on into the first space'),
   run(trial) {

@@ -5,11 +5,10 @@
  * letters become UTF-32 in 256 bytes of C memory next to the image, with 1028 bytes said to be left.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'iconv: UTF-32 output into 256 bytes, told that 1028 are left',
   expected: (setting) => expectStore(setting, 'the library runs on into the first space'),
   run(trial) {

@@ -5,11 +5,10 @@
  * into 16, next to the image.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'inet_ntop() of an IPv6 address into 16 bytes, told that there are 46',
   expected: (setting) => expectStore(setting, 'the library runs on into the first space'),
   run(trial) {

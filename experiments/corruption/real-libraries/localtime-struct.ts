@@ -5,11 +5,10 @@
  * localtime_r(3) stores the zone behind them.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'localtime_r() into a struct tm of 36 bytes',
   expected: (setting) => expectStore(setting, 'the library runs on into the first space'),
   run(trial) {

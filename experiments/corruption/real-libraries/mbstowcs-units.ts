@@ -5,11 +5,10 @@
  * 800 bytes, into 256 bytes next to the image.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'mbstowcs() of 200 letters into 256 bytes, told 256 characters',
   expected: (setting) => expectStore(setting, 'the library runs on into the first space'),
   run(trial) {

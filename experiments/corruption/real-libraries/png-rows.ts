@@ -8,7 +8,7 @@
  */
 import { crc32 } from '../../../src/record/crc32.js';
 import { deflateSync } from 'node:zlib';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 const HEIGHT = 8;
 
@@ -34,7 +34,6 @@ function picture(): Buffer {
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'libpng: png_read_image() of 8 rows with 4 row pointers',
   libraries: ['libpng16.so.16'],
   expected: (setting) => expectStore(setting, 'the other rows go where the words behind the table point'),

@@ -6,11 +6,10 @@
  * array, too.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'qsort() of 64 ints, told that each has 8 bytes',
   expected: (setting) => expectStore(setting, 'the library runs on into the first space'),
   run(trial) {

@@ -5,11 +5,10 @@
  * callout long over; the next fputs(3) writes there.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'fputs() to a stream that has an object in old space as its buffer',
   expected: (setting) => expectStore(setting),
   run(trial) {

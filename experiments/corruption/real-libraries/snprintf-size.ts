@@ -5,11 +5,10 @@
  * prints 200 characters.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'snprintf() of 200 characters into 64 bytes, told that there are 512',
   expected: (setting) => expectStore(setting, 'the library runs on into the first space'),
   run(trial) {

@@ -6,11 +6,10 @@
  * Varies: mechanism. Records: the fault: the pointer is decoded by a guarded copy, in a callback, whose exception comes
  * out of the callout.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'sqlite3: a JavaScript callback that takes its data, 42, for a string',
   libraries: ['libsqlite3.so.0'],
   expected: (setting) => expectTrap(setting),

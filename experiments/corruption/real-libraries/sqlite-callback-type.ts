@@ -6,12 +6,10 @@
  * number of columns is stored over and over, as often as the address of the texts has units, from the object on.
  * Varies: mechanism. Records: the fault, inside memset.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { hasTrap } from '../../../src/record/words.js';
+import { expectStore, hasTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'sqlite3: a row callback that is memset(), with an object as its data',
   libraries: ['libsqlite3.so.0'],
   expected: (setting) =>

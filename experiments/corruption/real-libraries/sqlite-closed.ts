@@ -6,11 +6,10 @@
  * that memory again it says SQLITE_MISUSE (21).
  * Varies: mechanism. Records: SQLite's answer, or the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'sqlite3: sqlite3_exec() on a handle that was closed',
   libraries: ['libsqlite3.so.0'],
   expected: (setting) => ({

@@ -5,11 +5,10 @@
  * again, for text of the application's own; then sqlite3_step() follows what it takes for pointers.
  * Varies: mechanism. Records: the fault, or SQLite's answer.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'sqlite3: sqlite3_step() on a statement whose memory has been used again',
   libraries: ['libsqlite3.so.0'],
   expected: (setting) => expectTrap(setting),

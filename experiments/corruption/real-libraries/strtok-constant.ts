@@ -5,11 +5,10 @@
  * in its read-only data.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'strtok() on a string constant',
   expected: (setting) => expectTrap(setting),
   run(trial) {

@@ -5,11 +5,10 @@
  * is never the same again. The text is put into an object in 'old' before, and belongs there.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'strtok() on a literal in old space',
   expected: (setting) => expectStore(setting),
   run(trial) {

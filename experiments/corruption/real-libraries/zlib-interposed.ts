@@ -7,12 +7,10 @@
  * Varies: mechanism. Records: the fault, inside node, or the bytes changed.
  */
 import { deflateSync } from 'node:zlib';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage } from '../../../src/record/words.js';
+import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: "zlib: the same, with node's own inflate() in the place of the library's",
   libraries: ['libz.so.1'],
   expected: (setting) =>

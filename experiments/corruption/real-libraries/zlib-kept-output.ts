@@ -7,11 +7,10 @@
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
 import { deflateSync } from 'node:zlib';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'zlib: inflate() with next_out left over from an earlier object in old space',
   libraries: ['libz.so.1'],
   expected: (setting) => expectStore(setting),

@@ -6,11 +6,10 @@
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
 import { deflateSync } from 'node:zlib';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'real libraries',
   summary: 'zlib: uncompress() into 256 bytes, told that there are 4096',
   quick: true,
   libraries: ['libz.so.1'],

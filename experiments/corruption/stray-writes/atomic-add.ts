@@ -6,11 +6,10 @@
  * begun to store.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'lock xadd of 1 on a word of old space',
   expected: (setting) => expectStore(setting),
   run(trial) {

@@ -6,12 +6,10 @@
  * all the same: a callout fails that would have done no harm. That is the price of deciding by page and right.
  * Varies: mechanism. Records: the fault, or that nothing happened.
  */
-import { closesImage } from '../../../src/record/words.js';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'lock cmpxchg on a word of old space that holds another value',
   expected: (setting) =>
     closesImage(setting.mechanism)

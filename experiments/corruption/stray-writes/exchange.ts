@@ -5,11 +5,10 @@
  * without a prefix. `none`, `flag`: the word changes. mprotect and keys: faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'xchg with a word of old space',
   expected: (setting) => expectStore(setting),
   run(trial) {

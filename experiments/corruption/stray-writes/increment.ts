@@ -6,11 +6,10 @@
  * denied the read is what faults; the processor reports a write, since the instruction asks for both at once.
  * Varies: mechanism, denial. Records: the fault and the access it tells, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'add $1 to a word of old space',
   expected: (setting) => expectStore(setting),
   run(trial) {

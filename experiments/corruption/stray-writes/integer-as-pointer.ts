@@ -6,11 +6,10 @@
  * keys.
  * Varies: mechanism. Records: the fault's address.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'a store to address 4242',
   expected: expectTrap,
   run(trial) {

@@ -7,11 +7,10 @@
  * would have been damaged silently.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: '8 bytes through a kept pointer to a loan that was released',
   expected: expectTrap,
   run(trial) {

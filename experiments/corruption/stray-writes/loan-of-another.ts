@@ -7,12 +7,10 @@
  * is closed in callouts that are passed no loan, so the store faults outside the image.
  * Varies: mechanism. Records: the fault, or the lent bytes.
  */
-import { closesImage } from '../../../src/record/words.js';
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import { closesImage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: '8 bytes into a live loan from a callout that was not passed it',
   expected: (setting) =>
     closesImage(setting.mechanism)

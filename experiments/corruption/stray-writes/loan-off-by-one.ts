@@ -7,11 +7,10 @@
  * under any mechanism. With the buffer's end flush with the page's (loan-past-page) it would be.
  * Varies: mechanism. Records: that the byte arrived (a note), and that nothing else did.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: '101 bytes written to a loan of 100 that begins its page',
   remedy:
     'Lend with the end flush to the guard page (loan-past-page); bounds inside a page need compiled-in checks (AddressSanitizer) or memory tagging.',

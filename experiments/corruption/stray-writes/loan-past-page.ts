@@ -6,11 +6,10 @@
  * image page is involved.
  * Varies: mechanism. Records: the fault, outside the image.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: '101 bytes written to a loan of 100 that ends its page',
   expected: expectTrap,
   run(trial) {

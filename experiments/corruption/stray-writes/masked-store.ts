@@ -6,11 +6,10 @@
  * Every mechanism: no byte is stored and no fault is raised. If one were, keys would fail honest callouts.
  * Varies: mechanism. Records: that nothing happened.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'vmaskmovps into old space with every lane masked off',
   expected: () => ({ verdicts: ['harmless'], why: 'masked lanes are not accessed (SDM vol. 2, VMASKMOV)' }),
   run(trial) {

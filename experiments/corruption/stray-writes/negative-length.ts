@@ -7,11 +7,10 @@
  * fact. mprotect and keys: stopped at eden's first byte.
  * Varies: mechanism. Records: where the fault was, how much was overwritten.
  */
-import { expectSmash, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectSmash, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'memset with a length of -4 from a field 4 bytes before the image',
   expected: expectSmash,
   run(trial) {

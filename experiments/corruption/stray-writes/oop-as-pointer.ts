@@ -6,11 +6,10 @@
  * `none`, `flag`: the object's header changes: its class, its size, its hash. mprotect and keys: faults.
  * Varies: mechanism. Records: the fault, or the bytes changed and what the heap's walk says of them.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'an 8-byte store to a tagged object pointer',
   expected: (setting) => expectStore(setting),
   run(trial) {

@@ -6,13 +6,12 @@
  * Varies: mechanism. Records: the address of the first refused byte, which must be the space's first, or the bytes
  * changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 const PAST = 64;
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: `copy loop that runs ${PAST} bytes past a C buffer in the page next to the image`,
   quick: 'everywhere',
   expected: (setting) => expectStore(setting, 'the loop walks out of its buffer into the first space'),

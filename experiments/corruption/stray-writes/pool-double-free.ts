@@ -6,11 +6,10 @@
  * `none`, `flag`: 32 bytes land in old space. mprotect and keys: the last store faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'a double free in a lent pool makes it hand out an object of the image',
   expected: (setting) => expectStore(setting),
   run(trial) {

@@ -7,11 +7,10 @@
  * space. mprotect and keys: the loan is open, the image is not: the last step faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'a use after free in a lent pool makes it hand out an object of the image',
   expected: (setting) => expectStore(setting),
   run(trial) {

@@ -7,11 +7,10 @@
  * 'old', the second one writes through what was kept.
  * Varies: mechanism. Records: the fault or its absence in the second callout, the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: '32 bytes through a pointer into old space kept from an earlier callout',
   quick: 'everywhere',
   expected: (setting) => expectStore(setting),

@@ -6,11 +6,10 @@
  * library.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'setjmp with its buffer in eden',
   expected: (setting) => expectStore(setting),
   run(trial) {

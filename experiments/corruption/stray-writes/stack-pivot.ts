@@ -7,11 +7,10 @@
  * alternate stack, and the gate returns to the VM's.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'one push with the stack pointer in the image',
   expected: (setting) => expectStore(setting),
   run(trial) {

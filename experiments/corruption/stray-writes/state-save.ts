@@ -5,11 +5,10 @@
  * of bytes by one instruction. `none`, `flag`: lands. mprotect and keys: faults with nothing stored.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'fxsave of 512 bytes into old space',
   expected: (setting) => expectStore(setting),
   run(trial) {

@@ -6,11 +6,10 @@
  * too (a note says so).
  * Varies: mechanism. Records: the address that the fault tells, and the open half.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'an 8-byte store, 4 bytes of it before the image, 4 in it',
   expected: (setting) => expectStore(setting),
   run(trial) {

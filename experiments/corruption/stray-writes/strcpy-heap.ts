@@ -7,11 +7,10 @@
  * the first byte past the heap's last page faults; what was overrun before it is C's own.
  * Varies: mechanism. Records: the fault's address, which is eden's first bytes, and that the pc lies in the C library.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'strcpy of 200 bytes into the last 64-byte block of a C heap next to the image',
   expected: (setting) => expectStore(setting),
   run(trial) {

@@ -8,11 +8,10 @@
  * keys: the first byte of eden faults before the return is tried; recovery needs nothing of the smashed stack.
  * Varies: mechanism. Records: the fault, or the bytes changed and the fault that followed.
  */
-import { expectSmash, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectSmash, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'strcpy of 400 bytes into a 32-byte local array on a C stack that ends at the image',
   expected: expectSmash,
   run(trial) {

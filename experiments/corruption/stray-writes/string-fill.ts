@@ -5,11 +5,10 @@
  * that is the image's now. `none`, `flag`: 512 bytes land. mprotect and keys: the first one faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'rep stosb of 512 bytes into survivor space',
   expected: (setting) => expectStore(setting),
   run(trial) {

@@ -6,11 +6,10 @@
  * half lands in C's own page, the first byte of eden faults; rcx says how much was left.
  * Varies: mechanism. Records: the fault's address, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'rep movsb of 128 bytes, the last 64 of them in eden',
   expected: (setting) => expectStore(setting),
   run(trial) {

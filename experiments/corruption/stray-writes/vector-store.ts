@@ -5,11 +5,10 @@
  * `none`, `flag`: 16 bytes land. mprotect and keys: faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'movups of 16 bytes into old space',
   expected: (setting) => expectStore(setting),
   run(trial) {

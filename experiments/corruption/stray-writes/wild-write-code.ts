@@ -7,11 +7,10 @@
  * damaged code from being run: they never check an instruction fetch.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'a 4-byte store into a compiled method in the code space',
   expected: (setting) => expectStore(setting),
   run(trial) {

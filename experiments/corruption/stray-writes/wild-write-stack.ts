@@ -6,11 +6,10 @@
  * keys: the store faults before it changes anything, whatever the space.
  * Varies: mechanism, denial, one key or one per space. Records: the fault and its key, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: "one 8-byte store through a wild pointer into 'stack'",
   expected: (setting) => expectStore(setting),
   run(trial) {

@@ -6,11 +6,10 @@
  * 'old'.
  * Varies: mechanism. Records: the fault or its absence, the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'one 8-byte store through a wild pointer into old space',
   quick: 'everywhere',
   expected: (setting) => expectStore(setting),

@@ -6,11 +6,10 @@
  * `none`, `flag`: the sum is stored into that object. mprotect and keys: the store faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'a function of three parameters called with two; the third register points into old space',
   expected: (setting) => expectStore(setting),
   run(trial) {

@@ -6,11 +6,10 @@
  * `none`, `flag`: the upper half lands in eden. mprotect and keys: the third double faults.
  * Varies: mechanism. Records: the fault's address, which is the space's first, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: '4 doubles written to an array of 4 floats next to the image',
   expected: (setting) => expectStore(setting),
   run(trial) {

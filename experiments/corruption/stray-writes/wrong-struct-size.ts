@@ -6,11 +6,10 @@
  * under an old binding. `none`, `flag`: lands silently. mprotect and keys: the first byte past the structure faults.
  * Varies: mechanism. Records: the fault, with a pc in the C library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'stray writes',
   summary: 'pthread_mutex_init on a structure declared with 24 of its 40 bytes',
   expected: (setting) => expectStore(setting),
   run(trial) {

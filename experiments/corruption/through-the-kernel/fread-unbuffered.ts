@@ -5,11 +5,10 @@
  * bytes to an address in 'old'.
  * Varies: mechanism. Records: the errno that fread leaves.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'unbuffered fread(3) of 64 bytes into old space',
   expected: (setting) => expectCopy(setting),
   run(trial) {

@@ -4,11 +4,10 @@
  * Stands for every call that fills a caller's buffer: getcwd(2) with an address in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'getcwd(2) into old space',
   expected: (setting) => expectCopy(setting),
   run(trial) {

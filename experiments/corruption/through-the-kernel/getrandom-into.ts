@@ -4,11 +4,10 @@
  * Stands for a key or nonce written to a stale pointer: 64 random bytes to an address in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'getrandom(2) of 64 bytes into old space',
   expected: (setting) => expectCopy(setting),
   run(trial) {

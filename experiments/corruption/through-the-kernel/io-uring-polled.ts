@@ -6,12 +6,10 @@
  * Varies: mechanism. Records: the completion's result. Where the kernel has no io_uring, or forbids it, that is the
  * answer.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
-import { needsKeys } from '../../../src/record/words.js';
+import { expectCopy, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'an io_uring read into old space by a polling thread made earlier',
   expected: (setting) => {
     if (needsKeys(setting.mechanism))

@@ -4,11 +4,10 @@
  * Stands for an array of the wrong address: two ints to an address in 'old'.
  * Varies: mechanism. Records: the kernel's answer; it closes the two descriptors again where it cannot store them.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'pipe2(2) with its array in old space',
   expected: (setting) => expectCopy(setting),
   run(trial) {

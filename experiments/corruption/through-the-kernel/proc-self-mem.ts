@@ -5,11 +5,10 @@
  * Varies: mechanism. Records: the kernel's answer. The kernel forces this access: neither keys, nor read-only pages,
  * nor sealing stop it.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'pwrite(2) to /proc/self/mem',
   expected: () => expectRound('a forced access asks neither for keys nor for protections'),
   remedy:

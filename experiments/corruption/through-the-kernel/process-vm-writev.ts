@@ -6,12 +6,10 @@
  * Varies: mechanism. Records: the kernel's answer. This is remote access: it goes by the page tables' rights and not by
  * PKRU, even to oneself.
  */
-import { expectCopy, expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
-import { needsKeys } from '../../../src/record/words.js';
+import { expectCopy, expectRound, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'process_vm_writev(2) to itself',
   expected: (setting) =>
     needsKeys(setting.mechanism) ? expectRound('remote access does not honour PKRU') : expectCopy(setting),

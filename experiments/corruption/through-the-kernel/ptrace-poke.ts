@@ -6,11 +6,10 @@
  * memory (CLONE_VM), stands for it. PTRACE_POKEDATA of 8 bytes in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'PTRACE_POKEDATA from a child',
   expected: () => expectRound("a tracer's access is forced, past keys and protections"),
   remedy: "a filter of system calls that denies ptrace; Yama's ptrace_scope",

@@ -5,11 +5,10 @@
  * Varies: mechanism. Records: the kernel's answer. A copy that the kernel makes for a thread honours the thread's PKRU
  * (F5): EFAULT, and no signal.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'read(2) of 64 bytes into old space',
   quick: true,
   expected: (setting) => expectCopy(setting),

@@ -4,11 +4,10 @@
  * Stands for network code with a stale buffer: 64 bytes from a socket pair to an address in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'recv(2) of 64 bytes into old space',
   expected: (setting) => expectCopy(setting),
   run(trial) {

@@ -6,11 +6,10 @@
  * without one; the callee stores 8 bytes through the second.
  * Varies: mechanism. Records: bytes changed.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'a store through a second, unkeyed mapping of a page of old space',
   expected: () => expectRound('protection and key are those of the other mapping'),
   remedy: 'private memory for the image; no second mapping left in the process',

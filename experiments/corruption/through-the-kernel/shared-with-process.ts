@@ -5,11 +5,10 @@
  * by a child of the callee's.
  * Varies: mechanism. Records: the child's wait status, bytes changed.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'a store by another process that shares a page of old space',
   expected: () => expectRound("the other process's mapping has its own protection"),
   remedy: 'private memory for the image',

@@ -4,11 +4,10 @@
  * Stands for a struct stat that is too small, or not there: fstat(2) stores 144 bytes at an address in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'fstat(2) into old space',
   expected: (setting) => expectCopy(setting),
   run(trial) {

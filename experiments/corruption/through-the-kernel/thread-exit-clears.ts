@@ -5,12 +5,10 @@
  * the kernel stores a zero of 4 bytes where it was told, here in 'old', at an object's header.
  * Varies: mechanism. Records: bytes changed. It stores with the dying thread's PKRU, and says nothing if it may not.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage } from '../../../src/record/words.js';
+import { closesImage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: "the kernel clears a thread's id in old space when the thread ends",
   expected: ({ mechanism }) =>
     closesImage(mechanism)

@@ -6,11 +6,10 @@
  * for rights.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'a page of old space dropped and filled through userfaultfd(2)',
   expected: () => expectRound('dropping a page and filling a missing one ask for no key'),
   remedy: 'sealing (mseal, 6.10) while the key denies writes, against MADV_DONTNEED; a filter of system calls',

@@ -5,12 +5,10 @@
  * kernel's page in this process (the vDSO), which stores as the callee does: 16 bytes to an address in 'old'.
  * Varies: mechanism. Records: the fault, whose pc is in no file.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage } from '../../../src/record/words.js';
+import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'through the kernel',
   summary: 'clock_gettime(3) through the vDSO into old space',
   expected: (setting) =>
     closesImage(setting.mechanism)

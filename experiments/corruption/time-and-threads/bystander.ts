@@ -9,11 +9,10 @@
  * goes on; under mprotect-naive, which knows no bystanders, it dies.
  */
 import { startVmThread } from '../../support/vm-thread.js';
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a legitimate write by a VM thread while another is in a callout',
   expected: ({ mechanism }) =>
     mechanism === 'mprotect-naive'

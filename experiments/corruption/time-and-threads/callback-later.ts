@@ -7,11 +7,10 @@
  * Varies: mechanism. Records: that the write holds. The foreign thread itself was made without rights to the image; it
  * never touches it.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a callback from a foreign thread, after the callout, writes the image, as it may',
   expected: () => ({ verdicts: ['harmless'], why: "the callback runs on the VM's thread, with the VM's rights" }),
   async run(trial) {

@@ -6,11 +6,10 @@
  * both wait for ever.
  * Varies: mechanism. Records: the time limit. No protection of memory is involved.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a callback from another thread, awaited by the callee',
   timeoutMs: 1000,
   expected: () => ({ verdicts: ['hung'], why: 'JavaScript has one thread, and it waits in the callout' }),

@@ -6,11 +6,10 @@
  * callee must have got its result. They are put back.
  * Varies: mechanism. Records: that the write holds.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a callback writes the image, as it may',
   expected: () => ({ verdicts: ['harmless'], why: "a callback has the VM's rights" }),
   run(trial) {

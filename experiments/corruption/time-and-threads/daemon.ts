@@ -5,11 +5,10 @@
  * only the calling thread, goes on in its place.
  * Varies: mechanism. Records: how the process ended. No protection of memory has a say in it.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'the callee calls daemon(3)',
   expected: () => ({ verdicts: ['crashed'], why: 'the process is gone, by its own exit' }),
   remedy: 'a filter of system calls, or a process of its own for the callee',

@@ -4,11 +4,10 @@
  * Stands for libraries that fork a helper. The child has a copy of the memory and of PKRU; what it writes is its own.
  * Varies: mechanism. Records: the child's wait status (139 and the like: it died of SIGSEGV).
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a forked child of the callee writes',
   expected: () => ({ verdicts: ['harmless'], why: 'the child writes to its own copy, or dies trying' }),
   run(trial) {

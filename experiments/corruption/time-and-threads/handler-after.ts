@@ -7,11 +7,10 @@
  * Varies: mechanism. Records: bytes changed. A handler starts with the kernel's default PKRU, without rights to the
  * image; but a VM thread that meets its own image so is given its rights back, as one that is older than a key must be.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: "a store from a signal handler of the callee's, after the callout",
   expected: () => expectRound('no callout is in progress: the handler runs as the VM'),
   remedy: "look for handlers that a callout has left behind, and put the VM's own back",

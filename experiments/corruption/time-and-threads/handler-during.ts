@@ -5,11 +5,10 @@
  * 8 bytes to 'old'. The handler runs in the callout, on the callee's stack: its fault is the callee's.
  * Varies: mechanism. Records: the fault.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: "a store from a signal handler of the callee's, during the callout",
   expected: (setting) => expectStore(setting),
   run(trial) {

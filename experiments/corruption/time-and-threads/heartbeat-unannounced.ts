@@ -8,12 +8,10 @@
  * for the callee, whose callout is innocent: the process ends at once, instead of an error somewhere else or a signal
  * that stays blocked.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage } from '../../../src/record/words.js';
+import { closesImage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a VM heartbeat that counts in the image during a callout, without trap_signal_enter',
   expected: ({ mechanism }) =>
     closesImage(mechanism)

@@ -7,11 +7,10 @@
  * Varies: mechanism. Records: beats, and that each was counted; the word is put back.
  */
 import { binding } from '../../../src/callout/binding.js';
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a VM heartbeat that counts in the image during a callout, between trap_signal_enter and trap_signal_leave',
   expected: () => ({ verdicts: ['harmless'], why: "the handler has the VM's rights between enter and leave" }),
   run(trial) {

@@ -7,11 +7,10 @@
  * Varies: mechanism. Records: the fault or its absence. Counting the callouts (mprotect-page, mprotect-range) closes
  * the hole; PKRU, being the thread's own, never had it.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: "a wild store in a callout after another thread's callout has returned",
   expected: (setting) =>
     setting.mechanism === 'mprotect-naive'

@@ -7,12 +7,10 @@
  * to every thread. A thread keeps the PKRU it was made with: under keys it stays locked out for life, and its fault
  * ends the process.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
-import { needsKeys } from '../../../src/record/words.js';
+import { needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a store, 100 ms after the callout, from a thread that the callee has left behind',
   remedy:
     'For the image nothing is needed. For the process: another process, since a fault in no callout has no call to fail.',

@@ -7,12 +7,10 @@
  * mprotect the page is read-only for it too. Either way the store does not land, but the thread is in no callout and
  * was never attached to the VM, so nothing waits for it: the process ends by its fault.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage, needsKeys } from '../../../src/record/words.js';
+import { closesImage, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a store from a thread that the callee starts and joins',
   expected: ({ mechanism }) =>
     closesImage(mechanism)

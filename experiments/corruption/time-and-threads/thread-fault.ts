@@ -5,11 +5,10 @@
  * thread's, in no callout of the VM's; nothing could be unwound to where the VM waits.
  * Varies: mechanism. Records: the image at death.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a null pointer in a thread that the callee starts',
   expected: () => ({
     verdicts: ['crashed'],

@@ -7,12 +7,10 @@
  * does nothing to threads that are already there. Under mprotect the page is closed to it too, and its fault ends the
  * process.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage, needsKeys } from '../../../src/record/words.js';
+import { closesImage, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a store during a callout, from a foreign thread that an unguarded callout started earlier',
   quick: true,
   expected: ({ mechanism }) =>

@@ -6,12 +6,10 @@
  * Varies: mechanism. Records: the child's wait status. Under a closing mechanism the child dies of its fault and the
  * callee goes on, to return the status as if nothing had happened.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage } from '../../../src/record/words.js';
+import { closesImage, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'time and threads',
   summary: 'a vforked child of the callee writes',
   expected: ({ mechanism }) =>
     closesImage(mechanism)

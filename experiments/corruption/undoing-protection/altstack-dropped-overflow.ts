@@ -4,11 +4,10 @@
  * Stands for the same libraries, and recursion without end after them: no stack is left to run the handler on.
  * Varies: mechanism. Records: the image at death.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'the alternate stack dropped, then recursion without end',
   expected: () => ({ verdicts: ['crashed'], why: 'no stack is left for the handler' }),
   remedy: 'set the alternate stack again on the way into each callout, at the price of a system call',

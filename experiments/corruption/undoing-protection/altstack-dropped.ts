@@ -5,11 +5,10 @@
  * which is as good as long as there is any of it. A wild store to 'old'.
  * Varies: mechanism. Records: the fault.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'the alternate stack dropped, then a store',
   expected: (setting) => expectStore(setting),
   run(trial) {

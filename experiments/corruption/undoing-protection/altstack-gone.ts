@@ -5,11 +5,10 @@
  * write the signal frame.
  * Varies: mechanism. Records: the image at death.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'an alternate stack that is unmapped, then a null pointer',
   expected: () => ({ verdicts: ['crashed'], why: 'the kernel cannot write the signal frame' }),
   remedy: 'set the alternate stack again on the way into each callout, at the price of a system call',

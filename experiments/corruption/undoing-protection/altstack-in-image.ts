@@ -8,11 +8,10 @@
  * the frame, and about 3 KiB of the image are gone; the handler, on a stack whose key it must open first, may go on
  * from there.
  */
-import { kernelSince, type CorruptionCase } from '../../../src/experiment/case.js';
+import { kernelSince, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'an alternate stack in old space, then a null pointer',
   expected: ({ mechanism, kernel }) => {
     if (mechanism === 'none') return { verdicts: ['crashed'], why: 'the frame lands, and no trap takes the fault' };

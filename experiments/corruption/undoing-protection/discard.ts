@@ -4,11 +4,10 @@
  * Stands for an allocator that gives back a page too many. The page of 'old' reads as zeros then; it keeps its key.
  * Varies: mechanism. Records: bytes changed. No right to write is asked for.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'madvise(2), MADV_DONTNEED, on a page of old space',
   expected: () => expectRound('dropping contents asks for no right to write'),
   remedy: 'sealing (mseal, 6.10): it refuses MADV_DONTNEED while the key denies writes',

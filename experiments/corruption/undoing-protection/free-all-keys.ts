@@ -6,12 +6,10 @@
  * all there are, and stores 8 bytes to 'old'.
  * Varies: mechanism. Records: how many keys it got, bytes changed.
  */
-import { expectRound, expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { needsKeys } from '../../../src/record/words.js';
+import { expectRound, expectStore, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'pkey_free(2) of every key, pkey_alloc(2) of all there are, then a store',
   expected: (setting) =>
     needsKeys(setting.mechanism)

@@ -7,11 +7,10 @@
  * Varies: mechanism. Records: bytes changed. Such tables lie on key 0; a module linked with -z relro -z now has them
  * read-only.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: "an entry of koffi's global offset table redirected",
   expected: () => expectRound('the store is made later, by code that runs as the VM'),
   remedy: 'modules of the VM linked with -z relro -z now, so that their tables are read-only',

@@ -5,11 +5,10 @@
  * with key 0.
  * Varies: mechanism. Records: bytes changed.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'mmap(2), MAP_FIXED, over a page of old space',
   expected: () => expectRound('mapping asks for no right to the memory'),
   remedy: 'sealing (mseal, 6.10), or a filter of system calls',

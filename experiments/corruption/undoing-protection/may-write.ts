@@ -7,12 +7,10 @@
  * tried, then an honest callout.
  * Varies: mechanism. Records: what the library found.
  */
-import { type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage, needsKeys } from '../../../src/record/words.js';
+import { closesImage, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'a library that tries whether old space may be written',
   expected: ({ mechanism, keysHere }) => {
     if (!closesImage(mechanism)) return { verdicts: ['harmless'], why: 'it may; what it stores is what was there' };

@@ -5,11 +5,10 @@
  * stays.
  * Varies: mechanism. Records: how much is not there for the VM any more; under mprotect, see `unmap`.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'mremap(2) of a page of old space to elsewhere',
   expected: () => expectRound('mapping asks for no right to the memory'),
   remedy: 'sealing (mseal, 6.10), or a filter of system calls',

@@ -6,11 +6,10 @@
  * Varies: mechanism. Records: the fault or its absence. A page keeps its key through mprotect: what protects by
  * mprotect is undone by it, what protects by key is not.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'mprotect(2) to read and write, then a store',
   expected: (setting) =>
     setting.mechanism.startsWith('mprotect')

@@ -5,11 +5,10 @@
  * callout; then it makes a wild store to 'old'.
  * Varies: mechanism. Records: the key it got, the fault.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'a callee that sets the rights of a key of its own, then a store',
   expected: (setting) => expectStore(setting),
   run(trial) {

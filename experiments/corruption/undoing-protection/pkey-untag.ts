@@ -6,12 +6,10 @@
  * Varies: mechanism. Records: the kernel's answer, bytes changed. No right is needed to change a page's key. (Without
  * keys the call fails with EINVAL, whatever key it names.)
  */
-import { expectRound, expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { needsKeys } from '../../../src/record/words.js';
+import { expectRound, expectStore, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'pkey_mprotect(2) to key 0, then a store',
   expected: (setting) =>
     needsKeys(setting.mechanism)

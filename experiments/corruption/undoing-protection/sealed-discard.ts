@@ -6,8 +6,7 @@
  * by its key.
  * Varies: mechanism, kernel. Records: the kernel's answer, bytes changed.
  */
-import { expectRound, sealed, type CorruptionCase } from '../../../src/experiment/case.js';
-import { needsKeys } from '../../../src/record/words.js';
+import { expectRound, needsKeys, sealed, type CorruptionCase } from '../../../src/experiment/index.js';
 import { experiment as open } from './discard.js';
 
 export const experiment: CorruptionCase = sealed(open, ({ mechanism }) =>

@@ -7,12 +7,10 @@
  * an error.
  */
 import { constants } from 'node:os';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage } from '../../../src/record/words.js';
+import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'SIGSEGV reset to its default, then a store',
   expected: (setting) =>
     closesImage(setting.mechanism)

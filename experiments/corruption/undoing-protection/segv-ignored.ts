@@ -6,12 +6,10 @@
  * Varies: mechanism. Records: the time limit; the image when it came.
  */
 import { constants } from 'node:os';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage } from '../../../src/record/words.js';
+import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: "a SIGSEGV handler of the callee's that returns, then a store",
   timeoutMs: 1000,
   expected: (setting) =>

@@ -6,12 +6,10 @@
  * Varies: mechanism. Records: exit code, the image at death.
  */
 import { constants } from 'node:os';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { closesImage } from '../../../src/record/words.js';
+import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: "a SIGSEGV handler of the callee's that exits, then a store",
   expected: (setting) =>
     closesImage(setting.mechanism)

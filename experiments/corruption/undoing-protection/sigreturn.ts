@@ -6,12 +6,10 @@
  * from it, stores 8 bytes to 'old'.
  * Varies: mechanism. Records: bytes changed.
  */
-import { expectRound, expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { needsKeys } from '../../../src/record/words.js';
+import { expectRound, expectStore, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'PKRU edited to 0 in a signal frame, and a store in the same callout',
   expected: (setting) =>
     needsKeys(setting.mechanism)

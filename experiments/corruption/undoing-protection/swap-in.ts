@@ -4,11 +4,10 @@
  * Stands for the other end of such a move. A page of the callee's, with key 0, over one of 'old'.
  * Varies: mechanism. Records: bytes changed.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: "mremap(2) of a page of the callee's over one of old space",
   expected: () => expectRound('mapping asks for no right to the memory'),
   remedy: 'sealing (mseal, 6.10), or a filter of system calls',

@@ -8,11 +8,10 @@
  * callout goes through them.
  */
 import { binding } from '../../../src/callout/binding.js';
-import { type CorruptionCase } from '../../../src/experiment/case.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: "the calling thread's own trap state overwritten",
   expected: ({ mechanism }) => {
     if (mechanism === 'pkeys')

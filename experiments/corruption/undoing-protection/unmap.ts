@@ -5,11 +5,10 @@
  * Varies: mechanism. Records: how much is not there for the VM any more. Under mprotect that is more than a page:
  * opening stops at the hole, and what lies behind it stays closed.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'munmap(2) of a page of old space',
   expected: () => expectRound('mapping asks for no right to the memory'),
   remedy: 'sealing (mseal, 6.10), or a filter of system calls',

@@ -6,11 +6,10 @@
  * Varies: mechanism. Records: the fault. On its way out, and on the next way in, the gate gives owned keys absolute
  * rights, whatever was there (I2).
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
+import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'WRPKRU of 0 in one callout, a store in the next',
   expected: (setting) => expectStore(setting),
   run(trial) {

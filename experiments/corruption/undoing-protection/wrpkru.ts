@@ -6,12 +6,10 @@
  * 'old'.
  * Varies: mechanism. Records: bytes changed.
  */
-import { expectRound, expectStore, type CorruptionCase } from '../../../src/experiment/case.js';
-import { needsKeys } from '../../../src/record/words.js';
+import { expectRound, expectStore, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
-  group: 'undoing protection',
   summary: 'WRPKRU of 0 and a store in the same callout',
   quick: true,
   expected: (setting) => (needsKeys(setting.mechanism) ? expectRound('any code may write PKRU') : expectStore(setting)),

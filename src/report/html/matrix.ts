@@ -15,7 +15,7 @@ import {
   type Tone,
 } from '../model.js';
 import type { CorruptionRecord, Evidence, Run, SkippedRecord } from '../../record/records.js';
-import { CASE_GROUPS, caseFolder, LANES, VERDICTS, type Lane, type Mechanism } from '../../record/words.js';
+import { CASE_GROUPS, caseFile, LANES, VERDICTS, type Lane, type Mechanism } from '../../record/words.js';
 import { html, slug, type Content, type Markup } from './markup.js';
 import { plainTable } from './table.js';
 import { MECHANISM_LOOKS, VERDICT_LOOKS } from './words.js';
@@ -115,7 +115,7 @@ function evidencePanel(record: CorruptionRecord, sourceBase: string): Markup {
   const tone = toneOf(record);
   const failed = evidence.aftermath.filter((step) => !step.ok);
   const id = cellId(record);
-  const path = `${caseFolder(record.group)}/${record.case}.ts`;
+  const path = caseFile(record.group, record.case);
   return html`<article id="${id}">
     <h3>${record.case} <span class="lead">under</span> ${columnOf(record)}</h3>
     <p class="lead">

@@ -1,0 +1,39 @@
+/**
+ * All that an experiment's file imports, but for experiments/support and the library itself.
+ */
+export type {
+  BenchExperiment,
+  CorruptionCase,
+  CostExperiment,
+  CostMeasurement,
+  CostParameters,
+  CostRow,
+  CostSetting,
+  CostTrial,
+  ForeignFunction,
+  ForeignLibrary,
+  HonestCase,
+  HonestTrial,
+  MeasuredExperiment,
+  ProgramExperiment,
+  Setting,
+  Trial,
+  TrialLoan,
+  TrialSpace,
+} from './case.js';
+export * from './expectations.js';
+export { LUA_HOST, LUA_MECHANISMS, LUA_MISSING, luaIsBuilt } from './lua-host.js';
+export { kernelSince, sealed } from './sealed.js';
+export { BUILT, inProject } from '../record/paths.js';
+export { randomBelow } from '../record/random.js';
+export type { CostRecord, Expectation } from '../record/records.js';
+export {
+  closesImage,
+  GUARD_MECHANISMS,
+  hasTrap,
+  isGuardMechanism,
+  needsKeys,
+  type GuardMechanism,
+  type Mechanism,
+  type Verdict,
+} from '../record/words.js';
