@@ -56,7 +56,7 @@ const status =
 if (status !== 0 && status !== 4) process.exit(status);
 // 4: something could not be tried, which the report says; the figures are what was recorded.
 const { DOCUMENTS, withFigures } = await import(
-  pathToFileURL(join(root, 'dist', 'test', 'support', 'figures.js')).href
+  pathToFileURL(join(root, 'dist', 'src', 'report', 'documents.js')).href
 );
 for (const [document] of DOCUMENTS)
   writeFileSync(join(root, document), withFigures(readFileSync(join(root, document), 'utf8')));

@@ -11,7 +11,7 @@ import { dirname, join, normalize } from 'node:path';
 import t from 'tap';
 import ts from 'typescript';
 import { inProject } from '../../src/record/paths.js';
-import { DOCUMENTS, figures, unmarked, withFigures } from '../support/figures.js';
+import { DOCUMENTS, figures, unmarked, withFigures } from '../../src/report/documents.js';
 
 interface Fragment {
   readonly document: string;

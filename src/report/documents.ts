@@ -12,11 +12,11 @@
  * for the image)
  */
 import { join } from 'node:path';
-import type { CostRecord, Run } from '../../src/record/records.js';
-import { inProject } from '../../src/record/paths.js';
-import { readRun } from '../../src/record/store.js';
-import { formatCount, formatNs } from '../../src/report/format.js';
-import { costs, ratioOf, timesText } from '../../src/report/html/figures.js';
+import type { CostRecord, Run } from '../record/records.js';
+import { inProject } from '../record/paths.js';
+import { readRun } from '../record/store.js';
+import { formatCount, formatNs } from './format.js';
+import { costs, ratioOf, timesText } from './html/figures.js';
 
 /** The documents that have such figures, and how many at least. */
 export const DOCUMENTS: readonly (readonly [string, number])[] = [

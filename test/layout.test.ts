@@ -1,0 +1,83 @@
+/**
+ * Which folder may import which (docs/architecture.md, the table of layers). The folders of src/ are what runs where:
+ * the parent (run), the child (trial), what both know (record, experiment), the library, and what reads records alone
+ * (report).
+ * Broken once: src/trial/trial.ts importing a type from src/run/trials.ts, as it did; src/trial/process.ts importing
+ * koffi, as it did; scripts/reference.mjs importing from dist/test, as it did. Each was named with its arrow.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, posix, sep } from 'node:path';
+import t from 'tap';
+import ts from 'typescript';
+import { PROJECT_ROOT } from '../src/record/paths.js';
+
+const LIBRARY = ['src', 'src/image', 'src/callout'];
+
+/** What the files of a folder may import, besides their own folder. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  src: LIBRARY,
+  'src/image': LIBRARY,
+  'src/callout': LIBRARY,
+  'src/record': ['src'],
+  'src/machine': ['src', 'src/record'],
+  'src/experiment': [...LIBRARY, 'src/record'],
+  'src/run': [...LIBRARY, 'src/record', 'src/experiment', 'src/machine'],
+  'src/trial': [...LIBRARY, 'src/record', 'src/experiment'],
+  'src/report': ['src', 'src/record'],
+  'src/cli': [...LIBRARY, 'src/record', 'src/experiment', 'src/run', 'src/machine', 'src/report'],
+  experiments: [...LIBRARY, 'src/record', 'src/experiment'],
+};
+/** Scripts may start and import whatever was built, except tests. */
+const mayImport = (here: string, there: string): boolean =>
+  here === 'scripts' ? there !== 'test' : MAY_IMPORT[here]?.includes(there) === true;
+
+/** The folder of MAY_IMPORT that a file belongs to. */
+function folderOf(path: string): string {
+  const [top = '', second = ''] = path.split('/');
+  return top === 'src' && !second.includes('.') ? `src/${second}` : top;
+}
+
+/** What a module imports, with its types: import, export from, import() and require(), where the name is written out. */
+function importsOf(path: string): readonly string[] {
+  const text = readFileSync(join(PROJECT_ROOT, path), 'utf8');
+  const names = ts.preProcessFile(text, true, true).importedFiles.map(({ fileName }) => fileName);
+  // scripts import what was built, by a path put together
+  return path.startsWith('scripts/')
+    ? [...names, ...[...text.matchAll(/'dist', '(\w+)', '(\w+)'/g)].map(([, top, folder]) => `../${top}/${folder}/x`)]
+    : names;
+}
+
+const files = ['src', 'experiments', 'scripts'].flatMap((top) =>
+  readdirSync(join(PROJECT_ROOT, top), { recursive: true, encoding: 'utf8' })
+    .map((name) => `${top}/${name.split(sep).join('/')}`)
+    .filter((path) => /\.[cm]?[jt]s$/.test(path)),
+);
+const arrows = files.flatMap((from) => importsOf(from).map((name) => ({ from, name })));
+
+t.test('no arrow between folders but those of the table', (t) => {
+  const forbidden = arrows.flatMap(({ from, name }) => {
+    if (!name.startsWith('.')) return [];
+    const to = posix.join(posix.dirname(from), name).replace(/^dist\//, '');
+    const [here, there] = [folderOf(from), folderOf(to)];
+    return here === there || mayImport(here, there) ? [] : [`${here} -> ${there}: ${from} imports ${name}`];
+  });
+  t.same(forbidden, []);
+  t.ok(arrows.length > 500, `${arrows.length} imports were seen`);
+  t.end();
+});
+
+t.test('every folder of src is in the table', (t) => {
+  t.same(
+    [...new Set(files.map(folderOf))].filter((folder) => folder !== 'scripts' && MAY_IMPORT[folder] === undefined),
+    [],
+  );
+  t.end();
+});
+
+t.test('one module imports koffi', (t) => {
+  t.same(
+    arrows.flatMap(({ from, name }) => (name === 'koffi' ? [from] : [])),
+    ['src/callout/koffi.ts'],
+  );
+  t.end();
+});
