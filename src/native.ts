@@ -32,8 +32,18 @@ export interface Probe {
   readonly keysFree: number;
   /** All of the above hold. */
   readonly usable: boolean;
-  /** One sentence: what is missing and why; empty if usable. */
+  /** What is missing: the call, its errno by name, and the likely causes; empty if usable. */
   readonly reason: string;
+  /** The first call or instruction that failed, 'pkey_alloc' say; empty if none did. */
+  readonly failedCall: string;
+  /** errno of that call, else 0. */
+  readonly failedErrno: number;
+  /** Number of the signal that the call raises, else 0. */
+  readonly failedSignal: number;
+  /** A seccomp filter is set in this thread. */
+  readonly filtered: boolean;
+  /** How this version of the kernel is known to break keys; empty if nothing is known. */
+  readonly warning: string;
 }
 
 export interface NativeSpaceRequest {

@@ -119,6 +119,11 @@ Napi::Object probe_object(Napi::Env env) {
   o["keysFree"] = number(env, p.keys_free);
   o["usable"] = Napi::Boolean::New(env, p.usable);
   o["reason"] = Napi::String::New(env, p.reason);
+  o["failedCall"] = Napi::String::New(env, p.failed_call ? p.failed_call : "");
+  o["failedErrno"] = number(env, p.failed_errno);
+  o["failedSignal"] = number(env, p.failed_signal);
+  o["filtered"] = Napi::Boolean::New(env, p.filtered);
+  o["warning"] = Napi::String::New(env, p.warning);
   return o;
 }
 

@@ -14,21 +14,27 @@
 
 #define READ_WRITE (PROT_READ | PROT_WRITE)
 
-int region_apply(uintptr_t address, size_t bytes, int access, int key) {
+int pkeys_i_region_apply(uintptr_t address, size_t bytes, int access, int key) {
   if (access < 0) access = READ_WRITE;
-  /* With keys supported, the same call sets key 0: plain mprotect would keep an old key (F3). */
-  return pkeys_supported() ? sys_pkey_mprotect(address, bytes, access, key) : sys_mprotect(address, bytes, access);
+  /* Where keys are in use, the same call sets key 0: plain mprotect would keep an old key (F3). */
+  return pkeys_runtime_key() ? sys_pkey_mprotect(address, bytes, access, key) : sys_mprotect(address, bytes, access);
+}
+
+/* The same for pages that were just reserved, and so have key 0 already. */
+static int apply_fresh(uintptr_t address, size_t bytes, int access, int key) {
+  if (access < 0) access = READ_WRITE;
+  return key ? sys_pkey_mprotect(address, bytes, access, key) : sys_mprotect(address, bytes, access);
 }
 
 /* Both locks, as a change of the region table needs. */
 static int change_enter(void) {
-  int error = registry_enter();
-  if (!error) lock_take(&registry.mechanism_lock);
+  int error = pkeys_i_registry_enter();
+  if (!error) pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
   return error;
 }
 static int change_leave(int result) {
-  lock_give(&registry.mechanism_lock);
-  registry_leave();
+  pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
+  pkeys_i_registry_leave();
   return result;
 }
 
@@ -61,7 +67,7 @@ static size_t count_regions(uint32_t kind) {
   size_t count = 0;
   for (size_t i = 0; i < MAX_REGIONS; i++) {
     struct region region;
-    region_read(i, &region);
+    pkeys_i_region_read(i, &region);
     count += region.kind == kind;
   }
   return count;
@@ -73,8 +79,8 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
   struct pkeys_image *image = NULL;
   for (size_t i = 0; i < PKEYS_MAX_IMAGES && !image; i++)
     /* Round robin, so that a handle kept after close does not name the next image at once. */
-    if (atomic_load(&registry.images[(registry.next_image_id + i) % PKEYS_MAX_IMAGES].id) == 0)
-      image = &registry.images[(registry.next_image_id + i) % PKEYS_MAX_IMAGES];
+    if (atomic_load(&pkeys_i_registry.images[(pkeys_i_registry.next_image_id + i) % PKEYS_MAX_IMAGES].id) == 0)
+      image = &pkeys_i_registry.images[(pkeys_i_registry.next_image_id + i) % PKEYS_MAX_IMAGES];
   if (!image || count_regions(REGION_SPACE) + count > PKEYS_MAX_SPACES) return -EMFILE;
 
   size_t total = PKEYS_GUARD_BYTES;
@@ -86,7 +92,7 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
 
   uintptr_t address = base + PKEYS_GUARD_BYTES;
   for (size_t i = 0; i < count; i++) {
-    error = region_apply(address, layouts[i].bytes, READ_WRITE, 0);
+    error = apply_fresh(address, layouts[i].bytes, READ_WRITE, 0);
     if (error) {
       *failed_index = i;
       sys_munmap(base, total);
@@ -95,8 +101,8 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
     address += layouts[i].reserved + PKEYS_GUARD_BYTES;
   }
 
-  uint32_t id = registry.next_image_id++;
-  if (registry.next_image_id == 0) registry.next_image_id = 1;
+  uint32_t id = pkeys_i_registry.next_image_id++;
+  if (pkeys_i_registry.next_image_id == 0) pkeys_i_registry.next_image_id = 1;
   image->mode = mode;
   image->space_count = (uint32_t)count;
   image->loans = 0;
@@ -116,9 +122,10 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
         .deny = requests[i].deny ? requests[i].deny : PKEYS_NO_WRITE,
     };
     strncpy(region.name, requests[i].name, sizeof region.name - 1);
-    int slot = region_free_slot(); /* there is one: each kind has its own limit, and the table holds their sum */
+    int slot =
+        pkeys_i_region_free_slot(); /* there is one: each kind has its own limit, and the table holds their sum */
     image->space[i] = (uint16_t)slot;
-    region_publish((size_t)slot, &region);
+    pkeys_i_region_publish((size_t)slot, &region);
     address += layouts[i].reserved + PKEYS_GUARD_BYTES;
   }
   atomic_store(&image->id, id);
@@ -152,10 +159,10 @@ int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, en
 /* Calls `visit` for every space and hidden area of the image. Stops at the first non-zero result. Locks held. */
 static int each_region(uint32_t image_id, int (*visit)(size_t index, struct region *region, void *context),
                        void *context) {
-  uint32_t used = atomic_load(&registry.regions_used);
+  uint32_t used = atomic_load(&pkeys_i_registry.regions_used);
   for (size_t i = 0; i < used; i++) {
     struct region region;
-    region_read(i, &region);
+    pkeys_i_region_read(i, &region);
     if ((region.kind != REGION_SPACE && region.kind != REGION_HIDDEN) || region.image_id != image_id) continue;
     int result = visit(i, &region, context);
     if (result) return result;
@@ -166,7 +173,7 @@ static int each_region(uint32_t image_id, int (*visit)(size_t index, struct regi
 static int apply_one(size_t index, struct region *region, void *context) {
   (void)index;
   (void)context;
-  return region_apply(region->address, region->bytes, mechanism_access(region), region->key);
+  return pkeys_i_region_apply(region->address, region->bytes, pkeys_i_mechanism_access(region), region->key);
 }
 
 struct expectations {
@@ -178,26 +185,26 @@ static int expect_one(size_t index, struct region *region, void *context) {
   struct expectations *list = context;
   list->entries[list->count++] = (struct smaps_expectation){.address = region->address,
                                                             .bytes = region->bytes,
-                                                            .access = mechanism_settled_access(region),
+                                                            .access = pkeys_i_mechanism_settled_access(region),
                                                             .key = region->key};
   return 0;
 }
 static int verify_locked(uint32_t image_id, uintptr_t *where) {
   struct expectations list = {.count = 0};
   each_region(image_id, expect_one, &list);
-  return smaps_check(list.entries, list.count, where);
+  return pkeys_i_smaps_check(list.entries, list.count, where);
 }
 
 int pkeys_image_verify_tags(const struct pkeys_image *image, uintptr_t *where) {
   int error = change_enter();
   if (error) return error;
-  return change_leave(image_is_open(image) ? verify_locked(atomic_load(&image->id), where) : -EINVAL);
+  return change_leave(pkeys_i_image_is_open(image) ? verify_locked(atomic_load(&image->id), where) : -EINVAL);
 }
 
 int pkeys_image_reapply(struct pkeys_image *image) {
   int error = change_enter();
   if (error) return error;
-  if (!image_is_open(image)) return change_leave(-EINVAL);
+  if (!pkeys_i_image_is_open(image)) return change_leave(-EINVAL);
   uint32_t id = atomic_load(&image->id);
   error = each_region(id, apply_one, NULL);
   return change_leave(error ? error : verify_locked(id, NULL));
@@ -212,7 +219,7 @@ static int assign_one(size_t index, struct region *region, void *context) {
   const struct assignment *assignment = context;
   region->mechanism = assignment->mechanism;
   region->key = assignment->keys[region->kind == REGION_SPACE ? region->number : 0];
-  region_publish(index, region);
+  pkeys_i_region_publish(index, region);
   return 0;
 }
 static void assign(struct pkeys_image *image, enum pkeys_mechanism mechanism, const int *keys) {
@@ -224,12 +231,12 @@ static void assign(struct pkeys_image *image, enum pkeys_mechanism mechanism, co
 static int retag_loans(int key) {
   for (size_t i = 0; i < MAX_REGIONS; i++) {
     struct region region;
-    region_read(i, &region);
+    pkeys_i_region_read(i, &region);
     if (region.kind != REGION_LOAN) continue;
-    int error = region_apply(region.address, region.bytes, mechanism_access(&region), key);
+    int error = pkeys_i_region_apply(region.address, region.bytes, pkeys_i_mechanism_access(&region), key);
     if (error) return error;
     region.key = key;
-    region_publish(i, &region);
+    pkeys_i_region_publish(i, &region);
   }
   return 0;
 }
@@ -237,14 +244,15 @@ static int retag_loans(int key) {
 static bool any_loans(void) { return count_regions(REGION_LOAN) > 0; }
 
 static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
-  if (!pkeys_supported() || (mechanism == PKEYS_MECHANISM_PKEYS_GLIBC && !library_has_keys())) return -EOPNOTSUPP;
-  if (registry.runtime_key == 0) return -ENOSPC; /* none was left at pkeys_init: the trap's own pages would lie open */
+  int refused = pkeys_i_keys_error();
+  if (refused) return refused;
+  if (mechanism == PKEYS_MECHANISM_PKEYS_GLIBC && !pkeys_i_library_has_keys()) return -EOPNOTSUPP;
 
   size_t wanted = image->mode == PKEYS_KEY_PER_SPACE ? image->space_count : 1;
   for (uint32_t s = 1; wanted == 1 && s < image->space_count; s++) {
     struct region first, other;
-    region_read(image->space[0], &first);
-    region_read(image->space[s], &other);
+    pkeys_i_region_read(image->space[0], &first);
+    pkeys_i_region_read(image->space[s], &other);
     if (first.deny != other.deny) return -EINVAL;
   }
   if (wanted >= PKEYS_KEYS) return -ENOSPC;
@@ -252,47 +260,48 @@ static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) 
   int taken[PKEYS_KEYS], keys[PKEYS_MAX_SPACES];
   static const int no_keys[PKEYS_MAX_SPACES];
   size_t count = 0;
-  bool loan_key = registry.loan_key == 0 && any_loans();
+  bool loan_key = pkeys_i_registry.loan_key == 0 && any_loans();
   int error = 0;
   while (!error && count < wanted + loan_key) {
-    int key = key_alloc();
+    int key = pkeys_i_key_alloc();
     if (key < 0) error = key;
     else taken[count++] = key;
   }
   if (!error) {
     for (size_t s = 0; s < image->space_count; s++) keys[s] = taken[wanted == 1 ? 0 : s];
-    if (loan_key) registry.loan_key = taken[count - 1];
+    if (loan_key) pkeys_i_registry.loan_key = taken[count - 1];
     /* Masks first: a thread that attaches now opens the new keys before any page carries one. */
     assign(image, mechanism, keys);
-    registry_publish_masks(true);
+    pkeys_i_registry_publish_masks(true);
     error = each_region(atomic_load(&image->id), apply_one, NULL);
-    if (!error && loan_key) error = retag_loans(registry.loan_key);
+    if (!error && loan_key) error = retag_loans(pkeys_i_registry.loan_key);
     if (!error) error = verify_locked(atomic_load(&image->id), NULL);
     if (!error) return 0;
     assign(image, PKEYS_MECHANISM_UNSET, no_keys);
     int undone = each_region(atomic_load(&image->id), apply_one, NULL);
     if (loan_key) {
       if (!undone) undone = retag_loans(0);
-      registry.loan_key = 0;
+      pkeys_i_registry.loan_key = 0;
     }
-    registry_publish_masks(false);
-    if (undone) return error; /* pages still carry the keys: rather lose these than give them to somebody else */
+    pkeys_i_registry_publish_masks(false);
+    /* Where pages still carry the keys, rather lose these than give them to somebody else. */
+    if (undone && (loan_key || verify_locked(atomic_load(&image->id), NULL))) return error;
   }
-  while (count > 0) sys_pkey_free(taken[--count]);
+  while (count > 0) pkeys_i_key_free(taken[--count]);
   return error;
 }
 
 static int set_unkeyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
   static const int no_keys[PKEYS_MAX_SPACES];
   assign(image, mechanism, no_keys);
-  registry_publish_masks(false);
+  pkeys_i_registry_publish_masks(false);
   if (!mechanism_is_counted(mechanism)) return 0;
   /* Published before the count is read: a callout that enters or leaves now sees it, or is seen (mechanism.c). */
-  atomic_store(&registry.images_stale, 1);
-  int error = mechanism_reconcile_locked();
+  atomic_store(&pkeys_i_registry.images_stale, 1);
+  int error = pkeys_i_mechanism_reconcile_locked();
   if (error) {
     assign(image, PKEYS_MECHANISM_UNSET, no_keys);
-    registry_publish_masks(false);
+    pkeys_i_registry_publish_masks(false);
     each_region(atomic_load(&image->id), apply_one, NULL);
   }
   return error;
@@ -302,7 +311,7 @@ int pkeys_image_set_mechanism(struct pkeys_image *image, enum pkeys_mechanism me
   if (mechanism <= PKEYS_MECHANISM_UNSET || mechanism > PKEYS_MECHANISM_PKEYS_GLIBC) return -EINVAL;
   int error = change_enter();
   if (error) return error;
-  if (!image_is_open(image)) return change_leave(-EINVAL);
+  if (!pkeys_i_image_is_open(image)) return change_leave(-EINVAL);
   uint32_t now = atomic_load(&image->mechanism);
   if (now == (uint32_t)mechanism) return change_leave(0);
   if (now != PKEYS_MECHANISM_UNSET) return change_leave(-EBUSY);
@@ -313,7 +322,7 @@ int pkeys_image_set_mechanism(struct pkeys_image *image, enum pkeys_mechanism me
 
 static bool loans_reach_past(const struct pkeys_image *image, size_t index, size_t bytes) {
   for (size_t i = 0; i < PKEYS_MAX_LOANS; i++) {
-    const struct loan *loan = &registry.loans[i];
+    const struct loan *loan = &pkeys_i_registry.loans[i];
     if (loan->id && loan->image == image && loan->space_index == index && loan->offset + loan->bytes > bytes)
       return true;
   }
@@ -322,32 +331,34 @@ static bool loans_reach_past(const struct pkeys_image *image, size_t index, size
 
 static int resize_locked(struct pkeys_image *image, size_t index, size_t bytes) {
   struct region region;
-  region_read(image->space[index], &region);
+  pkeys_i_region_read(image->space[index], &region);
   if (bytes > region.reserved) return -ENOMEM;
   if (bytes == region.bytes) return 0;
   size_t before = region.bytes;
   region.bytes = bytes;
   if (bytes > before) {
-    int error = region_apply(region.address + before, bytes - before, mechanism_access(&region), region.key);
+    int error = apply_fresh(region.address + before, bytes - before, pkeys_i_mechanism_access(&region), region.key);
     if (error) return error;
-    struct smaps_expectation grown = {
-        .address = region.address, .bytes = bytes, .access = mechanism_settled_access(&region), .key = region.key};
-    if (region.key) error = smaps_check(&grown, 1, NULL);
+    struct smaps_expectation grown = {.address = region.address,
+                                      .bytes = bytes,
+                                      .access = pkeys_i_mechanism_settled_access(&region),
+                                      .key = region.key};
+    if (region.key) error = pkeys_i_smaps_check(&grown, 1, NULL);
     if (error) {
       sys_reserve(region.address + before, bytes - before, &(int){0});
       return error;
     }
-    region_publish(image->space[index], &region);
+    pkeys_i_region_publish(image->space[index], &region);
     return 0;
   }
   if (loans_reach_past(image, index, bytes)) return -EBUSY;
-  region_publish(image->space[index], &region);
-  registry_quiesce();
+  pkeys_i_region_publish(image->space[index], &region);
+  pkeys_i_registry_quiesce();
   int error;
   sys_reserve(region.address + bytes, before - bytes, &error);
   if (error) {
     region.bytes = before;
-    region_publish(image->space[index], &region);
+    pkeys_i_region_publish(image->space[index], &region);
   }
   return error;
 }
@@ -356,7 +367,7 @@ int pkeys_space_resize(struct pkeys_image *image, size_t index, size_t bytes) {
   if (bytes == 0) return -EINVAL;
   int error = change_enter();
   if (error) return error;
-  if (!image_is_open(image) || index >= image->space_count) return change_leave(-EINVAL);
+  if (!pkeys_i_image_is_open(image) || index >= image->space_count) return change_leave(-EINVAL);
   return change_leave(bytes > PKEYS_MAX_BYTES ? -ENOMEM : resize_locked(image, index, round_up(bytes)));
 }
 
@@ -364,11 +375,12 @@ int pkeys_space_neighbour(struct pkeys_image *image, size_t index, size_t bytes,
   if (!out || bytes == 0 || bytes > PKEYS_GUARD_BYTES - PKEYS_PAGE) return -EINVAL;
   int error = change_enter();
   if (error) return error;
-  if (!image_is_open(image) || index >= image->space_count) return change_leave(-EINVAL);
+  if (!pkeys_i_image_is_open(image) || index >= image->space_count) return change_leave(-EINVAL);
   struct region region;
-  region_read(image->space[index], &region);
+  pkeys_i_region_read(image->space[index], &region);
   size_t whole = round_up(bytes);
-  error = whole > image->neighbour_bytes[index] ? region_apply(region.address - whole, whole, READ_WRITE, 0) : 0;
+  error = whole > image->neighbour_bytes[index] ? pkeys_i_region_apply(region.address - whole, whole, READ_WRITE, 0)
+                                                : 0;
   if (!error) {
     if (whole > image->neighbour_bytes[index]) image->neighbour_bytes[index] = whole;
     *out = (void *)(region.address - bytes);
@@ -381,7 +393,7 @@ int pkeys_space_neighbour(struct pkeys_image *image, size_t index, size_t bytes,
 static int hidden_locked(struct pkeys_image *image, size_t bytes, void **out) {
   if (count_regions(REGION_HIDDEN) >= MAX_HIDDEN) return -EMFILE;
   struct region first;
-  region_read(image->space[0], &first);
+  pkeys_i_region_read(image->space[0], &first);
   int error;
   uintptr_t mapping = sys_reserve(0, bytes + 2 * PKEYS_PAGE, &error);
   if (error) return error;
@@ -395,17 +407,17 @@ static int hidden_locked(struct pkeys_image *image, size_t bytes, void **out) {
       .deny = first.deny,
       .key = first.key,
   };
-  error = region_apply(region.address, bytes, mechanism_access(&region), region.key);
+  error = apply_fresh(region.address, bytes, pkeys_i_mechanism_access(&region), region.key);
   if (!error && region.key) {
     struct smaps_expectation tagged = {
         .address = region.address, .bytes = bytes, .access = READ_WRITE, .key = region.key};
-    error = smaps_check(&tagged, 1, NULL);
+    error = pkeys_i_smaps_check(&tagged, 1, NULL);
   }
   if (error) {
     sys_munmap(mapping, bytes + 2 * PKEYS_PAGE);
     return error;
   }
-  region_publish((size_t)region_free_slot(), &region);
+  pkeys_i_region_publish((size_t)pkeys_i_region_free_slot(), &region);
   *out = (void *)region.address;
   return 0;
 }
@@ -414,7 +426,7 @@ int pkeys_image_hidden(struct pkeys_image *image, size_t bytes, void **out) {
   if (!out || bytes == 0 || bytes > PKEYS_MAX_BYTES) return -EINVAL;
   int error = change_enter();
   if (error) return error;
-  return change_leave(image_is_open(image) ? hidden_locked(image, round_up(bytes), out) : -EINVAL);
+  return change_leave(pkeys_i_image_is_open(image) ? hidden_locked(image, round_up(bytes), out) : -EINVAL);
 }
 
 /* Unpublishes and unmaps one hidden area, or all (`area` NULL). 1 to stop at the one. If the kernel refuses, for want
@@ -422,8 +434,8 @@ int pkeys_image_hidden(struct pkeys_image *image, size_t bytes, void **out) {
 static int release_hidden_one(size_t index, struct region *region, void *area) {
   if (region->kind != REGION_HIDDEN || (area && (uintptr_t)area != region->address)) return 0;
   static const struct region nothing;
-  region_publish(index, &nothing);
-  registry_quiesce();
+  pkeys_i_region_publish(index, &nothing);
+  pkeys_i_registry_quiesce();
   if (sys_munmap(region->address - PKEYS_PAGE, region->bytes + 2 * PKEYS_PAGE)) {
     int ignored;
     sys_reserve(region->address, region->bytes, &ignored);
@@ -435,14 +447,14 @@ int pkeys_image_hidden_release(struct pkeys_image *image, void *area) {
   if (!area) return -EINVAL;
   int error = change_enter();
   if (error) return error;
-  int result = image_is_open(image) ? each_region(atomic_load(&image->id), release_hidden_one, area) : 0;
+  int result = pkeys_i_image_is_open(image) ? each_region(atomic_load(&image->id), release_hidden_one, area) : 0;
   return change_leave(result == 1 ? 0 : -EINVAL);
 }
 
 /* ---- closing ------------------------------------------------------------------------------------------------- */
 
 static bool in_use(const struct pkeys_image *image, uint32_t mechanism) {
-  return image->loans > 0 || (mechanism_is_hooked(mechanism) && mechanism_anyone_inside());
+  return image->loans > 0 || (mechanism_is_hooked(mechanism) && pkeys_i_mechanism_anyone_inside());
 }
 
 static int close_locked(struct pkeys_image *image) {
@@ -452,29 +464,29 @@ static int close_locked(struct pkeys_image *image) {
   static const struct region nothing;
   uint32_t keys = 0;
   for (uint32_t s = 0; s < image->space_count; s++) {
-    region_read(image->space[s], &spaces[s]);
+    pkeys_i_region_read(image->space[s], &spaces[s]);
     if (spaces[s].key) keys |= pkru_field(spaces[s].key);
-    region_publish(image->space[s], &nothing);
+    pkeys_i_region_publish(image->space[s], &nothing);
   }
   if (mechanism_is_hooked(mechanism)) {
     atomic_store(&image->mechanism, PKEYS_MECHANISM_UNSET);
-    registry_publish_masks(false);
+    pkeys_i_registry_publish_masks(false);
   }
   /* Asked again now that it is unpublished: a callout that enters from here on does not see the image, one that entered
    * before is seen. */
   int error = in_use(image, mechanism) ? -EBUSY : 0;
   if (!error) {
-    registry_quiesce();
+    pkeys_i_registry_quiesce();
     error = sys_munmap(image->reservation, image->reservation_bytes);
   }
   if (error) {
-    for (uint32_t s = 0; s < image->space_count; s++) region_publish(image->space[s], &spaces[s]);
+    for (uint32_t s = 0; s < image->space_count; s++) pkeys_i_region_publish(image->space[s], &spaces[s]);
     if (mechanism_is_hooked(mechanism)) {
       atomic_store(&image->mechanism, mechanism);
-      registry_publish_masks(false);
+      pkeys_i_registry_publish_masks(false);
       /* Who left meanwhile opened nothing. */
-      atomic_store(&registry.images_stale, 1);
-      mechanism_reconcile_locked();
+      atomic_store(&pkeys_i_registry.images_stale, 1);
+      pkeys_i_mechanism_reconcile_locked();
       if (mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE) each_region(atomic_load(&image->id), apply_one, NULL);
     }
     return error;
@@ -484,15 +496,15 @@ static int close_locked(struct pkeys_image *image) {
   atomic_store(&image->mechanism, PKEYS_MECHANISM_UNSET);
   image->space_count = 0;
   /* No page carries the keys any more. Masks without them first, then they may be given to others. */
-  registry_publish_masks(false);
+  pkeys_i_registry_publish_masks(false);
   for (int key = 1; key < PKEYS_KEYS; key++)
-    if (keys & pkru_field(key)) sys_pkey_free(key);
-  registry_drop_loan_key();
+    if (keys & pkru_field(key)) pkeys_i_key_free(key);
+  pkeys_i_registry_drop_loan_key();
   return 0;
 }
 
 int pkeys_image_close(struct pkeys_image *image) {
   int error = change_enter();
   if (error) return error;
-  return change_leave(image_is_open(image) ? close_locked(image) : -EINVAL);
+  return change_leave(pkeys_i_image_is_open(image) ? close_locked(image) : -EINVAL);
 }

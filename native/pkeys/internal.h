@@ -1,8 +1,9 @@
 /*
  * internal.h: what the files of native/pkeys share, and the rules they keep (I1 to I13: docs/invariants.md).
  *
- * 1. State lives in `registry`, whole pages under the runtime key: writable by the VM, read-only for callees (I11). The
- * boot page beside it is on key 0 and read-only once set, for threads that have no right to the runtime key yet.
+ * 1. State lives in `pkeys_i_registry`, whole pages under the runtime key: writable by the VM, read-only for callees
+ * (I11). The boot page beside it is on key 0 and read-only once set, for threads that have no right to the runtime key
+ * yet.
  * 2. Two locks, always taken in this order: registry lock (who may change images, regions, loans, keys), mechanism lock
  * (who may change what is closed). A change of the region table holds both.
  * 3. Readers take no lock. A region and the masks are *latched*: two copies and a version. The writer fills the copy
@@ -11,7 +12,7 @@
  * at once. (A sequence lock would spin there for ever.)
  * 4. Whoever calls mprotect on a region without the mechanism lock (a naive callout, a bystander past its limit) is
  * counted in `lockfree_users` meanwhile. Whoever takes address space away unpublishes it first and then waits until
- * that count was 0 (registry_quiesce).
+ * that count was 0 (pkeys_i_registry_quiesce).
  * 5. No code that holds the mechanism lock touches image or loan memory. So a VM thread that faults there does not hold
  * it, except where a signal handler interrupted the holder; see mechanism.c.
  *
@@ -33,10 +34,10 @@ struct lock {
   _Atomic uint32_t waiters, sequence;
   uint32_t nested; /* how often the owner has been let in again; changes only while the lock is held */
 };
-void lock_take(struct lock *lock);
-void lock_give(struct lock *lock);
+void pkeys_i_lock_take(struct lock *lock);
+void pkeys_i_lock_give(struct lock *lock);
 /* True while this thread holds `lock` already: only a signal handler can see that. */
-bool lock_mine(const struct lock *lock);
+bool pkeys_i_lock_mine(const struct lock *lock);
 
 /* ---- regions ------------------------------------------------------------------------------------------------- */
 
@@ -128,6 +129,7 @@ struct registry {
 
   /* Keys. */
   int runtime_key, loan_key;
+  uint32_t spare_keys; /* keys that the kernel would not take back, a bit each: given out again before new ones */
   uint32_t next_image_id, next_loan_id;
   void (*listener)(const struct pkeys_masks *masks);
   struct mask_latch masks;
@@ -149,43 +151,47 @@ struct registry {
   struct loan loans[PKEYS_MAX_LOANS];
 } __attribute__((aligned(4096))); /* so that nothing else shares its pages */
 
-extern struct registry registry;
+extern struct registry pkeys_i_registry;
 
 /* ---- registry.c ---------------------------------------------------------------------------------------------- */
 
 /* Reading and publishing latched state. Reads are [handler]; publishing needs both locks. */
-void region_read(size_t index, struct region *out);
-void region_publish(size_t index, const struct region *region);
-void masks_read(struct mask_record *out);
+void pkeys_i_region_read(size_t index, struct region *out);
+void pkeys_i_region_publish(size_t index, const struct region *region);
+void pkeys_i_masks_read(struct mask_record *out);
 /* A free region's index, or -EMFILE. */
-int region_free_slot(void);
+int pkeys_i_region_free_slot(void);
 /* [handler] The region that contains `address`; its reservation counts as inside for spaces. False if none. */
-bool region_find(uintptr_t address, struct region *out);
+bool pkeys_i_region_find(uintptr_t address, struct region *out);
 
 /* [handler] A thread may lack the right even to read the registry (it is older than the runtime key, or in a signal
- * handler): takes it, and gives back what was there before. Returns the PKRU to hand to reader_leave. */
-uint32_t reader_enter(void);
-void reader_leave(uint32_t saved);
+ * handler): takes it, and gives back what was there before. Returns the PKRU to hand to pkeys_i_reader_leave. */
+uint32_t pkeys_i_reader_enter(void);
+void pkeys_i_reader_leave(uint32_t saved);
 
 /* Entry and exit of every function that changes the registry: initialised, this thread's rights opened, registry lock
  * held. 0 or the negative errno of pkeys_init, without the lock then. */
-int registry_enter(void);
-void registry_leave(void);
+int pkeys_i_registry_enter(void);
+void pkeys_i_registry_leave(void);
 /* Allocation and probing of keys, one at a time: a probe holds every free key for an instant, and nobody else here
  * shall find none then. The lock is on key 0, and the innermost of all. */
-void keys_hold(void);
-void keys_let_go(void);
-int key_alloc(void);
+void pkeys_i_keys_hold(void);
+void pkeys_i_keys_let_go(void);
+int pkeys_i_key_alloc(void);
+/* Why no image can have keys, whatever is free now: -EOPNOTSUPP or -ENOSPC; 0 if they can. After pkeys_init. */
+int pkeys_i_keys_error(void);
+/* A key that the kernel does not take back is kept, and given out by the next pkeys_i_key_alloc. */
+void pkeys_i_key_free(int key);
 /* Waits until nobody uses a region without the mechanism lock. Call after unpublishing, before the address space goes.
  */
-void registry_quiesce(void);
+void pkeys_i_registry_quiesce(void);
 /* Computes and publishes the masks from regions and keys, tells the listener. keys_grew: a key was added, older threads
  * must open it. */
-void registry_publish_masks(bool keys_grew);
+void pkeys_i_registry_publish_masks(bool keys_grew);
 /* The image's slot if it is open, else NULL. Registry lock held. */
-bool image_is_open(const struct pkeys_image *image);
+bool pkeys_i_image_is_open(const struct pkeys_image *image);
 /* Frees the loan key if nothing keyed is open any more, retagging live loans to key 0. Both locks held. */
-void registry_drop_loan_key(void);
+void pkeys_i_registry_drop_loan_key(void);
 
 static inline bool mechanism_is_counted(uint32_t mechanism) {
   return mechanism == PKEYS_MECHANISM_MPROTECT_PAGE || mechanism == PKEYS_MECHANISM_MPROTECT_RANGE;
@@ -201,33 +207,75 @@ static inline bool mechanism_is_hooked(uint32_t mechanism) {
 /* ---- mechanism.c --------------------------------------------------------------------------------------------- */
 
 /* Whether any hooked callout is in foreign code. [handler] */
-bool mechanism_anyone_inside(void);
+bool pkeys_i_mechanism_anyone_inside(void);
 /* The access (PROT_*) that a region has now, given what is closed. -1: cannot be said (mprotect-naive with callouts
  * inside). Mechanism lock held. */
-int mechanism_access(const struct region *region);
+int pkeys_i_mechanism_access(const struct region *region);
 /* The same as far as it stays so under the locks: naive callouts take none, so one may begin while smaps is being read.
  * -1: cannot be told. */
-int mechanism_settled_access(const struct region *region);
+int pkeys_i_mechanism_settled_access(const struct region *region);
 /* Brings what is closed in line with who is inside. 0 or negative errno (then everything is open). Mechanism lock held.
  */
-int mechanism_reconcile_locked(void);
+int pkeys_i_mechanism_reconcile_locked(void);
 /* Waits until the region at `address` is open, at most limit_ns, then opens it. As pkeys_bystander_wait, for a thread
  * that has not faulted yet. */
-bool mechanism_await_open(uintptr_t address, uint64_t limit_ns);
+bool pkeys_i_mechanism_await_open(uintptr_t address, uint64_t limit_ns);
+
+/* ---- rehearse_linux.c ---------------------------------------------------------------------------------------- */
+
+/* What keys need of the kernel and the CPU, in the order in which it is tried. */
+enum key_step {
+  KEY_STEP_CHILD,    /* a child process, to try the rest in */
+  KEY_STEP_REGISTER, /* reading the rights register */
+  KEY_STEP_ALLOC,    /* pkey_alloc */
+  KEY_STEP_TAG,      /* pkey_mprotect */
+  KEY_STEP_SMAPS,    /* the tag read back from /proc/self/smaps; thorough only */
+  KEY_STEP_DENY,     /* a denied write answered with EFAULT; thorough only */
+  KEY_STEP_FREE,     /* pkey_free */
+  KEY_STEPS
+};
+struct rehearsal {
+  enum key_step reached; /* the last step begun */
+  enum key_step failed;  /* the first that did not go well; KEY_STEPS: all went well */
+  int error[KEY_STEPS];  /* errno of each step, 0 where it went well or was not reached */
+  int signal;            /* that ended the child in `failed`; 0 */
+  int keys;              /* keys that could be had; at most 1 unless thorough */
+  int key;               /* a key that could not be given back, and may be this process's now; 0 */
+  bool filtered;         /* a seccomp filter is set: /proc/self/status, Seccomp: 2 */
+  bool done;             /* the child came to its end */
+};
+/* A seccomp filter is set in this thread. */
+bool pkeys_i_filtered(void);
+/* Raises no signal in this process. Without `thorough` it takes tens of microseconds. */
+void pkeys_i_rehearse(struct rehearsal *out, bool thorough);
+
+/* ---- kernel_linux.c: what versions of Linux are known for ---------------------------------------------------- */
+
+/* "6.12.3-cloud" to {6, 12, 3}. False for anything else. */
+bool pkeys_i_kernel_version(const char *release, int version[3]);
+struct kernel_cpu {
+  bool amd;     /* the vendor is AMD or Hygon */
+  bool xgetbv1; /* XGETBV with ECX = 1: CPUID.0xD.1:EAX[2] */
+};
+/* How this kernel is known to break keys on this CPU: one sentence, or NULL. Pure. */
+const char *pkeys_i_kernel_breaks(const int version[3], const struct kernel_cpu *cpu);
 
 /* ---- pkru_<machine>.c, beside pkeys_rdpkru and pkeys_wrpkru -------------------------------------------------- */
 
-bool cpu_has_keys(void);               /* the CPU says that it has them */
-bool cpu_has_ospke(void);              /* and the kernel has switched them on */
-extern const int cpu_keys;             /* how many the architecture and kernel know, key 0 included */
-extern const char cpu_lacks_keys[];    /* one sentence for the user: the first is not so */
-extern const char kernel_lacks_keys[]; /* the second is not so */
+bool pkeys_i_cpu_has_keys(void);               /* the CPU says that it has them */
+bool pkeys_i_cpu_has_ospke(void);              /* and the kernel has switched them on */
+extern const int pkeys_i_cpu_keys;             /* how many the architecture and kernel know, key 0 included */
+extern const char pkeys_i_cpu_lacks_keys[];    /* one sentence for the user: the first is not so */
+extern const char pkeys_i_kernel_lacks_keys[]; /* the second is not so */
+
+/* What of the CPU decides whether a kernel breaks keys on it. */
+void pkeys_i_kernel_cpu(struct kernel_cpu *out);
 
 /* ---- pkru_x86_64.c ------------------------------------------------------------------------------------------- */
 
 /* pkey_set(3) of the C library, for pkeys-glibc. [handler] */
-void library_pkey_set(int key, unsigned rights);
-bool library_has_keys(void); /* whether it works; asked only where the CPU has keys */
+void pkeys_i_library_pkey_set(int key, unsigned rights);
+bool pkeys_i_library_has_keys(void); /* whether it works; asked only where the CPU has keys */
 
 /* ---- smaps_linux.c ------------------------------------------------------------------------------------------- */
 
@@ -241,7 +289,7 @@ struct smaps_expectation {
 /* Compares /proc/self/smaps with `count` expectations, in one pass. 0; -EKEYREJECTED with the first wrong address (or a
  * gap) in *where; or the negative errno of reading it. Kernels without keys print no ProtectionKey line: that counts as
  * key 0. */
-int smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where);
+int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where);
 
 /* ---- image.c ------------------------------------------------------------------------------------------------- */
 
@@ -250,6 +298,6 @@ static inline size_t round_up(size_t value) { return (value + PKEYS_PAGE - 1) & 
 
 /* Access and key of [address, address+bytes) in one call; without a key, and on machines without keys, plain mprotect.
  */
-int region_apply(uintptr_t address, size_t bytes, int access, int key);
+int pkeys_i_region_apply(uintptr_t address, size_t bytes, int access, int key);
 
 #endif

@@ -9,11 +9,17 @@
 
 #include "internal.h"
 
-bool cpu_has_ospke(void) { return false; }
+bool pkeys_i_cpu_has_ospke(void) { return false; }
 uint32_t pkeys_rdpkru(void) { return 0; }
 void pkeys_wrpkru(uint32_t pkru) { (void)pkru; }
-void library_pkey_set(int key, unsigned rights) { (void)key, (void)rights; }
-bool library_has_keys(void) { return false; }
+void pkeys_i_library_pkey_set(int key, unsigned rights) { (void)key, (void)rights; }
+bool pkeys_i_library_has_keys(void) { return false; }
+
+/* Never called: there is no OSPKE. */
+void pkeys_i_rehearse(struct rehearsal *out, bool thorough) {
+  (void)thorough;
+  *out = (struct rehearsal){.failed = KEY_STEP_CHILD};
+}
 
 void pkeys_probe(struct pkeys_probe *out) {
   unsigned a, b, c, d;

@@ -21,35 +21,35 @@ static void copy_as_vm(void *to, const void *from, size_t bytes) {
   } sides[2] = {{(uintptr_t)from, PROT_READ}, {(uintptr_t)to, PROT_WRITE}};
   for (int i = 0; i < 2; i++) {
     struct region region;
-    if (region_find(sides[i].address, &region) && (mechanism_access(&region) & sides[i].access) == 0)
-      mechanism_await_open(sides[i].address, COPY_LIMIT_NS);
+    if (pkeys_i_region_find(sides[i].address, &region) && (pkeys_i_mechanism_access(&region) & sides[i].access) == 0)
+      pkeys_i_mechanism_await_open(sides[i].address, COPY_LIMIT_NS);
   }
   memcpy(to, from, bytes);
 }
 
 /* The loan key, made if something keyed is open. Both locks held. 0 or negative errno. */
 static int need_loan_key(void) {
-  if (registry.loan_key) return 0;
+  if (pkeys_i_registry.loan_key) return 0;
   bool keyed = false;
   for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++)
-    keyed = keyed ||
-            (atomic_load(&registry.images[i].id) && mechanism_is_keyed(atomic_load(&registry.images[i].mechanism)));
+    keyed = keyed || (atomic_load(&pkeys_i_registry.images[i].id) &&
+                      mechanism_is_keyed(atomic_load(&pkeys_i_registry.images[i].mechanism)));
   if (!keyed) return 0;
-  int key = key_alloc();
+  int key = pkeys_i_key_alloc();
   if (key < 0) return key;
-  registry.loan_key = key;
-  registry_publish_masks(true);
+  pkeys_i_registry.loan_key = key;
+  pkeys_i_registry_publish_masks(true);
   return 0;
 }
 
 static struct loan *find_loan(uint32_t id) {
   for (size_t i = 0; id && i < PKEYS_MAX_LOANS; i++)
-    if (registry.loans[i].id == id) return &registry.loans[i];
+    if (pkeys_i_registry.loans[i].id == id) return &pkeys_i_registry.loans[i];
   return NULL;
 }
 static struct loan *free_loan(void) {
   for (size_t i = 0; i < PKEYS_MAX_LOANS; i++)
-    if (registry.loans[i].id == 0) return &registry.loans[i];
+    if (pkeys_i_registry.loans[i].id == 0) return &pkeys_i_registry.loans[i];
   return NULL;
 }
 
@@ -58,9 +58,9 @@ static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_ind
                        enum pkeys_loan_mode mode, bool flush_end, struct pkeys_loan *out, uintptr_t *source) {
   *source = 0;
   if (image) {
-    if (!image_is_open(image) || space_index >= image->space_count) return -EINVAL;
+    if (!pkeys_i_image_is_open(image) || space_index >= image->space_count) return -EINVAL;
     struct region space;
-    region_read(image->space[space_index], &space);
+    pkeys_i_region_read(image->space[space_index], &space);
     if (offset > space.bytes || bytes > space.bytes - offset) return -ERANGE;
     *source = space.address + offset;
   }
@@ -80,17 +80,17 @@ static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_ind
       .lent_bytes = bytes,
       .kind = REGION_LOAN,
       .image_id = image ? atomic_load(&image->id) : 0,
-      .number = registry.next_loan_id,
+      .number = pkeys_i_registry.next_loan_id,
       .deny = PKEYS_NO_ACCESS,
-      .key = registry.loan_key,
+      .key = pkeys_i_registry.loan_key,
   };
-  error = region_apply(region.address, whole, mechanism_access(&region), region.key);
+  error = pkeys_i_region_apply(region.address, whole, pkeys_i_mechanism_access(&region), region.key);
   if (error) {
     sys_munmap(mapping, whole + 2 * PKEYS_PAGE);
     return error;
   }
-  if (++registry.next_loan_id == 0) registry.next_loan_id = 1;
-  int slot = region_free_slot();
+  if (++pkeys_i_registry.next_loan_id == 0) pkeys_i_registry.next_loan_id = 1;
+  int slot = pkeys_i_region_free_slot();
   *loan = (struct loan){.id = region.number,
                         .region = (uint16_t)slot,
                         .mode = (uint16_t)mode,
@@ -101,7 +101,7 @@ static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_ind
                         .mapping = mapping,
                         .mapping_bytes = whole + 2 * PKEYS_PAGE};
   if (image) image->loans++;
-  region_publish((size_t)slot, &region);
+  pkeys_i_region_publish((size_t)slot, &region);
   *out = (struct pkeys_loan){(void *)region.lent_address, bytes, region.number};
   return 0;
 }
@@ -110,50 +110,50 @@ int pkeys_lend(size_t bytes, struct pkeys_image *image, size_t space_index, size
                bool flush_end, struct pkeys_loan *out) {
   if (!out || bytes == 0 || bytes > PKEYS_MAX_BYTES) return -EINVAL;
   if (mode != PKEYS_LOAN_OUT && mode != PKEYS_LOAN_IN && mode != PKEYS_LOAN_INOUT) return -EINVAL;
-  int error = registry_enter();
+  int error = pkeys_i_registry_enter();
   if (error) return error;
-  lock_take(&registry.mechanism_lock);
+  pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
   uintptr_t source;
   error = lend_locked(bytes, image, space_index, offset, mode, flush_end, out, &source);
-  lock_give(&registry.mechanism_lock);
-  registry_leave();
+  pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
+  pkeys_i_registry_leave();
   /* The loan counts on the image by now, so the image cannot be closed or shrunk below its range under the copy. */
   if (!error && source && mode != PKEYS_LOAN_OUT) copy_as_vm(out->address, (const void *)source, bytes);
   return error;
 }
 
 int pkeys_loan_release(uint32_t id) {
-  int error = registry_enter();
+  int error = pkeys_i_registry_enter();
   if (error) return error;
   struct loan *loan = find_loan(id);
   if (!loan || loan->releasing) {
-    registry_leave();
+    pkeys_i_registry_leave();
     return -EINVAL;
   }
   struct region region;
-  region_read(loan->region, &region);
+  pkeys_i_region_read(loan->region, &region);
   if (loan->image && loan->mode != PKEYS_LOAN_IN) {
     struct region space;
-    region_read(loan->image->space[loan->space_index], &space);
+    pkeys_i_region_read(loan->image->space[loan->space_index], &space);
     loan->releasing = true; /* nobody else releases it while the lock is not held */
-    registry_leave();
+    pkeys_i_registry_leave();
     copy_as_vm((void *)(space.address + loan->offset), (const void *)region.lent_address, loan->bytes);
-    if ((error = registry_enter())) return error;
+    if ((error = pkeys_i_registry_enter())) return error;
   }
-  lock_take(&registry.mechanism_lock);
+  pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
   static const struct region nothing;
-  region_read(loan->region, &region);
-  region_publish(loan->region, &nothing);
-  registry_quiesce();
+  pkeys_i_region_read(loan->region, &region);
+  pkeys_i_region_publish(loan->region, &nothing);
+  pkeys_i_registry_quiesce();
   error = sys_munmap(loan->mapping, loan->mapping_bytes);
   if (error) {
-    region_publish(loan->region, &region);
+    pkeys_i_region_publish(loan->region, &region);
     loan->releasing = false;
   } else {
     if (loan->image) loan->image->loans--;
     loan->id = 0;
   }
-  lock_give(&registry.mechanism_lock);
-  registry_leave();
+  pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
+  pkeys_i_registry_leave();
   return error;
 }

@@ -2,18 +2,18 @@
  * lock.c: the lock of native/pkeys. futex(2).
  *
  * Not a pthread mutex: the owner has to be known in the same instant in which the lock is taken, so that a signal
- * handler that interrupted the owner can tell (lock_mine), and nothing may touch errno.
+ * handler that interrupted the owner can tell (pkeys_i_lock_mine), and nothing may touch errno.
  */
 #include "internal.h"
 #include "sys.h"
 
-bool lock_mine(const struct lock *lock) {
+bool pkeys_i_lock_mine(const struct lock *lock) {
   return atomic_load_explicit(&lock->owner, memory_order_relaxed) == sys_thread();
 }
 
-void lock_take(struct lock *lock) {
+void pkeys_i_lock_take(struct lock *lock) {
   uintptr_t me = sys_thread();
-  if (lock_mine(lock)) {
+  if (pkeys_i_lock_mine(lock)) {
     lock->nested++;
     return;
   }
@@ -32,7 +32,7 @@ void lock_take(struct lock *lock) {
   }
 }
 
-void lock_give(struct lock *lock) {
+void pkeys_i_lock_give(struct lock *lock) {
   if (lock->nested > 0) {
     lock->nested--;
     return;

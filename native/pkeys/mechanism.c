@@ -21,7 +21,7 @@
  * Bystanders never deadlock. pkeys_bystander_wait takes no lock. It waits for the closing word to become even, at most
  * for its limit, and then opens the region by an mprotect of its own. So whoever holds the mechanism lock (a thread
  * stopped in enter, the very thread that the handler has interrupted) can only delay it by that limit. In the other
- * direction nobody waits for a bystander except registry_quiesce, and that only while it is between two counter
+ * direction nobody waits for a bystander except pkeys_i_registry_quiesce, and that only while it is between two counter
  * operations with one mprotect between them.
  */
 #include <errno.h>
@@ -46,23 +46,27 @@ static void mark_caller(_Atomic uint64_t *bits, unsigned caller, bool in) {
   if (in) atomic_fetch_or(&bits[caller / 64], bit);
   else atomic_fetch_and(&bits[caller / 64], ~bit);
 }
-bool mechanism_anyone_inside(void) { return atomic_load(&registry.inside) > 0 || any_caller(registry.callers_inside); }
-static bool anyone_lent(void) { return atomic_load(&registry.lent_inside) > 0 || any_caller(registry.callers_lent); }
-
-int mechanism_access(const struct region *region) {
-  struct mask_record record;
-  masks_read(&record);
-  if (region->kind == REGION_LOAN) {
-    if (record.naive && mechanism_anyone_inside() && !record.counted) return -1;
-    return is_closed(&registry.arena_closing) ? closed_access(region) : OPEN_ACCESS;
-  }
-  if (region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE && mechanism_anyone_inside()) return -1;
-  return mechanism_is_counted(region->mechanism) && is_closed(&registry.images_closing) ? closed_access(region)
-                                                                                        : OPEN_ACCESS;
+bool pkeys_i_mechanism_anyone_inside(void) {
+  return atomic_load(&pkeys_i_registry.inside) > 0 || any_caller(pkeys_i_registry.callers_inside);
+}
+static bool anyone_lent(void) {
+  return atomic_load(&pkeys_i_registry.lent_inside) > 0 || any_caller(pkeys_i_registry.callers_lent);
 }
 
-int mechanism_settled_access(const struct region *region) {
-  return region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE ? -1 : mechanism_access(region);
+int pkeys_i_mechanism_access(const struct region *region) {
+  struct mask_record record;
+  pkeys_i_masks_read(&record);
+  if (region->kind == REGION_LOAN) {
+    if (record.naive && pkeys_i_mechanism_anyone_inside() && !record.counted) return -1;
+    return is_closed(&pkeys_i_registry.arena_closing) ? closed_access(region) : OPEN_ACCESS;
+  }
+  if (region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE && pkeys_i_mechanism_anyone_inside()) return -1;
+  return mechanism_is_counted(region->mechanism) && is_closed(&pkeys_i_registry.images_closing) ? closed_access(region)
+                                                                                                : OPEN_ACCESS;
+}
+
+int pkeys_i_mechanism_settled_access(const struct region *region) {
+  return region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE ? -1 : pkeys_i_mechanism_access(region);
 }
 
 /* One region to `access`: page by page if the mechanism says so. Opening after a failure goes by range, which needs no
@@ -91,10 +95,10 @@ static bool in_group(const struct region *region, enum group group) {
  * first error. */
 static int set_group(enum group group, bool close, bool by_page_allowed) {
   int first = 0;
-  uint32_t used = atomic_load(&registry.regions_used);
+  uint32_t used = atomic_load(&pkeys_i_registry.regions_used);
   for (uint32_t i = 0; i < used; i++) {
     struct region region;
-    region_read(i, &region);
+    pkeys_i_region_read(i, &region);
     if (region.kind == REGION_FREE || !in_group(&region, group)) continue;
     /* Hidden areas and loans are no pages of a space: one call each. */
     bool by_page = by_page_allowed && region.kind == REGION_SPACE && region.mechanism == PKEYS_MECHANISM_MPROTECT_PAGE;
@@ -129,7 +133,8 @@ static int reconcile_one(struct closing *closing, _Atomic uint32_t *stale, enum 
     mark_closed(closing);
     error = set_group(group, true, true);
     if (!error) return 0;
-    if (closed) atomic_fetch_add(&registry.bystander_windows, 1); /* others are inside and lose their protection */
+    if (closed)
+      atomic_fetch_add(&pkeys_i_registry.bystander_windows, 1); /* others are inside and lose their protection */
   }
   int open_error = set_group(group, false, !error);
   if (open_error) atomic_store(stale, 1); /* something is still closed: whoever reconciles next tries again */
@@ -137,37 +142,37 @@ static int reconcile_one(struct closing *closing, _Atomic uint32_t *stale, enum 
   return error ? error : open_error;
 }
 
-int mechanism_reconcile_locked(void) {
+int pkeys_i_mechanism_reconcile_locked(void) {
   struct mask_record record;
-  masks_read(&record);
-  bool inside = record.counted > 0 && mechanism_anyone_inside();
-  int error = reconcile_one(&registry.images_closing, &registry.images_stale, GROUP_COUNTED, inside);
-  int arena_error = reconcile_one(&registry.arena_closing, &registry.arena_stale, GROUP_LOANS,
+  pkeys_i_masks_read(&record);
+  bool inside = record.counted > 0 && pkeys_i_mechanism_anyone_inside();
+  int error = reconcile_one(&pkeys_i_registry.images_closing, &pkeys_i_registry.images_stale, GROUP_COUNTED, inside);
+  int arena_error = reconcile_one(&pkeys_i_registry.arena_closing, &pkeys_i_registry.arena_stale, GROUP_LOANS,
                                   inside && !error && !anyone_lent());
   return error ? error : arena_error;
 }
 
 static void nothing_is_known(void) {
-  atomic_store(&registry.images_stale, 1);
-  atomic_store(&registry.arena_stale, 1);
+  atomic_store(&pkeys_i_registry.images_stale, 1);
+  atomic_store(&pkeys_i_registry.arena_stale, 1);
 }
 
 /* From a callout that has changed the counts; or from a signal handler that does so on the thread that holds the lock.
  */
 static int reconcile(void) {
-  bool nested = lock_mine(&registry.mechanism_lock);
-  lock_take(&registry.mechanism_lock);
+  bool nested = pkeys_i_lock_mine(&pkeys_i_registry.mechanism_lock);
+  pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
   if (nested) nothing_is_known(); /* here */
-  int error = mechanism_reconcile_locked();
+  int error = pkeys_i_mechanism_reconcile_locked();
   if (nested) nothing_is_known(); /* where the holder goes on */
-  lock_give(&registry.mechanism_lock);
+  pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
   return error;
 }
 
 /* ---- each callout for itself --------------------------------------------------------------------------------- */
 
 static int naive_set(bool close, bool lent, const struct mask_record *record) {
-  atomic_fetch_add(&registry.lockfree_users, 1);
+  atomic_fetch_add(&pkeys_i_registry.lockfree_users, 1);
   int error = set_group(GROUP_NAIVE, close, false);
   /* The arena as this callout needs it; where counted mechanisms are open too, theirs is the rule. */
   if (!error && !record->counted) error = set_group(GROUP_LOANS, close && !lent, false);
@@ -175,7 +180,7 @@ static int naive_set(bool close, bool lent, const struct mask_record *record) {
     set_group(GROUP_NAIVE, false, false);
     if (!record->counted) set_group(GROUP_LOANS, false, false);
   }
-  atomic_fetch_sub(&registry.lockfree_users, 1);
+  atomic_fetch_sub(&pkeys_i_registry.lockfree_users, 1);
   return error;
 }
 
@@ -183,7 +188,7 @@ static void glibc_set(const struct mask_record *record, bool close, bool lent) {
   for (int key = 1; key < PKEYS_KEYS; key++) {
     if (!(record->glibc_fields & pkru_field(key))) continue;
     bool open = !close || (lent && (record->loan_field & pkru_field(key)));
-    library_pkey_set(key, open ? PKEYS_OPEN : (unsigned)pkru_rights(record->glibc_rights, key));
+    pkeys_i_library_pkey_set(key, open ? PKEYS_OPEN : (unsigned)pkru_rights(record->glibc_rights, key));
   }
 }
 
@@ -194,15 +199,15 @@ static void glibc_set(const struct mask_record *record, bool close, bool lent) {
 static int leave(unsigned caller, bool lent) {
   struct mask_record record;
   if (caller < NO_NUMBER) {
-    mark_caller(registry.callers_lent, caller, false);
-    mark_caller(registry.callers_inside, caller, false);
+    mark_caller(pkeys_i_registry.callers_lent, caller, false);
+    mark_caller(pkeys_i_registry.callers_inside, caller, false);
   } else {
-    if (lent) atomic_fetch_sub(&registry.lent_inside, 1);
-    atomic_fetch_sub(&registry.inside, 1);
+    if (lent) atomic_fetch_sub(&pkeys_i_registry.lent_inside, 1);
+    atomic_fetch_sub(&pkeys_i_registry.inside, 1);
   }
   /* The masks are read after the count has changed: whoever makes an image mprotect-* publishes that first and reads
    * the count then. */
-  masks_read(&record);
+  pkeys_i_masks_read(&record);
   int error = 0;
   if (record.glibc_fields) glibc_set(&record, false, lent);
   if (record.naive) error = naive_set(false, lent, &record);
@@ -216,13 +221,13 @@ static int leave(unsigned caller, bool lent) {
 static int enter(unsigned caller, bool lent) {
   struct mask_record record;
   if (caller < NO_NUMBER) {
-    mark_caller(registry.callers_inside, caller, true);
-    mark_caller(registry.callers_lent, caller, lent);
+    mark_caller(pkeys_i_registry.callers_inside, caller, true);
+    mark_caller(pkeys_i_registry.callers_lent, caller, lent);
   } else {
-    atomic_fetch_add(&registry.inside, 1);
-    if (lent) atomic_fetch_add(&registry.lent_inside, 1);
+    atomic_fetch_add(&pkeys_i_registry.inside, 1);
+    if (lent) atomic_fetch_add(&pkeys_i_registry.lent_inside, 1);
   }
-  masks_read(&record);
+  pkeys_i_masks_read(&record);
   int error = 0;
   if (record.counted) error = reconcile();
   if (!error && record.naive) error = naive_set(true, lent, &record);
@@ -248,7 +253,7 @@ int pkeys_leave_foreign_as(unsigned caller, bool lent) { return caller < NO_NUMB
  */
 static bool seen_too_often(uintptr_t address, uint32_t word) {
   uintptr_t thread = sys_thread();
-  struct bystander_memory *slot = &registry.bystanders[(thread >> 12 ^ thread >> 20) % BYSTANDER_SLOTS];
+  struct bystander_memory *slot = &pkeys_i_registry.bystanders[(thread >> 12 ^ thread >> 20) % BYSTANDER_SLOTS];
   if (atomic_load(&slot->thread) == thread && atomic_load(&slot->address) == address &&
       atomic_load(&slot->word) == word)
     return atomic_fetch_add(&slot->repeats, 1) >= 3;
@@ -261,12 +266,13 @@ static bool seen_too_often(uintptr_t address, uint32_t word) {
 
 /* What closes the region at `address`: NULL if that is no counted mechanism, or nothing is there. */
 static struct closing *closing_of(uintptr_t address, struct region *region) {
-  if (!region_find(address, region)) return NULL;
+  if (!pkeys_i_region_find(address, region)) return NULL;
   if (address - region->address >= region->bytes) return NULL; /* reserved, not committed: a fault of its own */
-  if (region->kind != REGION_LOAN) return mechanism_is_counted(region->mechanism) ? &registry.images_closing : NULL;
+  if (region->kind != REGION_LOAN)
+    return mechanism_is_counted(region->mechanism) ? &pkeys_i_registry.images_closing : NULL;
   struct mask_record record;
-  masks_read(&record);
-  return record.counted ? &registry.arena_closing : NULL;
+  pkeys_i_masks_read(&record);
+  return record.counted ? &pkeys_i_registry.arena_closing : NULL;
 }
 
 /* While `closing` shows the odd `word`. */
@@ -278,20 +284,20 @@ static bool await_change(struct closing *closing, uint32_t word, uintptr_t addre
     waited = sys_now_ns() - start;
   }
   atomic_fetch_sub(&closing->waiters, 1);
-  atomic_fetch_add(&registry.bystander_waited_ns, waited);
+  atomic_fetch_add(&pkeys_i_registry.bystander_waited_ns, waited);
   /* Opened, or closed afresh: if it is closed still, the retry faults and waits again. */
   if (atomic_load(&closing->word) != word) return true;
 
   /* Past the limit. Looked up again under the count: the region may be gone, and its address may be somebody else's. */
   struct region region;
-  atomic_fetch_add(&registry.lockfree_users, 1);
+  atomic_fetch_add(&pkeys_i_registry.lockfree_users, 1);
   bool opened = closing_of(address, &region) && sys_mprotect(region.address, region.bytes, OPEN_ACCESS) == 0;
-  atomic_fetch_sub(&registry.lockfree_users, 1);
-  if (opened) atomic_fetch_add(&registry.bystander_windows, 1);
+  atomic_fetch_sub(&pkeys_i_registry.lockfree_users, 1);
+  if (opened) atomic_fetch_add(&pkeys_i_registry.bystander_windows, 1);
   return opened;
 }
 
-bool mechanism_await_open(uintptr_t address, uint64_t limit_ns) {
+bool pkeys_i_mechanism_await_open(uintptr_t address, uint64_t limit_ns) {
   struct region region;
   struct closing *closing = closing_of(address, &region);
   if (!closing) return false;
@@ -306,14 +312,15 @@ bool pkeys_bystander_wait(uintptr_t address, uint64_t limit_ns) {
   if (!closing) return false;
   uint32_t word = atomic_load(&closing->word);
   if (seen_too_often(address, word)) return false;
-  atomic_fetch_add(&registry.bystander_faults, 1);
+  atomic_fetch_add(&pkeys_i_registry.bystander_faults, 1);
   return (word & 1) ? await_change(closing, word, address, limit_ns) : true; /* even: opened since the fault */
 }
 
 struct pkeys_bystanders pkeys_bystanders(void) {
-  uint32_t saved = reader_enter();
-  struct pkeys_bystanders counts = {atomic_load(&registry.bystander_faults), atomic_load(&registry.bystander_waited_ns),
-                                    atomic_load(&registry.bystander_windows)};
-  reader_leave(saved);
+  uint32_t saved = pkeys_i_reader_enter();
+  struct pkeys_bystanders counts = {atomic_load(&pkeys_i_registry.bystander_faults),
+                                    atomic_load(&pkeys_i_registry.bystander_waited_ns),
+                                    atomic_load(&pkeys_i_registry.bystander_windows)};
+  pkeys_i_reader_leave(saved);
   return counts;
 }

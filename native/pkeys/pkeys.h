@@ -97,13 +97,21 @@ struct pkeys_probe {
   int tag_errno;    /* errno of a failed pkey_mprotect, else 0 */
   int keys_free;    /* number of keys this process could allocate; the probe has freed them again */
   bool usable;      /* every bool above is true */
-  char reason[256]; /* one sentence that says what is missing and why; empty if usable */
+  char reason[512]; /* what is missing: the call, its errno by name, and the likely causes; empty if usable */
+  /* The first thing that failed: "pkey_alloc", "pkey_mprotect", "pkey_free", "/proc/self/smaps", "RDPKRU", "read" or
+   * "clone"; NULL if nothing failed. A refused pkey_free alone leaves keys usable: this layer reuses its own keys. */
+  const char *failed_call;
+  int failed_errno;  /* errno of that call, 0 if there is none */
+  int failed_signal; /* signal that the call raises (a filter that kills, a CPU without the instruction), else 0 */
+  bool filtered;     /* this thread has a seccomp filter */
+  char warning[320]; /* how this version of the kernel is known to break keys; empty if nothing is known */
 };
 
-/* Fills *out by trying each step anew. It raises no signal and leaves nothing behind. The probe holds every free key
- * for an instant: a pkey_alloc elsewhere in the process may fail then. Allocations of this layer wait instead. */
+/* Fills *out by trying each step anew, in a child process. So this process sees no signal and loses no key, whatever a
+ * seccomp filter does. Nothing is left behind. */
 void pkeys_probe(struct pkeys_probe *out);
-/* True if CPU and kernel have keys: CPUID OSPKE, read once. RDPKRU is an illegal instruction where this is false. */
+/* True if the rights register can be used: CPUID OSPKE, and a child process has read the register and lived. Tried
+ * once. RDPKRU may be an illegal instruction where this is false. */
 bool pkeys_supported(void);
 
 /* Read and write this thread's PKRU. Call them only where pkeys_supported() is true. pkeys_wrpkru is the only C
@@ -125,8 +133,10 @@ void pkeys_wrpkru(uint32_t pkru);
  *   a usable key          0                      1 to 15               0
  *   keys, but none left   0                      0                     -ENOSPC
  *   no keys at all        0                      0                     -EOPNOTSUPP
+ *   keys that a seccomp   0                      0                     -EOPNOTSUPP
+ *     filter refuses
  *
- * Mechanisms without keys work in all three cases.
+ * Mechanisms without keys work in all four cases.
  */
 int pkeys_init(void);
 int pkeys_runtime_key(void);

@@ -22,12 +22,16 @@
 #endif
 
 /* The kernel tells of the CPU's feature only where it uses it. */
-bool cpu_has_ospke(void) { return (getauxval(AT_HWCAP2) & HWCAP2_POE) != 0; }
-bool cpu_has_keys(void) { return cpu_has_ospke(); }
-const int cpu_keys = 8;
-const char cpu_lacks_keys[] = "no permission overlay (HWCAP2_POE is not set): it takes a CPU with FEAT_S1POE and Linux "
-                              "6.12 or later with CONFIG_ARM64_POE";
-const char kernel_lacks_keys[] = "no permission overlay";
+bool pkeys_i_cpu_has_ospke(void) { return (getauxval(AT_HWCAP2) & HWCAP2_POE) != 0; }
+bool pkeys_i_cpu_has_keys(void) { return pkeys_i_cpu_has_ospke(); }
+const int pkeys_i_cpu_keys = 8;
+const char pkeys_i_cpu_lacks_keys[] =
+    "no permission overlay (HWCAP2_POE is not set): it takes a CPU with FEAT_S1POE and Linux "
+    "6.12 or later with CONFIG_ARM64_POE";
+const char pkeys_i_kernel_lacks_keys[] = "no permission overlay";
+
+/* What kernels break is known of x86 only. */
+void pkeys_i_kernel_cpu(struct kernel_cpu *out) { *out = (struct kernel_cpu){.amd = false, .xgetbv1 = true}; }
 
 static inline uint64_t por_read(void) {
   uint64_t por;
@@ -36,13 +40,13 @@ static inline uint64_t por_read(void) {
 }
 
 /* C libraries before the overlay have a pkey_set that only fails. */
-bool library_has_keys(void) {
+bool pkeys_i_library_has_keys(void) {
   int saved = errno;
   bool has = pkey_get(0) >= 0;
   errno = saved;
   return has;
 }
-void library_pkey_set(int key, unsigned rights) { pkey_set(key, rights); }
+void pkeys_i_library_pkey_set(int key, unsigned rights) { pkey_set(key, rights); }
 
 uint32_t pkeys_rdpkru(void) { return por_denies(por_read()); }
 

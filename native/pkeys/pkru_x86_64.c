@@ -21,13 +21,20 @@ static unsigned cpuid_7_ecx(void) {
   return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) ? ecx : 0;
 }
 
-bool cpu_has_keys(void) { return (cpuid_7_ecx() & CPUID_7_ECX_PKU) != 0; }
-bool cpu_has_ospke(void) { return (cpuid_7_ecx() & CPUID_7_ECX_OSPKE) != 0; }
-const int cpu_keys = 16;
-const char cpu_lacks_keys[] = "the CPU shows no PKU (CPUID.7.0:ECX bit 3 is 0)";
-const char kernel_lacks_keys[] =
+bool pkeys_i_cpu_has_keys(void) { return (cpuid_7_ecx() & CPUID_7_ECX_PKU) != 0; }
+bool pkeys_i_cpu_has_ospke(void) { return (cpuid_7_ecx() & CPUID_7_ECX_OSPKE) != 0; }
+const int pkeys_i_cpu_keys = 16;
+const char pkeys_i_cpu_lacks_keys[] = "the CPU shows no PKU (CPUID.7.0:ECX bit 3 is 0)";
+const char pkeys_i_kernel_lacks_keys[] =
     "the CPU has PKU, but the kernel has not switched it on (CPUID.7.0:ECX bit 4, OSPKE, is 0): "
     "started with 'nopku', or built without CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS";
+
+void pkeys_i_kernel_cpu(struct kernel_cpu *out) {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  *out = (struct kernel_cpu){.amd = false};
+  if (__get_cpuid(0, &a, &b, &c, &d)) out->amd = b == signature_AMD_ebx || b == 0x6f677948 /* "Hygo" */;
+  if (__get_cpuid_count(0xd, 1, &a, &b, &c, &d)) out->xgetbv1 = (a & 1u << 2) != 0;
+}
 
 uint32_t pkeys_rdpkru(void) {
   uint32_t pkru, edx;
@@ -39,8 +46,8 @@ uint32_t pkeys_rdpkru(void) {
 #ifndef __GLIBC__
 #error "pkeys-glibc needs the C library's pkey_set"
 #endif
-bool library_has_keys(void) { return true; }
-void library_pkey_set(int key, unsigned rights) { pkey_set(key, rights); }
+bool pkeys_i_library_has_keys(void) { return true; }
+void pkeys_i_library_pkey_set(int key, unsigned rights) { pkey_set(key, rights); }
 
 /* The "memory" clobber keeps the compiler from moving loads and stores of the image across the change of rights; the
  * processor itself orders them (F7). I1: key 0 stays open. */

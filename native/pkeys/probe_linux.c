@@ -1,105 +1,174 @@
 /*
- * probe_linux.c: what this machine can do with keys, found out by doing it.
+ * probe_linux.c: what this machine can do with keys, found out by doing it, and what to say where something is missing.
  *
  * What the CPU says of itself (pkru_<machine>.c) tells neither that a key is left nor that tagging works, so the probe
- * takes keys, tags a page, has the kernel refuse a write into it, and undoes all of it.
+ * takes keys, tags a page, and has the kernel refuse a write into it; all in a child process (rehearse_linux.c).
  */
 #include <errno.h>
-#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "internal.h"
 #include "sys.h"
 
-/* read(2) into `page` through a pipe: 0 or a negative errno. The kernel honours PKRU in its copies, and answers instead
- * of signalling. */
-static int kernel_writes(uintptr_t page) {
-  int ends[2];
-  long error = sys_call(SYS_pipe2, (long)ends, O_CLOEXEC, 0, 0, 0, 0);
-  if (error < 0) return (int)error;
-  long got = sys_call(SYS_write, ends[1], (long)"k", 1, 0, 0, 0);
-  if (got == 1) got = sys_call(SYS_read, ends[0], (long)page, 1, 0, 0, 0);
-  sys_call(SYS_close, ends[0], 0, 0, 0, 0, 0);
-  sys_call(SYS_close, ends[1], 0, 0, 0, 0, 0);
-  return got < 0 ? (int)got : 0;
+/* ---- names --------------------------------------------------------------------------------------------------- */
+
+static const char *error_name(int error, char buffer[16]) {
+  switch (error) {
+    case EACCES: return "EACCES";
+    case EAGAIN: return "EAGAIN";
+    case EINVAL: return "EINVAL";
+    case EMFILE: return "EMFILE";
+    case ENFILE: return "ENFILE";
+    case ENOENT: return "ENOENT";
+    case ENOMEM: return "ENOMEM";
+    case ENOSPC: return "ENOSPC";
+    case ENOSYS: return "ENOSYS";
+    case EOPNOTSUPP: return "EOPNOTSUPP";
+    case EPERM: return "EPERM";
+    default: snprintf(buffer, 16, "errno %d", error); return buffer;
+  }
+}
+static const char *signal_name(int signal, char buffer[16]) {
+  switch (signal) {
+    case 4: return "SIGILL";
+    case 9: return "SIGKILL";
+    case 31: return "SIGSYS";
+    default: snprintf(buffer, 16, "signal %d", signal); return buffer;
+  }
+}
+static const char *const call_names[KEY_STEPS] = {
+    [KEY_STEP_CHILD] = "clone",       [KEY_STEP_REGISTER] = "RDPKRU",        [KEY_STEP_ALLOC] = "pkey_alloc",
+    [KEY_STEP_TAG] = "pkey_mprotect", [KEY_STEP_SMAPS] = "/proc/self/smaps", [KEY_STEP_DENY] = "read",
+    [KEY_STEP_FREE] = "pkey_free",
+};
+
+/* ---- sentences ----------------------------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 2, 3))) static void say(struct pkeys_probe *out, const char *format, ...) {
+  size_t used = strlen(out->reason);
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(out->reason + used, sizeof out->reason - used, format, arguments);
+  va_end(arguments);
 }
 
-static void try_key(struct pkeys_probe *out, int key) {
-  int error;
-  uintptr_t page = sys_reserve(0, PKEYS_PAGE, &error);
-  if (error) {
-    out->tag_errno = -error;
-    snprintf(out->reason, sizeof out->reason, "no memory for a page to tag (mmap: errno %d)", -error);
+/* Who refuses, likeliest first. The kernel itself has the three calls since 4.9, and answers neither EPERM nor EACCES.
+ */
+static void say_why_refused(struct pkeys_probe *out, const struct rehearsal *r, int error, const int version[3]) {
+  bool old = version[0] < 4 || (version[0] == 4 && version[1] < 9);
+  if (r->filtered && (r->signal || error == EPERM || error == EACCES || error == ENOSYS))
+    say(out,
+        ". A seccomp filter is set here, most likely a container's or a service's: allow pkey_alloc, pkey_mprotect "
+        "and pkey_free in it (docker: --security-opt seccomp=FILE; systemd: SystemCallFilter=@pkey)");
+  else if (error == ENOSYS && old) say(out, ". The kernel is older than Linux 4.9, which has the call first");
+  else if (error == ENOSYS)
+    say(out, ". The kernel was built without keys, or something between it and this process, a sandbox or an emulator, "
+             "does not know the call");
+  else if (error == EPERM || error == EACCES)
+    say(out, ". The kernel itself never answers so: a security module or a sandbox does");
+  else if (error == EINVAL)
+    say(out,
+        ". So answers a kernel that has switched keys off: started with 'nopku', or run by a hypervisor that shows "
+        "them and does not pass them on");
+}
+
+static void say_failure(struct pkeys_probe *out, const struct rehearsal *r, const int version[3]) {
+  char name[16];
+  const char *call = call_names[r->failed];
+  int error = r->error[r->failed];
+  if (r->signal && r->failed == KEY_STEP_REGISTER) {
+    say(out,
+        "the CPU and the kernel say that there are keys, but the instruction that reads the rights (%s) raises %s. "
+        "An emulator, a binary translator or a hypervisor shows what it does not have",
+        call, signal_name(r->signal, name));
     return;
   }
-  error = sys_pkey_mprotect(page, PKEYS_PAGE, PROT_READ | PROT_WRITE, key);
-  if (error) {
-    out->tag_errno = -error;
-    snprintf(out->reason, sizeof out->reason, "a page could not be tagged with key %d (pkey_mprotect: errno %d)", key,
-             -error);
-  } else {
-    *(volatile char *)page = 1;
-    struct smaps_expectation tagged = {
-        .address = page, .bytes = PKEYS_PAGE, .access = PROT_READ | PROT_WRITE, .key = key};
-    error = smaps_check(&tagged, 1, NULL);
-    out->tag_works = error == 0;
-    if (error == -EKEYREJECTED)
-      snprintf(out->reason, sizeof out->reason,
-               "pkey_mprotect said that a page has key %d, but /proc/self/smaps does not show it", key);
-    else if (error)
-      snprintf(out->reason, sizeof out->reason,
-               "/proc/self/smaps could not be read, so tags cannot be verified (errno %d)", -error);
+  if (r->signal) {
+    say(out, "%s kills the process that calls it (%s)", call, signal_name(r->signal, name));
+    say_why_refused(out, r, EPERM, version);
+    return;
   }
-  if (out->tag_works) {
-    int open = kernel_writes(page);
-    uint32_t pkru = pkeys_rdpkru();
-    pkeys_wrpkru(pkru_combine(pkru, pkru_field(key), pkru_bits(key, PKEYS_NO_WRITE)));
-    int denied = kernel_writes(page);
-    pkeys_wrpkru(pkru);
-    out->deny_works = open == 0 && denied == -EFAULT;
-    if (!out->deny_works)
-      snprintf(out->reason, sizeof out->reason,
-               "a denied key does not hold the kernel's copies back: read(2) into the page answered errno %d when "
-               "open, %d when denied",
-               -open, -denied);
+  switch (r->failed) {
+    case KEY_STEP_CHILD:
+      say(out, "a seccomp filter is set here, and no child process could be made to try the calls in (%s: %s)", call,
+          error_name(error, name));
+      return;
+    case KEY_STEP_ALLOC:
+      if (error == ENOSPC)
+        say(out,
+            "no protection key is left: all %d are taken in this process (pkey_alloc: ENOSPC). Another owner of keys "
+            "has them: the language VM or a library",
+            pkeys_i_cpu_keys - 1);
+      else say(out, "the kernel gives no protection key (%s: %s)", call, error_name(error, name));
+      break;
+    case KEY_STEP_TAG: say(out, "a page could not be tagged with a key (%s: %s)", call, error_name(error, name)); break;
+    case KEY_STEP_SMAPS:
+      if (error == EKEYREJECTED)
+        say(out, "pkey_mprotect said that a page has a key, but /proc/self/smaps shows another");
+      else
+        say(out,
+            "/proc/self/smaps could not be read, so tags cannot be verified (%s). Mount /proc, or let this process "
+            "read it",
+            error_name(error, name));
+      return;
+    case KEY_STEP_DENY:
+      say(out, "a denied key does not hold the kernel's copies back: read(2) into the page went wrong (%s)",
+          error == ENOTSUP ? "not refused with EFAULT" : error_name(error, name));
+      return;
+    default: return;
   }
-  sys_munmap(page, PKEYS_PAGE); /* before the key is freed: pkey_free untags nothing */
+  say_why_refused(out, r, error, version);
+}
+
+/* ---- the probe ----------------------------------------------------------------------------------------------- */
+
+static bool went_well(const struct rehearsal *r, enum key_step step) {
+  return r->reached >= step && r->error[step] == 0 && !(r->signal && r->failed == step);
 }
 
 void pkeys_probe(struct pkeys_probe *out) {
   memset(out, 0, sizeof *out);
-  out->cpu_pku = cpu_has_keys();
-  out->cpu_ospke = cpu_has_ospke();
-  uint32_t saved = out->cpu_ospke ? pkeys_rdpkru() : 0;
+  out->cpu_pku = pkeys_i_cpu_has_keys();
+  out->cpu_ospke = pkeys_i_cpu_has_ospke();
 
-  int keys[PKEYS_KEYS];
-  int error = 0;
-  keys_hold();
-  while (out->keys_free < PKEYS_KEYS) {
-    int key = sys_pkey_alloc();
-    if (key < 0) {
-      error = key;
-      break;
-    }
-    keys[out->keys_free++] = key;
+  struct utsname name;
+  int version[3] = {0, 0, 0};
+  bool known = uname(&name) == 0 && pkeys_i_kernel_version(name.release, version);
+  struct rehearsal r = {.failed = KEY_STEP_ALLOC};
+  if (out->cpu_ospke) {
+    pkeys_i_rehearse(&r, true);
+    struct kernel_cpu cpu;
+    pkeys_i_kernel_cpu(&cpu);
+    const char *breaks = known ? pkeys_i_kernel_breaks(version, &cpu) : NULL;
+    if (breaks) snprintf(out->warning, sizeof out->warning, "this is Linux %s. %s", name.release, breaks);
+  } else {
+    /* Not to be had; what the kernel answers is said for the record. A filter that kills is not asked. */
+    r.filtered = pkeys_i_filtered();
+    int key = r.filtered ? -EOPNOTSUPP : sys_pkey_alloc();
+    if (key > 0) pkeys_i_key_free(key);
+    r.error[KEY_STEP_ALLOC] = key < 0 ? -key : EOPNOTSUPP;
   }
-  out->alloc_works = out->keys_free > 0;
-  out->alloc_errno = out->alloc_works ? 0 : -error;
-
-  if (!out->cpu_pku) snprintf(out->reason, sizeof out->reason, "%s", cpu_lacks_keys);
-  else if (!out->cpu_ospke) snprintf(out->reason, sizeof out->reason, "%s", kernel_lacks_keys);
-  else if (!out->alloc_works && error == -ENOSPC)
-    snprintf(out->reason, sizeof out->reason,
-             "no protection key is left: all %d are taken in this process (pkey_alloc: ENOSPC)", cpu_keys - 1);
-  else if (!out->alloc_works)
-    snprintf(out->reason, sizeof out->reason, "the kernel gives no protection key (pkey_alloc: errno %d)",
-             out->alloc_errno);
-  else try_key(out, keys[0]);
-
-  for (int i = 0; i < out->keys_free; i++) sys_pkey_free(keys[i]);
-  keys_let_go();
-  /* pkey_alloc opened each key for this thread. */
-  if (out->cpu_ospke) pkeys_wrpkru(saved);
-  out->usable = out->cpu_pku && out->cpu_ospke && out->alloc_works && out->tag_works && out->deny_works;
+  out->filtered = r.filtered;
+  out->keys_free = r.keys;
+  out->alloc_works = out->cpu_ospke && went_well(&r, KEY_STEP_ALLOC);
+  out->tag_works = out->alloc_works && went_well(&r, KEY_STEP_TAG) && went_well(&r, KEY_STEP_SMAPS);
+  out->deny_works = out->tag_works && went_well(&r, KEY_STEP_DENY);
+  out->alloc_errno = r.error[KEY_STEP_ALLOC];
+  out->tag_errno = r.error[KEY_STEP_TAG];
+  out->usable = out->cpu_pku && out->cpu_ospke && out->deny_works;
+  if (r.failed < KEY_STEPS && out->cpu_ospke) {
+    out->failed_call = call_names[r.failed];
+    out->failed_errno = r.error[r.failed];
+    out->failed_signal = r.signal;
+  }
+  if (r.failed == KEY_STEP_FREE && out->warning[0] == 0)
+    snprintf(
+        out->warning, sizeof out->warning,
+        "pkey_free is refused here: keys that an image gives up stay with this process, and are given to the next");
+  if (!out->cpu_pku) say(out, "%s", pkeys_i_cpu_lacks_keys);
+  else if (!out->cpu_ospke) say(out, "%s", pkeys_i_kernel_lacks_keys);
+  else if (!out->usable) say_failure(out, &r, version);
 }

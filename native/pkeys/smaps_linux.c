@@ -65,7 +65,7 @@ static void match(const struct mapping *mapping, struct smaps_expectation *expec
   }
 }
 
-int smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where) {
+int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where) {
   for (size_t i = 0; i < count; i++) expectations[i].covered = expectations[i].address;
   long fd = sys_call(SYS_openat, AT_FDCWD, (long)"/proc/self/smaps", O_RDONLY | O_CLOEXEC, 0, 0, 0);
   if (fd < 0) return (int)fd;

@@ -22,7 +22,7 @@ static size_t stretch(uintptr_t address, int *access) {
   return (uintptr_t)info.BaseAddress + info.RegionSize - address;
 }
 
-int smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where) {
+int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where) {
   for (size_t i = 0; i < count; i++) {
     struct smaps_expectation *e = &expectations[i];
     for (e->covered = e->address; e->covered < e->address + e->bytes;) {

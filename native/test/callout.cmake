@@ -21,3 +21,11 @@ if(TURNKEY_NODE)
   target_compile_options(turnkey_callout_signatures PRIVATE -O1 -g0 -w)
   set_target_properties(turnkey_callout_signatures PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/Release)
 endif()
+
+# For test/image/refused.test.ts: a command under a filter that refuses what keys need.
+if(TURNKEY_MACHINE STREQUAL "x86_64")
+  add_executable(turnkey-refuse refuse.c)
+  target_link_libraries(turnkey-refuse PRIVATE turnkey_options)
+  target_link_options(turnkey-refuse PRIVATE -static)
+  set_target_properties(turnkey-refuse PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/Release)
+endif()

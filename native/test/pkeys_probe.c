@@ -76,7 +76,11 @@ CHECK_TEST(taken, "with keys taken by others the probe counts what is left, and 
   CHECK_EQ(probe.keys_free, 0);
   CHECK(!probe.usable);
   CHECK_EQ(probe.alloc_errno, ENOSPC);
-  CHECK_STR(probe.reason, "no protection key is left: all 15 are taken in this process (pkey_alloc: ENOSPC)");
+  CHECK(strstr(probe.reason, "no protection key is left: all 15 are taken in this process (pkey_alloc: ENOSPC)") !=
+        NULL);
+  CHECK(strstr(probe.reason, "Another owner") != NULL);
+  CHECK_STR(probe.failed_call, "pkey_alloc");
+  CHECK_EQ(probe.failed_errno, ENOSPC);
 }
 
 static _Atomic int stop, refused;

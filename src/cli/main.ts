@@ -23,7 +23,7 @@ import { surprises } from '../report/model.js';
 import { renderTerminal } from '../report/terminal.js';
 import { compareCommand, exportCommand, parsePercent, type CompareFlags } from './compare.js';
 import { parseDenial, parseKeys, parseLane, parseLuaMechanism, parseMechanisms, parseWhole } from './options.js';
-import { probeKeys } from './probe.js';
+import { probeKeys, probeText } from './probe.js';
 import { runStages } from './progress.js';
 import type { VmFlags } from './vm.js';
 
@@ -184,12 +184,7 @@ async function list(json: boolean): Promise<number> {
 function probe(json: boolean): number {
   const result = probeKeys();
   if (json) process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
-  else
-    process.stdout.write(
-      result.usable
-        ? `protection keys are usable here: ${result.keysFree} free\n`
-        : `protection keys are not usable here: ${result.reason}\n`,
-    );
+  else process.stdout.write(probeText(result));
   return result.usable ? EXIT.done : EXIT.failed;
 }
 

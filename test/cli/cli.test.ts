@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { probeText } from '../../src/cli/probe.js';
 import { writeRun } from '../../src/record/store.js';
 import { exampleRun } from '../support/example-run.js';
 
@@ -89,6 +90,14 @@ t.test('probe: exit code and reason agree with its JSON', (t) => {
   t.equal(code, value.usable ? 0 : 1);
   t.equal(value.reason === '', value.usable);
   t.match(turnkey(['probe']).out, value.usable ? /are usable here/ : value.reason);
+  t.end();
+});
+
+t.test('probe prints why keys are missing, and what the kernel is known to break, also where they work', (t) => {
+  const found = { usable: false, reason: 'pkey_alloc: EPERM. A filter', keysFree: 0, warning: '' };
+  t.equal(probeText(found), 'protection keys are not usable here: pkey_alloc: EPERM. A filter\n');
+  const broken = { usable: true, reason: '', keysFree: 15, warning: 'this is Linux 5.4.0. It breaks' };
+  t.equal(probeText(broken), 'protection keys are usable here: 15 free\nwarning: this is Linux 5.4.0. It breaks\n');
   t.end();
 });
 
