@@ -3,12 +3,10 @@ export * from './callout/index.js';
 export { Image, Space } from './image/image.js';
 export type {
   ChangedRange,
-  Denial,
   Difference,
   HeapFile,
   HeapObject,
   HeapProblem,
-  ImageMechanism,
   ImageOptions,
   LendOptions,
   Loaded,
@@ -17,6 +15,8 @@ export type {
   SpaceRequest,
   VerifyReport,
 } from './image/image.js';
+export { DENIALS, GUARD_MECHANISMS, KEY_MODES } from './image/mechanism.js';
+export type { Denial, GuardMechanism, KeyMode } from './image/mechanism.js';
 export { Loan } from './image/loan.js';
 export type { LoanMode } from './image/loan.js';
 export { ImageError } from './image/errors.js';

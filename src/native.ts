@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import type { Denial } from './image/mechanism.js';
 import { findRoot } from './root.js';
 
 /** A failure as the addon reports it: a negative errno. Operations that succeed without a result answer 0. */
@@ -50,7 +51,7 @@ export interface NativeSpaceRequest {
   readonly name: string;
   readonly bytes: number;
   readonly reserveBytes: number;
-  readonly deny: 'write' | 'all';
+  readonly deny: Denial;
 }
 export interface NativeSpace {
   readonly name: string;
@@ -58,7 +59,7 @@ export interface NativeSpace {
   readonly bytes: number;
   readonly reservedBytes: number;
   readonly key: number;
-  readonly deny: 'write' | 'all';
+  readonly deny: Denial;
 }
 export interface NativeObject {
   readonly offset: number;
@@ -163,6 +164,8 @@ export interface NativeImageBinding {
     new (spaces: readonly NativeSpaceRequest[], keyMode: 0 | 1): NativeImage;
     new (id: number): NativeImage;
   };
+  /** The names of all mechanisms, by pkeys_mechanism_name. */
+  readonly mechanisms: readonly string[];
   probe(): Probe;
   releaseLoan(id: number, memory: ArrayBuffer): Errno;
 }

@@ -4,7 +4,7 @@
  */
 import { ffi } from '../../src/callout/koffi.js';
 import { binding } from '../../src/callout/binding.js';
-import { Guard, type Mechanism as GuardMechanism } from '../../src/callout/guard.js';
+import { Guard } from '../../src/callout/guard.js';
 import { Image } from '../../src/image/image.js';
 import { isGuardMechanism, type CostRow } from '../../src/experiment/index.js';
 
@@ -34,7 +34,7 @@ export function openImage({ mechanism, parameters }: CostRow, imageBytes: number
   ) => unknown;
   madvise(address, bytes, MADV_NOHUGEPAGE);
   image.fill(1);
-  const guard = new Guard({ image, mechanism: model ? 'flag' : (mechanism as GuardMechanism) });
+  const guard = new Guard({ image, mechanism: isGuardMechanism(mechanism) ? mechanism : 'flag' });
   const reachedCycles = model ? binding.model(Number(parameters['cycles'])) : 0;
   return { guard, image, reachedCycles };
 }

@@ -217,7 +217,7 @@ public:
       r.name = names.back().c_str();
       r.bytes = static_cast<size_t>(whole_of(s, "bytes"));
       r.reserve_bytes = static_cast<size_t>(whole_of(s, "reserveBytes"));
-      r.deny = text(s.Get("deny"), "deny must be a string") == "all" ? PKEYS_NO_ACCESS : PKEYS_NO_WRITE;
+      r.deny = text(s.Get("deny"), "deny must be a string") == "access" ? PKEYS_NO_ACCESS : PKEYS_NO_WRITE;
       requests.push_back(r);
     }
     pkeys_image *mapped = nullptr;
@@ -286,7 +286,7 @@ private:
     o["bytes"] = number(env, static_cast<uint64_t>(s.bytes));
     o["reservedBytes"] = number(env, static_cast<uint64_t>(s.reserved_bytes));
     o["key"] = number(env, s.key);
-    o["deny"] = Napi::String::New(env, s.deny == PKEYS_NO_ACCESS ? "all" : "write");
+    o["deny"] = Napi::String::New(env, s.deny == PKEYS_NO_ACCESS ? "access" : "write");
     return o;
   }
   Napi::Value spaces(const Napi::CallbackInfo &info) {
@@ -569,6 +569,10 @@ void image_binding_init(Napi::Env env, Napi::Object exports) {
   if (e < 0) throw Napi::Error::New(env, std::string("turnkey: cannot set up protection keys: ") + std::strerror(-e));
   attach();
   NativeImage::define(env, exports);
+  Napi::Array mechanisms = Napi::Array::New(env); /* their names, in the order of the enumeration */
+  for (int m = PKEYS_MECHANISM_NONE; m <= PKEYS_MECHANISM_PKEYS_GLIBC; m++)
+    mechanisms.Set(mechanisms.Length(), pkeys_mechanism_name(static_cast<pkeys_mechanism>(m)));
+  exports.Set("mechanisms", mechanisms);
   exports.Set("probe", Napi::Function::New(
                            env,
                            [](const Napi::CallbackInfo &info) -> Napi::Value {

@@ -31,30 +31,15 @@ import { bareClose, bareGuard, bareOpen, type BareGuard } from './bare.js';
 import { rearm } from './signals.js';
 import { stackBytes } from './signature.js';
 import { wholeRecord, type CopiedRecord } from './thread.js';
-import { probe, type Image, type ImageMechanism } from './vm.js';
-
-/** How the image is protected during callouts (docs/architecture.md, Mechanisms). */
-export type Mechanism = ImageMechanism;
-
-const MECHANISMS: readonly Mechanism[] = [
-  'none',
-  'flag',
-  'mprotect-page',
-  'mprotect-range',
-  'mprotect-naive',
-  'pkeys',
-  'pkeys-glibc',
-];
-
-/** Mechanisms that keep the image closed for all of a callout, whatever other threads do. */
-const PROTECTING: ReadonlySet<Mechanism> = new Set<Mechanism>([
-  'mprotect-page',
-  'mprotect-range',
-  'pkeys',
-  'pkeys-glibc',
-]);
-
-const NEED_KEYS: ReadonlySet<Mechanism> = new Set<Mechanism>(['pkeys', 'pkeys-glibc']);
+import {
+  GUARD_MECHANISMS,
+  holdsThroughout,
+  isGuardMechanism,
+  needsKeys,
+  probe,
+  type GuardMechanism,
+  type Image,
+} from './vm.js';
 
 /**
  * Which faults become errors: none, those in functions declared `canFail`, all. Cog's ffiExceptionResponse below, at
@@ -68,7 +53,7 @@ export interface GuardOptions {
   /** The image to close during callouts. May be left out for 'flag' and 'none'. */
   readonly image?: Image;
   /** Default 'auto': keys where the probe finds them usable, else 'mprotect-range'; 'flag' without an image. */
-  readonly mechanism?: Mechanism | 'auto';
+  readonly mechanism?: GuardMechanism | 'auto';
   /**
    * Default 'always'. It decides about faults in foreign code; a wild pointer found while decoding is always an error,
    * since there the fault is the guard's own.
@@ -115,7 +100,7 @@ const RTLD_GLOBAL = 0x100;
 const RTLD_DEFAULT = 0n;
 
 export class Guard {
-  readonly #mechanism: Mechanism;
+  readonly #mechanism: GuardMechanism;
   readonly #because: string;
   readonly #listeners = new Set<FaultListener>();
   readonly #libraries = new Map<GuardedLibrary, OpenLibrary>();
@@ -161,7 +146,7 @@ export class Guard {
     abandoned.register(this, this.#resources, this);
     this.#calledBy = {
       mechanism: this.#mechanism,
-      image: { protects: PROTECTING.has(this.#mechanism) && !bareGate, compare: () => compareImage(image) },
+      image: { protects: holdsThroughout(this.#mechanism) && !bareGate, compare: () => compareImage(image) },
     };
     this.#reader = new GuardedReader(
       decodeLimit,
@@ -197,7 +182,7 @@ export class Guard {
   }
 
   /** What protects the image. */
-  get mechanism(): Mechanism {
+  get mechanism(): GuardMechanism {
     return this.#mechanism;
   }
   /** Why it is that: 'asked for', or what `auto` found. */
@@ -531,7 +516,7 @@ function compareImage(image: Image | undefined): number | undefined {
   return image?.hasSnapshot === true ? image.diff().rangeCount : undefined;
 }
 
-function chooseMechanism(asked: Mechanism | 'auto', hasImage: boolean): readonly [Mechanism, string] {
+function chooseMechanism(asked: GuardMechanism | 'auto', hasImage: boolean): readonly [GuardMechanism, string] {
   if (asked === 'auto') {
     if (!hasImage) return ['flag', 'auto: there is no image to protect'];
     const keys = probe();
@@ -542,9 +527,9 @@ function chooseMechanism(asked: Mechanism | 'auto', hasImage: boolean): readonly
   if ((asked as string) === 'pkeys-model' || (asked as string) === 'process') {
     throw new Error(`mechanism '${String(asked)}' protects nothing in this process: it is for cost experiments only`);
   }
-  if (!MECHANISMS.includes(asked))
-    throw new TypeError(`unknown mechanism '${String(asked)}': use 'auto' or one of ${MECHANISMS.join(', ')}`);
-  if (NEED_KEYS.has(asked)) {
+  if (!isGuardMechanism(asked))
+    throw new TypeError(`unknown mechanism '${String(asked)}': use 'auto' or one of ${GUARD_MECHANISMS.join(', ')}`);
+  if (needsKeys(asked)) {
     const keys = probe();
     if (!keys.usable) throw new Error(`mechanism '${asked}' cannot be had here: ${keys.reason}`);
   }

@@ -1,7 +1,7 @@
 /** Guarded callouts. */
 export { CalloutError, type ImageState, type Suspect } from './error.js';
 export type { Access, FaultRecord, Phase, RegisterName } from './record.js';
-export { Guard, type FaultListener, type GuardOptions, type Mechanism, type Response } from './guard.js';
+export { Guard, type FaultListener, type GuardOptions, type Response } from './guard.js';
 export { GuardedLibrary, type LoadOptions } from './library.js';
 export type { AnyFunction, GuardedFunction, UntypedFunction } from './function.js';
 export type { FunctionOptions } from './prototype.js';

@@ -1,7 +1,14 @@
 /** What callouts need of the image half, in one place. */
 import { Loan } from '../image/loan.js';
 
-export type { Image, ImageMechanism } from '../image/image.js';
+export type { Image } from '../image/image.js';
+export {
+  GUARD_MECHANISMS,
+  holdsThroughout,
+  isGuardMechanism,
+  needsKeys,
+  type GuardMechanism,
+} from '../image/mechanism.js';
 export { probe } from '../image/probe.js';
 export { Loan };
 

@@ -15,6 +15,14 @@ import {
 } from '../native.js';
 import { ImageError } from './errors.js';
 import { Loan, type LoanMode } from './loan.js';
+import {
+  DENIALS,
+  GUARD_MECHANISMS,
+  isGuardMechanism,
+  type Denial,
+  type GuardMechanism,
+  type KeyMode,
+} from './mechanism.js';
 
 const PAGE = 4096;
 const MAX_SPACES = 128; // PKEYS_MAX_SPACES
@@ -23,22 +31,6 @@ const MAX_BYTES = 2 ** 46; // PKEYS_MAX_BYTES
 const DEFAULT_LIMIT = 64;
 const MAX_LIMIT = 65_536;
 
-/** What callouts lose on a space. */
-export type Denial = 'write' | 'all';
-
-/** How an image is protected (docs/architecture.md, Mechanisms). Those that the C layers know. */
-export type ImageMechanism =
-  'none' | 'flag' | 'mprotect-page' | 'mprotect-range' | 'mprotect-naive' | 'pkeys' | 'pkeys-glibc';
-const MECHANISMS: readonly string[] = [
-  'none',
-  'flag',
-  'mprotect-page',
-  'mprotect-range',
-  'mprotect-naive',
-  'pkeys',
-  'pkeys-glibc',
-] satisfies ImageMechanism[];
-
 export interface SpaceRequest {
   /** 1 to 31 bytes of UTF-8, unique in the image. */
   readonly name: string;
@@ -46,14 +38,14 @@ export interface SpaceRequest {
   readonly bytes: number;
   /** Address space to grow into; default four times `bytes`. */
   readonly reserveBytes?: number;
-  /** What callouts lose: 'write' (default), or 'all' (neither read nor write). */
+  /** What callouts lose: 'write' (default), or 'access' (neither read nor write). */
   readonly deny?: Denial;
 }
 export interface ImageOptions {
   /** In the order in which they lie in memory. At most 128 in a process. */
   readonly spaces: readonly SpaceRequest[];
   /** One key for the whole image (default), or one for each space. */
-  readonly keys?: 'image' | 'space';
+  readonly keys?: KeyMode;
 }
 
 /** An object of a heap. Offsets are bytes from the space's start. */
@@ -432,8 +424,8 @@ export class Image {
   }
 
   /** How the image is protected; undefined until a Guard has said so. */
-  get mechanism(): ImageMechanism | undefined {
-    return (this.checked(this.#native.mechanism(), 'ask for the mechanism') || undefined) as ImageMechanism | undefined;
+  get mechanism(): GuardMechanism | undefined {
+    return (this.checked(this.#native.mechanism(), 'ask for the mechanism') || undefined) as GuardMechanism | undefined;
   }
 
   /**
@@ -441,9 +433,9 @@ export class Image {
    * @throws ImageError 'ERR_MECHANISM_SET', 'ERR_PKEYS_UNAVAILABLE' (with the probe's reason), 'ERR_KEYS_EXHAUSTED',
    * 'ERR_IMAGE_KEYS', 'ERR_IMAGE_TAGS'
    */
-  setMechanism(mechanism: ImageMechanism): void {
-    if (!MECHANISMS.includes(mechanism))
-      throw new TypeError(`mechanism must be one of ${MECHANISMS.join(', ')}, not ${show(mechanism)}.`);
+  setMechanism(mechanism: GuardMechanism): void {
+    if (!isGuardMechanism(mechanism))
+      throw new TypeError(`mechanism must be one of ${GUARD_MECHANISMS.join(', ')}, not ${show(mechanism)}.`);
     const errno = this.#native.setMechanism(mechanism);
     if (errno >= 0) return;
     if (errno === -EBUSY)
@@ -762,7 +754,7 @@ function checkRequest(request: SpaceRequest, i: number): NativeSpaceRequest {
     request.reserveBytes === undefined
       ? 0
       : whole(request.reserveBytes, `${where}.reserveBytes (space ${show(name)})`, bytes, MAX_BYTES);
-  if (deny !== 'write' && deny !== 'all')
-    throw new TypeError(`${where}.deny must be 'write' or 'all', not ${show(deny)}.`);
+  if (!DENIALS.includes(deny))
+    throw new TypeError(`${where}.deny must be '${DENIALS.join("' or '")}', not ${show(deny)}.`);
   return { name, bytes, reserveBytes: reserveBytes === 0 ? 0 : Math.max(reserveBytes, rounded), deny };
 }

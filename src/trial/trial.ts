@@ -92,7 +92,7 @@ class Bench implements HonestTrial {
       spaces: TRIAL_SPACES.map(({ name, bytes }) => ({
         name,
         bytes: name === 'old' ? Math.max(bytes, fileBytes) : bytes,
-        deny: this.deny === 'access' ? ('all' as const) : ('write' as const),
+        deny: this.deny,
       })),
     });
     this.guard = new Guard({ image: this.image, mechanism, response: 'always', bareGate: settings.bareGate ?? false });

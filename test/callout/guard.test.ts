@@ -8,7 +8,7 @@ import { inspect } from 'node:util';
 import koffi from 'koffi';
 import t from 'tap';
 
-import { CalloutError, Guard, Image, probe, type Mechanism } from '../../src/index.js';
+import { CalloutError, Guard, Image, probe, type GuardMechanism } from '../../src/index.js';
 import { built, FOREIGN, FOREIGN_FAULTS, runChild } from '../support/callout.js';
 
 const keys = probe().usable;
@@ -35,7 +35,7 @@ function smallImage(): Image {
   return image;
 }
 
-const PROTECTING: readonly Mechanism[] = [
+const PROTECTING: readonly GuardMechanism[] = [
   'mprotect-page',
   'mprotect-range',
   ...(keys ? (['pkeys', 'pkeys-glibc'] as const) : []),
@@ -146,8 +146,8 @@ t.test(
 t.test('wrong options are refused, each with its reason', async (t) => {
   const image = smallImage();
   t.throws(() => new Guard({ mechanism: 'mprotect-range' }), /give one/);
-  t.throws(() => new Guard({ image, mechanism: 'pkeys-model' as Mechanism }), /cost experiments only/);
-  t.throws(() => new Guard({ image, mechanism: 'magic' as Mechanism }), /unknown mechanism 'magic'/);
+  t.throws(() => new Guard({ image, mechanism: 'pkeys-model' as GuardMechanism }), /cost experiments only/);
+  t.throws(() => new Guard({ image, mechanism: 'magic' as GuardMechanism }), /unknown mechanism 'magic'/);
   t.throws(() => new Guard({ mechanism: 'flag', response: 'sometimes' as 'always' }), /unknown response 'sometimes'/);
   t.throws(() => new Guard({ mechanism: 'flag', decodeLimit: -1 }), /decodeLimit/);
   const guard = new Guard({ image, mechanism: 'mprotect-range' });

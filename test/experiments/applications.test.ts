@@ -7,7 +7,8 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { binding } from '../../src/callout/binding.js';
-import { Guard, type Mechanism } from '../../src/callout/guard.js';
+import { Guard } from '../../src/callout/guard.js';
+import type { GuardMechanism } from '../../src/image/mechanism.js';
 import { APPLICATIONS, applicationNamed, timeUnits } from '../../experiments/support/applications.js';
 import { loadCost } from '../../src/experiment/catalogue.js';
 import { openImage } from '../../experiments/support/cost-guard.js';
@@ -94,7 +95,7 @@ t.test(
 );
 
 t.test('the model is refused as a mechanism, protects nothing, and is refused where there are keys', (t) => {
-  t.throws(() => new Guard({ mechanism: 'pkeys-model' as Mechanism }), /protects nothing/);
+  t.throws(() => new Guard({ mechanism: 'pkeys-model' as GuardMechanism }), /protects nothing/);
   const row = { mechanism: 'pkeys-model', lane: 'model', parameters: { cycles: 60 } } as const;
   if (probe().usable) {
     t.throws(() => openImage(row, 65536), /model/);

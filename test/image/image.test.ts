@@ -38,7 +38,7 @@ t.test('an image has its spaces in order, page-aligned, zeroed, apart from each 
   const image = Image.map({
     spaces: [
       { name: 'eden', bytes: 5000 },
-      { name: 'old', bytes: 100 * KIB, reserveBytes: 1024 * KIB, deny: 'all' },
+      { name: 'old', bytes: 100 * KIB, reserveBytes: 1024 * KIB, deny: 'access' },
     ],
   });
   t.same(
@@ -49,7 +49,7 @@ t.test('an image has its spaces in order, page-aligned, zeroed, apart from each 
     old = image.space('old');
   t.equal(eden.bytes, 8192);
   t.equal(old.reservedBytes, 1024 * KIB);
-  t.equal(old.deny, 'all');
+  t.equal(old.deny, 'access');
   t.equal(eden.deny, 'write');
   t.equal(typeof eden.address, 'bigint');
   t.equal(eden.address % 4096n, 0n);
@@ -558,7 +558,7 @@ t.test('with keys: pages are tagged, one key for the image or one for each space
     keys: 'space',
     spaces: [
       { name: 'a', bytes: 8192 },
-      { name: 'b', bytes: 8192, deny: 'all' },
+      { name: 'b', bytes: 8192, deny: 'access' },
     ],
   });
   each.setMechanism('pkeys');
@@ -570,7 +570,7 @@ t.test('with keys: pages are tagged, one key for the image or one for each space
   const mixed = Image.map({
     spaces: [
       { name: 'a', bytes: 8192 },
-      { name: 'b', bytes: 8192, deny: 'all' },
+      { name: 'b', bytes: 8192, deny: 'access' },
     ],
   });
   t.equal(
