@@ -26,7 +26,7 @@
 #elif defined(__aarch64__)
 #include "syscall_aarch64.h"
 #else
-#error "no system call for this machine yet: docs/architecture.md, 'Adding an ABI'"
+#error "no system call for this machine yet: docs/platforms.md, 'Adding an ABI'"
 #endif
 
 static inline int sys_mprotect(uintptr_t address, size_t bytes, int access) {

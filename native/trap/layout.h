@@ -14,7 +14,7 @@
 #elif defined(__aarch64__)
 #include "layout_aarch64.h"
 #else
-#error "no gate for this machine yet: docs/architecture.md, 'Adding an ABI'"
+#error "no gate for this machine yet: docs/platforms.md, 'Adding an ABI'"
 #endif
 
 /* The arena: one page-aligned object in .bss, tagged with the runtime key (I11). Slot 0 is never used. */
