@@ -1,7 +1,8 @@
 /**
  * Every code fragment in the documents works as it stands there: C is compiled against an installed copy and, where it
  * has a main, run; CMake projects are configured, built and run;
- * TypeScript is checked and run; shell lines are run, or at least name what exists. Every figure of README and the
+ * TypeScript is checked and run, and prints what the fragment of kind 'text output' after it says; shell lines are run,
+ * or at least name what exists. Every figure of README and the
  * porting guide is a recorded one (TURNKEY_WRITE_FIGURES=1 puts the recorded ones in).
  */
 // limit: 300 s
@@ -24,6 +25,9 @@ const root = inProject('.');
 const installed = inProject(join('build-c', 'consumer', 'installed'));
 const documents = [
   'README.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  'CHANGELOG.md',
   'results/README.md',
   ...below('docs'),
   ...readdirSync(inProject('examples')).map((name) => `examples/${name}/README.md`),
@@ -59,6 +63,8 @@ function run(command: string, args: readonly string[], cwd: string, env: NodeJS.
 }
 
 const all = documents.flatMap(fragments);
+const OUTPUT = 'text output';
+let outputs = 0;
 const scratch = t.testdir();
 let folders = 0;
 const folder = (): string => {
@@ -138,11 +144,26 @@ function checkTypeScript(fragment: Fragment): void {
         compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
       }).outputText,
     );
-    run(process.execPath, [script], root);
+    checkOutput(fragment, run(process.execPath, [script], root));
   } finally {
     rmSync(file, { force: true });
     rmSync(script, { force: true });
   }
+}
+
+/** Without what differs by machine (addresses, how the mechanism at hand reports a closed page) and without line breaks. */
+const withoutMachine = (text: string): string =>
+  text
+    .replaceAll(/0x[0-9a-f]+/g, '0x…')
+    .replaceAll(/\(SEGV_(?:ACCERR|PKUERR)[^)]*\)/g, '(SEGV_…)')
+    .replaceAll(/\s+/g, ' ');
+
+/** Where the document's next fragment is the output of this one, that is what it must have printed. */
+function checkOutput(fragment: Fragment, printed: string): void {
+  const next = all[all.indexOf(fragment) + 1];
+  if (next?.document !== fragment.document || next.language !== OUTPUT) return;
+  outputs++;
+  if (withoutMachine(printed) !== withoutMachine(next.text)) throw new Error(`it printed: ${printed}`);
 }
 
 const scripts = (JSON.parse(readFileSync(inProject('package.json'), 'utf8')) as { scripts: Record<string, string> })
@@ -226,6 +247,7 @@ const CHECKS: Readonly<Record<string, ((fragment: Fragment) => void) | undefined
   sh: checkShell,
   lua: checkLua,
   text: () => {},
+  [OUTPUT]: () => {}, // by the fragment before
 };
 
 t.test('there is an installed copy to compile against', (t) => {
@@ -242,6 +264,12 @@ for (const fragment of all) {
     t.end();
   });
 }
+
+t.test('every output was compared with what the fragment before it printed', (t) => {
+  t.ok(outputs > 0);
+  t.equal(outputs, all.filter(({ language }) => language === OUTPUT).length);
+  t.end();
+});
 
 t.test('there are fragments of every kind', (t) => {
   for (const language of ['c', 'cmake', 'ts', 'sh'])
@@ -264,12 +292,23 @@ for (const [document, least] of DOCUMENTS)
     t.end();
   });
 
-t.test('links of the guide and of the examples lead to files', (t) => {
+/** The anchors that GitHub gives to a page's headings. */
+const anchorsOf = (path: string): readonly string[] =>
+  [...readFileSync(inProject(path), 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+
+t.test('links lead to files, and to headings in them', (t) => {
   for (const document of documents) {
     const text = readFileSync(inProject(document), 'utf8');
-    for (const [, target = ''] of text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)) {
+    for (const [, target = '', anchor = ''] of text.matchAll(/\]\(([^)#]*)(?:#([^)]*))?\)/g)) {
       if (/^[a-z]+:/.test(target)) continue;
-      t.ok(existsSync(inProject(normalize(join(dirname(document), target)))), `${document}: ${target}`);
+      const path = target === '' ? document : normalize(join(dirname(document), target));
+      t.ok(existsSync(inProject(path)), `${document}: ${target}`);
+      if (anchor !== '') t.ok(anchorsOf(path).includes(anchor), `${document}: ${target}#${anchor}`);
     }
   }
   t.end();
