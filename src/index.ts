@@ -1,6 +1,7 @@
 /** Turnkey: guarded callouts on an image that protection keys keep safe. The public surface of the package. */
 export * from './callout/index.js';
-export { Image, Space } from './image/image.js';
+export type { ImageErrorCode } from './image/errors.js';
+export { ImageError } from './image/errors.js';
 export type {
   ChangedRange,
   Difference,
@@ -15,11 +16,10 @@ export type {
   SpaceRequest,
   VerifyReport,
 } from './image/image.js';
-export { DENIALS, GUARD_MECHANISMS, KEY_MODES } from './image/mechanism.js';
-export type { Denial, GuardMechanism, KeyMode } from './image/mechanism.js';
-export { Loan } from './image/loan.js';
+export { Image, Space } from './image/image.js';
 export type { LoanMode } from './image/loan.js';
-export { ImageError } from './image/errors.js';
-export type { ImageErrorCode } from './image/errors.js';
+export { Loan } from './image/loan.js';
+export type { Denial, GuardMechanism, KeyMode } from './image/mechanism.js';
+export { DENIALS, GUARD_MECHANISMS, KEY_MODES } from './image/mechanism.js';
 export { probe } from './image/probe.js';
 export type { Probe } from './native.js';

@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+
 import type { Denial } from './image/mechanism.js';
 import { findRoot } from './root.js';
 

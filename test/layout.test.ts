@@ -7,8 +7,10 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, posix, sep } from 'node:path';
+
 import t from 'tap';
 import ts from 'typescript';
+
 import { PROJECT_ROOT } from '../src/record/paths.js';
 
 const LIBRARY = ['src', 'src/image', 'src/callout'];

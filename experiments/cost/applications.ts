@@ -8,7 +8,7 @@
  * Varies: application, mechanism. Records: ns of one unit, callouts and callbacks in it.
  */
 import type { CostExperiment } from '../../src/experiment/index.js';
-import { APPLICATIONS, applicationNamed, timeUnits } from '../support/applications.js';
+import { applicationNamed, APPLICATIONS, timeUnits } from '../support/applications.js';
 import { openImage } from '../support/cost-guard.js';
 import { textFile } from '../support/text-file.js';
 

@@ -10,12 +10,14 @@
  * subtracted.
  */
 import { createRequire } from 'node:module';
+
 import Benchmark from 'benchmark';
+
 import { ffi } from '../../src/callout/koffi.js';
-import { BUILT, inProject, type CostExperiment, type CostRow } from '../../src/experiment/index.js';
-import { openImage } from '../support/cost-guard.js';
+import { BUILT, type CostExperiment, type CostRow, inProject } from '../../src/experiment/index.js';
 import { median } from '../../src/record/statistics.js';
 import { sampleWarnings } from '../../src/record/warnings.js';
+import { openImage } from '../support/cost-guard.js';
 
 type Call = (...args: unknown[]) => unknown;
 
@@ -51,10 +53,10 @@ const KINDS: readonly Kind[] = [
   },
   {
     signature: 'struct by value',
-    prototype: `int64_t foreign_take_block(${BLOCK.name ?? ''} block, int64_t add)`,
+    prototype: `int64_t foreign_take_block(${BLOCK.name} block, int64_t add)`,
     napi: 'takeBlock',
     check: 18,
-    make: (call) => {
+    make(call) {
       const block = { a: [1, 2, 3, 4, 5], b: 2 };
       return () => call(block, 1);
     },
@@ -71,17 +73,17 @@ const KINDS: readonly Kind[] = [
     prototype: 'void foreign_fill(uint8_t *bytes, uint64_t count, uint8_t value)',
     napi: 'fill',
     check: undefined,
-    make: (call) => {
+    make(call) {
       const bytes = Buffer.alloc(4096);
       return () => call(bytes, 4096, 7);
     },
   },
   {
     signature: 'one callback',
-    prototype: `int foreign_call_back(${CALLBACK.name ?? ''} *callback, int value)`,
+    prototype: `int foreign_call_back(${CALLBACK.name} *callback, int value)`,
     napi: 'callBack',
     check: 8,
-    make: (call) => {
+    make(call) {
       const back = (value: number): number => value + 4;
       return () => call(back, 3);
     },
@@ -90,9 +92,9 @@ const KINDS: readonly Kind[] = [
 
 /** The hand-written functions take what their callers have anyway, not a buffer's length. */
 function byHand(kind: Kind): () => unknown {
-  const module = createRequire(import.meta.url)(inProject('build/Release/turnkey_baseline.node')) as {
-    readonly [name: string]: Call;
-  };
+  const module = createRequire(import.meta.url)(inProject('build/Release/turnkey_baseline.node')) as Readonly<
+    Record<string, Call>
+  >;
   const call = module[kind.napi];
   if (call === undefined) throw new Error(`the module of N-API functions has no ${kind.napi}`);
   if (kind.napi === 'fill') {
@@ -115,7 +117,8 @@ const SAMPLES = 10;
 function benchmarked(run: () => unknown, maxTime: number): readonly number[] {
   const bench = new Benchmark(run, { minTime: BATCH_S, maxTime, minSamples: SAMPLES, async: false });
   bench.run();
-  if (bench.error !== undefined) throw bench.error;
+  const { error } = bench as { readonly error?: Error }; // its types say that there always is one
+  if (error !== undefined) throw error;
   return bench.stats.sample.slice(-SAMPLES).map((seconds) => seconds * 1e9);
 }
 
@@ -150,10 +153,8 @@ export const experiment: CostExperiment = {
       row.parameters['by'] === 'N-API'
         ? byHand(kind)
         : row.parameters['by'] === 'koffi'
-          ? kind.make(ffi.load(foreign).func(kind.prototype) as Call)
-          : kind.make(
-              openImage(row, Number(row.parameters['imageBytes'])).guard.load(foreign).func(kind.prototype) as Call,
-            );
+          ? kind.make(ffi.load(foreign).func(kind.prototype))
+          : kind.make(openImage(row, Number(row.parameters['imageBytes'])).guard.load(foreign).func(kind.prototype));
     const answer = run();
     if (kind.check !== undefined && Number(answer) !== kind.check)
       throw new Error(`${kind.signature} answered ${String(answer)}, not ${kind.check}`);

@@ -7,7 +7,7 @@
  * Varies: mechanism, image size (1 to 65,536 pages in powers of four). Records: samples of one callout, in ns (native)
  * or instructions (counted guest).
  */
-import { GUARD_MECHANISMS, type CostExperiment } from '../../src/experiment/index.js';
+import { type CostExperiment, GUARD_MECHANISMS } from '../../src/experiment/index.js';
 import { imagePages, imageSize, sizedRow } from '../support/sizes.js';
 
 export const experiment: CostExperiment = {

@@ -7,15 +7,15 @@
  * `first` is its very first one.
  * Varies: mechanism; first or thousandth and later. Records: samples of one failed callout, in ns. Native lane only.
  */
+import { CalloutError, Guard } from '../../src/callout/index.js';
 import {
   BUILT,
-  inProject,
-  isGuardMechanism,
   type CostExperiment,
   type CostMeasurement,
   type CostTrial,
+  inProject,
+  isGuardMechanism,
 } from '../../src/experiment/index.js';
-import { CalloutError, Guard } from '../../src/callout/index.js';
 import { Image } from '../../src/image/image.js';
 import { imageSize } from '../support/sizes.js';
 

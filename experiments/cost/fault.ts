@@ -27,7 +27,7 @@ export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'one callout that faults and is recovered, in C, and its parts',
   bench: 'fault',
-  rows: (setting) => {
+  rows(setting) {
     const whole = imagePages(setting, [16, 1024, 16384]).flatMap((pages) =>
       MECHANISMS.map((mechanism) => sizedRow(setting, mechanism, pages, { ...imageSize(pages), part: 'whole' })),
     );

@@ -29,7 +29,7 @@ export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'one deny-and-restore pair over the whole image',
   bench: 'flip',
-  rows: (setting) => {
+  rows(setting) {
     const sizes = imagePages(setting);
     const plain = sizes.flatMap((pages) => rows(setting, pages, MECHANISMS, { touched: true }));
     if (setting.quick) return plain;

@@ -12,9 +12,9 @@
  */
 import { ffi } from '../../src/callout/koffi.js';
 import type { CostExperiment, CostMeasurement, CostRow, CostTrial } from '../../src/experiment/index.js';
-import { openImage, timeNs, warmUp } from '../support/cost-guard.js';
-import { sampleWarnings } from '../../src/record/warnings.js';
 import type { Image } from '../../src/image/image.js';
+import { sampleWarnings } from '../../src/record/warnings.js';
+import { openImage, timeNs, warmUp } from '../support/cost-guard.js';
 
 const PAGE = 4096;
 const SIZES: readonly number[] = [1 << 20, 64 << 20];
@@ -73,16 +73,16 @@ function measure({ row }: CostTrial): CostMeasurement {
   const memcmp = comparison(image);
   const run = {
     memcmp,
-    snapshot: () => {
+    snapshot() {
       image.snapshot();
     },
-    verify: () => {
+    verify() {
       if (!image.verify().ok) throw new Error('the heap is not sound');
     },
-    diff: () => {
+    diff() {
       if (image.diff({ objects: 0 }).changedBytes !== pages) throw new Error(`not ${pages} bytes differ`);
     },
-    restore: () => {
+    restore() {
       if (image.restore() !== pages * PAGE) throw new Error(`not ${pages} pages were restored`);
     },
   }[method];

@@ -9,7 +9,7 @@
  * Varies: program, mechanism. Records: one run, in ns (native) or instructions of the whole machine (counted guest;
  * `unit` says which share of a run: fewer callouts, with as much work between two of them); callouts in it.
  */
-import { LUA_MECHANISMS, LUA_MISSING, luaIsBuilt, type CostExperiment } from '../../src/experiment/index.js';
+import { type CostExperiment, LUA_MECHANISMS, LUA_MISSING, luaIsBuilt } from '../../src/experiment/index.js';
 import { luaCommand } from '../support/lua.js';
 
 /**

@@ -9,17 +9,18 @@
  * only: the counted guest has one processor and skips time that is slept. That nobody waits under keys is behaviour,
  * and recorded where there are keys by the case lua-bystander.
  */
-import { LUA_MISSING, luaIsBuilt, type CostExperiment } from '../../src/experiment/index.js';
+import { type CostExperiment, LUA_MISSING, luaIsBuilt } from '../../src/experiment/index.js';
 import { luaCommand } from '../support/lua.js';
 
 const MECHANISMS = ['none', 'flag', 'mprotect-range', 'pkeys'] as const;
 const NOT_COUNTED =
-  'the counted guest has one processor and skips time that is slept; who waits for whom is recorded by the case lua-bystander';
+  'the counted guest has one processor and skips time that is slept; who waits for whom is recorded by the ' +
+  'case lua-bystander';
 
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'two Lua states on two threads, one allocating, one in callouts',
-  rows: ({ quick, lane }) => {
+  rows({ quick, lane }) {
     if (quick) return [];
     if (lane === 'emulated')
       return (['mprotect-range', 'pkeys'] as const).map((mechanism) => ({

@@ -8,7 +8,7 @@
  * reached.
  */
 import type { CostExperiment, CostRow } from '../../src/experiment/index.js';
-import { APPLICATIONS, applicationNamed, timeUnits } from '../support/applications.js';
+import { applicationNamed, APPLICATIONS, timeUnits } from '../support/applications.js';
 import { openImage } from '../support/cost-guard.js';
 
 const IMAGE_BYTES = 64 << 10;

@@ -24,7 +24,9 @@ function row(mechanism: Mechanism, work: string, threads: number, what: string, 
     options: { pages: PAGES, work, threads, measure },
     ...(dies
       ? {
-          skip: "a thread that writes the image while another's callout has it closed dies: mprotect-naive has nobody wait",
+          skip:
+            "a thread that writes the image while another's callout has it closed dies: mprotect-naive " +
+            'has nobody wait',
         }
       : {}),
     together: `${work}, ${threads}, ${what}`,
@@ -35,7 +37,7 @@ export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'what other threads pay while one makes callouts',
   bench: 'threads',
-  rows: ({ quick, lane, cores }) => {
+  rows({ quick, lane, cores }) {
     if (quick) return [];
     if (lane === 'emulated')
       return (['mprotect-range', 'pkeys'] as const).map((mechanism) => ({

@@ -15,10 +15,12 @@ export const experiment: HonestCase = {
     const zlib = trial.library('libz.so.1');
     const bound = zlib.func('unsigned long compressBound(unsigned long source_bytes)');
     const compress2 = zlib.func(
-      'int compress2(_Out_ uint8_t *dest, _Inout_ unsigned long *dest_bytes, const uint8_t *source, unsigned long source_bytes, int level)',
+      'int compress2(_Out_ uint8_t *dest, _Inout_ unsigned long *dest_bytes, const uint8_t *source, unsigned ' +
+        'long source_bytes, int level)',
     );
     const uncompress = zlib.func(
-      'int uncompress(_Out_ uint8_t *dest, _Inout_ unsigned long *dest_bytes, const uint8_t *source, unsigned long source_bytes)',
+      'int uncompress(_Out_ uint8_t *dest, _Inout_ unsigned long *dest_bytes, const uint8_t *source, unsigned ' +
+        'long source_bytes)',
     );
     const crc32 = zlib.func('unsigned long crc32(unsigned long crc, const uint8_t *buffer, unsigned int bytes)');
     const source = trial.file.bytes;

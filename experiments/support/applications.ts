@@ -4,11 +4,12 @@
  * done.
  */
 import { deflateSync, inflateSync } from 'node:zlib';
-import { ffi } from '../../src/callout/koffi.js';
+
 import type { Guard } from '../../src/callout/guard.js';
+import { ffi } from '../../src/callout/koffi.js';
+import { randomBelow } from '../../src/experiment/index.js';
 import { crc32 } from '../../src/record/crc32.js';
 import { timeNs, warmUp } from './cost-guard.js';
-import { randomBelow } from '../../src/experiment/index.js';
 import { textFile } from './text-file.js';
 
 type Call = (...args: unknown[]) => unknown;
@@ -48,8 +49,8 @@ export interface Application {
 }
 
 const KIB = 1024;
-const ROW = ffi.proto('int TurnkeyCostRow(void *context, int columns, char **values, char **names)').name ?? '';
-const COMPARE = ffi.proto('int TurnkeyCostCompare(const void *a, const void *b)').name ?? '';
+const ROW = ffi.proto('int TurnkeyCostRow(void *context, int columns, char **values, char **names)').name;
+const COMPARE = ffi.proto('int TurnkeyCostCompare(const void *a, const void *b)').name;
 
 function expect(answer: unknown, wanted: number, what: string): void {
   if (Number(answer) !== wanted) throw new Error(`${what} answered ${String(answer)}, not ${wanted}`);
@@ -57,7 +58,7 @@ function expect(answer: unknown, wanted: number, what: string): void {
 
 /** The address of a buffer that stays where it is: its own memory, not V8's heap. */
 function addressOf(bytes: Buffer): number {
-  return Number(ffi.address(bytes as never));
+  return Number(ffi.address(bytes));
 }
 
 /** Of z_stream (zlib.h), on a 64-bit machine. */
@@ -150,7 +151,13 @@ function openDatabase(guard: Guard): Database {
     'int sqlite3_exec(void *db, const char *sql, void *callback, void *context, void *message)',
   ) as Call;
   const [handle] = opened;
-  return { handle, library, exec: (sql) => expect(exec(handle, sql, null, null, null), 0, sql) };
+  return {
+    handle,
+    library,
+    exec(sql) {
+      expect(exec(handle, sql, null, null, null), 0, sql);
+    },
+  };
 }
 
 const insert: Application = {
@@ -223,7 +230,8 @@ const select: Application = {
     const { handle, library, exec } = openDatabase(guard);
     exec('create table t (id integer primary key, name text)');
     exec(
-      `insert into t values ${Array.from({ length: 2 * ROWS }, (_, row) => `(${row}, 'name ${(row * 7919) % 1000}')`).join(', ')}`,
+      'insert into t values ' +
+        `${Array.from({ length: 2 * ROWS }, (_, row) => `(${row}, 'name ${(row * 7919) % 1000}')`).join(', ')}`,
     );
     const each = library.func(
       `int sqlite3_exec(void *db, const char *sql, ${ROW} *callback, void *context, void *message)`,

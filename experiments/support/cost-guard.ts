@@ -2,11 +2,11 @@
  * What cost experiments in JavaScript share: an open image under a mechanism, or the model of keys, and a warm-up that
  * is judged.
  */
-import { ffi } from '../../src/callout/koffi.js';
 import { binding } from '../../src/callout/binding.js';
 import { Guard } from '../../src/callout/guard.js';
+import { ffi } from '../../src/callout/koffi.js';
+import { type CostRow, isGuardMechanism } from '../../src/experiment/index.js';
 import { Image } from '../../src/image/image.js';
-import { isGuardMechanism, type CostRow } from '../../src/experiment/index.js';
 
 const MADV_NOHUGEPAGE = 15; // madvise(2)
 

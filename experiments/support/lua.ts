@@ -1,11 +1,11 @@
 /** What the experiments of the Lua host (experiments/vm/lua) have in common. */
 import {
   closesImage,
+  type CorruptionCase,
   LUA_HOST,
   LUA_MECHANISMS,
   LUA_MISSING,
   luaIsBuilt,
-  type CorruptionCase,
   type Mechanism,
   type Setting,
   type Verdict,
@@ -37,7 +37,7 @@ export function luaTrial({ script, words, ...more }: LuaTrial): CorruptionCase {
     ...more,
     skip: luaSkip,
     command: ({ mechanism, deny }) => luaCommand(mechanism, script, words, ['--deny', deny]),
-    run: () => {
+    run() {
       throw new Error('this trial is made by the Lua host, not by a Node process');
     },
   };

@@ -38,7 +38,9 @@ export function sizedRow(
   if (setting.lane === 'emulated' && pages > MOST_COUNTED_PAGES) {
     return {
       ...row,
-      skip: `one system call per page over more than ${MOST_COUNTED_PAGES} pages is counted for minutes; what a page costs is known from the smaller images`,
+      skip:
+        `one system call per page over more than ${MOST_COUNTED_PAGES} pages is counted for minutes; what a page ` +
+        'costs is known from the smaller images',
     };
   }
   return pages >= SLOW_PAGES ? { ...row, together: `mprotect-page, ${JSON.stringify(parameters)}` } : row;

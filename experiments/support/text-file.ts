@@ -5,8 +5,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { ExperimentError } from '../../src/record/errors.js';
+
 import { inProject } from '../../src/experiment/index.js';
+import { ExperimentError } from '../../src/record/errors.js';
 import { writeWhole } from '../../src/record/store.js';
 
 export const TEXT_BYTES = 16 << 20;
@@ -16,9 +17,9 @@ const KEPT_AT = 'build/text-16m';
 const TEXT = /\.(?:js|mjs|cjs|ts|md|json|h|c|cc|cpp)$/;
 
 interface Lock {
-  readonly packages: {
-    readonly [path: string]: { readonly dev?: boolean; readonly optional?: boolean; readonly version?: string };
-  };
+  readonly packages: Readonly<
+    Record<string, { readonly dev?: boolean; readonly optional?: boolean; readonly version?: string }>
+  >;
 }
 
 /** By code unit: the same order in every locale. */

@@ -3,8 +3,9 @@
  * code does, at once or at a given time after it was told. For cases in which another thread is in a callout meanwhile.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { Image } from '../../src/image/image.js';
+
 import { BUILT, inProject } from '../../src/experiment/index.js';
+import { Image } from '../../src/image/image.js';
 
 interface Task {
   readonly imageId: number;

@@ -83,7 +83,8 @@ static const char16_t *const texts_char16_t[] = {u"", u"a", u"two words", u"gr\\
 static const char32_t *const texts_char32_t[] = {U"z", U"a", U"two words", U"gr\\u00fc\\u00df", U"0123456789", NULL, U"\\U0001F41F", U"end"};`);
 for (const unit of Object.values(STRINGS)) {
   out.push(
-    `static uint64_t fold_${unit}(uint64_t h, const ${unit} *s) { if (s == NULL) return mix(h, 77); while (*s != 0) h = mix(h, (uint64_t)*s++); return mix(h, 1); }`,
+    `static uint64_t fold_${unit}(uint64_t h, const ${unit} *s) { if (s == NULL) return mix(h, 77); while ` +
+      '(*s != 0) h = mix(h, (uint64_t)*s++); return mix(h, 1); }',
   );
 }
 for (const scalar of SCALARS) {
@@ -100,7 +101,8 @@ for (const scalar of SCALARS) {
         ? `(${scalar})((double)(int32_t)h / 16)`
         : `(${scalar})h`;
   out.push(
-    `static uint64_t fold_${scalar}(uint64_t h, ${scalar} v) { ${bits} }\nstatic ${scalar} make_${scalar}(uint64_t h) { return ${make}; }`,
+    `static uint64_t fold_${scalar}(uint64_t h, ${scalar} v) { ${bits} }\nstatic ${scalar} ` +
+      `make_${scalar}(uint64_t h) { return ${make}; }`,
   );
 }
 const fold = (t, h, v) =>
@@ -133,7 +135,8 @@ for (const record of records) {
     `static uint64_t fold_${record.name}(uint64_t h, const struct ${record.name} *v) { ${folds.join(' ')} return h; }`,
   );
   out.push(
-    `static struct ${record.name} make_${record.name}(uint64_t h) { struct ${record.name} v; memset(&v, 0, sizeof v); ${makes.join(' ')} return v; }`,
+    `static struct ${record.name} make_${record.name}(uint64_t h) { struct ${record.name} v; memset(&v, 0, ` +
+      `sizeof v); ${makes.join(' ')} return v; }`,
   );
 }
 

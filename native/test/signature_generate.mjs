@@ -247,11 +247,15 @@ function defineAggregate(t) {
     const loop = m.count ? `for (int i = 0; i < ${m.count}; i++) ` : '';
     const at = m.count ? `${m.name}[i]` : m.name;
     fill.push(
-      `  ${loop}{ ${m.type.c} t; fill_${m.type.id}(&t); to->${at} = ${m.bits && m.type.id !== 'b' ? `(${m.type.c})(t & ${bitMask(m)})` : 't'}; }`,
+      `  ${loop}{ ${m.type.c} t; fill_${m.type.id}(&t); to->${at} = ` +
+        `${m.bits && m.type.id !== 'b' ? `(${m.type.c})(t & ${bitMask(m)})` : 't'}; }`,
     );
     mix.push(`  ${loop}{ ${m.type.c} t = from->${at}; mix_${m.type.id}(&t); }`);
   });
-  return `void fill_${t.id}(${t.id} *to) {\n  memset(to, 0, sizeof *to);\n${fill.join('\n')}\n}\nvoid mix_${t.id}(const ${t.id} *from) {\n${mix.join('\n')}\n}`;
+  return (
+    `void fill_${t.id}(${t.id} *to) {\n  memset(to, 0, sizeof *to);\n${fill.join('\n')}\n}\nvoid ` +
+    `mix_${t.id}(const ${t.id} *from) {\n${mix.join('\n')}\n}`
+  );
 }
 /** What fits into a bit-field, without its sign bit: no conversion of the value is then left to the implementation. */
 function bitMask(m) {
@@ -371,8 +375,11 @@ function signature(number) {
   return {
     key: text,
     source: [
-      `static ${r} f${number}(${declared}) { signature_called(${number}, __builtin_frame_address(0)); ${body.join(' ')} signature_leaves();${result ? ` ${r} r; fill_${result.id}(&r); signature_made(); return r;` : ' signature_made();'} }`,
-      `static void c${number}(void *function) { ${result ? `${r} r = ${call}; signature_got(); mix_${result.id}(&r);` : `${call}; signature_got();`} }`,
+      `static ${r} f${number}(${declared}) { signature_called(${number}, __builtin_frame_address(0)); ` +
+        `${body.join(' ')} ` +
+        `signature_leaves();${result ? ` ${r} r; fill_${result.id}(&r); signature_made(); return r;` : ' signature_made();'} }`,
+      `static void c${number}(void *function) { ` +
+        `${result ? `${r} r = ${call}; signature_got(); mix_${result.id}(&r);` : `${call}; signature_got();`} }`,
     ].join('\n'),
     row: `  {(void *)f${number}, c${number}, ${stackBytes(result, parameters)}, ${number}, "${text}"},`,
   };

@@ -7,8 +7,8 @@ import { types } from 'node:util';
 
 import type { CallbackPrototype, CallbackSlot } from './callback.js';
 import { castOf, ffi, type Parameter, type Type } from './koffi.js';
-import { borrowArena, returnArena, syncArena, type Arena, type Region } from './memory.js';
-import { fillUnion, plainOf, unshadowedUnion, type Reader } from './plain.js';
+import { type Arena, borrowArena, type Region, returnArena, syncArena } from './memory.js';
+import { fillUnion, plainOf, type Reader, unshadowedUnion } from './plain.js';
 import { isLoan, lentAddress } from './vm.js';
 
 /** What arguments need of their guard. */
@@ -213,7 +213,8 @@ function convertOut(value: unknown, type: Type, alsoIn: boolean, scope: CallScop
     if (ref.primitive === 'Union') return convertOutUnion(value as Record<string, unknown>, ref, alsoIn, scope);
     if (types.isExternal(value)) {
       throw new TypeError(
-        "this cast cannot be decoded after the call: koffi keeps what it casts to itself; use as() from turnkey, or as() of koffi's default export",
+        'this cast cannot be decoded after the call: koffi keeps what it casts to itself; use as() from ' +
+          "turnkey, or as() of koffi's default export",
       );
     }
   }
@@ -293,6 +294,8 @@ function convertOutUnion(value: Record<string, unknown>, ref: Type, alsoIn: bool
     return value; /* koffi copies the bytes and follows nothing */
   const region = scope.take(ref.size);
   if (alsoIn) ffi.encode(region.address, ref, convertIn(value, ref, scope));
-  scope.afterwards(() => fillUnion(value, ref, region.address, scope.host.reader));
+  scope.afterwards(() => {
+    fillUnion(value, ref, region.address, scope.host.reader);
+  });
   return region.address;
 }

@@ -30,7 +30,7 @@ export function promisedCall(callee: Callee, args: readonly unknown[], entry: En
       args.slice(0, callee.parameters.length),
       (error, result) => {
         if (error === null) resolve(result);
-        else reject(error instanceof Error ? error : new Error(String(error)));
+        else reject(error instanceof Error ? error : new Error(String(error as string)));
       },
       entry,
     );

@@ -4,7 +4,7 @@
  */
 import { binding } from './binding.js';
 import type { GuardedFunction, MadeFunction, UntypedFunction } from './function.js';
-import { ffi, prepareKoffi, type ForeignFunction } from './koffi.js';
+import { ffi, type ForeignFunction, prepareKoffi } from './koffi.js';
 import type { Declaration } from './prototype.js';
 import { isLoan, lentAddress } from './vm.js';
 
@@ -57,7 +57,7 @@ export const bareGuard: BareGuard = {
         new Promise((resolve, reject) => {
           raw.async(...convert(args), (error: unknown, result: unknown) => {
             if (error === null) resolve(result);
-            else reject(error instanceof Error ? error : new Error(String(error)));
+            else reject(error instanceof Error ? error : new Error(String(error as string)));
           });
         });
     }

@@ -5,7 +5,7 @@
  */
 import { binding } from './binding.js';
 import { ffi, type PrototypeInfo, type Type } from './koffi.js';
-import { plainOf, type Fix, type Reader } from './plain.js';
+import { type Fix, plainOf, type Reader } from './plain.js';
 import { stackBytes } from './signature.js';
 
 type AnyFunction = (...args: unknown[]) => unknown;
@@ -21,7 +21,7 @@ export class CallbackSlot {
   run: AnyFunction = expired;
 
   constructor(prototype: CallbackPrototype) {
-    this.native = ffi.register(prototype.enter(this) as never, prototype.pointer);
+    this.native = ffi.register(prototype.enter(this), prototype.pointer);
     try {
       this.code = binding.callback(this.native, prototype.stackBytes);
     } catch (error) {
@@ -131,7 +131,7 @@ let koffiCode: { readonly start: bigint; readonly end: bigint } | undefined;
  */
 export function isKoffiTrampoline(address: bigint): boolean {
   if (koffiCode === undefined) {
-    const probe = ffi.register((() => undefined) as never, ffi.pointer(ffi.proto('void', [])));
+    const probe = ffi.register(() => undefined, ffi.pointer(ffi.proto('void', [])));
     const module = binding.modules().find((candidate) => probe >= candidate.start && probe < candidate.end);
     ffi.unregister(probe);
     if (module === undefined) throw new Error("koffi's code is in no module");

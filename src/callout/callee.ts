@@ -2,15 +2,15 @@
  * One guarded function: its thunks, the plain prototype that koffi calls them by, and what becomes of arguments,
  * results and faults. The JavaScript function that users call is made in function.ts.
  */
+import { type ArgumentHost, CallScope, type Converter, converterOf, type Need, needOf } from './arguments.js';
 import { ThunkFlag } from './binding.js';
-import { CallScope, converterOf, needOf, type ArgumentHost, type Converter, type Need } from './arguments.js';
 import { DecodeFault } from './decode.js';
-import { at, atSite, type Called, type CallSite, type CalloutError } from './error.js';
-import { ffi, prepareKoffi, type ForeignFunction, type Parameter, type Type } from './koffi.js';
-import { plainOf, type Fix } from './plain.js';
-import { variadicParameter, type Declaration } from './prototype.js';
+import { at, atSite, type Called, type CalloutError, type CallSite } from './error.js';
+import { ffi, type ForeignFunction, type Parameter, prepareKoffi, type Type } from './koffi.js';
+import { type Fix, plainOf } from './plain.js';
+import { type Declaration, variadicParameter } from './prototype.js';
 import { returnedInMemory, stackBytes } from './signature.js';
-import { takeFault, threadRecord, type CopiedRecord } from './thread.js';
+import { type CopiedRecord, takeFault, threadRecord } from './thread.js';
 
 /** What a callee needs of its guard. */
 export interface CalleeHost extends ArgumentHost {

@@ -7,7 +7,7 @@ import { binding } from './binding.js';
 import { ffi, type Type, type TypeSpec } from './koffi.js';
 import { plainOf, type Reader } from './plain.js';
 import { RECORD_BYTES } from './record.js';
-import { wholeRecord, type CopiedRecord } from './thread.js';
+import { type CopiedRecord, wholeRecord } from './thread.js';
 
 /** A guarded read that faulted; never leaves the guard. `record`: the fault. */
 export class DecodeFault {
@@ -238,7 +238,7 @@ export function withNamedDecoders(
     const entry = (pointer: unknown, length?: unknown): unknown => {
       if (typeof pointer !== 'bigint' && typeof pointer !== 'number')
         return koffis(pointer, ...(length === undefined ? [] : [length])); /* memory of our own */
-      return guarded([pointer], entry as (...args: never[]) => unknown, () =>
+      return guarded([pointer], entry, () =>
         read(BigInt.asUintN(64, BigInt(pointer)), length === undefined ? undefined : Number(length), koffis),
       );
     };

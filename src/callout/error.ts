@@ -5,9 +5,9 @@
 import { basename } from 'node:path';
 import { inspect, type InspectOptions } from 'node:util';
 
-import { describeLocation, epoch, locate, type Epoch, type Location } from './modules.js';
+import { describeLocation, type Epoch, epoch, locate, type Location } from './modules.js';
 import { siCodeName, signalName } from './names.js';
-import { FaultFlag, FaultRecord, type Access, type Phase, type RegisterName } from './record.js';
+import { type Access, FaultFlag, FaultRecord, type Phase, type RegisterName } from './record.js';
 import type { CopiedRecord } from './thread.js';
 
 /** Where the fault seems to have left a lock held or a structure half changed. */
@@ -115,7 +115,8 @@ export class CalloutError extends Error {
     const access =
       this.access === 'unknown'
         ? ''
-        : ` ${this.access} ${this.access === 'execute' ? 'at' : this.access === 'read' ? 'of' : 'to'} ${hex(this.address)}`;
+        : ` ${this.access} ${this.access === 'execute' ? 'at' : this.access === 'read' ? 'of' : 'to'} ` +
+          `${hex(this.address)}`;
     const space = this.space === undefined ? '' : ` in space '${this.space}' +${hex(this.spaceOffset ?? 0n)}`;
     const phase =
       this.phase === 'decode'
@@ -128,10 +129,9 @@ export class CalloutError extends Error {
       : this.unwound
         ? ' unwound into the gate (C++ throw, thread exit or cancellation),'
         : '';
-    return (
-      `${this.errorName}: ${this.function}${where}${phase}:${kind} ${this.signal} (${this.siCodeName})${access}${space}, pc ${hex(this.pc)}` +
-      (location === undefined ? '' : ` ${describeLocation(location)}`)
-    );
+    return `${this.errorName}: ${this.function}${where}${phase}:${kind} ${this.signal} (${this.siCodeName})${access}${space}, pc ${hex(this.pc)}${
+      location === undefined ? '' : ` ${describeLocation(location)}`
+    }`;
   }
 
   /** As in Cog. */

@@ -4,7 +4,7 @@
  * each function has type feedback of its own, and V8 can call koffi's function directly from it.
  */
 import { asyncCall, promisedCall } from './async.js';
-import type { Callee, Entry } from './callee.js';
+import type { Callee } from './callee.js';
 import type { PrototypeInfo } from './koffi.js';
 import { threadRecord } from './thread.js';
 import { Loan } from './vm.js';
@@ -46,10 +46,10 @@ export function makeFunction(callee: Callee): MadeFunction {
   const extra: Record<string, unknown> = { info: callee.declaration.info };
   if (!callee.declaration.variadic) {
     extra['async'] = function async(...args: unknown[]): void {
-      asyncCall(callee, args, async as Entry);
+      asyncCall(callee, args, async);
     };
     extra['promise'] = function promise(...args: unknown[]): Promise<unknown> {
-      return promisedCall(callee, args, promise as Entry);
+      return promisedCall(callee, args, promise);
     };
   }
   return {
@@ -64,7 +64,7 @@ export function makeFunction(callee: Callee): MadeFunction {
 }
 
 function general(callee: Callee): Written {
-  const call: UntypedFunction = (...args) => callee.call(args, call as Entry);
+  const call: UntypedFunction = (...args) => callee.call(args, call);
   return { call, replace: () => undefined };
 }
 
@@ -102,6 +102,8 @@ function direct(callee: Callee): Written {
     };
     return { call, replace(other) { raw = other; } };`;
   try {
+    // The text above is ours; what comes from a prototype is names and numbers alone.
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval
     const write = new Function('callee', 'raw', 'record', 'Loan', source) as (
       callee: Callee,
       raw: UntypedFunction,

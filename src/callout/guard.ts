@@ -2,43 +2,43 @@
  * Guard: foreign functions called so that a bad one fails with a CalloutError and the image stays as it was. The
  * surface is koffi's.
  */
-import { binding, ThunkFlag, type Policy } from './binding.js';
-import { Callee, type CalleeHost, type Entry } from './callee.js';
-import { CallbackPrototype, isKoffiTrampoline, type CallbackSlot } from './callback.js';
 import { CallScope, convertIn } from './arguments.js';
+import { bareClose, type BareGuard, bareGuard, bareOpen } from './bare.js';
+import { binding, type Policy, ThunkFlag } from './binding.js';
+import { CallbackPrototype, type CallbackSlot, isKoffiTrampoline } from './callback.js';
+import { Callee, type CalleeHost, type Entry } from './callee.js';
 import {
   DecodeFault,
+  type Decoder,
   DEFAULT_DECODE_LIMIT,
   GuardedReader,
   parseDecodeCall,
   withNamedDecoders,
-  type Decoder,
 } from './decode.js';
-import { at, makeCalloutError, type Called, type CalledBy, type CalloutError } from './error.js';
+import { at, type Called, type CalledBy, type CalloutError, makeCalloutError } from './error.js';
 import {
-  makeFunction,
   type AnyFunction,
   type GuardedFunction,
   type MadeFunction,
+  makeFunction,
   type UntypedFunction,
 } from './function.js';
 import { disposerOf, ffi, type Type, type TypeSpec } from './koffi.js';
 import { GuardedLibrary, type LoadOptions } from './library.js';
 import { endEpoch } from './modules.js';
-import { declarationOf, parseDeclaration, type Declaration } from './prototype.js';
+import { type Declaration, declarationOf, parseDeclaration } from './prototype.js';
 import { RECORD_BYTES } from './record.js';
-import { bareClose, bareGuard, bareOpen, type BareGuard } from './bare.js';
 import { rearm } from './signals.js';
 import { stackBytes } from './signature.js';
-import { wholeRecord, type CopiedRecord } from './thread.js';
+import { type CopiedRecord, wholeRecord } from './thread.js';
 import {
   GUARD_MECHANISMS,
+  type GuardMechanism,
   holdsThroughout,
+  type Image,
   isGuardMechanism,
   needsKeys,
   probe,
-  type GuardMechanism,
-  type Image,
 } from './vm.js';
 
 /**
@@ -150,11 +150,13 @@ export class Guard {
     };
     this.#reader = new GuardedReader(
       decodeLimit,
-      (type, pointer) => this.#dispose(type, pointer),
+      (type, pointer) => {
+        this.#dispose(type, pointer);
+      },
       (read) => this.#late(read),
     );
     this.#bare = this.#mechanism === 'none' ? bareGuard : undefined;
-    const decode: UntypedFunction = (...call) => this.#decode(call, decode as Entry);
+    const decode: UntypedFunction = (...call) => this.#decode(call, decode);
     this.decode =
       this.#bare !== undefined
         ? (ffi.decode as unknown as Decoder)
@@ -213,7 +215,9 @@ export class Guard {
     const library: GuardedLibrary = new GuardedLibrary(path, {
       makeFunction: (of, forms) => this.#makeFunction(of, forms),
       findSymbol: (of, name) => this.#findSymbol(of, name),
-      unload: (of) => this.#unload(of),
+      unload: (of) => {
+        this.#unload(of);
+      },
     });
     this.#libraries.set(library, { handle: path === null ? RTLD_DEFAULT : this.#open(path, options), functions: [] });
     return library;
@@ -308,9 +312,10 @@ export class Guard {
       : bareOpen(path, flags);
     if (typeof opened === 'bigint') return opened;
     if (opened === undefined)
-      throw this.#fail(wholeRecord(record), { name: 'dlopen', library: path }, [path], this.load as Entry);
+      throw this.#fail(wholeRecord(record), { name: 'dlopen', library: path }, [path], this.load);
     throw new Error(
-      `cannot load library '${path}': ${opened}. Check the name, or give a full path; the loader looks in LD_LIBRARY_PATH and the ldconfig cache`,
+      `cannot load library '${path}': ${opened}. Check the name, or give a full path; the loader looks in ` +
+        'LD_LIBRARY_PATH and the ldconfig cache',
     );
   }
 
@@ -327,7 +332,9 @@ export class Guard {
     const address = binding.dlsym(handle, name);
     if (address === 0n) {
       throw new Error(
-        `Cannot find symbol '${name}' in ${library.path === null ? 'the program' : `library '${library.path}'`}; 'nm -D' on the file lists what it exports`,
+        `Cannot find symbol '${name}' in ` +
+          `${library.path === null ? 'the program' : `library '${library.path}'`}; 'nm -D' on the file lists ` +
+          'what it exports',
       );
     }
     return address;
@@ -377,7 +384,7 @@ export class Guard {
         wholeRecord(record),
         { name: 'dlclose', library: library.path ?? undefined },
         [],
-        library.unload as Entry,
+        library.unload,
       );
     if (closed !== true) throw new Error(`cannot unload library '${library.path ?? 'the program'}': ${closed}`);
   }

@@ -122,9 +122,9 @@ const WRAPPED = Symbol.for('turnkey.koffi.wrapped');
 type Wrappable = Koffi & { [WRAPPED]?: boolean };
 
 if ((ffi as Wrappable)[WRAPPED] !== true) {
-  const { as, disposable } = ffi;
+  const { as: plainAs, disposable } = ffi;
   ffi.as = function (value, type) {
-    const cast = as(value, type);
+    const cast = plainAs(value, type);
     casts.set(cast, { value, type: ffi.type(type) });
     return cast;
   };

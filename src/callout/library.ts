@@ -19,7 +19,7 @@ export interface LibraryHost {
   unload(library: GuardedLibrary): void;
 }
 
-type Declare = {
+interface Declare {
   <F extends AnyFunction = UntypedFunction>(definition: string, options?: FunctionOptions): GuardedFunction<F>;
   <F extends AnyFunction = UntypedFunction>(
     name: string,
@@ -34,7 +34,7 @@ type Declare = {
     parameters: readonly TypeSpec[],
     options?: FunctionOptions,
   ): GuardedFunction<F>;
-};
+}
 
 export class GuardedLibrary {
   /** As given to `guard.load`; null is the program itself. */

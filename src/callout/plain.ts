@@ -183,7 +183,7 @@ function unionPlain(type: Type): Plain {
   const twin = ffi.union(definition);
   return {
     type: twin,
-    fix: (value, reader) => {
+    fix(value, reader) {
       const union = new ffi.Union(type);
       shadowUnion(union, type, { type: twin, value: value as Record<string, unknown> }, fixes, reader);
       return union;
@@ -214,13 +214,13 @@ function shadowUnion(
     Object.defineProperty(union, name, {
       configurable: true,
       enumerable: true,
-      get: () => {
+      get() {
         const fix = fixes.get(name);
         const value = plain.value[name];
         return fix === undefined ? value : reader.late(() => fix(value, reader));
       },
-      set: (value: unknown) => {
-        for (const other of names) delete union[other];
+      set(value: unknown) {
+        for (const other of names) Reflect.deleteProperty(union, other);
         shadowed.delete(union);
         union[name] = value;
       },

@@ -1,5 +1,5 @@
 /** The ways koffi lets a function be declared, read into one prototype. */
-import { ffi, noteFreed, type Parameter, type PrototypeInfo, type Type, type TypeSpec } from './koffi.js';
+import { ffi, noteFreed, type Parameter, type PrototypeInfo, type Type } from './koffi.js';
 
 /** What a declaration may say beyond koffi. */
 export interface FunctionOptions {
@@ -101,7 +101,7 @@ export function variadicParameter(spec: unknown): Parameter {
   }
   if (typeof spec !== 'object' || spec === null)
     throw new TypeError(`Unexpected ${typeof spec} value as type specifier, expected string or type`);
-  if ('primitive' in spec) return { type: ffi.type(spec as TypeSpec), direction: 'Input' };
+  if ('primitive' in spec) return { type: ffi.type(spec), direction: 'Input' };
   let known = markers.get(spec);
   if (known === undefined) {
     known = (ffi.proto('void', [spec]).proto as PrototypeInfo).arguments[0] as Parameter;

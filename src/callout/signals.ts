@@ -5,6 +5,7 @@
  * are found when the next guard is made.
  */
 import { isMainThread } from 'node:worker_threads';
+
 import { binding } from './binding.js';
 
 const HANDLED: readonly (string | symbol)[] = ['SIGSEGV', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGTRAP', 'SIGABRT'];

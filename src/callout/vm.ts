@@ -4,10 +4,10 @@ import { Loan } from '../image/loan.js';
 export type { Image } from '../image/image.js';
 export {
   GUARD_MECHANISMS,
+  type GuardMechanism,
   holdsThroughout,
   isGuardMechanism,
   needsKeys,
-  type GuardMechanism,
 } from '../image/mechanism.js';
 export { probe } from '../image/probe.js';
 export { Loan };

@@ -1,7 +1,9 @@
 /** `turnkey compare` and `turnkey export`: reading and writing around the pure functions of src/report/. */
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+
 import { InvalidArgumentError } from 'commander';
+
 import { ExperimentError } from '../record/errors.js';
 import { readRun, reasonOf, writeWhole } from '../record/store.js';
 import { compareRuns, DEFAULT_THRESHOLD, differs, isWorse, renderComparison } from '../report/compare.js';

@@ -7,21 +7,23 @@
  * 5 `turnkey compare`: the second run is worse.
  * `turnkey probe`: 0 where protection keys are usable, else 1. `turnkey emulated`: the command's own exit code.
  */
-import { accessSync, constants, mkdirSync } from 'node:fs';
 import { randomInt } from 'node:crypto';
+import { accessSync, constants, mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+
 import { Command, CommanderError, Option } from 'commander';
+
 import { loadCatalogue } from '../experiment/catalogue.js';
-import { versions } from '../run/context.js';
-import { ExperimentError } from '../record/errors.js';
-import { RunInProgress, type RunOptions } from '../run/run.js';
-import { readRun, reasonOf, writeRun } from '../record/store.js';
 import { writeCase } from '../experiment/template.js';
-import { GUARD_MECHANISMS, type Denial, type GuardMechanism, type KeyMode } from '../record/words.js';
+import { ExperimentError } from '../record/errors.js';
+import { readRun, reasonOf, writeRun } from '../record/store.js';
+import { type Denial, GUARD_MECHANISMS, type GuardMechanism, type KeyMode } from '../record/words.js';
 import { renderCell } from '../report/cell.js';
 import { surprises } from '../report/model.js';
 import { renderTerminal } from '../report/terminal.js';
-import { compareCommand, exportCommand, parsePercent, type CompareFlags } from './compare.js';
+import { versions } from '../run/context.js';
+import { RunInProgress, type RunOptions } from '../run/run.js';
+import { compareCommand, type CompareFlags, exportCommand, parsePercent } from './compare.js';
 import { parseDenial, parseKeys, parseLane, parseLuaMechanism, parseMechanisms, parseWhole } from './options.js';
 import { probeKeys, probeText } from './probe.js';
 import { runStages } from './progress.js';
@@ -32,10 +34,10 @@ const FAMILIES = ['corruption', 'honest', 'cost'] as const;
 type FamilyName = (typeof FAMILIES)[number];
 
 const strict = (): boolean => (process.env['TURNKEY_STRICT'] ?? '0') !== '0';
-const colour = (): boolean => process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
+const colour = (): boolean => process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
 const terminalOptions = (): { readonly colour: boolean; readonly width: number } => ({
   colour: colour(),
-  width: process.stdout.columns ?? 120,
+  width: (process.stdout as { readonly columns?: number }).columns ?? 120,
 });
 
 interface ReportFlags {
@@ -119,7 +121,7 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
         }),
     ...(verbose
       ? {
-          onLog: (line: string) => {
+          onLog(line: string) {
             process.stderr.write(`${line}\n`);
           },
         }
@@ -131,10 +133,7 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
     void progress.abort().finally(() => process.exit(130));
   };
   process.once('SIGINT', interrupted);
-  const failures = await runStages(
-    progress.stages(),
-    process.stderr.isTTY === true && process.stdout.isTTY === true && !verbose,
-  );
+  const failures = await runStages(progress.stages(), process.stderr.isTTY && process.stdout.isTTY && !verbose);
   process.removeListener('SIGINT', interrupted);
   const document = progress.finish();
   const json = writeRun(directory, document);
@@ -230,8 +229,8 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     )
     .option('--mechanisms <list>', `comma-separated, of ${GUARD_MECHANISMS.join(', ')} (default: all)`, parseMechanisms)
     .addOption(new Option('--mechanism <name>', 'the same as --mechanisms').argParser(parseMechanisms).hideHelp())
-    .option('--case <names>', 'only these experiments, comma-separated; prints their evidence', (list: string) =>
-      list.split(','),
+    .option('--case <names>', 'only these experiments, comma-separated; prints their evidence', (names: string) =>
+      names.split(','),
     )
     .option('--deny <right>', 'what a callout loses: write, or access; left out, both where it matters', parseDenial)
     .option('--keys <per>', 'one key for the image, or one for each space; left out, both where it matters', parseKeys)
@@ -267,7 +266,8 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     .argument('<name>', 'small letters, digits and hyphens')
     .action((name: string) => {
       process.stdout.write(
-        `${writeCase(name)}\nnpm run build:ts && node dist/src/cli/main.js run corruption --case ${name} --lane native --mechanism mprotect-range\n`,
+        `${writeCase(name)}\nnpm run build:ts && node dist/src/cli/main.js run corruption --case ${name} ` +
+          '--lane native --mechanism mprotect-range\n',
       );
       done(EXIT.done);
     });

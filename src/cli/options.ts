@@ -1,14 +1,15 @@
 /** The command line's words as values: each parser throws an error that commander shows as one line. */
 import { InvalidArgumentError } from 'commander';
+
 import { LUA_MECHANISMS } from '../experiment/lua-host.js';
 import {
+  type Denial,
   DENIALS,
   GUARD_MECHANISMS,
-  KEY_MODES,
-  type Denial,
   type GuardMechanism,
-  type KeyMode,
   isGuardMechanism,
+  KEY_MODES,
+  type KeyMode,
 } from '../record/words.js';
 
 /** `native`, `emulated` or `auto`. */

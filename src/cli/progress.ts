@@ -1,5 +1,6 @@
 /** Visible progress: listr2 in a terminal, plain lines elsewhere. A step that fails does not stop the others. */
 import { Listr } from 'listr2';
+
 import type { Stage, Step } from '../run/run.js';
 
 /** A step that threw. */

@@ -1,11 +1,12 @@
 /** `turnkey vm lua script.lua`: a user's own script behind keys, in whichever lane has them. */
 import { spawnSync } from 'node:child_process';
-import { constants } from 'node:os';
 import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { ExperimentError } from '../record/errors.js';
-import { needsKeys, type Denial, type GuardMechanism } from '../record/words.js';
+
 import { LUA_MISSING, luaHost } from '../experiment/lua-host.js';
+import { ExperimentError } from '../record/errors.js';
+import { type Denial, type GuardMechanism, needsKeys } from '../record/words.js';
 import { probeKeys } from './probe.js';
 
 export interface VmFlags {

@@ -1,9 +1,9 @@
 /**
  * What an experiment's file exports. The name of a case is its file's name; nothing has to be registered anywhere.
  */
-import type { CaseGroup, Denial, GuardMechanism, KeyMode, Lane, Mechanism } from '../record/words.js';
 import type { Image } from '../image/image.js';
 import type { CostRecord, Expectation } from '../record/records.js';
+import type { CaseGroup, Denial, GuardMechanism, KeyMode, Lane, Mechanism } from '../record/words.js';
 
 /** A foreign function made callable. Pointers and 64-bit integers are bigint where a number does not hold them. */
 export type ForeignFunction = (...args: unknown[]) => unknown;

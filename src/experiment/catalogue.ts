@@ -4,11 +4,12 @@
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CorruptionCase, CostExperiment, ExperimentModule, GroupedCase, HonestCase } from './case.js';
-import { importExperiment } from './load.js';
+
 import { ExperimentError } from '../record/errors.js';
 import { BUILT, inProject } from '../record/paths.js';
-import { CASE_GROUPS, groupFolder, type CaseGroup } from '../record/words.js';
+import { CASE_GROUPS, type CaseGroup, groupFolder } from '../record/words.js';
+import type { CorruptionCase, CostExperiment, ExperimentModule, GroupedCase, HonestCase } from './case.js';
+import { importExperiment } from './load.js';
 
 export type Family = 'corruption' | 'honest' | 'cost';
 

@@ -1,9 +1,9 @@
 /**
  * What usually happens to a kind of damage, mechanism by mechanism, and why: most cases expect one of these.
  */
-import type { Setting } from './case.js';
 import type { Expectation } from '../record/records.js';
 import { closesImage, hasTrap } from '../record/words.js';
+import type { Setting } from './case.js';
 
 /** The expectation of a store by the callee's own instructions to a closed space. */
 export function expectStore(setting: Setting, silent = 'the store lands: nothing closes the image'): Expectation {

@@ -1,6 +1,19 @@
 /**
  * All that an experiment's file imports, but for experiments/support and the library itself.
  */
+export { BUILT, inProject } from '../record/paths.js';
+export { randomBelow } from '../record/random.js';
+export type { CostRecord, Expectation } from '../record/records.js';
+export {
+  closesImage,
+  GUARD_MECHANISMS,
+  type GuardMechanism,
+  hasTrap,
+  isGuardMechanism,
+  type Mechanism,
+  needsKeys,
+  type Verdict,
+} from '../record/words.js';
 export type {
   BenchExperiment,
   CorruptionCase,
@@ -24,16 +37,3 @@ export type {
 export * from './expectations.js';
 export { LUA_HOST, LUA_MECHANISMS, LUA_MISSING, luaIsBuilt } from './lua-host.js';
 export { kernelSince, sealed } from './sealed.js';
-export { BUILT, inProject } from '../record/paths.js';
-export { randomBelow } from '../record/random.js';
-export type { CostRecord, Expectation } from '../record/records.js';
-export {
-  closesImage,
-  GUARD_MECHANISMS,
-  hasTrap,
-  isGuardMechanism,
-  needsKeys,
-  type GuardMechanism,
-  type Mechanism,
-  type Verdict,
-} from '../record/words.js';

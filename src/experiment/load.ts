@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+
 import { BUILT, inProject } from '../record/paths.js';
 
 /** `path`: without its ending, relative to the folder of the built experiments. */

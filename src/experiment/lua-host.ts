@@ -1,5 +1,6 @@
 /** The Lua host (experiments/vm/lua): where it is, what it offers, and why it might not be there. */
 import { existsSync } from 'node:fs';
+
 import { inProject } from '../record/paths.js';
 import type { GuardMechanism } from '../record/words.js';
 
@@ -8,7 +9,8 @@ export const LUA_HOST = 'build/Release/turnkey-lua';
 
 /** Said where the host was not built. */
 export const LUA_MISSING =
-  'turnkey-lua was not built: it needs liblua5.4-dev and libffi-dev (apt-get install liblua5.4-dev libffi-dev, then npm run build)';
+  'turnkey-lua was not built: it needs liblua5.4-dev and libffi-dev (apt-get install liblua5.4-dev ' +
+  'libffi-dev, then npm run build)';
 
 /** The mechanisms that the host offers. */
 export const LUA_MECHANISMS = [

@@ -5,7 +5,6 @@
  * The runner (native/watch) prints `@watch {JSON}` last. Foreign code may print anything in between; lines without
  * these marks are ignored.
  */
-import type { CostRow } from './case.js';
 import type {
   AftermathStep,
   CanaryEvidence,
@@ -16,6 +15,7 @@ import type {
   RestoreEvidence,
 } from '../record/records.js';
 import type { Denial, GuardMechanism, KeyMode, Lane } from '../record/words.js';
+import type { CostRow } from './case.js';
 
 export const TRIAL_MARK = '@trial ';
 /** A warm host's line before each of its trials, on both streams: `@job 3`. */
@@ -201,7 +201,7 @@ export function processEvidence(output: TrialOutput, stderr: string): ProcessEvi
         : output.setUp !== null
           ? 'set up'
           : 'start';
-  const died = watch === null || watch.exitCode !== 0 || watch.timedOut;
+  const died = watch?.exitCode !== 0 || watch.timedOut;
   const space =
     output.setUp?.spaces.find((one) => one.address === watch?.firstSpaceAddress)?.name ?? watch?.firstSpaceAddress;
   return {

@@ -1,5 +1,6 @@
 /** A new case to begin with: compiles and runs as it is. docs/cases.md tells what to change. */
 import { existsSync, writeFileSync } from 'node:fs';
+
 import { ExperimentError } from '../record/errors.js';
 import { inProject } from '../record/paths.js';
 import { CASE_GROUPS, caseFile } from '../record/words.js';

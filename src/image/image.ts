@@ -4,9 +4,10 @@
  */
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
+
 import {
-  native,
   type Errno,
+  native,
   type NativeContent,
   type NativeHeapFile,
   type NativeImage,
@@ -16,11 +17,11 @@ import {
 import { ImageError } from './errors.js';
 import { Loan, type LoanMode } from './loan.js';
 import {
+  type Denial,
   DENIALS,
   GUARD_MECHANISMS,
-  isGuardMechanism,
-  type Denial,
   type GuardMechanism,
+  isGuardMechanism,
   type KeyMode,
 } from './mechanism.js';
 
@@ -283,7 +284,8 @@ export class Space {
     if (errno === -ENOMEM)
       throw new ImageError(
         'ERR_IMAGE_RESERVE',
-        `Space ${show(this.name)} cannot grow to ${bytes} bytes: ${this.reservedBytes} are reserved. Map the image with a larger reserveBytes.`,
+        `Space ${show(this.name)} cannot grow to ${bytes} bytes: ${this.reservedBytes} are reserved. Map the ` +
+          'image with a larger reserveBytes.',
         errno,
       );
     this.#image.checked(errno, `resize space ${show(this.name)} to ${bytes} bytes`);
@@ -315,13 +317,15 @@ export class Space {
     if (found === -ENODATA)
       throw new ImageError(
         'ERR_IMAGE_OBJECT',
-        `Space ${show(this.name)} holds no heap that can be walked: fill the image, or load a Squeak or Spur image file.`,
+        `Space ${show(this.name)} holds no heap that can be walked: fill the image, or load a Squeak or ` +
+          'Spur image file.',
         found,
       );
     if (found === -ENOENT)
       throw new ImageError(
         'ERR_IMAGE_OBJECT',
-        `No object can be told at offset ${offset} of space ${show(this.name)}: the heap does not reach it, or its chain of objects breaks before it.`,
+        `No object can be told at offset ${offset} of space ${show(this.name)}: the heap does not reach it, or ` +
+          'its chain of objects breaks before it.',
         found,
       );
     return heapObject(this.#image.checked(found, `find the object at ${offset}`));
@@ -380,7 +384,8 @@ export class Image {
       if (errno === -EMFILE)
         throw new ImageError(
           'ERR_IMAGE_MAP',
-          `There is no place for ${what}: a process may have 16 images and ${MAX_SPACES} spaces; close images that are no longer used.`,
+          `There is no place for ${what}: a process may have 16 images and ${MAX_SPACES} spaces; close images ` +
+            'that are no longer used.',
           errno,
         );
       throw new ImageError('ERR_IMAGE_MAP', `Could not map ${what} (errno ${-errno}).`, errno);
@@ -441,14 +446,16 @@ export class Image {
     if (errno === -EBUSY)
       throw new ImageError(
         'ERR_MECHANISM_SET',
-        `The image is protected by '${this.mechanism}' already; an image has one mechanism. Map another image for '${mechanism}'.`,
+        `The image is protected by '${this.mechanism}' already; an image has one mechanism. Map another image ` +
+          `for '${mechanism}'.`,
         errno,
       );
     if (errno === -EOPNOTSUPP) {
       const reason = native.probe().reason || 'no key could be allocated when Turnkey was loaded';
       throw new ImageError(
         'ERR_PKEYS_UNAVAILABLE',
-        `'${mechanism}' needs protection keys, which are missing here: ${reason}. Use 'auto' or an mprotect mechanism, or run it in the emulated machine.`,
+        `'${mechanism}' needs protection keys, which are missing here: ${reason}. Use 'auto' or an mprotect ` +
+          'mechanism, or run it in the emulated machine.',
         errno,
       );
     }
@@ -459,14 +466,16 @@ export class Image {
           : '';
       throw new ImageError(
         'ERR_KEYS_EXHAUSTED',
-        `No protection key is left for '${mechanism}': ${native.probe().keysFree} are free of the 15 that the CPU has, and others in this process may own some.${perSpace} Close images that are no longer used.`,
+        `No protection key is left for '${mechanism}': ${native.probe().keysFree} are free of the 15 that the ` +
+          `CPU has, and others in this process may own some.${perSpace} Close images that are no longer used.`,
         errno,
       );
     }
     if (errno === -EINVAL)
       throw new ImageError(
         'ERR_IMAGE_KEYS',
-        `With one key for the image, all its spaces must deny the same (${this.#spaces.map((s) => `${s.name}: ${s.deny}`).join(', ')}). Map it with keys: 'space'.`,
+        'With one key for the image, all its spaces must deny the same ' +
+          `(${this.#spaces.map((s) => `${s.name}: ${s.deny}`).join(', ')}). Map it with keys: 'space'.`,
         errno,
       );
     this.checked(errno, `set mechanism '${mechanism}'`);
@@ -511,7 +520,8 @@ export class Image {
         [-ENAMETOOLONG, 'its name is too long'],
         [
           -EFBIG,
-          `it has ${r.bytes} bytes, and space ${show(space.name)} can grow to ${space.reservedBytes}; map the image with a larger reserveBytes`,
+          `it has ${r.bytes} bytes, and space ${show(space.name)} can grow to ${space.reservedBytes}; map the ` +
+            'image with a larger reserveBytes',
         ],
       ]).get(r.errno);
       if (r.errno === -EFAULT) this.checked(r.errno, `load ${name}`);
@@ -688,7 +698,8 @@ export class Image {
     if (errno === -EBUSY)
       throw new ImageError(
         'ERR_IMAGE_BUSY',
-        'The image cannot be closed during a callout, or while a loan of it is out. Close it when the callout has returned.',
+        'The image cannot be closed during a callout, or while a loan of it is out. Close it when the callout ' +
+          'has returned.',
         errno,
       );
     this.checked(errno, 'close the image');
@@ -706,7 +717,8 @@ export class Image {
       case -EFAULT:
         throw new ImageError(
           'ERR_IMAGE_UNMAPPED',
-          `Cannot ${doing}: pages of the image are no longer mapped readable and writable; something has remapped them.`,
+          `Cannot ${doing}: pages of the image are no longer mapped readable and writable; something has ` +
+            'remapped them.',
           result,
         );
       case -ENODATA:

@@ -61,7 +61,8 @@ export class Loan {
     if (errno < 0)
       throw new ImageError(
         'ERR_LOAN',
-        `Loan ${this.id} at 0x${this.address.toString(16)} (${this.bytes} bytes) could not be released (errno ${-errno}).`,
+        `Loan ${this.id} at 0x${this.address.toString(16)} (${this.bytes} bytes) could not be released ` +
+          `(errno ${-errno}).`,
         errno,
       );
   }

@@ -96,7 +96,9 @@ export async function emulatedCommand(command: readonly string[], options: Emula
       ...(!process.stdin.isTTY && { stdin: process.stdin as AsyncIterable<Buffer> }),
       onStdout: (bytes) => process.stdout.write(bytes),
       onStderr: (bytes) => process.stderr.write(bytes),
-      onRetry: (reason) => complain(`the guest was lost (${reason}); once more`),
+      onRetry(reason) {
+        complain(`the guest was lost (${reason}); once more`);
+      },
     });
     if (result.timedOut) {
       complain(`killed at its ${result.reason ?? 'time limit'}`);

@@ -47,20 +47,20 @@ const LEFT_OUT = /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|c|cc|cpp|h|hh|hpp|inc|S|
 
 /** Collects entries; each path once, parents first, links with what they point to. */
 class Collector {
-  private readonly entries = new Map<string, CpioEntry>();
-  private readonly programs = new Set<string>();
+  readonly #entries = new Map<string, CpioEntry>();
+  readonly #programs = new Set<string>();
 
   /** Puts an entry and the folders above it. An earlier one of the same path stays. */
   put(entry: CpioEntry): void {
-    if (this.entries.has(entry.path)) return;
+    if (this.#entries.has(entry.path)) return;
     const parent = dirname(entry.path);
     if (parent !== entry.path) this.put({ kind: 'folder', path: parent });
-    if (entry.path !== '/') this.entries.set(entry.path, entry);
+    if (entry.path !== '/') this.#entries.set(entry.path, entry);
   }
 
   /** Adds a host file or folder under its own path: every link on the way becomes a link in the guest. */
   add(path: string, filter: (path: string) => boolean = () => true): void {
-    const real = this.follow(resolve(path));
+    const real = this.#follow(resolve(path));
     const state = statSync(real);
     if (state.isDirectory()) {
       this.put({ kind: 'folder', path: real, mode: state.mode & 0o7777 });
@@ -69,7 +69,7 @@ class Collector {
         if (!filter(child)) continue;
         const childState = lstatSync(child);
         if (childState.isSymbolicLink() && !existsSync(child)) continue;
-        if (!this.entries.has(child) || childState.isDirectory()) this.add(child, filter);
+        if (!this.#entries.has(child) || childState.isDirectory()) this.add(child, filter);
       }
     } else if (state.isFile()) this.copy(real, real);
   }
@@ -78,28 +78,28 @@ class Collector {
   copy(from: string, path: string): void {
     const state = statSync(from);
     this.put({ kind: 'copy', path, from, sizeBytes: state.size, mode: state.mode & 0o7777 });
-    if (isElf(from)) this.programs.add(from);
+    if (isElf(from)) this.#programs.add(from);
   }
 
   /** Adds the shared libraries that the programs and libraries so far need. */
   addLibraries(): void {
-    const programs = [...this.programs];
-    this.programs.clear();
+    const programs = [...this.#programs];
+    this.#programs.clear();
     if (programs.length === 0) return;
     const { stdout } = spawnSync('ldd', programs, {
       encoding: 'utf8',
       env: { ...process.env, LC_ALL: 'C' },
       maxBuffer: 1 << 26,
-    });
+    }) as { readonly stdout: string | null }; // null where there is no ldd
     for (const line of (stdout ?? '').split('\n')) {
       const path = /^\s+(?:\S+ => )?(\/\S+) \(0x/.exec(line)?.[1];
       if (path !== undefined) this.add(path);
     }
-    this.programs.clear();
+    this.#programs.clear();
   }
 
   /** Resolves links component by component, putting each into the guest. */
-  private follow(path: string): string {
+  #follow(path: string): string {
     let at = '/';
     let rest = path.split('/').filter((part) => part !== '');
     for (let hops = 0; rest.length > 0;) {
@@ -120,7 +120,7 @@ class Collector {
   }
 
   all(): CpioEntry[] {
-    return [...this.entries.values()];
+    return [...this.#entries.values()];
   }
 }
 
@@ -189,7 +189,9 @@ export function guestEntries(contents: GuestContents): CpioEntry[] {
   const root = projectRoot();
   const release = join(root, 'build', 'Release');
   const collector = new Collector();
-  const put = (entry: CpioEntry): void => collector.put(entry);
+  const put = (entry: CpioEntry): void => {
+    collector.put(entry);
+  };
 
   put({ kind: 'character-device', path: '/dev/console', major: 5, minor: 1, mode: 0o600 });
   put({ kind: 'character-device', path: '/dev/null', major: 1, minor: 3, mode: 0o666 });
@@ -260,7 +262,7 @@ export function guestEntries(contents: GuestContents): CpioEntry[] {
   collector.addLibraries();
 
   if (busybox !== undefined) {
-    const { stdout } = spawnSync(busybox, ['--list'], { encoding: 'utf8' });
+    const { stdout } = spawnSync(busybox, ['--list'], { encoding: 'utf8' }) as { readonly stdout: string | null };
     const bin = existsSync('/bin') && lstatSync('/bin').isSymbolicLink() ? '/usr/bin' : '/bin';
     for (const applet of (stdout ?? '').split('\n').filter((name) => name !== '')) {
       put({ kind: 'link', path: `${bin}/${applet}`, target: '/turnkey/busybox' });

@@ -71,7 +71,8 @@ export function qemuArguments(options: GuestOptions): string[] {
     // NAME=VALUE words that the kernel does not know become the first process's environment
     ...[
       '-append',
-      `console=ttyS0 quiet no_timer_check panic=-1 oops=panic${counting ? ` norandmaps TURNKEY_SETTLE_MS=${SETTLE_MS}` : ''}`,
+      'console=ttyS0 quiet no_timer_check panic=-1 ' +
+        `oops=panic${counting ? ` norandmaps TURNKEY_SETTLE_MS=${SETTLE_MS}` : ''}`,
     ],
     ...['-chardev', 'socket,id=agent,fd=3', '-serial', 'stdio', '-serial', 'chardev:agent'],
   ];
@@ -84,51 +85,55 @@ export class Guest {
   /** Milliseconds from start to the agent's first word. */
   bootMs = 0;
 
-  private readonly child: ChildProcess;
-  private readonly line: Duplex;
-  private readonly reader = new FrameReader();
-  private readonly console: string[] = [];
-  private queue: Buffer[] = [];
-  private sentBytes = 0;
-  private acknowledgedBytes = 0;
-  private heardAt = Date.now();
-  private timer: NodeJS.Timeout | undefined;
-  private gone: string | undefined;
-  private resolveEnded: (reason: string) => void = () => undefined;
-  private resolveHello: (hello: Hello) => void = () => undefined;
-  private fileTurn: Promise<void> = Promise.resolve();
-  private fileWaiters = new Map<number, (errno: number) => void>();
-  private nextFile = 1;
+  readonly #child: ChildProcess;
+  readonly #line: Duplex;
+  readonly #reader = new FrameReader();
+  readonly #console: string[] = [];
+  #queue: Buffer[] = [];
+  #sentBytes = 0;
+  #acknowledgedBytes = 0;
+  #heardAt = Date.now();
+  #timer: NodeJS.Timeout | undefined;
+  #gone: string | undefined;
+  #resolveEnded: (reason: string) => void = () => undefined;
+  #resolveHello: (hello: Hello) => void = () => undefined;
+  #fileTurn: Promise<void> = Promise.resolve();
+  readonly #fileWaiters = new Map<number, (errno: number) => void>();
+  #nextFile = 1;
 
-  private constructor(
-    private readonly options: GuestOptions,
-    private readonly onFrame: (frame: Frame) => void,
-  ) {
-    this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
+  readonly #options: GuestOptions;
+  readonly #onFrame: (frame: Frame) => void;
+
+  private constructor(options: GuestOptions, onFrame: (frame: Frame) => void) {
+    this.#options = options;
+    this.#onFrame = onFrame;
+    this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
     // setpriv lets the kernel end QEMU even if this process is killed outright
     const setpriv = existsSync('/usr/bin/setpriv')
       ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL', options.qemu]
       : [options.qemu];
     const [file = options.qemu, ...rest] = [...setpriv, ...qemuArguments(options)];
-    this.child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
-    this.line = this.child.stdio[3] as Duplex;
-    running.add(this.child);
-    this.child.on('error', (error) => this.end(`QEMU could not be started: ${error.message}`));
-    this.child.on('exit', (code, signal) => {
-      running.delete(this.child);
-      // let what is still in the pipes come in
-      setTimeout(
-        () =>
-          this.end(
-            signal !== null ? `QEMU was ended by ${signal}` : `the guest ended (QEMU's exit code ${code ?? 'unknown'})`,
-          ),
-        50,
-      );
+    this.#child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
+    this.#line = this.#child.stdio[3] as Duplex;
+    running.add(this.#child);
+    this.#child.on('error', (error) => {
+      this.end(`QEMU could not be started: ${error.message}`);
     });
-    this.watchConsole('stdout');
-    this.watchConsole('stderr');
-    this.line.on('error', () => undefined); // the exit says more
-    this.line.on('data', (bytes: Buffer) => this.receive(bytes));
+    this.#child.on('exit', (code, signal) => {
+      running.delete(this.#child);
+      // let what is still in the pipes come in
+      setTimeout(() => {
+        this.end(
+          signal !== null ? `QEMU was ended by ${signal}` : `the guest ended (QEMU's exit code ${code ?? 'unknown'})`,
+        );
+      }, 50);
+    });
+    this.#watchConsole('stdout');
+    this.#watchConsole('stderr');
+    this.#line.on('error', () => undefined); // the exit says more
+    this.#line.on('data', (bytes: Buffer) => {
+      this.#receive(bytes);
+    });
   }
 
   /**
@@ -142,8 +147,10 @@ export class Guest {
     const started = Date.now();
     const guest = new Guest(options, onFrame);
     const limitMs = BOOT_LIMIT_MS[options.mode];
-    const timer = setTimeout(() => guest.end(`no answer within ${limitMs / 1000} s`), limitMs);
-    const hello = await Promise.race([new Promise<Hello>((resolve) => (guest.resolveHello = resolve)), guest.ended]);
+    const timer = setTimeout(() => {
+      guest.end(`no answer within ${limitMs / 1000} s`);
+    }, limitMs);
+    const hello = await Promise.race([new Promise<Hello>((resolve) => (guest.#resolveHello = resolve)), guest.ended]);
     clearTimeout(timer);
     if (typeof hello === 'string')
       throw new MachineError(
@@ -152,46 +159,46 @@ export class Guest {
         guest.lastLines(),
       );
     guest.bootMs = Date.now() - started;
-    guest.watchLife();
+    guest.#watchLife();
     return { guest, hello };
   }
 
   /** The last console lines, oldest first. */
   lastLines(): readonly string[] {
-    return this.console.length > 0 ? [...this.console] : ['(nothing)'];
+    return this.#console.length > 0 ? [...this.#console] : ['(nothing)'];
   }
 
   /** QEMU's process id; -1 where it never started. */
   get pid(): number {
-    return this.child.pid ?? -1;
+    return this.#child.pid ?? -1;
   }
 
   get alive(): boolean {
-    return this.gone === undefined;
+    return this.#gone === undefined;
   }
 
   /** Queues a frame; it goes out when the guest has room. Dropped once the guest is gone. */
   send(type: number, job: number, payload?: Uint8Array): void {
-    if (this.gone !== undefined) return;
-    this.queue.push(encodeFrame(type, job, payload));
-    this.flush();
+    if (this.#gone !== undefined) return;
+    this.#queue.push(encodeFrame(type, job, payload));
+    this.#flush();
   }
 
   /** Writes a file in the guest; parents are made. Rejects with Error where the guest cannot, or is gone. */
   async writeFile(path: string, content: Uint8Array, mode: number): Promise<void> {
-    const before = this.fileTurn;
+    const before = this.#fileTurn;
     let done: () => void = () => undefined;
-    this.fileTurn = new Promise((resolve) => (done = resolve));
+    this.#fileTurn = new Promise((resolve) => (done = resolve));
     await before;
     try {
-      const id = this.nextFile++;
-      const answer = new Promise<number>((resolve) => this.fileWaiters.set(id, resolve));
+      const id = this.#nextFile++;
+      const answer = new Promise<number>((resolve) => this.#fileWaiters.set(id, resolve));
       this.send(FrameType.file, id, encodeFile(path, mode));
       for (let at = 0; at < content.length; at += FILE_CHUNK_BYTES)
         this.send(FrameType.fileData, id, content.subarray(at, at + FILE_CHUNK_BYTES));
       this.send(FrameType.fileEnd, id);
       const errno = await Promise.race([answer, this.ended]);
-      this.fileWaiters.delete(id);
+      this.#fileWaiters.delete(id);
       if (typeof errno === 'string') throw new Error(errno);
       if (errno !== 0) throw new Error(`the guest could not write ${path} (${content.length} bytes): errno ${errno}`);
     } finally {
@@ -201,18 +208,18 @@ export class Guest {
 
   /** Ends the guest at once. */
   end(reason: string): void {
-    if (this.gone !== undefined) return;
-    this.gone = reason;
-    clearInterval(this.timer);
-    this.queue = [];
-    this.child.kill('SIGKILL');
-    this.line.destroy();
-    this.resolveEnded(reason);
+    if (this.#gone !== undefined) return;
+    this.#gone = reason;
+    clearInterval(this.#timer);
+    this.#queue = [];
+    this.#child.kill('SIGKILL');
+    this.#line.destroy();
+    this.#resolveEnded(reason);
   }
 
-  private watchConsole(which: 'stdout' | 'stderr'): void {
+  #watchConsole(which: 'stdout' | 'stderr'): void {
     let rest = '';
-    this.child[which]?.on('data', (bytes: Buffer) => {
+    this.#child[which]?.on('data', (bytes: Buffer) => {
       const lines = (rest + bytes.toString('latin1').replaceAll('\r', '')).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {
@@ -220,59 +227,60 @@ export class Guest {
         // eslint-disable-next-line no-control-regex
         const text = line.replace(/\x1b[[0-9;?]*[A-Za-z]|\x1bc/g, '').trimEnd();
         if (text === '') continue;
-        this.console.push(text);
-        if (this.console.length > LAST_LINES) this.console.shift();
-        this.options.onLog(text);
+        this.#console.push(text);
+        if (this.#console.length > LAST_LINES) this.#console.shift();
+        this.#options.onLog(text);
       }
     });
   }
 
-  private receive(bytes: Buffer): void {
-    if (this.gone !== undefined) return;
-    this.heardAt = Date.now();
+  #receive(bytes: Buffer): void {
+    if (this.#gone !== undefined) return;
+    this.#heardAt = Date.now();
     let frames: Frame[];
     try {
-      frames = this.reader.push(bytes);
+      frames = this.#reader.push(bytes);
     } catch (error) {
       this.end(`the line to the guest is damaged: ${error instanceof Error ? error.message : String(error)}`);
       return;
     }
     for (const frame of frames) {
       if (frame.type === FrameType.ack) {
-        this.acknowledgedBytes = frame.payload.readUInt32LE(0);
-        this.flush();
-      } else if (frame.type === FrameType.hello) this.resolveHello(JSON.parse(frame.payload.toString('utf8')) as Hello);
-      else if (frame.type === FrameType.fileDone) this.fileWaiters.get(frame.job)?.(frame.payload.readUInt32LE(0));
-      else if (frame.type !== FrameType.pong) this.onFrame(frame);
+        this.#acknowledgedBytes = frame.payload.readUInt32LE(0);
+        this.#flush();
+      } else if (frame.type === FrameType.hello)
+        this.#resolveHello(JSON.parse(frame.payload.toString('utf8')) as Hello);
+      else if (frame.type === FrameType.fileDone) this.#fileWaiters.get(frame.job)?.(frame.payload.readUInt32LE(0));
+      else if (frame.type !== FrameType.pong) this.#onFrame(frame);
     }
   }
 
-  private flush(): void {
-    while (this.queue.length > 0) {
-      const room = WINDOW_BYTES - ((this.sentBytes - this.acknowledgedBytes) >>> 0);
-      const next = this.queue[0];
+  #flush(): void {
+    while (this.#queue.length > 0) {
+      const room = WINDOW_BYTES - ((this.#sentBytes - this.#acknowledgedBytes) >>> 0);
+      const next = this.#queue[0];
       if (room <= 0 || next === undefined) return;
       const part = next.subarray(0, room);
-      if (part.length === next.length) this.queue.shift();
-      else this.queue[0] = next.subarray(part.length);
-      this.sentBytes = (this.sentBytes + part.length) >>> 0;
-      this.line.write(part);
+      if (part.length === next.length) this.#queue.shift();
+      else this.#queue[0] = next.subarray(part.length);
+      this.#sentBytes = (this.#sentBytes + part.length) >>> 0;
+      this.#line.write(part);
     }
   }
 
   /** A guest that does not answer is stuck; a host that was busy itself proves nothing. */
-  private watchLife(): void {
-    const everyMs = PING_MS[this.options.mode];
-    const limitMs = this.options.silenceLimitMs ?? SILENCE_LIMIT_MS[this.options.mode];
+  #watchLife(): void {
+    const everyMs = PING_MS[this.#options.mode];
+    const limitMs = this.#options.silenceLimitMs ?? SILENCE_LIMIT_MS[this.#options.mode];
     let tickAt = Date.now();
-    this.heardAt = tickAt;
-    this.timer = setInterval(() => {
+    this.#heardAt = tickAt;
+    this.#timer = setInterval(() => {
       const now = Date.now();
-      if (now - tickAt > 3 * everyMs) this.heardAt = now;
+      if (now - tickAt > 3 * everyMs) this.#heardAt = now;
       tickAt = now;
-      if (now - this.heardAt > limitMs)
-        this.end(`the guest is stuck: no sign of life for ${Math.round((now - this.heardAt) / 1000)} s`);
-      else if (this.queue.length === 0) this.send(FrameType.ping, 0);
+      if (now - this.#heardAt > limitMs)
+        this.end(`the guest is stuck: no sign of life for ${Math.round((now - this.#heardAt) / 1000)} s`);
+      else if (this.#queue.length === 0) this.send(FrameType.ping, 0);
     }, everyMs);
   }
 }

@@ -1,5 +1,5 @@
 // The emulated machine's public face.
-export { type EmulatedOptions, emulatedCommand } from './emulated-command.js';
+export { emulatedCommand, type EmulatedOptions } from './emulated-command.js';
 export { MachineError, type MachineErrorCode } from './errors.js';
 export { cacheFolder, findKernel, findQemu, projectRoot } from './locate.js';
 export {

@@ -68,7 +68,7 @@ export function findQemu(): string {
   const named = process.env['TURNKEY_QEMU'];
   if (named !== undefined && named !== '') {
     if (readable(named)) return named;
-    throw new MachineError('ERR_MACHINE_NO_QEMU', `TURNKEY_QEMU names ${named}, which cannot be read`);
+    throw new MachineError('ERR_MACHINE_NO_QEMU', `TURNKEY_QEMU names ${String(named)}, which cannot be read`);
   }
   const found = findOnPath('qemu-system-x86_64');
   if (found === undefined)
@@ -88,7 +88,7 @@ export function findKernel(named?: string): string {
   const wanted = named ?? process.env['TURNKEY_KERNEL'];
   if (wanted !== undefined && wanted !== '') {
     if (!readable(wanted))
-      throw new MachineError('ERR_MACHINE_NO_KERNEL', `the kernel ${wanted} does not exist or cannot be read`);
+      throw new MachineError('ERR_MACHINE_NO_KERNEL', `the kernel ${String(wanted)} does not exist or cannot be read`);
     if (!isBzImage(wanted))
       throw new MachineError('ERR_MACHINE_NO_KERNEL', `${wanted} is not a Linux kernel image (no "HdrS" at 0x202)`);
     return wanted;

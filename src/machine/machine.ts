@@ -3,8 +3,8 @@
 // in it.
 
 import { execFileSync } from 'node:child_process';
-import { constants } from 'node:os';
 import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { delimiter, dirname } from 'node:path';
 
 import { MachineError } from './errors.js';
@@ -171,28 +171,37 @@ class Task {
  * }
  */
 export class Machine {
-  private guest: Guest | undefined;
-  private hello: Hello | undefined;
-  private closed = false;
-  private restarting: Promise<void> | undefined;
-  private restarts = 0;
-  private nextId = 1;
-  private waiting: Task[] = [];
-  private readonly active = new Map<number, Task>();
+  #guest: Guest | undefined;
+  #hello: Hello | undefined;
+  #closed = false;
+  #restarting: Promise<void> | undefined;
+  #restarts = 0;
+  #nextId = 1;
+  #waiting: Task[] = [];
+  readonly #active = new Map<number, Task>();
   /** A job that lost a guest once runs alone, so that it cannot take others with it again. */
-  private alone = false;
-  private conformance: readonly string[] = [];
-  private readonly environment: Readonly<Record<string, string>>;
+  #alone = false;
+  #conformance: readonly string[] = [];
+  readonly #environment: Readonly<Record<string, string>>;
+
+  readonly #options: GuestOptions;
+  readonly #qemuVersion: string;
+  readonly #checked: boolean;
+  readonly #log: (line: string) => void;
 
   private constructor(
-    private readonly options: GuestOptions,
-    private readonly qemuVersion: string,
+    options: GuestOptions,
+    qemuVersion: string,
     node: string,
-    private readonly checked: boolean,
-    private readonly log: (line: string) => void,
+    checked: boolean,
+    log: (line: string) => void,
   ) {
+    this.#options = options;
+    this.#qemuVersion = qemuVersion;
+    this.#checked = checked;
+    this.#log = log;
     const folders = ['/usr/local/bin', dirname(node), '/usr/local/sbin', '/usr/bin', '/usr/sbin', '/bin', '/sbin'];
-    this.environment = {
+    this.#environment = {
       PATH: [...new Set(folders)].join(delimiter),
       HOME: '/root',
       TMPDIR: '/tmp',
@@ -223,31 +232,33 @@ export class Machine {
       memoryMiB: options.memoryMiB ?? 2048,
       cpu: options.cpu ?? DEFAULT_CPU,
       ...(options.silenceLimitMs !== undefined && { silenceLimitMs: options.silenceLimitMs }),
-      onLog: (line) => log(`guest: ${line}`),
+      onLog(line) {
+        log(`guest: ${line}`);
+      },
     };
     const version = /version (\S+)/.exec(execFileSync(qemu, ['--version'], { encoding: 'utf8' }))?.[1] ?? 'unknown';
     const machine = new Machine(guestOptions, version, node, options.conformance ?? true, log);
-    await machine.start();
+    await machine.#start();
     return machine;
   }
 
   /** Throws MachineError ERR_MACHINE_CLOSED before a first boot only. */
   get info(): MachineInfo {
-    const hello = this.hello;
+    const hello = this.#hello;
     if (hello === undefined) throw new MachineError('ERR_MACHINE_CLOSED', 'this machine never booted');
     return {
       kernel: hello.kernel,
       kernelVersion: hello.kernelVersion,
-      kernelFile: this.options.kernel,
-      qemu: this.qemuVersion,
-      cpu: `${hello.cpu} (-cpu ${this.options.cpu})`,
+      kernelFile: this.#options.kernel,
+      qemu: this.#qemuVersion,
+      cpu: `${hello.cpu} (-cpu ${this.#options.cpu})`,
       cpuFlags: hello.cpuFlags.split(' ').filter((flag) => flag !== ''),
       processors: hello.processors,
-      mode: this.options.mode,
-      bootMs: this.guest?.bootMs ?? 0,
-      conformance: this.conformance,
-      pid: this.guest?.pid ?? -1,
-      restarts: this.restarts,
+      mode: this.#options.mode,
+      bootMs: this.#guest?.bootMs ?? 0,
+      conformance: this.#conformance,
+      pid: this.#guest?.pid ?? -1,
+      restarts: this.#restarts,
     };
   }
 
@@ -257,13 +268,13 @@ export class Machine {
    * MachineError ERR_MACHINE_CLOSED after close(), with RangeError for a command that cannot be one.
    */
   run(job: Job): Promise<JobResult> {
-    if (this.closed) return Promise.reject(new MachineError('ERR_MACHINE_CLOSED', 'the machine is closed'));
+    if (this.#closed) return Promise.reject(new MachineError('ERR_MACHINE_CLOSED', 'the machine is closed'));
     if (job.command.length === 0) return Promise.reject(new RangeError('a job needs a command'));
     if (!(job.timeoutMs > 0))
       return Promise.reject(new RangeError(`timeoutMs: ${job.timeoutMs}, expected a positive number of milliseconds`));
     return new Promise((resolve, reject) => {
-      this.waiting.push(new Task(job, resolve, reject));
-      this.schedule();
+      this.#waiting.push(new Task(job, resolve, reject));
+      this.#schedule();
     });
   }
 
@@ -282,52 +293,56 @@ export class Machine {
 
   /** Ends the guest. Jobs under way or waiting reject with ERR_MACHINE_CLOSED. */
   async close(): Promise<void> {
-    if (this.closed) return;
-    this.closed = true;
-    const tasks = [...this.active.values(), ...this.waiting];
-    this.active.clear();
-    this.waiting = [];
-    const guest = this.guest;
+    if (this.#closed) return;
+    this.#closed = true;
+    const tasks = [...this.#active.values(), ...this.#waiting];
+    this.#active.clear();
+    this.#waiting = [];
+    const guest = this.#guest;
     guest?.end('closed');
     for (const task of tasks) {
       task.clear();
       task.reject(new MachineError('ERR_MACHINE_CLOSED', 'the machine was closed'));
     }
     await guest?.ended;
-    await this.restarting;
+    await this.#restarting;
   }
 
-  private async start(): Promise<void> {
-    const { guest, hello } = await this.bootPatiently();
-    this.guest = guest;
-    this.hello = hello;
-    if (this.closed) {
+  async #start(): Promise<void> {
+    const { guest, hello } = await this.#bootPatiently();
+    this.#guest = guest;
+    this.#hello = hello;
+    if (this.#closed) {
       guest.end('closed');
       return;
     }
-    this.log(`machine: Linux ${hello.kernel} on QEMU ${this.qemuVersion}, up after ${guest.bootMs} ms`);
-    if (this.checked) {
+    this.#log(`machine: Linux ${hello.kernel} on QEMU ${this.#qemuVersion}, up after ${guest.bootMs} ms`);
+    if (this.#checked) {
       try {
-        await this.vouch(guest);
+        await this.#vouch(guest);
       } catch (error) {
         guest.end('refused');
         throw error;
       }
     }
-    void guest.ended.then((reason) => this.lose(guest, reason));
-    this.schedule();
+    void guest.ended.then((reason) => {
+      this.#lose(guest, reason);
+    });
+    this.#schedule();
   }
 
   /** Runs the conformance program, before any job. Throws MachineError ERR_MACHINE_REFUSED. */
-  private async vouch(guest: Guest): Promise<void> {
+  async #vouch(guest: Guest): Promise<void> {
     const result = await new Promise<JobResult>((resolve, reject) => {
       const task = new Task(
-        { command: ['/turnkey/conformance', this.options.mode], cwd: '/', timeoutMs: CONFORMANCE_LIMIT_MS },
+        { command: ['/turnkey/conformance', this.#options.mode], cwd: '/', timeoutMs: CONFORMANCE_LIMIT_MS },
         resolve,
         reject,
       );
-      void guest.ended.then((reason) => task.finish({ lost: true, reason }));
-      void this.launch(guest, task);
+      void guest.ended.then((reason) => {
+        task.finish({ lost: true, reason });
+      });
+      void this.#launch(guest, task);
     });
     const lines = result.stdout.split('\n').filter((line) => line !== '');
     const bad = lines.filter((line) => line.startsWith('not ok') || line.startsWith('Bail out!'));
@@ -335,7 +350,8 @@ export class Machine {
       const ending = result.signal ?? result.reason ?? `exit code ${result.exitCode ?? 'unknown'}`;
       throw new MachineError(
         'ERR_MACHINE_REFUSED',
-        `this guest does not do what protection keys are said to do, so nothing it shows is to be believed (-cpu ${this.options.cpu}, QEMU ${this.qemuVersion}, kernel ${this.options.kernel}):`,
+        'this guest does not do what protection keys are said to do, so nothing it shows is to be believed ' +
+          `(-cpu ${this.#options.cpu}, QEMU ${this.#qemuVersion}, kernel ${this.#options.kernel}):`,
         bad.length > 0
           ? bad
           : [
@@ -345,36 +361,36 @@ export class Machine {
             ],
       );
     }
-    this.conformance = lines.filter((line) => line.startsWith('ok '));
-    this.log(`machine: conformance, ${this.conformance.length} checks passed`);
+    this.#conformance = lines.filter((line) => line.startsWith('ok '));
+    this.#log(`machine: conformance, ${this.#conformance.length} checks passed`);
   }
 
-  private schedule(): void {
-    const guest = this.guest;
-    if (guest === undefined || !guest.alive || this.closed || this.restarting !== undefined) return;
-    while (this.waiting.length > 0 && !this.alone && this.active.size < this.options.processors) {
-      const next = this.waiting[0];
+  #schedule(): void {
+    const guest = this.#guest;
+    if (guest === undefined || !guest.alive || this.#closed || this.#restarting !== undefined) return;
+    while (this.#waiting.length > 0 && !this.#alone && this.#active.size < this.#options.processors) {
+      const next = this.#waiting[0];
       if (next === undefined) return;
       const again = next.attempts > 0;
-      if (again && this.active.size > 0) return;
-      this.waiting.shift();
-      this.alone = again;
-      void this.launch(guest, next);
+      if (again && this.#active.size > 0) return;
+      this.#waiting.shift();
+      this.#alone = again;
+      void this.#launch(guest, next);
     }
   }
 
-  private async launch(guest: Guest, task: Task): Promise<void> {
+  async #launch(guest: Guest, task: Task): Promise<void> {
     const { job } = task;
     task.attempts++;
-    task.id = this.nextId++;
+    task.id = this.#nextId++;
     task.out = [];
     task.err = [];
     task.bytes = 0;
     task.timedOut = false;
-    this.active.set(task.id, task);
+    this.#active.set(task.id, task);
     const { id } = task;
     try {
-      const payload = encodeRun(job.command, { ...this.environment, ...job.env }, job.cwd ?? projectRoot());
+      const payload = encodeRun(job.command, { ...this.#environment, ...job.env }, job.cwd ?? projectRoot());
       for (const { path, content, mode } of job.files ?? []) {
         await guest.writeFile(
           path,
@@ -382,20 +398,24 @@ export class Machine {
           mode ?? 0o644,
         );
       }
-      if (this.active.get(id) !== task) return; // lost meanwhile
+      if (this.#active.get(id) !== task) return; // lost meanwhile
       guest.send(FrameType.run, id, payload);
-      task.timers.push(setTimeout(() => this.expire(guest, task), job.timeoutMs));
-      await this.feed(guest, task);
+      task.timers.push(
+        setTimeout(() => {
+          this.#expire(guest, task);
+        }, job.timeoutMs),
+      );
+      await this.#feed(guest, task);
     } catch (error) {
-      if (this.active.get(id) !== task || !guest.alive) return; // the loss is dealt with elsewhere
+      if (this.#active.get(id) !== task || !guest.alive) return; // the loss is dealt with elsewhere
       guest.send(FrameType.kill, id);
-      this.release(task);
+      this.#release(task);
       task.clear();
       task.reject(error instanceof Error ? error : new Error(String(error)));
     }
   }
 
-  private async feed(guest: Guest, task: Task): Promise<void> {
+  async #feed(guest: Guest, task: Task): Promise<void> {
     const { stdin } = task.job;
     const { id } = task;
     const put = (bytes: Uint8Array | string): void => {
@@ -405,45 +425,46 @@ export class Machine {
     if (typeof stdin === 'string' || stdin instanceof Uint8Array) put(stdin);
     else if (stdin !== undefined && task.attempts === 1) {
       for await (const part of stdin) {
-        if (this.active.get(id) !== task) return;
+        if (this.#active.get(id) !== task) return;
         put(part);
       }
     }
-    if (this.active.get(id) === task) guest.send(FrameType.stdin, id);
+    if (this.#active.get(id) === task) guest.send(FrameType.stdin, id);
   }
 
-  private expire(guest: Guest, task: Task): void {
+  #expire(guest: Guest, task: Task): void {
     task.timedOut = true;
     guest.send(FrameType.kill, task.id);
     task.timers.push(
-      setTimeout(
-        () => guest.end(`stuck: a job could not be killed at its time limit of ${task.job.timeoutMs} ms`),
-        KILL_GRACE_MS,
-      ),
+      setTimeout(() => {
+        guest.end(`stuck: a job could not be killed at its time limit of ${task.job.timeoutMs} ms`);
+      }, KILL_GRACE_MS),
     );
   }
 
-  private release(task: Task): void {
-    this.active.delete(task.id);
-    if (task.attempts > 1) this.alone = false;
-    this.schedule();
+  #release(task: Task): void {
+    this.#active.delete(task.id);
+    if (task.attempts > 1) this.#alone = false;
+    this.#schedule();
   }
 
   /** A boot on a busy host can fail by bad timing: tried BOOT_ATTEMPTS times. */
-  private async bootPatiently(): Promise<Awaited<ReturnType<typeof Guest.boot>>> {
+  async #bootPatiently(): Promise<Awaited<ReturnType<typeof Guest.boot>>> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await Guest.boot(this.options, (frame) => this.take(frame));
+        return await Guest.boot(this.#options, (frame) => {
+          this.#take(frame);
+        });
       } catch (error) {
         if (attempt === BOOT_ATTEMPTS || !(error instanceof MachineError) || error.code !== 'ERR_MACHINE_BOOT')
           throw error;
-        this.log(`machine: ${error.message.split('\n')[0] ?? ''} (attempt ${attempt} of ${BOOT_ATTEMPTS})`);
+        this.#log(`machine: ${error.message.split('\n')[0] ?? ''} (attempt ${attempt} of ${BOOT_ATTEMPTS})`);
       }
     }
   }
 
-  private take({ type, job: id, payload }: Frame): void {
-    const task = this.active.get(id);
+  #take({ type, job: id, payload }: Frame): void {
+    const task = this.#active.get(id);
     if (task === undefined) return;
     if (type === FrameType.stdout || type === FrameType.stderr) {
       const [parts, tell] = type === FrameType.stdout ? [task.out, task.job.onStdout] : [task.err, task.job.onStderr];
@@ -454,44 +475,44 @@ export class Machine {
       const kind = payload.readUInt32LE(0);
       const value = payload.readUInt32LE(4);
       const guestNs = Number(payload.readBigUInt64LE(8));
-      this.active.delete(id);
+      this.#active.delete(id);
       if (kind === 0) task.finish({ exitCode: value, guestNs });
       else if (kind === 1) task.finish({ signal: SIGNAL_NAMES.get(value) ?? `signal ${value}`, guestNs });
       else
         task.finish({ reason: `${task.job.command[0] ?? ''} could not be started in the guest: ${errorName(value)}` });
-      this.release(task);
+      this.#release(task);
     }
   }
 
   /** The guest is gone: start another; what was running is tried once more, alone, or recorded as lost. */
-  private lose(guest: Guest, reason: string): void {
-    if (this.closed || guest !== this.guest) return;
-    this.log(`machine: guest lost: ${reason}`);
-    for (const line of guest.lastLines()) this.log(`machine: its last lines: ${line}`);
-    const tasks = [...this.active.values()];
-    this.active.clear();
-    this.alone = false;
+  #lose(guest: Guest, reason: string): void {
+    if (this.#closed || guest !== this.#guest) return;
+    this.#log(`machine: guest lost: ${reason}`);
+    for (const line of guest.lastLines()) this.#log(`machine: its last lines: ${line}`);
+    const tasks = [...this.#active.values()];
+    this.#active.clear();
+    this.#alone = false;
     const again = tasks.filter((task) => task.attempts < 2);
     for (const task of tasks) {
       task.clear();
       if (task.attempts < 2) task.job.onRetry?.(reason);
       else task.finish({ lost: true, reason });
     }
-    this.waiting.unshift(...again);
-    this.restarts++;
-    this.restarting = this.start()
+    this.#waiting.unshift(...again);
+    this.#restarts++;
+    this.#restarting = this.#start()
       .catch((error: unknown) => {
         const message = error instanceof Error ? error.message : String(error);
-        const left = [...this.active.values(), ...this.waiting];
-        this.active.clear();
-        this.waiting = [];
+        const left = [...this.#active.values(), ...this.#waiting];
+        this.#active.clear();
+        this.#waiting = [];
         for (const task of left)
           task.finish({ lost: true, reason: `${reason}; and it could not be started again: ${message}` });
-        this.closed = true;
+        this.#closed = true;
       })
       .finally(() => {
-        this.restarting = undefined;
-        this.schedule();
+        this.#restarting = undefined;
+        this.#schedule();
       });
   }
 }

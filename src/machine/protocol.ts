@@ -62,28 +62,28 @@ export function encodeFrame(type: number, job: number, payload: Uint8Array = new
  * Cuts a byte stream into frames. `push` throws Error where the stream is damaged; nothing after that can be trusted.
  */
 export class FrameReader {
-  private parts: Buffer = Buffer.alloc(0);
+  #parts: Buffer = Buffer.alloc(0);
 
   push(bytes: Buffer): Frame[] {
-    this.parts = this.parts.length === 0 ? bytes : Buffer.concat([this.parts, bytes]);
+    this.#parts = this.#parts.length === 0 ? bytes : Buffer.concat([this.#parts, bytes]);
     const frames: Frame[] = [];
     let at = 0;
-    while (this.parts.length - at >= HEADER_BYTES) {
-      const length = this.parts.readUInt32LE(at + 12);
-      if (this.parts.readUInt32LE(at) !== MAGIC || length > MAX_PAYLOAD_BYTES)
-        throw new Error(`damaged frame header ${this.parts.subarray(at, at + HEADER_BYTES).toString('hex')}`);
+    while (this.#parts.length - at >= HEADER_BYTES) {
+      const length = this.#parts.readUInt32LE(at + 12);
+      if (this.#parts.readUInt32LE(at) !== MAGIC || length > MAX_PAYLOAD_BYTES)
+        throw new Error(`damaged frame header ${this.#parts.subarray(at, at + HEADER_BYTES).toString('hex')}`);
       const end = at + HEADER_BYTES + length + 4;
-      if (this.parts.length < end) break;
-      if (crc32(this.parts.subarray(at, end - 4)) !== this.parts.readUInt32LE(end - 4))
+      if (this.#parts.length < end) break;
+      if (crc32(this.#parts.subarray(at, end - 4)) !== this.#parts.readUInt32LE(end - 4))
         throw new Error(`frame of ${length} bytes with a wrong checksum`);
       frames.push({
-        type: this.parts.readUInt32LE(at + 4),
-        job: this.parts.readUInt32LE(at + 8),
-        payload: Buffer.from(this.parts.subarray(at + HEADER_BYTES, end - 4)),
+        type: this.#parts.readUInt32LE(at + 4),
+        job: this.#parts.readUInt32LE(at + 8),
+        payload: Buffer.from(this.#parts.subarray(at + HEADER_BYTES, end - 4)),
       });
       at = end;
     }
-    this.parts = this.parts.subarray(at);
+    this.#parts = this.#parts.subarray(at);
     return frames;
   }
 }

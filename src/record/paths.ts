@@ -1,6 +1,7 @@
 /** Where the parts of the built project lie, relative to its root: the same in every lane. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+
 import { findRoot } from '../root.js';
 
 /** The project's root. */

@@ -28,7 +28,7 @@ export interface Context {
   readonly quick: boolean;
   readonly host: HostContext;
   readonly lanes: readonly LaneContext[];
-  readonly versions: { readonly [name: string]: string };
+  readonly versions: Readonly<Record<string, string>>;
   /** The VM image file of --image, by base name, size and SHA-256; null for the synthetic image. */
   readonly imageFile: { readonly name: string; readonly bytes: number; readonly sha256: string } | null;
   /** The image that trials use. */
@@ -57,7 +57,7 @@ export interface LaneContext {
   readonly cpu: string;
   readonly kernel: string;
   /** Lane-specific facts: QEMU's version, the guest's processors, the result of the conformance job. */
-  readonly details: { readonly [name: string]: string };
+  readonly details: Readonly<Record<string, string>>;
 }
 
 export type RunRecord = CorruptionRecord | HonestRecord | CostRecord | SkippedRecord;
@@ -229,7 +229,7 @@ export interface CostRecord {
   readonly experiment: string;
   readonly mechanism: Mechanism;
   readonly lane: Lane;
-  readonly parameters: { readonly [name: string]: number | string | boolean };
+  readonly parameters: Readonly<Record<string, number | string | boolean>>;
   readonly unit: 'ns' | 'instructions';
   /** Cost of one operation, one entry per batch; the empty loop is already subtracted. */
   readonly samples: readonly number[];
@@ -245,7 +245,7 @@ export interface CostRecord {
    * What was seen besides: `userInstructions` by stepping through one operation, loop included; what other threads
    * suffered, over all windows.
    */
-  readonly observed?: { readonly [name: string]: number };
+  readonly observed?: Readonly<Record<string, number>>;
   /**
    * How it was measured: fresh processes; batches before the first sample. Rows of one experiment, lane and `group`
    * were measured in the same rounds: where they have as many samples, sample k of one was taken in the same round as

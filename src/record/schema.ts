@@ -3,11 +3,12 @@
  * https://json-schema.org/draft-07; checked by ajv in strict mode.
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+
 import { RunFormatError } from './errors.js';
-import { SCHEMA_VERSION, type Run } from './records.js';
+import { type Run, SCHEMA_VERSION } from './records.js';
 import { CASE_GROUPS, DENIALS, KEY_MODES, LANES, MECHANISMS, VERDICTS } from './words.js';
 
-type Schema = { readonly [keyword: string]: unknown };
+type Schema = Readonly<Record<string, unknown>>;
 
 const text: Schema = { type: 'string' };
 const number: Schema = { type: 'number' };
@@ -20,8 +21,8 @@ const orNull = (schema: Schema): Schema => ({ anyOf: [schema, { type: 'null' }] 
 const map = (values: Schema): Schema => ({ type: 'object', additionalProperties: values });
 
 /** A closed object; fields whose name ends in ? may be missing. */
-function shape(fields: { readonly [name: string]: Schema }): Schema {
-  const properties: { [name: string]: Schema } = {};
+function shape(fields: Readonly<Record<string, Schema>>): Schema {
+  const properties: Record<string, Schema> = {};
   const required: string[] = [];
   for (const [name, schema] of Object.entries(fields)) {
     const bare = name.replace(/\?$/, '');
@@ -237,7 +238,8 @@ export function checkRun(value: unknown, name: string): Run {
   }
   if (value.schemaVersion !== SCHEMA_VERSION) {
     throw new RunFormatError(
-      `${name} has schemaVersion ${JSON.stringify(value.schemaVersion)}; this version of Turnkey reads ${SCHEMA_VERSION} only`,
+      `${name} has schemaVersion ${JSON.stringify(value.schemaVersion)}; this version of Turnkey reads ` +
+        `${SCHEMA_VERSION} only`,
     );
   }
   const validate = validator();

@@ -14,6 +14,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+
 import { ExperimentError, RunFormatError } from './errors.js';
 import type { Run } from './records.js';
 import { checkRun } from './schema.js';
@@ -25,7 +26,7 @@ export const REPORT_FILE = 'report.md';
 /** Beside it. */
 export const LIMITS_FILE = 'limits.md';
 
-const REASONS: { readonly [code: string]: string } = {
+const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk quota is used up',
   EACCES: 'permission denied',

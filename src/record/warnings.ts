@@ -3,6 +3,7 @@
  * sentences, so that a report repeats them without knowing why.
  */
 import { medianAbsoluteDeviation } from 'simple-statistics';
+
 import { median } from './statistics.js';
 
 /** What is known of how a row was timed. */
@@ -44,19 +45,23 @@ export function timingWarnings(facts: TimingFacts): readonly string[] {
     warnings.push(`only ${samples.length} samples: one operation takes long; measure a smaller image for an interval`);
   if (deviation > WARNING_LIMITS.deviation)
     warnings.push(
-      `noisy: the median absolute deviation is over ${percent(WARNING_LIMITS.deviation)} of the median; let nothing else run and try again`,
+      `noisy: the median absolute deviation is over ${percent(WARNING_LIMITS.deviation)} of the median; let ` +
+        'nothing else run and try again',
     );
   if (middle * timedOperations < WARNING_LIMITS.batchOverheads * clockOverheadNs)
     warnings.push(
-      `the clock is coarse for this: reading it takes over ${percent(1 / WARNING_LIMITS.batchOverheads)} of what is timed at once; that is taken off, but compare only with rows timed alike`,
+      `the clock is coarse for this: reading it takes over ${percent(1 / WARNING_LIMITS.batchOverheads)} of ` +
+        'what is timed at once; that is taken off, but compare only with rows timed alike',
     );
   if (steal > WARNING_LIMITS.steal)
     warnings.push(
-      `steal time: over ${percent(WARNING_LIMITS.steal)} of this virtual machine's time went to others meanwhile; use a dedicated or bare-metal machine`,
+      `steal time: over ${percent(WARNING_LIMITS.steal)} of this virtual machine's time went to others ` +
+        'meanwhile; use a dedicated or bare-metal machine',
     );
   if (before > 0 && Math.abs(after / before - 1) > WARNING_LIMITS.frequency)
     warnings.push(
-      `the core's frequency changed by over ${percent(WARNING_LIMITS.frequency)} meanwhile; fix it (cpupower frequency-set -g performance, boost off)`,
+      `the core's frequency changed by over ${percent(WARNING_LIMITS.frequency)} meanwhile; fix it (cpupower ` +
+        'frequency-set -g performance, boost off)',
     );
   if (switches > samples.length / 4)
     warnings.push('put aside for other processes in one batch of four, or more; let nothing else run and try again');

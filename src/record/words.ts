@@ -7,15 +7,15 @@ import { GUARD_MECHANISMS } from '../image/mechanism.js';
 
 export {
   closesImage,
+  type Denial,
   DENIALS,
   GUARD_MECHANISMS,
+  type GuardMechanism,
   hasTrap,
   isGuardMechanism,
   KEY_MODES,
-  needsKeys,
-  type Denial,
-  type GuardMechanism,
   type KeyMode,
+  needsKeys,
 } from '../image/mechanism.js';
 
 /** How the image is protected: by a mechanism that guards callouts, or, for comparison, by what does not. */

@@ -18,14 +18,17 @@ export function renderCell(record: CorruptionRecord): string {
   row('expected', `${expected.verdicts.join(' or ')}: ${expected.why}`);
   row(
     'trials',
-    `${record.repetitions.length}${record.unstable ? `, which differ: ${record.repetitions.join(', ')}` : record.repetitions.length > 1 ? ', all the same' : ''}; seed ${record.seed}`,
+    `${record.repetitions.length}${record.unstable ? `, which differ: ${record.repetitions.join(', ')}` : record.repetitions.length > 1 ? ', all the same' : ''}; ` +
+      `seed ${record.seed}`,
   );
   if (fault !== null) {
     row(
       'fault',
       `${fault.signal} (${fault.siCodeName}), key ${fault.pkey ?? 'unknown'}, phase ${fault.phase}`,
-      `${fault.access} at ${fault.address}${fault.space === null ? ', outside every space' : ` in '${fault.space}', whose key is ${fault.spaceKey ?? 'unknown'}`}`,
-      `pc ${fault.pc}${fault.symbol === null ? '' : `, ${fault.symbol}`}, ${fault.pcModule === null ? 'in no module' : `of ${fault.pcModule}`}`,
+      `${fault.access} at ` +
+        `${fault.address}${fault.space === null ? ', outside every space' : ` in '${fault.space}', whose key is ${fault.spaceKey ?? 'unknown'}`}`,
+      `pc ${fault.pc}${fault.symbol === null ? '' : `, ${fault.symbol}`}, ` +
+        `${fault.pcModule === null ? 'in no module' : `of ${fault.pcModule}`}`,
       `the error says: image ${fault.image}`,
     );
   }
@@ -42,7 +45,8 @@ export function renderCell(record: CorruptionRecord): string {
   if (evidence.restored !== undefined)
     row(
       'restored',
-      `${evidence.restored.equal ? `equal to its snapshot again, ${evidence.restored.bytes} bytes written` : 'NOT EQUAL again'}; ${evidence.restored.heap}`,
+      `${evidence.restored.equal ? `equal to its snapshot again, ${evidence.restored.bytes} bytes written` : 'NOT EQUAL again'}; ` +
+        `${evidence.restored.heap}`,
     );
   row('host', ...evidence.canaries.map(({ name, intact }) => `${name}: ${intact ? 'intact' : 'NOT INTACT'}`));
   row(
@@ -54,19 +58,26 @@ export function renderCell(record: CorruptionRecord): string {
   const at = process.firstChangeAtDeath;
   row(
     'process',
-    `stage '${process.stage}', ${process.signal === null ? `exit code ${process.exitCode ?? 'unknown'}` : `ended by ${process.signal}`}${process.timedOut ? ', past its time limit' : ''}`,
+    `stage '${process.stage}', ` +
+      `${process.signal === null ? `exit code ${process.exitCode ?? 'unknown'}` : `ended by ${process.signal}`}${process.timedOut ? ', past its time limit' : ''}`,
     process.imageAtDeath === 'unknown'
       ? null
-      : `image at death: ${process.imageAtDeath}${at === null ? '' : `, ${process.changedBytesAtDeath} bytes, first '${at.space}' +0x${at.offset.toString(16)}`}`,
+      : 'image at death: ' +
+          `${process.imageAtDeath}${at === null ? '' : `, ${process.changedBytesAtDeath} bytes, first '${at.space}' +0x${at.offset.toString(16)}`}`,
     process.lastSignal === null
       ? null
-      : `last signal: ${process.lastSignal.signal}, si_code ${process.lastSignal.siCode}${process.lastSignal.address === undefined ? '' : ` at ${process.lastSignal.address}`}` +
-          `${process.lastSignal.pkey === undefined ? '' : `, key ${process.lastSignal.pkey}`}, pc ${process.lastSignal.pc}, ${process.lastSignal.mainThread ? 'main thread' : 'another thread'}`,
+      : `last signal: ${process.lastSignal.signal}, si_code ` +
+          `${process.lastSignal.siCode}${process.lastSignal.address === undefined ? '' : ` at ${process.lastSignal.address}`}` +
+          `${process.lastSignal.pkey === undefined ? '' : `, key ${process.lastSignal.pkey}`}, pc ` +
+          `${process.lastSignal.pc}, ${process.lastSignal.mainThread ? 'main thread' : 'another thread'}`,
     process.stderr,
   );
   row('notes', ...evidence.notes);
   row('remedy', record.remedy ?? null);
   row('source', caseFile(record.group, record.case));
   const width = Math.max(...rows.map(([name]) => name.length));
-  return `${record.case} under ${columnOf(record)}, ${record.lane} lane\n${rows.map(([name, text]) => `  ${name.padEnd(width)}  ${text.replaceAll('\n', `\n  ${' '.repeat(width)}  `)}\n`).join('')}`;
+  return (
+    `${record.case} under ${columnOf(record)}, ${record.lane} ` +
+    `lane\n${rows.map(([name, text]) => `  ${name.padEnd(width)}  ${text.replaceAll('\n', `\n  ${' '.repeat(width)}  `)}\n`).join('')}`
+  );
 }

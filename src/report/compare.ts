@@ -9,10 +9,11 @@
  * split mappings within 6 %.
  */
 import Table3 from 'cli-table3';
-import { bootstrapRatio, type Interval } from './bootstrap.js';
-import { costKey, costs, valueOf, variantOf, type Cost } from './html/figures.js';
-import { columnOf, corruptionOf, honestOf, skippedOf, toneOf, verdictText } from './model.js';
+
 import type { HonestRecord, Run } from '../record/records.js';
+import { bootstrapRatio, type Interval } from './bootstrap.js';
+import { type Cost, costKey, costs, valueOf, variantOf } from './html/figures.js';
+import { columnOf, corruptionOf, honestOf, skippedOf, toneOf, verdictText } from './model.js';
 
 /** By how much a count may differ without meaning anything. */
 export const COUNT_TOLERANCE = { userInstructions: 0.5, kernel: 0.02, signals: 0.06 } as const;
@@ -59,7 +60,7 @@ export interface Comparison {
 
 function compareCounts(a: Cost, b: Cost): Pick<CostComparison, 'real' | 'rule'> {
   const counts = a.counts ?? b.counts;
-  if (counts !== undefined && counts.syscalls === 0 && counts.faults === 0) {
+  if (counts?.syscalls === 0 && counts.faults === 0) {
     return { real: Math.abs(b.value - a.value) >= COUNT_TOLERANCE.userInstructions, rule: 'user mode: exactly' };
   }
   const signals = counts === undefined || counts.faults > 0 || a.mechanism === 'mprotect-page';

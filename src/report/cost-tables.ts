@@ -5,6 +5,7 @@
 import type { Run } from '../record/records.js';
 import { LANES } from '../record/words.js';
 import {
+  type Cost,
   costs,
   EVENTS_NOTE,
   eventsText,
@@ -14,7 +15,6 @@ import {
   ratioOf,
   timesText,
   valueOf,
-  type Cost,
 } from './html/figures.js';
 import { EXPERIMENT_ORDER, EXPERIMENTS, LANE_MEANINGS } from './html/words.js';
 import type { Cell, Table } from './model.js';
@@ -57,7 +57,8 @@ export function costTables(run: Run, most = Number.POSITIVE_INFINITY): readonly 
           ]),
           notes: [
             ...(rows.length > shown.length ? [`${rows.length - shown.length} more rows are in the report`] : []),
-            `${lane} lane: ${LANE_MEANINGS[lane] ?? ''}${cells.some((cost) => cost.lane === lane && ratioOf(cost, all) !== null) ? '; × is how many times the unguarded row' : ''}${cells.some((cost) => cost.lane === lane && eventsText(cost) !== '') ? `; ${EVENTS_NOTE}` : ''}`,
+            `${lane} lane: ` +
+              `${LANE_MEANINGS[lane] ?? ''}${cells.some((cost) => cost.lane === lane && ratioOf(cost, all) !== null) ? '; × is how many times the unguarded row' : ''}${cells.some((cost) => cost.lane === lane && eventsText(cost) !== '') ? `; ${EVENTS_NOTE}` : ''}`,
           ],
           numericFrom: names.length,
         },

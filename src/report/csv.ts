@@ -1,8 +1,8 @@
 /** A run's records as tables of comma-separated values (RFC 4180), for spreadsheets and statistics programs. Pure. */
 import type { CostRecord, Run } from '../record/records.js';
-import { columnOf, corruptionOf, costsOf, honestOf, skippedOf } from './model.js';
 import { bootstrapMedian } from './bootstrap.js';
 import { costKey, costs as costCells, ratioOf, variation } from './html/figures.js';
+import { columnOf, corruptionOf, costsOf, honestOf, skippedOf } from './model.js';
 import { spreadOf } from './spread.js';
 
 type Field = string | number | boolean | null | undefined;

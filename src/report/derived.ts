@@ -3,19 +3,20 @@
  * what keys would add. Pure functions of a run.
  */
 import { linearRegression, linearRegressionLine, rSquared } from 'simple-statistics';
+
 import type { Run } from '../record/records.js';
-import { LANES, type Lane, type Mechanism } from '../record/words.js';
-import { pairedRatio, type Interval } from './bootstrap.js';
+import { type Lane, LANES, type Mechanism } from '../record/words.js';
+import { type Interval, pairedRatio } from './bootstrap.js';
 import {
+  type Cost,
   costs,
   keyModel,
   plainest,
   protectingExperiment,
+  type Ratio,
   ratioOf,
   sizeOf,
   variantOf,
-  type Cost,
-  type Ratio,
 } from './html/figures.js';
 
 /** A rung: a way of making, guarding or losing one call. */
@@ -266,7 +267,7 @@ export function koffiKeys(run: Run): readonly KoffiKeys[] {
       const signature = String(cost.varied['signature']);
       if (seen.has(signature)) return [];
       seen.add(signature);
-      const pairs = /callback/.test(signature) ? 2 : 1;
+      const pairs = signature.includes('callback') ? 2 : 1;
       const model = keyModel(run);
       return [
         {
@@ -345,7 +346,7 @@ export function modelSteps(run: Run): readonly ModelStep[] {
       const flag = cells.find(
         (one) => one.mechanism === 'flag' && one.varied['application'] === cost.varied['application'],
       );
-      if (flag === undefined || flag.samples.length !== cost.samples.length) return [];
+      if (flag?.samples.length !== cost.samples.length) return [];
       return [
         {
           application: String(cost.varied['application']),

@@ -12,8 +12,9 @@
  * for the image)
  */
 import { join } from 'node:path';
-import type { CostRecord, Run } from '../record/records.js';
+
 import { inProject } from '../record/paths.js';
+import type { CostRecord, Run } from '../record/records.js';
 import { readRun } from '../record/store.js';
 import { formatCount, formatNs } from './format.js';
 import { costs, ratioOf, timesText } from './html/figures.js';

@@ -1,5 +1,6 @@
 /** The reports of a run as files beside its run.json. */
 import { dirname, join, relative, resolve } from 'node:path';
+
 import { PROJECT_ROOT } from '../record/paths.js';
 import type { Run } from '../record/records.js';
 import { LIMITS_FILE, REPORT_FILE, writeWhole } from '../record/store.js';

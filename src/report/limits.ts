@@ -1,6 +1,6 @@
 /** limits.md: what keys do not stop, why, and what would, each with its case. A pure function of a run. */
 import type { CorruptionRecord, Run } from '../record/records.js';
-import { caseFile, needsKeys, type Lane, type Verdict } from '../record/words.js';
+import { caseFile, type Lane, needsKeys, type Verdict } from '../record/words.js';
 import { columnOf, corruptionOf } from './model.js';
 
 /** A kind of limit: how it is told, and which records show it. */
@@ -23,7 +23,8 @@ const SECTIONS: readonly Section[] = [
     title: 'The image changes all the same',
     shows: (record) => record.verdict === 'damaged' || diedDamaged(record),
     text:
-      "The claim is about stores by the callee's own instructions while the rights are down. What the kernel writes on somebody's behalf without the thread's rights, what takes the protection away first, and " +
+      "The claim is about stores by the callee's own instructions while the rights are down. What the kernel " +
+      "writes on somebody's behalf without the thread's rights, what takes the protection away first, and " +
       'whoever writes with rights of his own is outside it.',
   },
   {
@@ -34,7 +35,9 @@ const SECTIONS: readonly Section[] = [
   {
     title: 'The image is equal, the host is not',
     shows: of('host-damaged'),
-    text: 'The rest of the process lies on key 0, which is never denied: the callee itself lives there. A VM that goes on after such a callout goes on with whatever was broken.',
+    text:
+      'The rest of the process lies on key 0, which is never denied: the callee itself lives there. A VM that ' +
+      'goes on after such a callout goes on with whatever was broken.',
   },
   {
     title: 'The process ends',
@@ -58,27 +61,39 @@ const REMEDIES: readonly { readonly name: string; readonly word: RegExp; readonl
   {
     name: 'Another process',
     word: /another process|process of its own/i,
-    text: 'The only complete one: the callee has an address space, descriptors and an end of its own. It costs a change of process for each call (see the cost rows of `process`).',
+    text:
+      'The only complete one: the callee has an address space, descriptors and an end of its own. It costs a ' +
+      'change of process for each call (see the cost rows of `process`).',
   },
   {
     name: 'A syscall filter',
     word: /syscall filter|filter of system calls|seccomp/i,
-    text: 'seccomp(2), or syscall user dispatch (prctl(2), PR_SET_SYSCALL_USER_DISPATCH), which a byte in memory turns on for a callout and off after it. Both see numbers and registers, not what pointers point at.',
+    text:
+      'seccomp(2), or syscall user dispatch (prctl(2), PR_SET_SYSCALL_USER_DISPATCH), which a byte in memory ' +
+      'turns on for a callout and off after it. Both see numbers and registers, not what pointers point at.',
   },
   {
     name: 'Sealing',
     word: /\bm?seal/i,
-    text: 'mseal(2), Linux 6.10: no munmap, mremap, mprotect or mapping over. On private anonymous memory it stops MADV_DONTNEED only while the key denies writes; it does not concern /proc/self/mem, nor shared memory that can be truncated. The cases sealed-* show both. The heap can then neither shrink nor be given back, and mprotect cannot close it.',
+    text:
+      'mseal(2), Linux 6.10: no munmap, mremap, mprotect or mapping over. On private anonymous memory it stops ' +
+      'MADV_DONTNEED only while the key denies writes; it does not concern /proc/self/mem, nor shared memory ' +
+      'that can be truncated. The cases sealed-* show both. The heap can then neither shrink nor be given ' +
+      'back, and mprotect cannot close it.',
   },
   {
     name: 'Scanning for WRPKRU',
     word: /\bscan|search for WRPKRU/i,
-    text: "No executable page may hold WRPKRU or XRSTOR outside the gate; pages are searched before they become executable (ERIM). Against faulty code the gate's own check after its WRPKRU is enough.",
+    text:
+      'No executable page may hold WRPKRU or XRSTOR outside the gate; pages are searched before they become ' +
+      "executable (ERIM). Against faulty code the gate's own check after its WRPKRU is enough.",
   },
   {
     name: 'Denying all access',
     word: /deny all access/i,
-    text: 'The same key with its access bit set instead of its write bit: same cost; what the callee is to read must be lent.',
+    text:
+      'The same key with its access bit set instead of its write bit: same cost; what the callee is to read ' +
+      'must be lent.',
   },
 ];
 
@@ -235,16 +250,19 @@ export function renderLimits(run: Run, options: LimitsOptions = {}): string {
   const lines: string[] = [
     '# What keys do not stop',
     '',
-    "Written by `turnkey report` from a run's records: each row is a case that was tried, with what was seen. The other side, what keys do stop, is the report's matrix.",
+    "Written by `turnkey report` from a run's records: each row is a case that was tried, with what was " +
+      "seen. The other side, what keys do stop, is the report's matrix.",
     '',
-    `Run of ${run.context.started}, commit ${run.context.commit ?? 'unknown'}, seed ${run.context.seed}. ${run.context.lanes.map((lane) => `${lane.lane} lane: Linux ${lane.kernel}, ${lane.keys ? 'with keys' : 'without keys'}.`).join(' ')}`,
+    `Run of ${run.context.started}, commit ${run.context.commit ?? 'unknown'}, seed ${run.context.seed}. ` +
+      `${run.context.lanes.map((lane) => `${lane.lane} lane: Linux ${lane.kernel}, ${lane.keys ? 'with keys' : 'without keys'}.`).join(' ')}`,
     '',
   ];
   if (keyed.length === 0)
     return [...lines, 'This run has no trial under keys, so that it shows nothing about their limits.', ''].join('\n');
   const prevented = keyed.filter((record) => record.verdict === 'prevented').length;
   lines.push(
-    `Of ${keyed.length} cells under keys, ${prevented} were prevented; ${keyed.filter((record) => SECTIONS.some((section) => section.shows(record))).length} are told below.`,
+    `Of ${keyed.length} cells under keys, ${prevented} were prevented; ` +
+      `${keyed.filter((record) => SECTIONS.some((section) => section.shows(record))).length} are told below.`,
     '',
   );
   const told = new Set<CorruptionRecord>();

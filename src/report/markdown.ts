@@ -23,6 +23,7 @@ import { hasPicture, modelText, PICTURE_TITLE } from './html/picture.js';
 import { methodFacts } from './method.js';
 import {
   aftermathTable,
+  type Cell,
   columnOf,
   corruptionOf,
   environment,
@@ -31,10 +32,9 @@ import {
   rangeText,
   skippedTable,
   surprises,
+  type Table,
   totals,
   verdictText,
-  type Cell,
-  type Table,
 } from './model.js';
 import { warningsOf } from './warnings.js';
 
@@ -70,13 +70,15 @@ function evidenceLine(record: CorruptionRecord): string {
     ...(fault === null
       ? []
       : [
-          `${fault.siCodeName}, key ${fault.pkey ?? '-'}, ${fault.access} at ${fault.address}${fault.space === null ? '' : ` in '${fault.space}'`}`,
+          `${fault.siCodeName}, key ${fault.pkey ?? '-'}, ${fault.access} at ` +
+            `${fault.address}${fault.space === null ? '' : ` in '${fault.space}'`}`,
           `pc ${fault.symbol ?? fault.pc}${fault.pcModule === null ? '' : ` of ${fault.pcModule.split('/').pop() ?? ''}`}`,
         ]),
     ...(diff === null || diff.changedBytes === 0
       ? []
       : [
-          `${diff.changedBytes} bytes changed${diff.ranges[0] === undefined ? '' : `, first ${rangeText(diff.ranges[0])}`}`,
+          `${diff.changedBytes} bytes ` +
+            `changed${diff.ranges[0] === undefined ? '' : `, first ${rangeText(diff.ranges[0])}`}`,
         ]),
     ...(evidence.errno === null ? [] : [`kernel answered ${evidence.errno}`]),
     ...(process.signal === null ? [] : [`died of ${process.signal}, image ${process.imageAtDeath} at death`]),
@@ -202,12 +204,14 @@ function modelTable(run: Run): Table {
         return plain(
           step === undefined
             ? ''
-            : `${timesText(step.overFlag.ratio)} (${timesText(step.overFlag.interval.low)} to ${timesText(step.overFlag.interval.high)})`,
+            : `${timesText(step.overFlag.ratio)} (${timesText(step.overFlag.interval.low)} to ` +
+                `${timesText(step.overFlag.interval.high)})`,
         );
       }),
     ]),
     notes: [
-      '× is how many times the same work under flag, by pairs, with its 95 % interval; model lane, no measurement of keys',
+      '× is how many times the same work under flag, by pairs, with its 95 % interval; model lane, no ' +
+        'measurement of keys',
     ],
   };
 }
@@ -276,7 +280,8 @@ function spacesTable(run: Run): Table {
       spaces.length === 0
         ? []
         : [
-            "everything else (malloc's heap, globals, thread-local storage, other stacks) is on key 0: never denied, not protected",
+            "everything else (malloc's heap, globals, thread-local storage, other stacks) is on key 0: never " +
+              'denied, not protected',
           ],
     rows: spaces.map(({ name, bytes, keys, stopped, landed }) => [
       plain(name),
@@ -296,7 +301,8 @@ function warningLines(run: Run): readonly string[] {
     '',
     ...found.map(
       ({ text, remedy, rows, of }) =>
-        `- ${escape(text)}${remedy === '' ? '' : `: **${escape(remedy)}**`} (${escape(rows === 0 ? of.join('; ') : `${formatCount(rows)} ${rows === 1 ? 'row' : 'rows'}: ${of.slice(0, 6).join('; ')}${of.length > 6 ? '; …' : ''}`)})`,
+        `- ${escape(text)}${remedy === '' ? '' : `: **${escape(remedy)}**`} ` +
+        `(${escape(rows === 0 ? of.join('; ') : `${formatCount(rows)} ${rows === 1 ? 'row' : 'rows'}: ` + `${of.slice(0, 6).join('; ')}${of.length > 6 ? '; …' : ''}`)})`,
     ),
     '',
   ];
@@ -340,7 +346,8 @@ export function renderMarkdown(run: Run, picture = 'cost.svg'): string {
     ...(records.length === 0
       ? []
       : [
-          'A bold cell is one in which the image, or the host, did not come through. `!` was not expected; `?` differed between repetitions.',
+          'A bold cell is one in which the image, or the host, did not come through. `!` was not expected; `?` ' +
+            'differed between repetitions.',
           '',
           table(totals(run), '###'),
           table(aftermathTable(run), '###'),

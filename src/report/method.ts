@@ -2,7 +2,7 @@
 import type { Run } from '../record/records.js';
 import { formatCount } from './format.js';
 import { keyModel } from './html/figures.js';
-import { html, type Content } from './html/markup.js';
+import { type Content, html } from './html/markup.js';
 import { modelText } from './html/picture.js';
 import { costsOf } from './model.js';
 import { OUTLIER_SCORE } from './spread.js';
@@ -25,11 +25,16 @@ export function methodFacts(run: Run): readonly Fact[] {
       ? [
           {
             name: 'Verdicts',
-            text: 'Each trial runs in a fresh process, watched by another one that reads the image at its death. A verdict is given after the aftermath: allocation, stdio, dlopen, garbage collection, a check of all objects and an honest callout, on this thread and another.',
+            text:
+              'Each trial runs in a fresh process, watched by another one that reads the image at its death. A ' +
+              'verdict is given after the aftermath: allocation, stdio, dlopen, garbage collection, a check of ' +
+              'all objects and an honest callout, on this thread and another.',
           },
           {
             name: 'Prevented',
-            text: "counts only with the right si_code and key, an address inside the space, an instruction outside the VM's own modules, an image equal to its snapshot, and an aftermath that works.",
+            text:
+              'counts only with the right si_code and key, an address inside the space, an instruction outside ' +
+              "the VM's own modules, an image equal to its snapshot, and an aftermath that works.",
           },
         ]
       : []),
@@ -46,7 +51,9 @@ export function methodFacts(run: Run): readonly Fact[] {
           ...(clock === undefined ? [] : [{ name: 'Clock', text: clock }]),
           {
             name: 'Figures',
-            text: 'The figure of a time is the median of its samples. Bars and brackets are 95 % intervals of it by the bootstrap (percentile method, 500 resamples, seeded: the same samples give the same interval).',
+            text:
+              'The figure of a time is the median of its samples. Bars and brackets are 95 % intervals of it by ' +
+              'the bootstrap (percentile method, 500 resamples, seeded: the same samples give the same interval).',
           },
           {
             name: 'Ratios',
@@ -57,7 +64,9 @@ export function methodFacts(run: Run): readonly Fact[] {
           },
           {
             name: 'Outliers',
-            text: `A sample with a modified z-score over ${OUTLIER_SCORE} (by the median absolute deviation, MAD) is named, and never taken out.`,
+            text:
+              `A sample with a modified z-score over ${OUTLIER_SCORE} (by the median absolute deviation, MAD) is ` +
+              'named, and never taken out.',
           },
         ]),
     ...(counted.length === 0
@@ -65,7 +74,11 @@ export function methodFacts(run: Run): readonly Fact[] {
       : [
           {
             name: 'Emulated lane',
-            text: "a Linux kernel under an emulated CPU with protection keys. What is prevented there is the architecture's word. Costs are executed instructions, user and kernel, counted by the guest's clock; a figure is the least of its repetitions. A rights write counts as one and costs tens of cycles: no count is a time, and nothing from JavaScript is counted.",
+            text:
+              'a Linux kernel under an emulated CPU with protection keys. What is prevented there is the ' +
+              "architecture's word. Costs are executed instructions, user and kernel, counted by the guest's " +
+              'clock; a figure is the least of its repetitions. A rights write counts as one and costs tens of ' +
+              'cycles: no count is a time, and nothing from JavaScript is counted.',
           },
         ]),
     ...(model === null
@@ -83,17 +96,24 @@ export function methodFacts(run: Run): readonly Fact[] {
       ? [
           {
             name: 'Model run',
-            text: 'real programs with a calibrated serialising delay where the gate would write rights, in the lane ‘model’: it protects nothing, and takes the cost of a rights write for given.',
+            text:
+              'real programs with a calibrated serialising delay where the gate would write rights, in the lane ' +
+              '‘model’: it protects nothing, and takes the cost of a rights write for given.',
           },
         ]
       : []),
     {
       name: 'Fault model',
-      text: "faulty foreign code, not hostile code: no store by the callee's own instructions changes a keyed page while the rights are down. Code that writes the rights register itself, and the kernel on its behalf, can get round it; the matrix has cases for that.",
+      text:
+        "faulty foreign code, not hostile code: no store by the callee's own instructions changes a keyed page " +
+        'while the rights are down. Code that writes the rights register itself, and the kernel on its behalf, ' +
+        'can get round it; the matrix has cases for that.',
     },
     {
       name: 'Seed',
-      text: `${context.seed}: the same seed gives every case the same damage under every mechanism, and the same order of measurements`,
+      text:
+        `${context.seed}: the same seed gives every case the same damage under every mechanism, and the same ` +
+        'order of measurements',
     },
   ];
 }

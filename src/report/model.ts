@@ -3,15 +3,15 @@
  * run.
  */
 import {
-  SOUND,
   type CorruptionRecord,
   type CostRecord,
   type DiffEvidence,
   type HonestRecord,
   type Run,
   type SkippedRecord,
+  SOUND,
 } from '../record/records.js';
-import { CASE_GROUPS, LANES, MECHANISMS, VERDICTS, type Lane, type Mechanism, type Verdict } from '../record/words.js';
+import { CASE_GROUPS, type Lane, LANES, type Mechanism, MECHANISMS, type Verdict, VERDICTS } from '../record/words.js';
 import { formatBytes, formatCount, formatNs } from './format.js';
 
 /** What a cell is: renderers colour by it, the text says the same without colour. */
@@ -59,7 +59,10 @@ export function rangeText({ space, offset, bytes, object }: DiffEvidence['ranges
   const where = `'${space}' +0x${offset.toString(16)}, ${bytes} bytes`;
   if (object === undefined) return where;
   const part = object.slot === null ? 'the header' : `slot ${object.slot}`;
-  return `${where}: ${part} of ${object.isFree ? 'a free chunk' : 'the object'} at +0x${object.offset.toString(16)} (class index ${object.classIndex}, ${object.bytes} bytes)`;
+  return (
+    `${where}: ${part} of ${object.isFree ? 'a free chunk' : 'the object'} at ` +
+    `+0x${object.offset.toString(16)} (class index ${object.classIndex}, ${object.bytes} bytes)`
+  );
 }
 
 export const corruptionOf = (run: Run): readonly CorruptionRecord[] =>
@@ -282,7 +285,10 @@ export function aftermathTable(run: Run): Table {
       rows.length === 0
         ? []
         : [
-            "To be checked: the error did not say that the image was protected throughout (image: 'unknown'). verify() walks the heap and tells of broken headers, sizes and pointers; other changed bytes only a comparison with the snapshot tells. Restored: compared again, no byte differs. Only trials in Node are verified and restored: the hosts in C and in Lua do neither.",
+            "To be checked: the error did not say that the image was protected throughout (image: 'unknown'). " +
+              'verify() walks the heap and tells of broken headers, sizes and pointers; other changed bytes only ' +
+              'a comparison with the snapshot tells. Restored: compared again, no byte differs. Only trials in ' +
+              'Node are verified and restored: the hosts in C and in Lua do neither.',
             ...(times === null ? [] : [times]),
           ],
   };
@@ -311,7 +317,8 @@ export function honestTable(run: Run): Table {
     return reference?.sha256 == null
       ? []
       : [
-          `${name}: SHA-256 ${reference.sha256.slice(0, 16)}…, ${formatCount(reference.bytes ?? 0)} bytes, ${formatCount(reference.callouts ?? 0)} callouts`,
+          `${name}: SHA-256 ${reference.sha256.slice(0, 16)}…, ${formatCount(reference.bytes ?? 0)} bytes, ` +
+            `${formatCount(reference.callouts ?? 0)} callouts`,
         ];
   });
   return { title: 'Honest work: the same bytes?', head: ['lane', 'case', ...mechanisms], rows, notes };
@@ -412,7 +419,8 @@ export function environment(run: Run): Table {
     ...context.lanes.flatMap((lane): [string, string][] => [
       [
         `${lane.lane} lane`,
-        `Linux ${lane.kernel}; ${lane.cpu}; ${lane.keys ? 'protection keys' : `no protection keys: ${lane.keysReason ?? 'unknown why'}`}`,
+        `Linux ${lane.kernel}; ${lane.cpu}; ` +
+          `${lane.keys ? 'protection keys' : `no protection keys: ${lane.keysReason ?? 'unknown why'}`}`,
       ],
       ...Object.entries(lane.details).map(([name, text]): [string, string] => [`${lane.lane}: ${name}`, text]),
     ]),

@@ -1,10 +1,11 @@
 /** The tables in a terminal, with or without colour: the words say the same either way. A pure function of a run. */
 import Table3 from 'cli-table3';
+
 import type { Run } from '../record/records.js';
 import { costTables } from './cost-tables.js';
-import { honestTable, matrices, skippedTable, surprises, totals, type Cell, type Table, type Tone } from './model.js';
+import { type Cell, honestTable, matrices, skippedTable, surprises, type Table, type Tone, totals } from './model.js';
 
-const CODES: { readonly [tone in Tone]: readonly [number, number] | undefined } = {
+const CODES: Readonly<Record<Tone, readonly [number, number] | undefined>> = {
   good: [32, 39],
   bad: [31, 39],
   neutral: [33, 39],

@@ -4,8 +4,9 @@ import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { basename } from 'node:path';
+
 import { ExperimentError } from '../record/errors.js';
-import { PROJECT_ROOT, inProject } from '../record/paths.js';
+import { inProject, PROJECT_ROOT } from '../record/paths.js';
 import type { Context, HostContext } from '../record/records.js';
 import { reasonOf } from '../record/store.js';
 
@@ -60,7 +61,7 @@ export function currentCommit(): string | null {
 }
 
 /** Versions of what a result depends on. */
-export function versions(): { readonly [name: string]: string } {
+export function versions(): Readonly<Record<string, string>> {
   return {
     turnkey: packageVersion('package.json'),
     node: process.versions.node,

@@ -12,14 +12,14 @@ import {
   type MeasuredExperiment,
   type ProgramExperiment,
 } from '../experiment/case.js';
-import type { Executor, ExecResult } from './executor.js';
 import { COST_MARK, type CostTrialSettings } from '../experiment/protocol.js';
 import { BUILT, withoutRoot } from '../record/paths.js';
-import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from './plan.js';
 import { randomBelow, shuffled } from '../record/random.js';
 import type { CostRecord, RunRecord, SkippedRecord } from '../record/records.js';
 import { median } from '../record/statistics.js';
 import { timingWarnings } from '../record/warnings.js';
+import type { ExecResult, Executor } from './executor.js';
+import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from './plan.js';
 
 export interface RunCostsOptions {
   readonly setting: CostSetting;
@@ -49,7 +49,7 @@ interface BenchLine {
   readonly steal?: number;
   readonly ghz?: readonly number[];
   readonly switches?: number;
-  readonly observed?: { readonly [name: string]: number };
+  readonly observed?: Readonly<Record<string, number>>;
   readonly warning?: string;
   readonly skipped?: string;
   readonly broken?: string;
@@ -70,24 +70,28 @@ export function benchClock(stdout: string): BenchClock | undefined {
 }
 
 /** The clock and what is to be said of the machine as a whole, for a lane's details. */
-export function clockDetails(clock: BenchClock, virtualised: boolean): { readonly [name: string]: string } {
+export function clockDetails(clock: BenchClock, virtualised: boolean): Readonly<Record<string, string>> {
   return {
     clock: `${clock.name}, read in ${clock.overheadNs.toFixed(1)} ns, which is taken off`,
     ...(Math.abs(clock.drift) > 1e-4
       ? {
-          'warning: clock': `two calibrations of the clock differ by ${(Math.abs(clock.drift) * 100).toFixed(3)} %; times are no more exact than that`,
+          'warning: clock':
+            `two calibrations of the clock differ by ${(Math.abs(clock.drift) * 100).toFixed(3)} %; times are no ` +
+            'more exact than that',
         }
       : {}),
     ...(clock.name.includes('TSC')
       ? {}
       : {
           'warning: timer':
-            'no invariant TSC: short operations are timed in long batches by CLOCK_MONOTONIC; a machine with one gives tighter intervals',
+            'no invariant TSC: short operations are timed in long batches by CLOCK_MONOTONIC; a machine with ' +
+            'one gives tighter intervals',
         }),
     ...(virtualised
       ? {
           'warning: virtualised':
-            'a virtual machine: page-table work costs more under nested paging, and others share the processor; measure on bare metal for figures that hold elsewhere',
+            'a virtual machine: page-table work costs more under nested paging, and others share the ' +
+            'processor; measure on bare metal for figures that hold elsewhere',
         }
       : {}),
   };
@@ -309,7 +313,9 @@ export function measuredRecord(
   if (wrong !== undefined)
     return {
       ...skippedRow(cost),
-      reason: `its answer was ${wrong.answer ?? 'none'}, not ${answer ?? first?.answer ?? 'none'}: this is not the same work`,
+      reason:
+        `its answer was ${wrong.answer ?? 'none'}, not ${answer ?? first?.answer ?? 'none'}: this is not ` +
+        'the same work',
       broken: true,
     };
   return recordOf(
@@ -354,7 +360,7 @@ async function runBench(
     benchCommand(groups, executor.lane === 'emulated' ? 'emulated' : 'native', options),
     {
       timeoutMs: options.timeoutMs,
-      onStdout: (text) => {
+      onStdout(text) {
         printed += text;
         onRow(benchLines(printed).length);
       },

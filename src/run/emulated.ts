@@ -1,8 +1,8 @@
 /** The emulated lane as an executor: commands of the built project in a booted guest. */
-import type { ExecOptions, ExecResult, Executor } from './executor.js';
-import type { LaneContext } from '../record/records.js';
+import { Machine, type MachineMode, projectRoot } from '../machine/index.js';
 import { inProject } from '../record/paths.js';
-import { Machine, projectRoot, type MachineMode } from '../machine/index.js';
+import type { LaneContext } from '../record/records.js';
+import type { ExecOptions, ExecResult, Executor } from './executor.js';
 
 /**
  * The emulated lane's trials may take this many times as long as native ones: JavaScript there is about 20 times
@@ -24,7 +24,10 @@ export class EmulatedExecutor implements Executor {
   readonly concurrency: number;
   readonly context: LaneContext;
 
-  private constructor(private readonly machine: Machine) {
+  readonly #machine: Machine;
+
+  private constructor(machine: Machine) {
+    this.#machine = machine;
     const { info } = machine;
     this.concurrency = info.processors;
     this.context = {
@@ -57,12 +60,18 @@ export class EmulatedExecutor implements Executor {
 
   async run(argv: readonly string[], options: ExecOptions): Promise<ExecResult> {
     const { onStdout } = options;
-    const result = await this.machine.run({
+    const result = await this.#machine.run({
       command: argv.map((word, at) => (at === 0 && word.includes('/') ? inProject(word) : word)),
       cwd: projectRoot(),
       timeoutMs: options.timeoutMs,
       ...(options.env === undefined ? {} : { env: options.env }),
-      ...(onStdout === undefined ? {} : { onStdout: (bytes: Buffer) => onStdout(bytes.toString('utf8')) }),
+      ...(onStdout === undefined
+        ? {}
+        : {
+            onStdout(bytes: Buffer) {
+              onStdout(bytes.toString('utf8'));
+            },
+          }),
     });
     const { exitCode, signal, stdout, stderr, timedOut } = result;
     const lost =
@@ -71,6 +80,6 @@ export class EmulatedExecutor implements Executor {
   }
 
   close(): Promise<void> {
-    return this.machine.close();
+    return this.#machine.close();
   }
 }

@@ -3,6 +3,7 @@
  * one is made in emulated.ts from a booted machine.
  */
 import { spawn } from 'node:child_process';
+
 import { PROJECT_ROOT } from '../record/paths.js';
 import type { LaneContext } from '../record/records.js';
 import type { Lane } from '../record/words.js';
@@ -21,7 +22,7 @@ export interface ExecResult {
 
 export interface ExecOptions {
   readonly timeoutMs: number;
-  readonly env?: { readonly [name: string]: string };
+  readonly env?: Readonly<Record<string, string>>;
   /** Called with each piece of standard output as it comes. */
   readonly onStdout?: (text: string) => void;
 }

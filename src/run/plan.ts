@@ -3,24 +3,24 @@
  * why. Pure.
  */
 import type {
-  GroupedCase,
   CostExperiment,
   CostParameters,
   CostRow,
   CostSetting,
+  GroupedCase,
   HonestCase,
 } from '../experiment/case.js';
 import type { Catalogue, Named } from '../experiment/catalogue.js';
 import type { SkippedRecord } from '../record/records.js';
 import {
   closesImage,
-  GUARD_MECHANISMS,
-  needsKeys,
   type Denial,
+  GUARD_MECHANISMS,
   type GuardMechanism,
   type KeyMode,
   type Lane,
   type Mechanism,
+  needsKeys,
 } from '../record/words.js';
 
 /** A lane that the run has. */
@@ -171,21 +171,20 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
         if (options.full === true && mechanism === 'mprotect-naive' && experiment.group !== 'time and threads')
           continue;
         let skippedAll: string | undefined;
-        let planned = 0;
-        for (const { deny, keys } of variantsOf(experiment, mechanism, options)) {
-          const reason = noKeys(mechanism) ?? experiment.skip?.({ mechanism, lane, deny, keys, keysHere, kernel });
+        let count = 0;
+        for (const variant of variantsOf(experiment, mechanism, options)) {
+          const reason = noKeys(mechanism) ?? experiment.skip?.({ mechanism, lane, ...variant, keysHere, kernel });
           if (reason !== undefined) skippedAll = reason;
           else
             for (let repeat = 0; repeat < options.repeat; repeat++) {
-              planned++;
+              count++;
               // The seed belongs to the case and repetition: every mechanism meets the same damage.
               trials.push({
                 kind: 'corruption',
                 name,
                 lane,
                 mechanism,
-                deny,
-                keys,
+                ...variant,
                 keysHere,
                 seed: deriveSeed(options.seed, `${name}/${repeat}`),
                 repeat,
@@ -194,7 +193,7 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
               });
             }
         }
-        if (skippedAll !== undefined && planned === 0)
+        if (skippedAll !== undefined && count === 0)
           skipped.push({ kind: 'skipped', of: 'corruption', name, mechanism, lane, reason: skippedAll });
       }
       for (const { name, experiment } of wanted('honest', catalogue.honest)) {

@@ -4,25 +4,26 @@
  * else computes.
  */
 import { existsSync } from 'node:fs';
+
 import type { Catalogue } from '../experiment/catalogue.js';
-import { currentCommit, hostContext, imageFileContext, versions } from './context.js';
-import { EmulatedExecutor } from './emulated.js';
 import { ExperimentError } from '../record/errors.js';
-import { laneHere, NativeExecutor, type Executor } from './executor.js';
 import { inProject, missingFiles } from '../record/paths.js';
-import { clockDetails, runCosts, type BenchClock, type RunCostsOptions } from './costs.js';
-import { costRowName, makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
 import {
-  SCHEMA_VERSION,
   type HonestRecord,
   type LaneContext,
   type Run,
   type RunRecord,
+  SCHEMA_VERSION,
   type SkippedRecord,
 } from '../record/records.js';
-import { compareHonest, runTrials } from './trials.js';
 import { TRIAL_SPACES } from '../record/trial-image.js';
 import type { GuardMechanism, Lane } from '../record/words.js';
+import { currentCommit, hostContext, imageFileContext, versions } from './context.js';
+import { type BenchClock, clockDetails, runCosts, type RunCostsOptions } from './costs.js';
+import { EmulatedExecutor } from './emulated.js';
+import { type Executor, laneHere, NativeExecutor } from './executor.js';
+import { costRowName, makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
+import { compareHonest, runTrials } from './trials.js';
 
 /** What the user asked for. */
 export interface RunOptions {
@@ -63,39 +64,41 @@ const COST_LIMIT_MS = { native: 240_000, emulated: 600_000 } as const;
 
 /** A run under way: its stages are run in order, then `finish` gives the document. */
 export class RunInProgress {
-  private readonly started = new Date().toISOString();
-  private readonly records: RunRecord[] = [];
-  private readonly contexts: LaneContext[] = [];
-  private readonly open = new Set<Executor>();
-  private readonly imageContext: Run['context']['imageFile'];
+  readonly #started = new Date().toISOString();
+  readonly #records: RunRecord[] = [];
+  readonly #contexts: LaneContext[] = [];
+  readonly #open = new Set<Executor>();
+  readonly #imageContext: Run['context']['imageFile'];
+
+  readonly #catalogue: Catalogue;
+  readonly #options: RunOptions;
 
   /** @throws ExperimentError when the project is not built or the image file cannot be read */
-  constructor(
-    private readonly catalogue: Catalogue,
-    private readonly options: RunOptions,
-  ) {
+  constructor(catalogue: Catalogue, options: RunOptions) {
+    this.#catalogue = catalogue;
+    this.#options = options;
     const missing = missingFiles();
     if (missing.length > 0)
       throw new ExperimentError(`the project is not built: ${missing.join(', ')} missing; run npm run build`);
-    this.imageContext = imageFileContext(options.imageFile);
+    this.#imageContext = imageFileContext(options.imageFile);
   }
 
   /** The lanes of this run. `auto`: native always, emulated where the CPU has no keys. */
   get lanes(): readonly ('native' | 'emulated')[] {
     if (laneHere() === 'emulated') return ['native']; // in a guest: here, and recorded as emulated
-    if (this.options.lane !== 'auto') return [this.options.lane];
-    return this.options.nativeKeysReason === null ? ['native'] : ['native', 'emulated'];
+    if (this.#options.lane !== 'auto') return [this.#options.lane];
+    return this.#options.nativeKeysReason === null ? ['native'] : ['native', 'emulated'];
   }
 
   /** What is to be done. */
   stages(): readonly Stage[] {
-    return this.lanes.flatMap((lane) => (lane === 'native' ? this.nativeStages() : [this.emulatedStage()]));
+    return this.lanes.flatMap((lane) => (lane === 'native' ? this.#nativeStages() : [this.#emulatedStage()]));
   }
 
-  private plan(lane: PlannedLane): Plan {
+  #plan(lane: PlannedLane): Plan {
     // Nobody waits in a guest for what this machine can show: of the quick set only what needs keys, save the cases
     // that tell the mechanisms apart.
-    const onlyKeys = this.options.quickCases === true && lane.lane === 'emulated' && this.lanes.includes('native');
+    const onlyKeys = this.#options.quickCases === true && lane.lane === 'emulated' && this.lanes.includes('native');
     const {
       mechanisms,
       seed,
@@ -107,8 +110,8 @@ export class RunInProgress {
       only,
       deny,
       keys,
-    } = this.options;
-    return makePlan(this.catalogue, {
+    } = this.#options;
+    return makePlan(this.#catalogue, {
       lanes: [lane],
       mechanisms,
       seed,
@@ -124,13 +127,13 @@ export class RunInProgress {
     });
   }
 
-  private costOptions({ lane, keys }: LaneContext, onRow: (text: string) => void): RunCostsOptions {
+  #costOptions({ lane, keys }: LaneContext, onRow: (text: string) => void): RunCostsOptions {
     const here = lane === 'emulated' ? 'emulated' : 'native';
-    const { seed, quick, quickCosts = quick } = this.options;
+    const { seed, quick, quickCosts = quick } = this.#options;
     const { cores, virtualised } = hostContext();
     const onClock = (clock: BenchClock): void => {
       if (here === 'emulated') return; // the lane's context tells of its clock already
-      this.addDetails(lane, clockDetails(clock, virtualised));
+      this.#addDetails(lane, clockDetails(clock, virtualised));
     };
     return {
       setting: { lane: here, keys, quick: quickCosts, cores },
@@ -141,14 +144,14 @@ export class RunInProgress {
     };
   }
 
-  private trialOptions(
+  #trialOptions(
     total: number,
     update: (text: string) => void,
   ): { readonly imageFile?: string; readonly onDone: (record: RunRecord) => void } {
     let done = 0;
     return {
-      ...(this.options.imageFile === undefined ? {} : { imageFile: this.options.imageFile }),
-      onDone: (record) => {
+      ...(this.#options.imageFile === undefined ? {} : { imageFile: this.#options.imageFile }),
+      onDone(record) {
         done++;
         const name =
           record.kind === 'corruption' || record.kind === 'honest'
@@ -167,9 +170,9 @@ export class RunInProgress {
     };
   }
 
-  private nativeStages(): readonly Stage[] {
+  #nativeStages(): readonly Stage[] {
     const host = hostContext();
-    const reason = this.options.nativeKeysReason;
+    const reason = this.#options.nativeKeysReason;
     const here = laneHere();
     const context: LaneContext = {
       lane: here,
@@ -179,15 +182,15 @@ export class RunInProgress {
       kernel: host.kernel,
       details: {},
     };
-    const plan = this.plan(context);
+    const plan = this.#plan(context);
     const executor = new NativeExecutor(context, Math.max(1, Math.min(host.cores, 8)));
-    this.contexts.push(context);
-    this.records.push(...plan.skipped);
+    this.#contexts.push(context);
+    this.#records.push(...plan.skipped);
     const stages: Stage[] = [];
     const noTimes =
       'this is an emulated machine, where times mean nothing; counted from outside: turnkey run --lane emulated';
     if (here === 'emulated') {
-      this.records.push(
+      this.#records.push(
         ...plan.costs.map((row): SkippedRecord => ({
           kind: 'skipped',
           of: 'cost',
@@ -205,9 +208,9 @@ export class RunInProgress {
           {
             title: `${plan.trials.length} trials`,
             run: async (update) => {
-              this.records.push(
-                ...(await this.timed(here, plan.trials.length, () =>
-                  runTrials(executor, plan.trials, this.trialOptions(plan.trials.length, update)),
+              this.#records.push(
+                ...(await this.#timed(here, plan.trials.length, () =>
+                  runTrials(executor, plan.trials, this.#trialOptions(plan.trials.length, update)),
                 )),
               );
             },
@@ -222,7 +225,7 @@ export class RunInProgress {
           {
             title: `${plan.costs.length} cost rows`,
             run: async (update) => {
-              this.records.push(...(await runCosts(executor, plan.costs, this.costOptions(context, update))));
+              this.#records.push(...(await runCosts(executor, plan.costs, this.#costOptions(context, update))));
             },
           },
         ],
@@ -232,9 +235,11 @@ export class RunInProgress {
   }
 
   /** Needed libraries that the guest must be given; those that this machine lacks are left to the trial to report. */
-  private libraries(): readonly string[] {
+  #libraries(): readonly string[] {
     const names = new Set(
-      [...this.catalogue.honest, ...this.catalogue.corruption].flatMap(({ experiment }) => experiment.libraries ?? []),
+      [...this.#catalogue.honest, ...this.#catalogue.corruption].flatMap(
+        ({ experiment }) => experiment.libraries ?? [],
+      ),
     );
     return [...names].filter((name) =>
       ['/lib/x86_64-linux-gnu', '/usr/lib/x86_64-linux-gnu', '/lib64', '/usr/lib64', '/usr/lib'].some((folder) =>
@@ -243,44 +248,44 @@ export class RunInProgress {
     );
   }
 
-  private async boot(mode: 'behaviour' | 'counting'): Promise<EmulatedExecutor> {
+  async #boot(mode: 'behaviour' | 'counting'): Promise<EmulatedExecutor> {
     const executor = await EmulatedExecutor.boot({
       mode,
-      extraFiles: [...this.libraries(), ...(this.options.imageFile === undefined ? [] : [this.options.imageFile])],
-      ...(this.options.kernel === undefined ? {} : { kernel: this.options.kernel }),
-      ...(this.options.onLog === undefined ? {} : { onLog: this.options.onLog }),
+      extraFiles: [...this.#libraries(), ...(this.#options.imageFile === undefined ? [] : [this.#options.imageFile])],
+      ...(this.#options.kernel === undefined ? {} : { kernel: this.#options.kernel }),
+      ...(this.#options.onLog === undefined ? {} : { onLog: this.#options.onLog }),
     });
-    this.open.add(executor);
+    this.#open.add(executor);
     return executor;
   }
 
   /** Says in a lane's details how long its trials took: of the user's time, no cost of any mechanism. */
-  private async timed<T>(lane: Lane, trials: number, work: () => Promise<T>): Promise<T> {
+  async #timed<T>(lane: Lane, trials: number, work: () => Promise<T>): Promise<T> {
     const start = performance.now();
     const result = await work();
-    this.addDetails(lane, {
+    this.#addDetails(lane, {
       trials: `${trials}, in ${Math.ceil((performance.now() - start) / 1000)} s of the run's time`,
     });
     return result;
   }
 
-  private addDetails(lane: Lane, details: LaneContext['details']): void {
-    const at = this.contexts.findIndex((context) => context.lane === lane);
-    const known = this.contexts[at];
-    if (known !== undefined) this.contexts[at] = { ...known, details: { ...known.details, ...details } };
+  #addDetails(lane: Lane, details: LaneContext['details']): void {
+    const at = this.#contexts.findIndex((context) => context.lane === lane);
+    const known = this.#contexts[at];
+    if (known !== undefined) this.#contexts[at] = { ...known, details: { ...known.details, ...details } };
   }
 
-  private async shut(executor: Executor): Promise<void> {
-    this.open.delete(executor);
+  async #shut(executor: Executor): Promise<void> {
+    this.#open.delete(executor);
     await executor.close();
   }
 
   /** A guest that cannot be had is rows that say so, for everything planned in it. */
-  private giveUp(plan: Plan, what: 'trials' | 'costs', error: unknown): void {
+  #giveUp(plan: Plan, what: 'trials' | 'costs', error: unknown): void {
     const reason = `no emulated machine: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`;
     const base = { kind: 'skipped', lane: 'emulated', reason, broken: true } as const;
     if (what === 'trials')
-      this.records.push(
+      this.#records.push(
         ...plan.trials.map((trial): SkippedRecord => ({
           ...base,
           of: trial.kind,
@@ -289,7 +294,7 @@ export class RunInProgress {
         })),
       );
     else
-      this.records.push(
+      this.#records.push(
         ...plan.costs.map((row): SkippedRecord => ({
           ...base,
           of: 'cost',
@@ -299,13 +304,13 @@ export class RunInProgress {
       );
   }
 
-  private emulatedStage(): Stage {
+  #emulatedStage(): Stage {
     // The plan needs only to know that the guest has keys; its kernel is told to the cases when it has been booted.
-    const planFor = (kernel: string): Plan => this.plan({ lane: 'emulated', keys: true, keysReason: null, kernel });
+    const planFor = (kernel: string): Plan => this.#plan({ lane: 'emulated', keys: true, keysReason: null, kernel });
     const planned = planFor('');
     // What is skipped of the trials may depend on the kernel; without any there is nothing to boot for.
     const ofTrials = ({ of }: SkippedRecord): boolean => of !== 'cost';
-    this.records.push(...planned.skipped.filter((row) => planned.trials.length === 0 || !ofTrials(row)));
+    this.#records.push(...planned.skipped.filter((row) => planned.trials.length === 0 || !ofTrials(row)));
     const steps: Step[] = [];
     if (planned.trials.length > 0) {
       steps.push({
@@ -314,23 +319,23 @@ export class RunInProgress {
           update('booting');
           let executor: EmulatedExecutor;
           try {
-            executor = await this.boot('behaviour');
+            executor = await this.#boot('behaviour');
           } catch (error) {
-            this.records.push(...planned.skipped.filter(ofTrials));
-            this.giveUp(planned, 'trials', error);
+            this.#records.push(...planned.skipped.filter(ofTrials));
+            this.#giveUp(planned, 'trials', error);
             throw error;
           }
           try {
-            this.contexts.push(executor.context);
+            this.#contexts.push(executor.context);
             const { trials, skipped } = planFor(executor.context.kernel);
-            this.records.push(
+            this.#records.push(
               ...skipped.filter(ofTrials),
-              ...(await this.timed('emulated', trials.length, () =>
-                runTrials(executor, trials, this.trialOptions(trials.length, update)),
+              ...(await this.#timed('emulated', trials.length, () =>
+                runTrials(executor, trials, this.#trialOptions(trials.length, update)),
               )),
             );
           } finally {
-            await this.shut(executor);
+            await this.#shut(executor);
           }
         },
       });
@@ -342,16 +347,18 @@ export class RunInProgress {
           update('booting');
           let executor: EmulatedExecutor;
           try {
-            executor = await this.boot('counting');
+            executor = await this.#boot('counting');
           } catch (error) {
-            this.giveUp(planned, 'costs', error);
+            this.#giveUp(planned, 'costs', error);
             throw error;
           }
           try {
-            if (planned.trials.length === 0) this.contexts.push(executor.context);
-            this.records.push(...(await runCosts(executor, planned.costs, this.costOptions(executor.context, update))));
+            if (planned.trials.length === 0) this.#contexts.push(executor.context);
+            this.#records.push(
+              ...(await runCosts(executor, planned.costs, this.#costOptions(executor.context, update))),
+            );
           } finally {
-            await this.shut(executor);
+            await this.#shut(executor);
           }
         },
       });
@@ -361,26 +368,26 @@ export class RunInProgress {
 
   /** Ends what is still running. */
   async abort(): Promise<void> {
-    await Promise.all([...this.open].map((executor) => this.shut(executor)));
+    await Promise.all([...this.#open].map((executor) => this.#shut(executor)));
   }
 
   /** The document. */
   finish(): Run {
-    const honest = this.records.filter((record): record is HonestRecord => record.kind === 'honest');
-    const rest = this.records.filter((record) => record.kind !== 'honest');
-    const { seed, quick } = this.options;
+    const honest = this.#records.filter((record): record is HonestRecord => record.kind === 'honest');
+    const rest = this.#records.filter((record) => record.kind !== 'honest');
+    const { seed, quick } = this.#options;
     return {
       schemaVersion: SCHEMA_VERSION,
       context: {
-        started: this.started,
+        started: this.#started,
         finished: new Date().toISOString(),
         commit: currentCommit(),
         seed,
         quick,
         host: hostContext(),
-        lanes: this.contexts,
+        lanes: this.#contexts,
         versions: versions(),
-        imageFile: this.imageContext,
+        imageFile: this.#imageContext,
         spaces: TRIAL_SPACES,
       },
       records: [...rest, ...compareHonest(honest)],

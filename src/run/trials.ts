@@ -3,9 +3,6 @@
  * here judges; verdict.ts does.
  */
 import { DEFAULT_TIMEOUT_MS, HONEST_TIMEOUT_MS } from '../experiment/case.js';
-import type { Executor, ExecResult } from './executor.js';
-import { BUILT, withoutRoot } from '../record/paths.js';
-import type { PlannedCorruption, PlannedHonest, PlannedTrial } from './plan.js';
 import {
   jobOutput,
   parseOutput,
@@ -14,9 +11,12 @@ import {
   type TrialSettings,
   type WarmJob,
 } from '../experiment/protocol.js';
+import { BUILT, withoutRoot } from '../record/paths.js';
 import type { CorruptionRecord, Evidence, HonestRecord, RunRecord, SkippedRecord } from '../record/records.js';
-import { isUnstable, judge } from './verdict.js';
 import type { Verdict } from '../record/words.js';
+import type { ExecResult, Executor } from './executor.js';
+import type { PlannedCorruption, PlannedHonest, PlannedTrial } from './plan.js';
+import { isUnstable, judge } from './verdict.js';
 
 /** For a trial's set-up, in ms in the native lane: its time limit counts from there. */
 const SET_UP_MS = 15_000;
@@ -77,11 +77,18 @@ function brokenBy(output: TrialOutput, result: ExecResult): string | undefined {
   if (output.failed !== null) return `the trial could not be set up: ${output.failed.reason}`;
   if (result.timedOut && output.watch === null) return 'the tracing runner did not come back';
   if (output.watch === null)
-    return `no report from the tracing runner (exit code ${result.exitCode ?? 'none'}): ${result.stderr.trim().split('\n').pop() ?? ''}`;
+    return (
+      `no report from the tracing runner (exit code ${result.exitCode ?? 'none'}): ` +
+      `${result.stderr.trim().split('\n').pop() ?? ''}`
+    );
   if (output.setUp === null && output.watch.timedOut)
     return 'the trial was not ready for its callout in time: this machine is too busy';
   if (output.setUp === null) {
-    return `the trial died before it was set up (${output.watch.signal ?? `exit code ${output.watch.exitCode ?? 'unknown'}`}): ${result.stderr.trim().split('\n').slice(-2).join(' ')}`;
+    return (
+      'the trial died before it was set up ' +
+      `(${output.watch.signal ?? `exit code ${output.watch.exitCode ?? 'unknown'}`}): ` +
+      `${result.stderr.trim().split('\n').slice(-2).join(' ')}`
+    );
   }
   return undefined;
 }
@@ -161,7 +168,9 @@ export function honestRecord(trial: PlannedHonest, result: ExecResult): HonestRe
       ...base,
       ...none,
       outcome: 'failed',
-      detail: `the process ended with ${process.signal ?? `exit code ${process.exitCode ?? 'unknown'}`}: ${process.stderr}`,
+      detail:
+        `the process ended with ${process.signal ?? `exit code ${process.exitCode ?? 'unknown'}`}: ` +
+        `${process.stderr}`,
     };
   }
   const { sha256, bytes, callouts, imageEqual } = message;

@@ -2,7 +2,7 @@
  * From what was observed to a verdict. Pure functions; I10 (docs/invariants.md) with all its conditions is here.
  */
 import type { AftermathStep, CanaryEvidence, DiffEvidence, FaultEvidence, ProcessEvidence } from '../record/records.js';
-import { closesImage, needsKeys, type Denial, type Mechanism, type Verdict } from '../record/words.js';
+import { closesImage, type Denial, type Mechanism, needsKeys, type Verdict } from '../record/words.js';
 
 /** si_code values of SIGSEGV: asm-generic/siginfo.h. */
 export const SEGV_ACCERR = 2;

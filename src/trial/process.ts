@@ -3,8 +3,9 @@
  * the image.
  */
 import { readFileSync, writeSync } from 'node:fs';
-import { basename } from 'node:path';
 import { constants } from 'node:os';
+import { basename } from 'node:path';
+
 import { ffi } from '../callout/koffi.js';
 import { withoutRoot } from '../record/paths.js';
 
@@ -99,7 +100,7 @@ export function privateCopy(address: bigint, bytes: number): bigint {
   ) => unknown;
   const [read, write, mapPrivate, mapAnonymous] = [1, 2, 2, 32]; // mmap(2)
   const copy = mmap(null, bytes, read | write, mapPrivate | mapAnonymous, -1, 0);
-  const at = typeof copy === 'bigint' ? copy : ffi.address(copy as never);
+  const at = typeof copy === 'bigint' ? copy : ffi.address(copy);
   if (at === 0xffffffffffffffffn) throw new Error(`no memory for a copy of ${bytes} bytes`);
   memcpy(at, address, bytes);
   mprotect(at, bytes, read);

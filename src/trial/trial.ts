@@ -11,27 +11,28 @@
  * It gives no verdict. The same program in every lane.
  */
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
-import { ffi } from '../callout/koffi.js';
+
 import { CalloutError, Guard, type GuardedLibrary } from '../callout/index.js';
-import { ImageError } from '../image/errors.js';
-import { Image } from '../image/image.js';
-import { aftermath } from './aftermath.js';
+import { ffi } from '../callout/koffi.js';
 import type { ForeignFunction, ForeignLibrary, HonestTrial, TrialLoan, TrialSpace } from '../experiment/case.js';
 import { loadCorruption, loadHonest } from '../experiment/catalogue.js';
-import { BUILT, inProject } from '../record/paths.js';
-import { errnoName, lostBytes, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
 import {
+  type CalledMessage,
   JOB_MARK,
   TRIAL_MARK,
-  type CalledMessage,
   type TrialMessage,
   type TrialSettings,
   type WarmJob,
 } from '../experiment/protocol.js';
+import { ImageError } from '../image/errors.js';
+import { Image } from '../image/image.js';
+import { BUILT, inProject } from '../record/paths.js';
 import { randomBelow } from '../record/random.js';
-import { SOUND, type DiffEvidence, type FaultEvidence, type RestoreEvidence } from '../record/records.js';
+import { type DiffEvidence, type FaultEvidence, type RestoreEvidence, SOUND } from '../record/records.js';
 import { TRIAL_SPACES } from '../record/trial-image.js';
-import { isGuardMechanism, type Denial, type GuardMechanism, type KeyMode, type Lane } from '../record/words.js';
+import { type Denial, type GuardMechanism, isGuardMechanism, type KeyMode, type Lane } from '../record/words.js';
+import { aftermath } from './aftermath.js';
+import { errnoName, lostBytes, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
 
 const FILE_BYTES = 256 * 1024;
 const PAGE = 4096n;
@@ -142,7 +143,7 @@ class Bench implements HonestTrial {
     }
     const loaded = library;
     return {
-      func: (signature) => loaded.func(signature) as ForeignFunction,
+      func: (signature) => loaded.func(signature),
       symbol: (symbol) => loaded.symbol(symbol),
       unload: () => {
         this.#libraries.delete(name);
@@ -156,7 +157,7 @@ class Bench implements HonestTrial {
   }
 
   unguarded(signature: string): ForeignFunction {
-    return ffi.load(inProject(BUILT.foreign)).func(signature) as ForeignFunction;
+    return ffi.load(inProject(BUILT.foreign)).func(signature);
   }
 
   pageIn(space: string): bigint {
@@ -223,7 +224,7 @@ class Bench implements HonestTrial {
   }
 
   register(callback: (...args: never[]) => unknown, prototype: string): bigint {
-    return this.guard.register(callback as (...args: unknown[]) => unknown, ffi.pointer(ffi.proto(prototype)));
+    return this.guard.register(callback, ffi.pointer(ffi.proto(prototype)));
   }
 
   decode(pointer: unknown, type: string, length?: number): unknown {
@@ -335,13 +336,13 @@ async function corruption(name: string, bench: Bench): Promise<void> {
     load: (library) => bench.library(library),
     verify: () => bench.verify(),
     onThread: (fn, ...args) =>
-      (fn as unknown as { async: (...given: unknown[]) => unknown }).async === undefined
+      !('async' in fn)
         ? Promise.reject(new Error('this function has no async form'))
         : new Promise((resolve, reject) => {
             (fn as unknown as { async: (...given: unknown[]) => void }).async(
               ...args,
               (error: unknown, result: unknown) => {
-                if (error != null) reject(error as Error);
+                if (error != null) reject(error);
                 else resolve(result);
               },
             );

@@ -99,7 +99,9 @@ t.test('wrong arguments are the TypeErrors that koffi throws', async (t) => {
   t.throws(() => lib.func('nosuchtype test_add(int a)'), /nosuchtype/);
   t.throws(() => lib.func('int (int a)'), /function name/);
   t.throws(() => lib.func('test_add', 'int', 'int' as never), TypeError);
-  t.throws(() => (lib.func as unknown as (what: number) => void)(5), TypeError);
+  t.throws(() => {
+    (lib.func as unknown as (what: number) => void)(5);
+  }, TypeError);
 });
 
 t.test('variadic calls', async (t) => {
@@ -273,7 +275,9 @@ t.test('callbacks: kept beyond the call', async (t) => {
   t.equal(fire(1), 2);
   guard.unregister(code);
   t.throws(() => fire(1), /non-registered callback/);
-  t.throws(() => guard.unregister(code), /matching registered callback/);
+  t.throws(() => {
+    guard.unregister(code);
+  }, /matching registered callback/);
   const theirs = koffi.register((value: number) => value + 5, 'CallUnary *');
   keep(theirs);
   t.equal(fire(1), 6, 'one that koffi registered');

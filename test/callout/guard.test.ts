@@ -8,7 +8,7 @@ import { inspect } from 'node:util';
 import koffi from 'koffi';
 import t from 'tap';
 
-import { CalloutError, Guard, Image, probe, type GuardMechanism } from '../../src/index.js';
+import { CalloutError, Guard, type GuardMechanism, Image, probe } from '../../src/index.js';
 import { built, FOREIGN, FOREIGN_FAULTS, runChild } from '../support/callout.js';
 
 const keys = probe().usable;
@@ -248,7 +248,8 @@ t.test('a CalloutError has every field of its interface, with the right value', 
   t.match(
     error.message,
     new RegExp(
-      '^exception in FFI call: test_write_pointer \\(libturnkey_callout_foreign\\.so\\): SIGSEGV \\(SEGV_MAPERR\\) write to 0x1230, ' +
+      '^exception in FFI call: test_write_pointer \\(libturnkey_callout_foreign\\.so\\): SIGSEGV ' +
+        '\\(SEGV_MAPERR\\) write to 0x1230, ' +
         'pc 0x[0-9a-f]+ libturnkey_callout_foreign\\.so\\+0x[0-9a-f]+ \\(test_write_pointer\\+0x[0-9a-f]+\\)$',
     ),
   );

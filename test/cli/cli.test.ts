@@ -7,7 +7,9 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
 import t from 'tap';
+
 import { probeText } from '../../src/cli/probe.js';
 import { writeRun } from '../../src/record/store.js';
 import { exampleRun } from '../support/example-run.js';
@@ -24,7 +26,7 @@ interface Ended {
   readonly err: string;
 }
 
-function turnkey(args: readonly string[], env: { readonly [name: string]: string } = {}): Ended {
+function turnkey(args: readonly string[], env: Readonly<Record<string, string>> = {}): Ended {
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
     encoding: 'utf8',
     env: { ...process.env, TURNKEY_STRICT: '0', ...env },

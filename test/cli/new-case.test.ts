@@ -7,7 +7,9 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+
 import t from 'tap';
+
 import { PROJECT_ROOT } from '../../src/record/paths.js';
 import { readRun } from '../../src/record/store.js';
 

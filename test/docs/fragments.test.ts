@@ -9,8 +9,10 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
+
 import t from 'tap';
 import ts from 'typescript';
+
 import { inProject } from '../../src/record/paths.js';
 import { DOCUMENTS, figures, unmarked, withFigures } from '../../src/report/documents.js';
 
@@ -260,7 +262,10 @@ for (const fragment of all) {
     const check = CHECKS[fragment.language];
     if (check === undefined)
       t.fail(`a fragment in '${fragment.language}' is not checked by anything (diagrams are 'text')`);
-    else t.doesNotThrow(() => check(fragment));
+    else
+      t.doesNotThrow(() => {
+        check(fragment);
+      });
     t.end();
   });
 }

@@ -8,7 +8,9 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
+
 import t from 'tap';
+
 import { inProject } from '../../src/record/paths.js';
 
 const PAGE = 'docs/invariants.md';

@@ -3,23 +3,25 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+
 import t from 'tap';
-import { kernelSince, type Setting } from '../../src/experiment/index.js';
+
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
+import { kernelSince, type Setting } from '../../src/experiment/index.js';
 import { PROJECT_ROOT } from '../../src/record/paths.js';
-import { variantsOf } from '../../src/run/plan.js';
 import type { CorruptionRecord, Run } from '../../src/record/records.js';
 import {
   CASE_GROUPS,
   caseFile,
   DENIALS,
   GUARD_MECHANISMS,
-  KEY_MODES,
-  VERDICTS,
   isGuardMechanism,
+  KEY_MODES,
   needsKeys,
+  VERDICTS,
 } from '../../src/record/words.js';
 import { renderLimits } from '../../src/report/limits.js';
+import { variantsOf } from '../../src/run/plan.js';
 import { exampleCorruption, exampleRun } from '../support/example-run.js';
 
 const { corruption } = await loadCatalogue();

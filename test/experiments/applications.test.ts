@@ -5,16 +5,18 @@
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+
 import t from 'tap';
+
+import { applicationNamed, APPLICATIONS, timeUnits } from '../../experiments/support/applications.js';
+import { openImage } from '../../experiments/support/cost-guard.js';
+import { TEXT_BYTES, textFile } from '../../experiments/support/text-file.js';
 import { binding } from '../../src/callout/binding.js';
 import { Guard } from '../../src/callout/guard.js';
-import type { GuardMechanism } from '../../src/image/mechanism.js';
-import { APPLICATIONS, applicationNamed, timeUnits } from '../../experiments/support/applications.js';
-import { loadCost } from '../../src/experiment/catalogue.js';
-import { openImage } from '../../experiments/support/cost-guard.js';
-import { inProject } from '../../src/record/paths.js';
-import { textFile, TEXT_BYTES } from '../../experiments/support/text-file.js';
 import { probe } from '../../src/callout/vm.js';
+import { loadCost } from '../../src/experiment/catalogue.js';
+import type { GuardMechanism } from '../../src/image/mechanism.js';
+import { inProject } from '../../src/record/paths.js';
 
 t.test('the file is 16 MiB of text, the same each time, and named by its hash', (t) => {
   const first = textFile();
@@ -51,7 +53,7 @@ for (const application of APPLICATIONS) {
 t.test('guarded copies are counted as they are made', (t) => {
   const { copy, copyString } = binding;
   let made = 0;
-  const counting = binding as { -readonly [name in keyof typeof binding]: (typeof binding)[name] };
+  const counting = binding;
   counting.copy = (...args) => {
     made++;
     return copy(...args);

@@ -10,16 +10,18 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileS
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
 import t from 'tap';
-import { loadCatalogue } from '../../src/experiment/catalogue.js';
-import { BUILT, PROJECT_ROOT } from '../../src/record/paths.js';
-import type { PlannedCorruption } from '../../src/run/plan.js';
-import type { CorruptionRecord } from '../../src/record/records.js';
-import { corruptionRecord } from '../../src/run/trials.js';
-import { readRun } from '../../src/record/store.js';
-import { findKernel, findQemu } from '../../src/machine/index.js';
-import { LUA_MISSING, luaHost } from '../../src/experiment/lua-host.js';
+
 import { LUA_PROGRAMS } from '../../experiments/support/lua.js';
+import { loadCatalogue } from '../../src/experiment/catalogue.js';
+import { LUA_MISSING, luaHost } from '../../src/experiment/lua-host.js';
+import { findKernel, findQemu } from '../../src/machine/index.js';
+import { BUILT, PROJECT_ROOT } from '../../src/record/paths.js';
+import type { CorruptionRecord } from '../../src/record/records.js';
+import { readRun } from '../../src/record/store.js';
+import type { PlannedCorruption } from '../../src/run/plan.js';
+import { corruptionRecord } from '../../src/run/trials.js';
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'turnkey-vm-'));
@@ -195,7 +197,8 @@ t.test('lua-bystander, judged: a bystander that waits under keys is a surprise',
 });
 
 t.test(
-  'keys, in a guest: the program finishes with the right answer, and does not under the trap alone; no bystander waits, and under mprotect one does',
+  'keys, in a guest: the program finishes with the right answer, and does not under the trap alone; no ' +
+    'bystander waits, and under mprotect one does',
   { skip: unavailable() },
   (t) => {
     const [ruined, waiting] = corruptions(['lua-table', 'lua-bystander'], 'emulated', 'flag,mprotect-range,pkeys');

@@ -8,10 +8,12 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+
 import t from 'tap';
+
 import { probeKeys } from '../../src/cli/probe.js';
-import { laneHere } from '../../src/run/executor.js';
 import { LUA_MISSING, luaHost } from '../../src/experiment/lua-host.js';
+import { laneHere } from '../../src/run/executor.js';
 import { built } from '../support/callout.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));

@@ -1,14 +1,16 @@
 // lanes: native, emulated
 /** The TypeScript API of the image: what it does, and what it says when it is asked for what cannot be. */
-import { mkdtempSync, rmSync, truncateSync, writeFileSync, mkdirSync, chmodSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
+
 import t from 'tap';
-import { Image, ImageError, Loan, probe, type ImageErrorCode, type SpaceRequest } from '../../src/index.js';
+
+import { Image, ImageError, Loan, probe, type SpaceRequest } from '../../src/index.js';
 
 const KIB = 1024;
 const small = (): Image =>
@@ -29,7 +31,7 @@ function thrown(run: () => unknown): Error {
   }
   throw new Error('nothing was thrown');
 }
-function code(run: () => unknown): ImageErrorCode | string {
+function code(run: () => unknown): string {
   const error = thrown(run);
   return error instanceof ImageError ? error.code : error.name;
 }
@@ -144,12 +146,21 @@ t.test('a space grows and shrinks within its reservation; restore brings its siz
   t.equal(grown.resized, 1);
   t.equal(grown.ranges[0]?.offset, 64 * KIB);
   t.equal(
-    code(() => old.grow(132 * KIB)),
+    code(() => {
+      old.grow(132 * KIB);
+    }),
     'ERR_IMAGE_RESERVE',
   );
-  t.match(thrown(() => old.grow(132 * KIB)).message, /131072 are reserved.*reserveBytes/);
+  t.match(
+    thrown(() => {
+      old.grow(132 * KIB);
+    }).message,
+    /131072 are reserved.*reserveBytes/,
+  );
   t.equal(
-    code(() => old.grow(4096)),
+    code(() => {
+      old.grow(4096);
+    }),
     'RangeError',
   );
   old.shrink(32 * KIB);
@@ -160,7 +171,9 @@ t.test('a space grows and shrinks within its reservation; restore brings its siz
     'RangeError',
   );
   t.equal(
-    code(() => old.shrink(0)),
+    code(() => {
+      old.shrink(0);
+    }),
     'RangeError',
   );
   image.restore();
@@ -173,7 +186,9 @@ t.test('a space grows and shrinks within its reservation; restore brings its siz
 
 t.test('files: any bytes are loaded, the space grows as needed, and what cannot be loaded says why', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'turnkey-image-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  t.teardown(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
   const image = Image.map({
     spaces: [
       { name: 'eden', bytes: 8192 },
@@ -225,7 +240,9 @@ t.test('files: any bytes are loaded, the space grows as needed, and what cannot 
 
 t.test('an image file of the Spur family is recognised and walked where it lies', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'turnkey-image-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  t.teardown(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
   const source = Image.map({ spaces: [{ name: 'old', bytes: 64 * KIB }] });
   const { objects } = source.fill(11),
     heap = source.space('old').read(),
@@ -335,15 +352,21 @@ t.test('bad input: wrong places, bytes, seeds, limits and names', (t) => {
     'TypeError',
   );
   t.equal(
-    code(() => old.write(old.bytes - 1, Buffer.alloc(2))),
+    code(() => {
+      old.write(old.bytes - 1, Buffer.alloc(2));
+    }),
     'RangeError',
   );
   t.equal(
-    code(() => old.write(0, 'text' as unknown as Buffer)),
+    code(() => {
+      old.write(0, 'text' as unknown as Buffer);
+    }),
     'TypeError',
   );
   t.equal(
-    code(() => old.write(0, Buffer.alloc(old.bytes + 1))),
+    code(() => {
+      old.write(0, Buffer.alloc(old.bytes + 1));
+    }),
     'RangeError',
   );
   t.equal(
@@ -363,7 +386,9 @@ t.test('bad input: wrong places, bytes, seeds, limits and names', (t) => {
     'RangeError',
   );
   t.equal(
-    code(() => image.setMechanism('magic' as 'none')),
+    code(() => {
+      image.setMechanism('magic' as 'none');
+    }),
     'TypeError',
   );
   t.equal(
@@ -389,28 +414,42 @@ t.test('use after close throws ERR_IMAGE_CLOSED everywhere; closing again does n
   t.ok(image.isOpen);
   image.close();
   t.notOk(image.isOpen);
-  t.doesNotThrow(() => image.close());
+  t.doesNotThrow(() => {
+    image.close();
+  });
   const uses: Record<string, () => unknown> = {
     fill: () => image.fill(1),
     verify: () => image.verify(),
-    snapshot: () => image.snapshot(),
+    snapshot() {
+      image.snapshot();
+    },
     diff: () => image.diff(),
     restore: () => image.restore(),
     lend: () => image.lend(100),
     'lend a range': () => image.lend({ space: 'old', offset: 0, bytes: 8 }),
     mechanism: () => image.mechanism,
-    setMechanism: () => image.setMechanism('none'),
+    setMechanism() {
+      image.setMechanism('none');
+    },
     hash: () => image.hash(),
-    reapply: () => image.reapply(),
+    reapply() {
+      image.reapply();
+    },
     verifyTags: () => image.verifyTags(),
     load: () => image.load('/etc/passwd'),
     hasSnapshot: () => image.hasSnapshot,
     address: () => old.address,
     bytes: () => old.bytes,
     read: () => old.read(),
-    write: () => old.write(0, Buffer.alloc(1)),
-    grow: () => old.grow(1024 * KIB),
-    shrink: () => old.shrink(4096),
+    write() {
+      old.write(0, Buffer.alloc(1));
+    },
+    grow() {
+      old.grow(1024 * KIB);
+    },
+    shrink() {
+      old.shrink(4096);
+    },
     attach: () => Image.attach(image.id),
     neighbour: () => old.neighbour(8),
     objectAt: () => old.objectAt(0),
@@ -435,14 +474,18 @@ t.test('loans: fresh bytes and ranges of a space, released once', (t) => {
   range.buffer.set(Buffer.from('after!'));
   t.equal(old.read(5000, 6).toString(), 'before', 'not yet');
   t.equal(
-    code(() => image.close()),
+    code(() => {
+      image.close();
+    }),
     'ERR_IMAGE_BUSY',
   );
   range.release();
   t.equal(old.read(5000, 6).toString(), 'after!');
   t.equal(range.buffer.length, 0, 'nothing to reach any more');
   t.ok(range.released);
-  t.doesNotThrow(() => range.release());
+  t.doesNotThrow(() => {
+    range.release();
+  });
   const read = image.lend({ space: 'old', offset: 5000, bytes: 6 }, 'in');
   read.buffer.fill(0);
   read.release();
@@ -493,12 +536,21 @@ t.test('one image has one mechanism', (t) => {
   const image = small();
   image.setMechanism('mprotect-range');
   t.equal(image.mechanism, 'mprotect-range');
-  t.doesNotThrow(() => image.setMechanism('mprotect-range'));
+  t.doesNotThrow(() => {
+    image.setMechanism('mprotect-range');
+  });
   t.equal(
-    code(() => image.setMechanism('flag')),
+    code(() => {
+      image.setMechanism('flag');
+    }),
     'ERR_MECHANISM_SET',
   );
-  t.match(thrown(() => image.setMechanism('flag')).message, /protected by 'mprotect-range' already.*Map another image/);
+  t.match(
+    thrown(() => {
+      image.setMechanism('flag');
+    }).message,
+    /protected by 'mprotect-range' already.*Map another image/,
+  );
   t.ok(image.verifyTags().ok);
   image.close();
   t.end();
@@ -535,11 +587,15 @@ t.test(
   { skip: usable ? 'this machine has keys' : false },
   (t) => {
     const image = small(),
-      error = thrown(() => image.setMechanism('pkeys'));
+      error = thrown(() => {
+        image.setMechanism('pkeys');
+      });
     t.equal((error as ImageError).code, 'ERR_PKEYS_UNAVAILABLE');
     t.ok(error.message.includes(probe().reason));
     t.equal(image.mechanism, undefined);
-    t.doesNotThrow(() => image.setMechanism('none'));
+    t.doesNotThrow(() => {
+      image.setMechanism('none');
+    });
     image.close();
     t.end();
   },
@@ -574,7 +630,9 @@ t.test('with keys: pages are tagged, one key for the image or one for each space
     ],
   });
   t.equal(
-    code(() => mixed.setMechanism('pkeys')),
+    code(() => {
+      mixed.setMechanism('pkeys');
+    }),
     'ERR_IMAGE_KEYS',
   );
   for (const image of [one, each, mixed]) image.close();
@@ -587,7 +645,9 @@ t.test('one key more than there are: a clear error, and the image as it was', { 
     keys: 'space',
     spaces: Array.from({ length: free + 1 }, (_, i) => ({ name: `s${i}`, bytes: 4096 })),
   });
-  const error = thrown(() => image.setMechanism('pkeys'));
+  const error = thrown(() => {
+    image.setMechanism('pkeys');
+  });
   t.equal((error as ImageError).code, 'ERR_KEYS_EXHAUSTED');
   t.match(error.message, /keys: 'image'/);
   t.equal(image.mechanism, undefined);
@@ -612,12 +672,12 @@ async function worker(): Promise<{
   const ready = await next();
   t.same(ready, { ready: true, ok: true });
   return {
-    ask: (message) => {
+    ask(message) {
       const answer = next();
       w.postMessage(message);
       return answer;
     },
-    end: () => {
+    end() {
       const exit = new Promise<number>((resolve) => w.once('exit', resolve));
       w.postMessage({ end: true });
       return exit;
@@ -648,7 +708,8 @@ t.test(
   async (t) => {
     for (let i = 0; i < 2; i++) {
       const w = new Worker(
-        `const { workerData } = require('node:worker_threads'); import(workerData).then(({ Image }) => { for (let i = 0; i < 9; i++) Image.map({ spaces: [{ name: 'a', bytes: 4096 }] }); });`,
+        `const { workerData } = require('node:worker_threads'); import(workerData).then(({ Image }) => { for ` +
+          `(let i = 0; i < 9; i++) Image.map({ spaces: [{ name: 'a', bytes: 4096 }] }); });`,
         { eval: true, execArgv: [], workerData: new URL('../../src/index.js', import.meta.url).href },
       );
       t.equal(
@@ -659,7 +720,9 @@ t.test(
         0,
       );
     }
-    t.doesNotThrow(() => small().close(), '18 images were left open by threads that are gone; a process may have 16');
+    t.doesNotThrow(() => {
+      small().close();
+    }, '18 images were left open by threads that are gone; a process may have 16');
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     for (let i = 0; i < 20; i++) {

@@ -4,6 +4,7 @@
  * Broken once: 'pkeys-glibc' left out of the list, and 'mprotect-naive' renamed in registry.c; the first test failed.
  */
 import t from 'tap';
+
 import { closesImage, GUARD_MECHANISMS, hasTrap, holdsThroughout, needsKeys } from '../../src/image/mechanism.js';
 import { Guard, Image, probe } from '../../src/index.js';
 import { native } from '../../src/native.js';
@@ -17,7 +18,9 @@ t.test('what needs keys is what cannot be had without them', (t) => {
   const { usable } = probe();
   for (const mechanism of GUARD_MECHANISMS) {
     const image = Image.map({ spaces: [{ name: 'old', bytes: 4096 }] });
-    const guarded = (): void => new Guard({ image, mechanism }).close();
+    const guarded = (): void => {
+      new Guard({ image, mechanism }).close();
+    };
     if (needsKeys(mechanism) && !usable) t.throws(guarded, /cannot be had here/, mechanism);
     else t.doesNotThrow(guarded, mechanism);
     image.close();
@@ -27,7 +30,9 @@ t.test('what needs keys is what cannot be had without them', (t) => {
 
 t.test('what closes no image can be used without one', (t) => {
   for (const mechanism of GUARD_MECHANISMS.filter((name) => !needsKeys(name) || probe().usable)) {
-    const guarded = (): void => new Guard({ mechanism }).close();
+    const guarded = (): void => {
+      new Guard({ mechanism }).close();
+    };
     if (closesImage(mechanism)) t.throws(guarded, /protects an image/, mechanism);
     else t.doesNotThrow(guarded, mechanism);
   }

@@ -4,8 +4,10 @@
  * names the call, its errno and who is likely to refuse it. native/test/pkeys_refused.c has every call and answer.
  */
 import { spawnSync } from 'node:child_process';
+
 import t from 'tap';
-import { probe, type Probe } from '../../src/index.js';
+
+import { type Probe, probe } from '../../src/index.js';
 import { built, FOREIGN_FAULTS } from '../support/callout.js';
 
 interface Seen {

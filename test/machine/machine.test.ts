@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
 import t from 'tap';
 
 import {
@@ -19,7 +20,9 @@ import { crc32, encodeFile, encodeFrame, encodeRun, FrameReader } from '../../sr
 
 t.setTimeout(420_000);
 const scratch = mkdtempSync(join(tmpdir(), 'turnkey-machine-'));
-t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
+t.teardown(() => {
+  rmSync(scratch, { recursive: true, force: true });
+});
 
 /** Far above what anything here takes: a limit that is met only by a hang. */
 const AMPLE_MS = 120_000;
@@ -206,7 +209,7 @@ t.test('a guest that no longer answers is stuck: another takes over its job', as
     const result = await stuck.run({
       command: ['sh', '-c', 'echo begun; sleep 1; echo ended'],
       timeoutMs: AMPLE_MS,
-      onStdout: () => {
+      onStdout() {
         if (stuck.info.restarts === 0) process.kill(stuck.info.pid, 'SIGSTOP');
       },
     });
@@ -285,7 +288,9 @@ t.test('turnkey emulated: output, exit code, files taken along', async (t) => {
       let err = '';
       child.stdout.on('data', (bytes: Buffer) => (out += bytes.toString('utf8')));
       child.stderr.on('data', (bytes: Buffer) => (err += bytes.toString('utf8')));
-      child.on('close', (code) => resolve({ code, out, err }));
+      child.on('close', (code) => {
+        resolve({ code, out, err });
+      });
       child.stdin.end(input);
     });
   const ran = await call(

@@ -3,7 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
 import t from 'tap';
+
 import { RunFormatError } from '../../src/record/errors.js';
 import { checkRun } from '../../src/record/schema.js';
 import { readRun, writeRun, writeWhole } from '../../src/record/store.js';

@@ -3,11 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
 import t from 'tap';
+
 import { inProject } from '../../src/record/paths.js';
+import { randomFrom } from '../../src/record/random.js';
 import type { CostRecord, Run } from '../../src/record/records.js';
 import { readRun, writeRun } from '../../src/record/store.js';
-import { randomFrom } from '../../src/record/random.js';
 import { bootstrapRatio } from '../../src/report/bootstrap.js';
 import { compareRuns, differs, isWorse, renderComparison } from '../../src/report/compare.js';
 import { csvLine, renderCsv } from '../../src/report/csv.js';
@@ -169,7 +171,9 @@ t.test('CSV: every field comes back, whatever is in it', (t) => {
 
 t.test('the commands: exit codes, and files', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'turnkey-compare-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  t.teardown(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
   writeRun(join(folder, 'a'), withRecords([exampleCorruption, noisy(5000, 1)]));
   writeRun(join(folder, 'b'), withRecords([{ ...exampleCorruption, verdict: 'damaged' }, noisy(9000, 2)]));
   const turnkey = (

@@ -3,6 +3,7 @@
  * numbers whose answer is known.
  */
 import t from 'tap';
+
 import type { CostRecord, Run } from '../../src/record/records.js';
 import { bootstrapRatio, pairedRatio } from '../../src/report/bootstrap.js';
 import {
@@ -15,15 +16,15 @@ import {
   rateAt,
   suffered,
 } from '../../src/report/derived.js';
-import { costs, ratioOf } from '../../src/report/html/figures.js';
 import { linearTicks } from '../../src/report/html/charts.js';
+import { costs, ratioOf } from '../../src/report/html/figures.js';
+import { renderHtml } from '../../src/report/html/index.js';
 import { html, textOf } from '../../src/report/html/markup.js';
 import { renderMarkdown } from '../../src/report/markdown.js';
-import { renderHtml } from '../../src/report/html/index.js';
 import { spreadOf } from '../../src/report/spread.js';
 import { warningsOf } from '../../src/report/warnings.js';
-import { exampleRun } from '../support/example-run.js';
 import { largeRun } from '../support/example-report.js';
+import { exampleRun } from '../support/example-run.js';
 
 const runOf = (records: readonly CostRecord[]): Run => ({ ...exampleRun, records });
 const row = (
@@ -65,7 +66,8 @@ t.test('outliers are named by number and value; a constant has none', (t) => {
 });
 
 t.test(
-  'counted instructions of a whole program are set beside those of the same program unguarded, never beside a time; those of one operation stand alone',
+  'counted instructions of a whole program are set beside those of the same program unguarded, never ' +
+    'beside a time; those of one operation stand alone',
   (t) => {
     const lua = (program: string, unit: string): CostRecord['parameters'] => ({ vm: 'Lua 5.4', program, unit });
     const run = runOf([

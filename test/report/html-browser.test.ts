@@ -7,8 +7,10 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { chromium, type Browser, type Page } from 'playwright-core';
+
+import { type Browser, chromium, type Page } from 'playwright-core';
 import t from 'tap';
+
 import { inProject } from '../../src/record/paths.js';
 import { readRun } from '../../src/record/store.js';
 import { renderHtml } from '../../src/report/html/index.js';
@@ -81,7 +83,9 @@ if (!existsSync(CHROMIUM)) {
             await page.evaluate('document.querySelectorAll("details").forEach((one) => { one.open = true; })');
             t.equal(await page.evaluate('document.documentElement.scrollWidth'), width, 'nor with everything unfolded');
             const beside = await page.evaluate(
-              '[...document.querySelectorAll("main *")].filter((one) => !one.closest(".scroll, dialog") && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.tagName + "." + one.getAttribute("class")).slice(0, 5)',
+              '[...document.querySelectorAll("main *")].filter((one) => !one.closest(".scroll, dialog") && ' +
+                'one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.tagName + "." + ' +
+                'one.getAttribute("class")).slice(0, 5)',
             );
             t.same(beside, [], 'no element sticks out');
             t.equal(await page.title(), 'Turnkey: what protection keys prevent, and what they cost');
@@ -136,7 +140,8 @@ if (!existsSync(CHROMIUM)) {
       const cell = page.locator('button[data-cell="emulated--null-pointer--flag"]');
       t.same(
         await page.evaluate(
-          '[...document.querySelectorAll("table.matrix button")].filter((one) => !one.dataset.cell || !one.getAttribute("aria-label")).length',
+          '[...document.querySelectorAll("table.matrix button")].filter((one) => !one.dataset.cell || ' +
+            '!one.getAttribute("aria-label")).length',
         ),
         0,
         'all cells have their names',
@@ -242,7 +247,8 @@ if (!existsSync(CHROMIUM)) {
     const { page } = await open('large', 1400);
     t.same(
       await page.evaluate(
-        '[...document.querySelectorAll("button, a, input, summary, svg.chart")].filter((one) => !(one.getAttribute("aria-label") || one.textContent.trim() || one.closest("label"))).length',
+        '[...document.querySelectorAll("button, a, input, summary, svg.chart")].filter((one) => ' +
+          '!(one.getAttribute("aria-label") || one.textContent.trim() || one.closest("label"))).length',
       ),
       0,
     );
@@ -252,13 +258,15 @@ if (!existsSync(CHROMIUM)) {
     t.equal(levels.filter((level) => level === 1).length, 1);
     t.same(
       await page.evaluate(
-        '(() => { const ids = [...document.querySelectorAll("[id]")].map((one) => one.id); return ids.filter((id, at) => ids.indexOf(id) !== at); })()',
+        '(() => { const ids = [...document.querySelectorAll("[id]")].map((one) => one.id); return ' +
+          'ids.filter((id, at) => ids.indexOf(id) !== at); })()',
       ),
       [],
     );
     t.same(
       await page.evaluate(
-        '[...document.querySelectorAll("nav a")].filter((one) => !document.querySelector(one.getAttribute("href"))).length',
+        '[...document.querySelectorAll("nav a")].filter((one) => ' +
+          '!document.querySelector(one.getAttribute("href"))).length',
       ),
       0,
       'contents lead somewhere',

@@ -3,9 +3,11 @@
  * of it is in html-browser.test.ts.
  */
 import { gunzipSync } from 'node:zlib';
+
 import t from 'tap';
-import type { CostRecord, Run } from '../../src/record/records.js';
+
 import { inProject } from '../../src/record/paths.js';
+import type { CostRecord, Run } from '../../src/record/records.js';
 import { readRun } from '../../src/record/store.js';
 import { bootstrapMedian } from '../../src/report/bootstrap.js';
 import { answer } from '../../src/report/html/answer.js';
@@ -14,8 +16,8 @@ import { costs, keyModel } from '../../src/report/html/figures.js';
 import { renderHtml } from '../../src/report/html/index.js';
 import { escape, html, slug } from '../../src/report/html/markup.js';
 import { mainPicture, renderPicture } from '../../src/report/html/picture.js';
-import { exampleCorruption, exampleCost, exampleRun } from '../support/example-run.js';
 import { harmfulRun, largeRun } from '../support/example-report.js';
+import { exampleCorruption, exampleCost, exampleRun } from '../support/example-run.js';
 
 const quick = readRun(inProject('test/fixtures/run-quick/run.json'));
 const withRecords = (records: Run['records'], run: Run = exampleRun): Run => ({ ...run, records });

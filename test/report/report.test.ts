@@ -2,10 +2,11 @@
  * Reports: pure functions of a run; everything in it is in them, and no time from where only instructions are counted.
  */
 import t from 'tap';
+
 import type { CostRecord, Run } from '../../src/record/records.js';
+import { costTables } from '../../src/report/cost-tables.js';
 import { formatBytes, formatCount, formatNs } from '../../src/report/format.js';
 import { renderMarkdown } from '../../src/report/markdown.js';
-import { costTables } from '../../src/report/cost-tables.js';
 import { aftermathTable, surprises } from '../../src/report/model.js';
 import { renderTerminal } from '../../src/report/terminal.js';
 import { exampleCorruption, exampleCost, exampleHonest, exampleRun } from '../support/example-run.js';

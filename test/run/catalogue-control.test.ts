@@ -8,14 +8,15 @@
  * limit: 300 s
  */
 import t, { type Test } from 'tap';
+
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
-import { EmulatedExecutor } from '../../src/run/emulated.js';
-import { NativeExecutor, type Executor } from '../../src/run/executor.js';
-import type { PlannedCorruption } from '../../src/run/plan.js';
-import type { CorruptionRecord } from '../../src/record/records.js';
-import { runTrials } from '../../src/run/trials.js';
-import type { GuardMechanism } from '../../src/record/words.js';
 import { findKernel, findQemu } from '../../src/machine/index.js';
+import type { CorruptionRecord } from '../../src/record/records.js';
+import type { GuardMechanism } from '../../src/record/words.js';
+import { EmulatedExecutor } from '../../src/run/emulated.js';
+import { type Executor, NativeExecutor } from '../../src/run/executor.js';
+import type { PlannedCorruption } from '../../src/run/plan.js';
+import { runTrials } from '../../src/run/trials.js';
 
 const { corruption } = await loadCatalogue();
 

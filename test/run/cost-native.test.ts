@@ -6,20 +6,22 @@
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+
 import t from 'tap';
+
+import { probeKeys } from '../../src/cli/probe.js';
 import type { CostSetting } from '../../src/experiment/case.js';
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
-import { benchArgument, benchClock, benchRecords, measuredRecord } from '../../src/run/costs.js';
 import type { CostTrialSettings } from '../../src/experiment/protocol.js';
-import type { ExecResult } from '../../src/run/executor.js';
 import { BUILT, inProject, PROJECT_ROOT } from '../../src/record/paths.js';
-import { costGroups, makePlan, type PlannedCost } from '../../src/run/plan.js';
-import { probeKeys } from '../../src/cli/probe.js';
 import type { CostRecord, RunRecord } from '../../src/record/records.js';
 import { checkRun } from '../../src/record/schema.js';
 import { pairedRatios } from '../../src/record/statistics.js';
 import { timingWarnings } from '../../src/record/warnings.js';
 import { GUARD_MECHANISMS } from '../../src/record/words.js';
+import { benchArgument, benchClock, benchRecords, measuredRecord } from '../../src/run/costs.js';
+import type { ExecResult } from '../../src/run/executor.js';
+import { costGroups, makePlan, type PlannedCost } from '../../src/run/plan.js';
 import { exampleRun } from '../support/example-run.js';
 
 const keys = probeKeys().usable;

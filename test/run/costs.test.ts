@@ -1,11 +1,12 @@
 /** Cost rows without any process: groups, command lines, and records from what came back. */
 import t from 'tap';
+
 import type { MeasuredExperiment, ProgramExperiment } from '../../src/experiment/case.js';
-import { benchCommand, benchRecords, measuredRecord, runCosts } from '../../src/run/costs.js';
 import { COST_MARK, type CostTrialSettings } from '../../src/experiment/protocol.js';
+import { checkRun } from '../../src/record/schema.js';
+import { benchCommand, benchRecords, measuredRecord, runCosts } from '../../src/run/costs.js';
 import type { ExecResult, Executor } from '../../src/run/executor.js';
 import { costGroups, makePlan, type PlannedCost } from '../../src/run/plan.js';
-import { checkRun } from '../../src/record/schema.js';
 import { exampleFlip, exampleRun } from '../support/example-run.js';
 
 const setting = { lane: 'native', quick: false, keys: true, cores: 2 } as const;
@@ -69,7 +70,8 @@ t.test('lines of turnkey-bench are matched by number; the rest are rows that say
 });
 
 t.test(
-  'rows that JavaScript measures: a process for each row and round, samples in the order of rounds, a failed round is no row',
+  'rows that JavaScript measures: a process for each row and round, samples in the order of rounds, a ' +
+    'failed round is no row',
   async (t) => {
     const experiment: MeasuredExperiment = {
       kind: 'cost',
@@ -109,7 +111,7 @@ t.test(
       concurrency: 1,
       slowness: 1,
       close: () => Promise.resolve(),
-      run: (argv) => {
+      run(argv) {
         const { row, round } = JSON.parse(argv.at(-1) ?? '') as CostTrialSettings;
         asked.push(`${round} ${row.mechanism}`);
         return Promise.resolve(
@@ -165,7 +167,8 @@ t.test(
 );
 
 t.test(
-  'rows of a program: run as it stands in either lane, ns in one and instructions in the other, its last line is what counts',
+  'rows of a program: run as it stands in either lane, ns in one and instructions in the other, its last ' +
+    'line is what counts',
   async (t) => {
     const experiment: ProgramExperiment = {
       kind: 'cost',
@@ -209,7 +212,7 @@ t.test(
         concurrency: 1,
         slowness: 1,
         close: () => Promise.resolve(),
-        run: (argv) => {
+        run(argv) {
           asked.push(argv.join(' '));
           return Promise.resolve(answers(argv[2] ?? ''));
         },

@@ -11,10 +11,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
 import t from 'tap';
+
 import { kernelSince } from '../../src/experiment/index.js';
-import { readRun } from '../../src/record/store.js';
 import { findKernel, findQemu } from '../../src/machine/index.js';
+import { readRun } from '../../src/record/store.js';
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'turnkey-emulated-'));
@@ -102,7 +104,7 @@ t.test('I10: keys prevent in the guest what the trap alone lets through, with al
     (record) =>
       (record.kind === 'corruption' ? record.case : record.kind === 'skipped' ? record.name : '') === 'sealed-unmap',
   );
-  const [{ kernel = '' } = {}] = run.context.lanes;
+  const kernel = run.context.lanes[0]?.kernel ?? '';
   t.equal(sealed.length, 4, 'one row for each mechanism');
   for (const record of sealed)
     t.match(

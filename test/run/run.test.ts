@@ -10,9 +10,11 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
 import t from 'tap';
-import type { CorruptionRecord, Run } from '../../src/record/records.js';
+
 import { kernelSince } from '../../src/experiment/index.js';
+import type { CorruptionRecord, Run } from '../../src/record/records.js';
 import { readRun } from '../../src/record/store.js';
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -27,7 +29,7 @@ interface Ended {
   readonly err: string;
 }
 
-function turnkey(args: readonly string[], env: { readonly [name: string]: string } = {}): Ended {
+function turnkey(args: readonly string[], env: Readonly<Record<string, string>> = {}): Ended {
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
     encoding: 'utf8',
     env: { ...process.env, TURNKEY_STRICT: '0', ...env },

@@ -1,12 +1,13 @@
 /** The runner's pure parts: reading what a trial printed, records from it, repetitions, honest bytes, the plan. */
 import t from 'tap';
+
 import type { GroupedCase, HonestCase } from '../../src/experiment/case.js';
-import { expectStore } from '../../src/experiment/index.js';
 import type { Catalogue } from '../../src/experiment/catalogue.js';
-import type { ExecResult } from '../../src/run/executor.js';
-import { deriveSeed, makePlan, type PlannedCorruption, type PlannedHonest } from '../../src/run/plan.js';
+import { expectStore } from '../../src/experiment/index.js';
 import { parseOutput } from '../../src/experiment/protocol.js';
 import type { CorruptionRecord } from '../../src/record/records.js';
+import type { ExecResult } from '../../src/run/executor.js';
+import { deriveSeed, makePlan, type PlannedCorruption, type PlannedHonest } from '../../src/run/plan.js';
 import {
   compareHonest,
   corruptionRecord,
@@ -63,7 +64,8 @@ const result = (lines: readonly string[], more: Partial<ExecResult> = {}): ExecR
   ...more,
 });
 const setUp =
-  '@trial {"stage":"set up","vmModules":["/usr/bin/node"],"spaces":[{"name":"old","address":"0x1000","bytes":4096,"key":3}]}';
+  '@trial {"stage":"set ' +
+  'up","vmModules":["/usr/bin/node"],"spaces":[{"name":"old","address":"0x1000","bytes":4096,"key":3}]}';
 const called = `@trial ${JSON.stringify({ stage: 'called', inapplicable: null, fault: { ...exampleCorruption.evidence.fault }, answer: null, errno: null, disclosed: false, notes: [] })}`;
 const finished =
   '@trial {"stage":"finished","aftermath":[{"step":"gc","ok":true,"detail":""}],"diff":{"changedBytes":0,"ranges":[],"heap":null},"canaries":[]}';
@@ -262,7 +264,7 @@ t.test(
         concurrency: 1,
         slowness: 1,
         close: () => Promise.resolve(),
-        run: (argv) => {
+        run(argv) {
           const names = argv[10] ?? '';
           asked.push(names);
           return Promise.resolve(names === 'other' ? result([setUp, line('other'), ended]) : result([setUp, died]));

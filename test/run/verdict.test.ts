@@ -1,5 +1,6 @@
 /** Verdicts: pure functions of what was observed. I10's conditions, one by one. */
 import t from 'tap';
+
 import type { FaultEvidence, ProcessEvidence } from '../../src/record/records.js';
 import { judge, missingForPrevented, type Observation } from '../../src/run/verdict.js';
 

@@ -3,14 +3,16 @@
  * machine, in real processes.
  */
 import { release } from 'node:os';
+
 import t from 'tap';
+
 import { loadCorruption } from '../../src/experiment/catalogue.js';
-import { NativeExecutor, type ExecOptions, type ExecResult, type Executor } from '../../src/run/executor.js';
-import type { PlannedCorruption } from '../../src/run/plan.js';
 import { jobOutput, parseOutput } from '../../src/experiment/protocol.js';
 import type { CorruptionRecord, RunRecord } from '../../src/record/records.js';
-import { runTrials } from '../../src/run/trials.js';
 import type { GuardMechanism } from '../../src/record/words.js';
+import { type ExecOptions, type ExecResult, type Executor, NativeExecutor } from '../../src/run/executor.js';
+import type { PlannedCorruption } from '../../src/run/plan.js';
+import { runTrials } from '../../src/run/trials.js';
 
 const context = {
   lane: 'native',

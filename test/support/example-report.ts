@@ -2,10 +2,10 @@
  * Runs for the report's tests: one as large as a full run will be, made through the schema, and one with text that
  * means harm.
  */
+import { randomFrom } from '../../src/record/random.js';
 import type { CorruptionRecord, CostRecord, Run, RunRecord } from '../../src/record/records.js';
 import { checkRun } from '../../src/record/schema.js';
 import { CASE_GROUPS, type GuardMechanism, type Verdict } from '../../src/record/words.js';
-import { randomFrom } from '../../src/record/random.js';
 import { exampleCorruption, exampleHonest, exampleRun, exampleSkipped } from './example-run.js';
 
 const MECHANISMS: readonly GuardMechanism[] = [
@@ -291,7 +291,8 @@ export function largeRun(): Run {
 
 /** Text that would break out of markup, attributes, scripts or the URL of a link, wherever a record can hold text. */
 export const HARM =
-  '"></dd></script><script>document.title="broken"</script><img src="https://example.invalid/x.png" onerror=alert(1)>\u0000&lt;';
+  '"></dd></script><script>document.title="broken"</script><img src="https://example.invalid/x.png" ' +
+  'onerror=alert(1)>\u0000&lt;';
 
 export function harmfulRun(): Run {
   const run: Run = {

@@ -8,7 +8,7 @@
  * trial, hangs. Prevention turns a silent write into a fault at an instruction that was never meant to fail.
  * Varies: mechanism. Records: the stage that did not end.
  */
-import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { closesImage, type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * callout fails when free reads that header; no lock is held yet, so the host lives on.
  * Varies: mechanism. Records: the fault, outside the image, and the aftermath.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,7 +7,7 @@
  * lock is held, the aftermath works. With all access denied, free's look at the header before the block faults already.
  * Varies: mechanism, denial. Records: the abort or the fault, and the aftermath.
  */
-import { closesImage, expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { closesImage, type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

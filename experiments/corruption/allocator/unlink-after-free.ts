@@ -8,14 +8,15 @@
  * 'allocator': a VM should save what it can without malloc, and restart.
  * Varies: mechanism. Records: the fault, and the step of the aftermath that did not end.
  */
-import { expectHang, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectHang } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'free beside a free block whose links were overwritten',
   timeoutMs: 1500,
   remedy:
-    "Nothing in the same process: its allocator is lost. Another process; or an allocator of the foreign code's own, to be thrown away with it.",
+    'Nothing in the same process: its allocator is lost. Another process; or an allocator of the foreign ' +
+    "code's own, to be thrown away with it.",
   expected: (setting) => expectHang(setting, "glibc aborts with its arena's lock held; the next malloc waits for ever"),
   run(trial) {
     trial.foreign('void foreign_use_after_free_unlink(void)')();

@@ -5,7 +5,7 @@
  * I/O warns of it). `none`: the process dies. Every mechanism with the trap: trapped.
  * Varies: mechanism. Records: the signal.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

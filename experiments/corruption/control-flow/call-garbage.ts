@@ -6,7 +6,7 @@
  * address still on the foreign stack.
  * Varies: mechanism. Records: the fault, whose access is 'execute', and that the VM goes on.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

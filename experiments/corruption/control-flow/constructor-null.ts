@@ -7,7 +7,7 @@
  * is the loading thread's own and recursive, so that this thread may load again; another one would wait.
  * Varies: mechanism. Records: the fault and its phase, and that the aftermath loads the same library.
  */
-import { BUILT, expectTrap, inProject, type CorruptionCase } from '../../../src/experiment/index.js';
+import { BUILT, type CorruptionCase, expectTrap, inProject } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * library. mprotect and keys: loading is a callout too; the load fails with phase 'load'.
  * Varies: mechanism. Records: the fault and its phase, or the bytes changed.
  */
-import { BUILT, expectStore, inProject, type CorruptionCase } from '../../../src/experiment/index.js';
+import { BUILT, type CorruptionCase, expectStore, inProject } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,7 +7,7 @@
  * callout.
  * Varies: mechanism. Records: the signal.
  */
-import { BUILT, expectTrap, inProject, type CorruptionCase } from '../../../src/experiment/index.js';
+import { BUILT, type CorruptionCase, expectTrap, inProject } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

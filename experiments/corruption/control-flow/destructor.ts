@@ -5,7 +5,7 @@
  * `none`, `flag`: the store lands. mprotect and keys: unloading is a callout too.
  * Varies: mechanism. Records: the fault and its phase, or the bytes changed.
  */
-import { BUILT, expectStore, inProject, type CorruptionCase } from '../../../src/experiment/index.js';
+import { BUILT, type CorruptionCase, expectStore, inProject } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * (I7); the aftermath would show it at once if not.
  * Varies: mechanism. Records: the fault, and an aftermath that works.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

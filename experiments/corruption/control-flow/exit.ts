@@ -12,7 +12,8 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'exit(7)',
   remedy:
-    'A syscall filter (seccomp with SECCOMP_RET_TRAP on exit_group during callouts), interposing exit, or another process.',
+    'A syscall filter (seccomp with SECCOMP_RET_TRAP on exit_group during callouts), interposing exit, or ' +
+    'another process.',
   expected: () => ({ verdicts: ['crashed'], why: 'exit is an ordinary system call, not a fault' }),
   run(trial) {
     trial.foreign('void foreign_exit(int code)')(7);

@@ -5,7 +5,7 @@
  * reached (`ud2`). `none`: the process dies of SIGILL. Every mechanism with the trap: trapped.
  * Varies: mechanism. Records: the signal and the pc.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

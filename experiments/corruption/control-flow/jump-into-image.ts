@@ -7,7 +7,7 @@
  * too. A VM whose code space must be executable gets no help from keys against this.
  * Varies: mechanism, denial. Records: the fault's code.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * trap: trapped, on the alternate stack.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

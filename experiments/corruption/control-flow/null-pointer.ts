@@ -5,7 +5,7 @@
  * address 0.
  * Varies: mechanism. Records: the fault, and that the VM goes on.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * `none`: the process dies. Every mechanism with the trap: trapped.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

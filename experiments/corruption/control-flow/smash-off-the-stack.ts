@@ -6,7 +6,7 @@
  * mechanism with the trap: there is a guard page above the foreign stack; nothing of the VM's lies between.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

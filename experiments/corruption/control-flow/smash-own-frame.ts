@@ -6,7 +6,7 @@
  * Every mechanism with the trap: the foreign stack is the callee's alone; recovery reads nothing from it.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

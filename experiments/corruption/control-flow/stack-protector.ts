@@ -6,7 +6,7 @@
  * SIGABRT that the thread sent itself fails the callout (I5's exception). No lock is held then.
  * Varies: mechanism. Records: the signal.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

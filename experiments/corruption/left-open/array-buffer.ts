@@ -6,7 +6,7 @@
  * Every mechanism: the second view changes, the image is equal.
  * Varies: mechanism. Records: the second view's canary.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -8,7 +8,8 @@
  * Varies: mechanism. Records: whether the VM's file is still open.
  */
 import { fstatSync, openSync } from 'node:fs';
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
+
+import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,7 +7,7 @@
  * Every mechanism: the variable changes, the image is equal.
  * Varies: mechanism. Records: the variable's canary.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

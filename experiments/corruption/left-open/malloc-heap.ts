@@ -7,7 +7,7 @@
  * Every mechanism: the block changes, the image is equal. Keys on the image say nothing of the rest of the process.
  * Varies: mechanism. Records: the block's canary.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -8,14 +8,15 @@
  * fault only; on each way out it would cost more than all the rest of it (STMXCSR and LDMXCSR).
  * Varies: mechanism. Records: whether 1/3 is still the same in JavaScript.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'fesetround(FE_UPWARD), never undone',
   libraries: ['libm.so.6'],
   remedy:
-    'A gate that restores mxcsr and the x87 control word on every return; functions declared to touch them could ask for it.',
+    'A gate that restores mxcsr and the x87 control word on every return; functions declared to touch them ' +
+    'could ask for it.',
   expected: () => expectHostDamage('floating-point control is a register, not memory'),
   run(trial) {
     const divide = (by: number): number => 1 / by;

@@ -7,7 +7,7 @@
  * Every mechanism: the other thread's local changes, the image is equal.
  * Varies: mechanism. Records: the local, read by its own thread.
  */
-import { expectHostDamage, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

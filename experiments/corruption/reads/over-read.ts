@@ -6,7 +6,7 @@
  * `none`, `flag`, writes denied: disclosed. All access denied: the first byte of eden faults.
  * Varies: mechanism, denial. Records: the fault, or that eden's bytes came back.
  */
-import { expectRead, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRead } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

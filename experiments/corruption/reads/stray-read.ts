@@ -7,7 +7,7 @@
  * Denying reads costs the callee its legitimate reads of the image as well: what it may read must then be lent.
  * Varies: mechanism, denial. Records: the fault, or that the word came back.
  */
-import { expectRead, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRead } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

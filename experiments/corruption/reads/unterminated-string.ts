@@ -6,7 +6,7 @@
  * has read eden. All access denied: faults.
  * Varies: mechanism, denial. Records: the fault, or the length.
  */
-import { expectRead, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRead } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

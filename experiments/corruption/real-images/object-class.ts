@@ -7,8 +7,8 @@
  * Varies: mechanism. Records: the object, its class index, and whether header or slot; what the heap's walker makes of
  * it.
  */
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 import { pickObject } from '../../support/objects.js';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -5,7 +5,7 @@
  * input is made by the library itself.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -17,12 +17,14 @@ export const experiment: CorruptionCase = {
     const compressed = Buffer.alloc(8192);
     const length = new Uint32Array([compressed.length]);
     bzip2.func(
-      'int BZ2_bzBuffToBuffCompress(uint8_t *to, uint32_t *length, const uint8_t *from, uint32_t bytes, int block, int verbosity, int work)',
+      'int BZ2_bzBuffToBuffCompress(uint8_t *to, uint32_t *length, const uint8_t *from, uint32_t bytes, int ' +
+        'block, int verbosity, int work)',
     )(compressed, length, Buffer.alloc(4096, 0x41), 4096, 1, 0, 0);
     const { address } = trial.neighbour(256);
     trial.answered(
       bzip2.func(
-        'int BZ2_bzBuffToBuffDecompress(uintptr_t to, uint32_t *length, const uint8_t *from, uint32_t bytes, int small, int verbosity)',
+        'int BZ2_bzBuffToBuffDecompress(uintptr_t to, uint32_t *length, const uint8_t *from, uint32_t bytes, ' +
+          'int small, int verbosity)',
       )(address, new Uint32Array([4096]), compressed, length[0], 0, 0),
     );
   },

@@ -6,7 +6,7 @@
  * 'old': so the element's name is copied over the object.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  * After a fault inside stdio the FILE's lock is held; whether the next user of stdio notices depends on who it is.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

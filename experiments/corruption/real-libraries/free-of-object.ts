@@ -6,7 +6,7 @@
  * Varies: mechanism. Records: the fault. The allocator would put a link into the object and hand the object out at the
  * next malloc(1000).
  */
-import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { closesImage, type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -5,7 +5,7 @@
  * said to be 1024, get a line of 600.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

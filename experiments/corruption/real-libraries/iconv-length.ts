@@ -5,7 +5,7 @@
  * letters become UTF-32 in 256 bytes of C memory next to the image, with 1028 bytes said to be left.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

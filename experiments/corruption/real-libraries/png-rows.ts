@@ -6,9 +6,10 @@
  * greyscale PNG made here; libpng reads it through a FILE of fmemopen(3).
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { crc32 } from '../../../src/record/crc32.js';
 import { deflateSync } from 'node:zlib';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
+import { crc32 } from '../../../src/record/crc32.js';
 
 const HEIGHT = 8;
 

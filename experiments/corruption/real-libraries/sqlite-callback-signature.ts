@@ -6,7 +6,7 @@
  * Varies: mechanism. Records: the fault: the pointer is decoded by a guarded copy, in a callback, whose exception comes
  * out of the callout.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * number of columns is stored over and over, as often as the address of the texts has units, from the object on.
  * Varies: mechanism. Records: the fault, inside memset.
  */
-import { expectStore, hasTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore, hasTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

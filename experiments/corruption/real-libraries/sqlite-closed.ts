@@ -6,7 +6,7 @@
  * that memory again it says SQLITE_MISUSE (21).
  * Varies: mechanism. Records: SQLite's answer, or the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

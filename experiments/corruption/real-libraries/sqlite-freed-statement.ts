@@ -5,7 +5,7 @@
  * again, for text of the application's own; then sqlite3_step() follows what it takes for pointers.
  * Varies: mechanism. Records: the fault, or SQLite's answer.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,7 +7,8 @@
  * Varies: mechanism. Records: the fault, inside node, or the bytes changed.
  */
 import { deflateSync } from 'node:zlib';
-import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+
+import { closesImage, type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,7 +7,8 @@
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
 import { deflateSync } from 'node:zlib';
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * all the same: a callout fails that would have done no harm. That is the price of deciding by page and right.
  * Varies: mechanism. Records: the fault, or that nothing happened.
  */
-import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { closesImage, type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * denied the read is what faults; the processor reports a write, since the instruction asks for both at once.
  * Varies: mechanism, denial. Records: the fault and the access it tells, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,7 +7,7 @@
  * would have been damaged silently.
  * Varies: mechanism. Records: the fault.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

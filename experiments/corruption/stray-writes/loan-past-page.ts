@@ -6,7 +6,7 @@
  * image page is involved.
  * Varies: mechanism. Records: the fault, outside the image.
  */
-import { expectTrap, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -8,7 +8,7 @@
  * page faults; what was overrun before it is C's own.
  * Varies: mechanism. Records: the fault's address, which is eden's first bytes, and that the pc lies in the C library.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -9,7 +9,7 @@
  * before the return is tried; recovery needs nothing of the smashed stack.
  * Varies: mechanism. Records: the fault, or the bytes changed and the fault that followed.
  */
-import { expectSmash, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectSmash } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

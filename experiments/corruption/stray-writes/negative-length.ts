@@ -7,7 +7,7 @@
  * fact. mprotect and keys: stopped at eden's first byte.
  * Varies: mechanism. Records: where the fault was, how much was overwritten.
  */
-import { expectSmash, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectSmash } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

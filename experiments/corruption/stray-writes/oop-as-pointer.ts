@@ -6,7 +6,7 @@
  * `none`, `flag`: the object's header changes: its class, its size, its hash. mprotect and keys: faults.
  * Varies: mechanism. Records: the fault, or the bytes changed and what the heap's walk says of them.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * Varies: mechanism. Records: the address of the first refused byte, which must be the space's first, or the bytes
  * changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 const PAST = 64;
 

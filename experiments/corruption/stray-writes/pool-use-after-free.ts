@@ -7,7 +7,7 @@
  * space. mprotect and keys: the loan is open, the image is not: the last step faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,7 +7,7 @@
  * 'old', the second one writes through what was kept.
  * Varies: mechanism. Records: the fault or its absence in the second callout, the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

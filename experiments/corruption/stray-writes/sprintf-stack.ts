@@ -8,7 +8,7 @@
  * keys: the first byte of eden faults before the return is tried; recovery needs nothing of the smashed stack.
  * Varies: mechanism. Records: the fault, or the bytes changed and the fault that followed.
  */
-import { expectSmash, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectSmash } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,7 +7,7 @@
  * alternate stack, and the gate returns to the VM's.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

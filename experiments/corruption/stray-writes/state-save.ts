@@ -5,7 +5,7 @@
  * of bytes by one instruction. `none`, `flag`: lands. mprotect and keys: faults with nothing stored.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

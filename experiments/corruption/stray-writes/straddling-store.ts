@@ -6,7 +6,7 @@
  * too (a note says so).
  * Varies: mechanism. Records: the address that the fault tells, and the open half.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

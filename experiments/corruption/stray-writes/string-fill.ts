@@ -5,7 +5,7 @@
  * that is the image's now. `none`, `flag`: 512 bytes land. mprotect and keys: the first one faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

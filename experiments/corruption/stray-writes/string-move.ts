@@ -6,7 +6,7 @@
  * half lands in C's own page, the first byte of eden faults; rcx says how much was left.
  * Varies: mechanism. Records: the fault's address, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

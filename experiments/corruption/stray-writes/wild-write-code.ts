@@ -7,7 +7,7 @@
  * damaged code from being run: they never check an instruction fetch.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

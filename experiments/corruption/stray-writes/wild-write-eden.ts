@@ -6,7 +6,7 @@
  * changes anything, whatever the space.
  * Varies: mechanism, denial, one key or one per space. Records: the fault and its key, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * 'old'.
  * Varies: mechanism. Records: the fault or its absence, the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * `none`, `flag`: the sum is stored into that object. mprotect and keys: the store faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * `none`, `flag`: the upper half lands in eden. mprotect and keys: the third double faults.
  * Varies: mechanism. Records: the fault's address, which is the space's first, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * under an old binding. `none`, `flag`: lands silently. mprotect and keys: the first byte past the structure faults.
  * Varies: mechanism. Records: the fault, with a pc in the C library, or the bytes changed.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -5,7 +5,7 @@
  * bytes to an address in 'old'.
  * Varies: mechanism. Records: the errno that fread leaves.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectCopy } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

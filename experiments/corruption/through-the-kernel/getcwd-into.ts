@@ -4,7 +4,7 @@
  * Stands for every call that fills a caller's buffer: getcwd(2) with an address in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectCopy } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -4,7 +4,7 @@
  * Stands for a key or nonce written to a stale pointer: 64 random bytes to an address in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectCopy } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,12 +6,12 @@
  * Varies: mechanism. Records: the completion's result. Where the kernel has no io_uring, or forbids it, that is the
  * answer.
  */
-import { expectCopy, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectCopy, needsKeys } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'an io_uring read into old space by a polling thread made earlier',
-  expected: (setting) => {
+  expected(setting) {
     if (needsKeys(setting.mechanism))
       return {
         verdicts: ['damaged', 'refused', 'harmless'],

@@ -6,15 +6,15 @@
  * Varies: mechanism. Records: the completion's result. Where the kernel has no io_uring, or forbids it, that is the
  * answer.
  */
-import { closesImage, expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
+import { closesImage, type CorruptionCase, expectCopy } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'an io_uring read into old space by a worker made in the callout',
-  expected: (setting) => {
+  expected(setting) {
     const copy = expectCopy(setting);
     return closesImage(setting.mechanism)
-      ? { verdicts: ['refused'], why: `${copy.why}; a worker has its maker\'s rights` }
+      ? { verdicts: ['refused'], why: `${copy.why}; a worker has its maker's rights` }
       : { verdicts: ['damaged', 'refused', 'harmless'], why: `${copy.why}, if there is io_uring` };
   },
   run(trial) {

@@ -4,7 +4,7 @@
  * Stands for an array of the wrong address: two ints to an address in 'old'.
  * Varies: mechanism. Records: the kernel's answer; it closes the two descriptors again where it cannot store them.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectCopy } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * Varies: mechanism. Records: the kernel's answer. This is remote access: it goes by the page tables' rights and not by
  * PKRU, even to oneself.
  */
-import { expectCopy, expectRound, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectCopy, expectRound, needsKeys } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * memory (CLONE_VM), stands for it. PTRACE_POKEDATA of 8 bytes in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -5,7 +5,7 @@
  * Varies: mechanism. Records: the kernel's answer. A copy that the kernel makes for a thread honours the thread's PKRU
  * (F5): EFAULT, and no signal.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectCopy } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -4,7 +4,7 @@
  * Stands for network code with a stale buffer: 64 bytes from a socket pair to an address in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectCopy } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

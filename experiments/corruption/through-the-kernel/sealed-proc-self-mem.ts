@@ -5,7 +5,7 @@
  * Sealing is about mappings, not about what is in them.
  * Varies: mechanism, kernel. Records: bytes changed.
  */
-import { expectRound, sealed, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound, sealed } from '../../../src/experiment/index.js';
 import { experiment as open } from './proc-self-mem.js';
 
 export const experiment: CorruptionCase = sealed(

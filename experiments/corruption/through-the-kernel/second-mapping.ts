@@ -6,7 +6,7 @@
  * without one; the callee stores 8 bytes through the second.
  * Varies: mechanism. Records: bytes changed.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

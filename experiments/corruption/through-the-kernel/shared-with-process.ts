@@ -5,7 +5,7 @@
  * by a child of the callee's.
  * Varies: mechanism. Records: the child's wait status, bytes changed.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -4,7 +4,7 @@
  * Stands for a struct stat that is too small, or not there: fstat(2) stores 144 bytes at an address in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */
-import { expectCopy, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectCopy } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -5,7 +5,7 @@
  * kernel's page in this process (the vDSO), which stores as the callee does: 16 bytes to an address in 'old'.
  * Varies: mechanism. Records: the fault, whose pc is in no file.
  */
-import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { closesImage, type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -14,7 +14,9 @@ export const experiment: CorruptionCase = {
     closesImage(setting.mechanism)
       ? {
           verdicts: ['prevented', 'refused'],
-          why: "the vDSO stores like the callee; where the machine's clock cannot be read from there it makes the system call, and the kernel refuses",
+          why:
+            "the vDSO stores like the callee; where the machine's clock cannot be read from there it makes the " +
+            'system call, and the kernel refuses',
         }
       : expectStore(setting),
   run(trial) {

@@ -8,8 +8,8 @@
  * the page to everybody: the innocent thread faults, waits until the callout is over, or until its patience ends, and
  * goes on; under mprotect-naive, which knows no bystanders, it dies.
  */
-import { startVmThread } from '../../support/vm-thread.js';
 import type { CorruptionCase } from '../../../src/experiment/index.js';
+import { startVmThread } from '../../support/vm-thread.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -39,7 +39,8 @@ export const experiment: CorruptionCase = {
     const wrote = await thread.wrote;
     const ms = (from: bigint, to: bigint): string => (Number(to - from) / 1e6).toFixed(1);
     trial.note(
-      `the write began ${ms(start, wrote.before)} ms into a callout of ${ms(start, end)} ms, and took ${ms(wrote.before, wrote.after)} ms`,
+      `the write began ${ms(start, wrote.before)} ms into a callout of ${ms(start, end)} ms, and took ` +
+        `${ms(wrote.before, wrote.after)} ms`,
     );
     const landed = trial.read('old', offset, 8).readBigUInt64LE() === value;
     trial.canary('own write by another thread', () => landed);

@@ -7,7 +7,7 @@
  * Varies: mechanism. Records: bytes changed. A handler starts with the kernel's default PKRU, without rights to the
  * image; but a VM thread that meets its own image so is given its rights back, as one that is older than a key must be.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

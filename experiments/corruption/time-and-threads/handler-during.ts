@@ -5,7 +5,7 @@
  * 8 bytes to 'old'. The handler runs in the callout, on the callee's stack: its fault is the callee's.
  * Varies: mechanism. Records: the fault.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,7 +7,7 @@
  * Varies: mechanism. Records: the fault or its absence. Counting the callouts (mprotect-page, mprotect-range) closes
  * the hole; PKRU, being the thread's own, never had it.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,18 +7,21 @@
  * to every thread. A thread keeps the PKRU it was made with: under keys it stays locked out for life, and its fault
  * ends the process.
  */
-import { needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, needsKeys } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a store, 100 ms after the callout, from a thread that the callee has left behind',
   remedy:
-    'For the image nothing is needed. For the process: another process, since a fault in no callout has no call to fail.',
+    'For the image nothing is needed. For the process: another process, since a fault in no callout has no ' +
+    'call to fail.',
   expected: ({ mechanism }) =>
     needsKeys(mechanism)
       ? {
           verdicts: ['crashed'],
-          why: 'the thread was made with the rights denied and keeps them so; its fault is in no callout, and the process ends with its image intact',
+          why:
+            'the thread was made with the rights denied and keeps them so; its fault is in no callout, and the ' +
+            'process ends with its image intact',
         }
       : { verdicts: ['damaged'], why: 'the image is open when no callout is in progress, for every thread' },
   async run(trial) {

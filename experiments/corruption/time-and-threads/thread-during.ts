@@ -7,7 +7,7 @@
  * mprotect the page is read-only for it too. Either way the store does not land, but the thread is in no callout and
  * was never attached to the VM, so nothing waits for it: the process ends by its fault.
  */
-import { closesImage, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
+import { closesImage, type CorruptionCase, needsKeys } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -16,11 +16,14 @@ export const experiment: CorruptionCase = {
     closesImage(mechanism)
       ? {
           verdicts: ['crashed'],
-          why: `${needsKeys(mechanism) ? 'the thread inherits the denial' : 'the page is read-only for this thread too'}, and its fault is in no callout: the process ends, its image intact`,
+          why:
+            `${needsKeys(mechanism) ? 'the thread inherits the denial' : 'the page is read-only for this thread too'}, ` +
+            'and its fault is in no callout: the process ends, its image intact',
         }
       : { verdicts: ['damaged'], why: 'nothing closes the image' },
   remedy:
-    'For the image nothing is needed. For the process: another process, since a fault in no callout has no call to fail.',
+    'For the image nothing is needed. For the process: another process, since a fault in no callout has no ' +
+    'call to fail.',
   run(trial) {
     trial.answered(
       trial.foreign('int foreign_thread_write_during(uint64_t address, uint64_t value)')(

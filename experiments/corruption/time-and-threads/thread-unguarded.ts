@@ -7,7 +7,7 @@
  * does nothing to threads that are already there. Under mprotect the page is closed to it too, and its fault ends the
  * process.
  */
-import { closesImage, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
+import { closesImage, type CorruptionCase, needsKeys } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

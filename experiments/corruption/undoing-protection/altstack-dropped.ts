@@ -5,7 +5,7 @@
  * which is as good as long as there is any of it. A wild store to 'old'.
  * Varies: mechanism. Records: the fault.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -8,12 +8,12 @@
  * the frame, and about 3 KiB of the image are gone; the handler, on a stack whose key it must open first, may go on
  * from there.
  */
-import { kernelSince, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, kernelSince } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'an alternate stack in old space, then a null pointer',
-  expected: ({ mechanism, kernel }) => {
+  expected({ mechanism, kernel }) {
     if (mechanism === 'none') return { verdicts: ['crashed'], why: 'the frame lands, and no trap takes the fault' };
     if (mechanism === 'flag') return { verdicts: ['damaged'], why: 'the frame lands; the fault is taken' };
     if (mechanism.startsWith('mprotect'))

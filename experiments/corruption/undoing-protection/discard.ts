@@ -4,7 +4,7 @@
  * Stands for an allocator that gives back a page too many. The page of 'old' reads as zeros then; it keeps its key.
  * Varies: mechanism. Records: bytes changed. No right to write is asked for.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,7 +7,7 @@
  * Varies: mechanism. Records: bytes changed. Such tables lie on key 0; a module linked with -z relro -z now has them
  * read-only.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

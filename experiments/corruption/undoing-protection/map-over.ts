@@ -5,7 +5,7 @@
  * with key 0.
  * Varies: mechanism. Records: bytes changed.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -7,17 +7,19 @@
  * tried, then an honest callout.
  * Varies: mechanism. Records: what the library found.
  */
-import { closesImage, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
+import { closesImage, type CorruptionCase, needsKeys } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a library that tries whether old space may be written',
-  expected: ({ mechanism, keysHere }) => {
+  expected({ mechanism, keysHere }) {
     if (!closesImage(mechanism)) return { verdicts: ['harmless'], why: 'it may; what it stores is what was there' };
     if (keysHere && !needsKeys(mechanism)) {
       return {
         verdicts: ['trapped'],
-        why: "it may not, and leaves by siglongjmp with the handler's PKRU, which denies the trap's own pages; this gate writes PKRU neither way, faults on its way back, and its callout fails",
+        why:
+          "it may not, and leaves by siglongjmp with the handler's PKRU, which denies the trap's own pages; this " +
+          'gate writes PKRU neither way, faults on its way back, and its callout fails',
       };
     }
     return {

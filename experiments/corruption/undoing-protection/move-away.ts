@@ -5,7 +5,7 @@
  * stays.
  * Varies: mechanism. Records: how much is not there for the VM any more; under mprotect, see `unmap`.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * Varies: mechanism. Records: the fault or its absence. A page keeps its key through mprotect: what protects by
  * mprotect is undone by it, what protects by key is not.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -5,7 +5,7 @@
  * callout; then it makes a wild store to 'old'.
  * Varies: mechanism. Records: the key it got, the fault.
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

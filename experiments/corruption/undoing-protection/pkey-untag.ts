@@ -6,7 +6,7 @@
  * Varies: mechanism. Records: the kernel's answer, bytes changed. No right is needed to change a page's key. (Without
  * keys the call fails with EINVAL, whatever key it names.)
  */
-import { expectRound, expectStore, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound, expectStore, needsKeys } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

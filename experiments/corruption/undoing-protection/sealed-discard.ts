@@ -6,7 +6,7 @@
  * by its key.
  * Varies: mechanism, kernel. Records: the kernel's answer, bytes changed.
  */
-import { expectRound, needsKeys, sealed, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound, needsKeys, sealed } from '../../../src/experiment/index.js';
 import { experiment as open } from './discard.js';
 
 export const experiment: CorruptionCase = sealed(open, ({ mechanism }) =>

@@ -5,7 +5,7 @@
  * 6.10). A page of 'old'.
  * Varies: mechanism, kernel. Records: the kernel's answer.
  */
-import { expectSealed, sealed, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectSealed, sealed } from '../../../src/experiment/index.js';
 import { experiment as open } from './map-over.js';
 
 export const experiment: CorruptionCase = sealed(open, expectSealed);

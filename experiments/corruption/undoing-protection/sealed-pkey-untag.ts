@@ -5,7 +5,7 @@
  * key 0 on a page of 'old', and stores there whatever the answer.
  * Varies: mechanism, kernel. Records: the fault, or bytes changed.
  */
-import { expectStore, sealed, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore, sealed } from '../../../src/experiment/index.js';
 import { experiment as open } from './pkey-untag.js';
 
 export const experiment: CorruptionCase = sealed(open, (setting) =>

@@ -5,7 +5,7 @@
  * callee's over one of 'old'.
  * Varies: mechanism, kernel. Records: the kernel's answer.
  */
-import { expectSealed, sealed, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectSealed, sealed } from '../../../src/experiment/index.js';
 import { experiment as open } from './swap-in.js';
 
 export const experiment: CorruptionCase = sealed(open, expectSealed);

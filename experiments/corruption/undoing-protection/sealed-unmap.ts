@@ -5,7 +5,7 @@
  * Varies: mechanism, kernel. Records: the kernel's answer. What sealing costs a VM: the heap can neither shrink nor be
  * given back.
  */
-import { expectSealed, sealed, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectSealed, sealed } from '../../../src/experiment/index.js';
 import { experiment as open } from './unmap.js';
 
 export const experiment: CorruptionCase = sealed(open, expectSealed);

@@ -7,7 +7,8 @@
  * Varies: mechanism. Records: the image.
  */
 import { constants } from 'node:os';
-import { closesImage, expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+
+import { closesImage, type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

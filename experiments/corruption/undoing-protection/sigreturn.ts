@@ -6,7 +6,7 @@
  * from it, stores 8 bytes to 'old'.
  * Varies: mechanism. Records: bytes changed.
  */
-import { expectRound, expectStore, needsKeys, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound, expectStore, needsKeys } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

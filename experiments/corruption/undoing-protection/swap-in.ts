@@ -4,7 +4,7 @@
  * Stands for the other end of such a move. A page of the callee's, with key 0, over one of 'old'.
  * Varies: mechanism. Records: bytes changed.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

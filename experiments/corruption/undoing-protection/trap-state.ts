@@ -13,7 +13,7 @@ import type { CorruptionCase } from '../../../src/experiment/index.js';
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: "the calling thread's own trap state overwritten",
-  expected: ({ mechanism }) => {
+  expected({ mechanism }) {
     if (mechanism === 'pkeys')
       return { verdicts: ['trapped'], why: "the trap's pages have a key of their own, denied in callouts" };
     if (mechanism === 'none')

@@ -5,7 +5,7 @@
  * Varies: mechanism. Records: how much is not there for the VM any more. Under mprotect that is more than a page:
  * opening stops at the hole, and what lies behind it stays closed.
  */
-import { expectRound, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -6,7 +6,7 @@
  * Varies: mechanism. Records: the fault. On its way out, and on the next way in, the gate gives owned keys absolute
  * rights, whatever was there (I2).
  */
-import { expectStore, type CorruptionCase } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -2,12 +2,12 @@
  * The answer in three sentences: what was prevented, what it costs, whether it grows. Every number is computed from the
  * run's records.
  */
+import type { CorruptionRecord, Run } from '../../record/records.js';
+import { type Lane, LANES, type Mechanism } from '../../record/words.js';
 import { formatBytes, formatCount, formatNs } from '../format.js';
 import { columnOf, corruptionOf, toneOf } from '../model.js';
-import type { CorruptionRecord, Run } from '../../record/records.js';
-import { LANES, type Lane, type Mechanism } from '../../record/words.js';
-import { costs, keyModel, plainest, protectingExperiment, sizeOf, type Cost } from './figures.js';
-import { html, type Content, type Markup } from './markup.js';
+import { type Cost, costs, keyModel, plainest, protectingExperiment, sizeOf } from './figures.js';
+import { type Content, html, type Markup } from './markup.js';
 import { rangeText } from './picture.js';
 
 /** A sentence of the answer, under a word that says what it is about. */
@@ -102,7 +102,8 @@ function price(run: Run, cells: readonly Cost[], what: string): Sentence {
     const rights =
       key.counts === undefined || key.unit === 'ns'
         ? ''
-        : `, ${key.counts.wrpkru} of them writes of the rights register, and ${key.counts.syscalls === 0 ? 'no system call' : plural(key.counts.syscalls, 'system call')}`;
+        : `, ${key.counts.wrpkru} of them writes of the rights register, and ` +
+          `${key.counts.syscalls === 0 ? 'no system call' : plural(key.counts.syscalls, 'system call')}`;
     parts.push(
       key.unit === 'ns'
         ? html`With keys, ${what} takes <b>${formatNs(key.value)}</b>`

@@ -4,14 +4,16 @@
  * show. https://vega.github.io/vega-lite/docs/
  */
 import { createHash } from 'node:crypto';
+
 import * as vega from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
-import { escape, trusted, type Markup } from './markup.js';
+
+import { escape, type Markup, trusted } from './markup.js';
 
 // Vega guesses widths of text without a canvas, too wide for the fonts used here; labels beside lines then leave holes.
 interface TextMetrics {
   readonly textMetrics: {
-    width: (item: { readonly text?: unknown; readonly fontSize?: number }, text?: string) => number;
+    width: (item: { readonly text?: string | number; readonly fontSize?: number }, text?: string) => number;
   };
 }
 (vega as unknown as TextMetrics).textMetrics.width = (item, text) =>
@@ -164,7 +166,11 @@ async function draw(spec: TopLevelSpec, name: string): Promise<Markup> {
     .replace(/\bclip\d+\b/g, (id) => clips.get(id) ?? clips.set(id, `clip-${chart}-${clips.size}`).get(id) ?? id)
     .replace(/<svg [^>]*viewBox="([^"]*)"[^>]*>/, (_, box: string) => {
       const [, , width = '0', height = '0'] = box.split(' ');
-      return `<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="${box}" width="${width}" height="${height}" style="max-width:${Math.round(Number(width) * 1.2)}px" role="group" aria-label="${escape(name)}">`;
+      return (
+        `<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="${box}" width="${width}" ` +
+        `height="${height}" style="max-width:${Math.round(Number(width) * 1.2)}px" role="group" ` +
+        `aria-label="${escape(name)}">`
+      );
     })
     // What only Vega's own renderer needs.
     .replace(/<path class="(?:background|foreground)"[^>]*\/>/g, '')

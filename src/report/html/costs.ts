@@ -2,12 +2,12 @@
  * The cost sections: for each experiment a chart for each lane, and a table that says the same; the ladder; the
  * break-even.
  */
-import { formatBytes, formatCount, formatNs } from '../format.js';
 import type { Run } from '../../record/records.js';
-import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../record/words.js';
+import { type Lane, LANES, type Mechanism, MECHANISMS } from '../../record/words.js';
 import { experimentsOf } from '../cost-tables.js';
 import {
   addedPerCallout,
+  type ApplicationRate,
   applicationRates,
   faultTimelines,
   fitsOf,
@@ -17,28 +17,28 @@ import {
   modelSteps,
   rateAt,
   suffered,
-  type ApplicationRate,
 } from '../derived.js';
-import { barChart, dotChart, lineChart, logAxis, type Axis, type Dot, type Series } from './charts.js';
+import { formatBytes, formatCount, formatNs } from '../format.js';
+import { type Axis, barChart, type Dot, dotChart, lineChart, logAxis, type Series } from './charts.js';
 import {
+  type Cost,
   costs,
   describeCost,
   EVENTS_NOTE,
   eventsText,
   gridOf,
+  type KeyModel,
   keyModel,
   nameText,
   plainValue,
+  type Ratio,
   ratioOf,
   sizeOf,
   timesText,
   valueOf,
   variantOf,
-  type Cost,
-  type KeyModel,
-  type Ratio,
 } from './figures.js';
-import { html, type Content, type Markup } from './markup.js';
+import { type Content, html, type Markup } from './markup.js';
 import { formatInstructions, formatTickNs, modelText, seriesBySize, sizeAxis } from './picture.js';
 import { EXPERIMENTS, LANE_MEANINGS, MECHANISM_LOOKS, WRPKRU_CYCLES } from './words.js';
 
@@ -146,7 +146,7 @@ function statisticsTable(cells: readonly Cost[], all: readonly Cost[]): Markup |
               <td class="n">${valueOf(cost, cost.spread?.mad ?? 0)}</td>
               <td class="n">${cost.samples.length}</td>
               <td class="n">
-                ${ratio?.interval != null && `${timesText(ratio.ratio)}, ${timesText(ratio.interval.low)} to ${timesText(ratio.interval.high)}${ratio.paired ? '' : ' (not paired)'}`}
+                ${ratio?.interval != null && `${timesText(ratio.ratio)}, ${timesText(ratio.interval.low)} to ` + `${timesText(ratio.interval.high)}${ratio.paired ? '' : ' (not paired)'}`}
               </td>
               <td>
                 ${outliers
@@ -312,7 +312,8 @@ async function experimentChart(
         questions.map(async (question) =>
           panel(
             lane,
-            `${question === '' ? 'Times' : `One ${question}: times`} as ${unit === 'ns' ? 'long as' : 'many instructions as'} unguarded${told === '' ? '' : `: ${told}`}`,
+            `${question === '' ? 'Times' : `One ${question}: times`} as ` +
+              `${unit === 'ns' ? 'long as' : 'many instructions as'} unguarded${told === '' ? '' : `: ${told}`}`,
             await dotChart({
               name: `${name}${question === '' ? '' : `, ${question}`}, slowdown, ${lane} lane`,
               width: 250,
@@ -329,7 +330,9 @@ async function experimentChart(
                     look: { ...MECHANISM_LOOKS[cost.mechanism], shape: shape(cost) },
                     x: ratio.ratio,
                     ...(ratio.interval === null ? {} : { low: ratio.interval.low, high: ratio.interval.high }),
-                    text: `${ratioText(ratio)} the unguarded ${unit === 'ns' ? 'time' : 'instructions'}: ${describeCost(cost)}`,
+                    text:
+                      `${ratioText(ratio)} the unguarded ${unit === 'ns' ? 'time' : 'instructions'}: ` +
+                      `${describeCost(cost)}`,
                   })),
               })),
             }),
@@ -488,7 +491,9 @@ async function faultTimeline(run: Run): Promise<Markup | null> {
             segments: parts.map(({ name, value }) => ({
               ink: PART_INKS[names.indexOf(name)] ?? 'part-gate',
               value,
-              text: `${mechanism}, ${occurrence === 'first' ? 'the first fault of its process' : 'a later fault'}, ${name}: ${valueOf({ unit }, value)}, ${lane} lane`,
+              text:
+                `${mechanism}, ${occurrence === 'first' ? 'the first fault of its process' : 'a later fault'}, ` +
+                `${name}: ${valueOf({ unit }, value)}, ${lane} lane`,
             })),
           })),
         }),
@@ -923,7 +928,9 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
           .map(({ size, ns }) => ({
             x: size,
             y: 1e7 / ns,
-            text: `${mechanism}, image ${formatBytes(size)}: ${rateFor(ns)} callouts a second cost 1 % (${formatNs(ns)} each)`,
+            text:
+              `${mechanism}, image ${formatBytes(size)}: ${rateFor(ns)} callouts a second cost 1 % ` +
+              `(${formatNs(ns)} each)`,
           }))
           .sort((a, b) => a.x - b.x),
       }),
@@ -943,7 +950,9 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
       ),
     );
     if (model !== null) {
-      const text = `pkeys, model: ${modelText(model)}; 1 % at ${rateFor(model.mostNs)} to ${rateFor(model.leastNs)} callouts a second`;
+      const text =
+        `pkeys, model: ${modelText(model)}; 1 % at ${rateFor(model.mostNs)} to ${rateFor(model.leastNs)} ` +
+        'callouts a second';
       affordable.push(
         html`<div class="panel model">
           <h4>The same for keys: a model</h4>
@@ -979,7 +988,9 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
           look: MECHANISM_LOOKS[cost.mechanism],
           points: line(ns).map((point) => ({
             ...point,
-            text: `${cost.mechanism}, image ${formatBytes(size)}: ${formatNs(ns)} a callout; 1 % at ${rateFor(ns)} callouts a second`,
+            text:
+              `${cost.mechanism}, image ${formatBytes(size)}: ${formatNs(ns)} a callout; 1 % at ${rateFor(ns)} ` +
+              'callouts a second',
           })),
         }))
         .filter(({ points }) => points.length > 0);
@@ -987,7 +998,9 @@ export async function breakEvenSection(run: Run): Promise<Section | null> {
     }),
   );
   if (model !== null) {
-    const text = `pkeys, model: ${modelText(model)}; 1 % at ${rateFor(model.mostNs)} to ${rateFor(model.leastNs)} callouts a second`;
+    const text =
+      `pkeys, model: ${modelText(model)}; 1 % at ${rateFor(model.mostNs)} to ${rateFor(model.leastNs)} ` +
+      'callouts a second';
     const span: number[] = [];
     for (let power = 1; power <= 7; power += 0.25) span.push(10 ** power);
     const chart = await lineChart({

@@ -1,11 +1,11 @@
 /** Numbers for charts: which cost records belong together, and what each says. Pure functions of a run. */
-import { bootstrapMedian, bootstrapRatio, pairedRatio, type Interval } from '../bootstrap.js';
-import { spreadOf, type Spread } from '../spread.js';
+import type { CostRecord, Run } from '../../record/records.js';
+import { median } from '../../record/statistics.js';
+import { type Lane, LANES, type Mechanism, MECHANISMS } from '../../record/words.js';
+import { bootstrapMedian, bootstrapRatio, type Interval, pairedRatio } from '../bootstrap.js';
 import { formatBytes, formatCount, formatNs } from '../format.js';
 import { costsOf, figureOf } from '../model.js';
-import type { CostRecord, Run } from '../../record/records.js';
-import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../record/words.js';
-import { median } from '../../record/statistics.js';
+import { type Spread, spreadOf } from '../spread.js';
 import { ASSUMED_GHZ, WRPKRU_CYCLES } from './words.js';
 
 type Value = number | string | boolean;
@@ -31,7 +31,7 @@ const MEASURING: ReadonlySet<string> = new Set([
 ]);
 
 /** What a record varies, without how it was measured. `pages` is left out where `imageBytes` says the same. */
-export function variation(record: CostRecord): { readonly [name: string]: Value } {
+export function variation(record: CostRecord): Readonly<Record<string, Value>> {
   const { imageBytes, pages } = record.parameters;
   const same = typeof imageBytes === 'number' && typeof pages === 'number' && imageBytes === pages * 4096;
   return Object.fromEntries(
@@ -52,7 +52,7 @@ export interface Cost {
   readonly mechanism: Mechanism;
   readonly lane: Lane;
   readonly unit: 'ns' | 'instructions';
-  readonly varied: { readonly [name: string]: Value };
+  readonly varied: Readonly<Record<string, Value>>;
   readonly samples: readonly number[];
   /** The median of times; of counts the least. */
   readonly value: number;
@@ -67,7 +67,7 @@ export interface Cost {
   /** Of times; null for counts. */
   readonly spread: Spread | null;
   /** What measuring found: parameters that do not make another cell of it. */
-  readonly found: { readonly [name: string]: Value };
+  readonly found: Readonly<Record<string, Value>>;
 }
 
 /** A cost set beside that of the same thing unguarded. */
@@ -189,8 +189,8 @@ const ratios = new WeakMap<Cost, Ratio | null>();
 
 /** A cost over its baseline; null where there is none, or, of times, too few samples for an interval. */
 export function ratioOf(cost: Cost, all: readonly Cost[]): Ratio | null {
-  const known = ratios.get(cost);
-  if (known !== undefined) return known;
+  const before = ratios.get(cost);
+  if (before !== undefined) return before;
   const baseline = baselineOf(cost, all);
   let found: Ratio | null = null;
   if (baseline !== undefined && baseline.value > 0 && cost.unit === 'instructions')
@@ -274,8 +274,8 @@ export function plainest(cells: readonly Cost[]): readonly Cost[] {
   const best = new Map<string, Cost>();
   for (const cost of cells) {
     const key = JSON.stringify([cost.experiment, cost.mechanism, cost.lane, sizeOf(cost)]);
-    const known = best.get(key);
-    if (known === undefined || oddity(cost) < oddity(known)) best.set(key, cost);
+    const plainer = best.get(key);
+    if (plainer === undefined || oddity(cost) < oddity(plainer)) best.set(key, cost);
   }
   return [...best.values()];
 }
@@ -369,7 +369,9 @@ export function describeCost(cost: Cost): string {
   const interval =
     cost.interval === null
       ? ''
-      : ` (95 % interval ${valueOf(cost, cost.interval.low)} to ${valueOf(cost, cost.interval.high)}${cost.spread === null ? '' : `, MAD ${valueOf(cost, cost.spread.mad)}`}, ${cost.samples.length} samples${outlierCount(cost)})`;
+      : ` (95 % interval ${valueOf(cost, cost.interval.low)} to ` +
+        `${valueOf(cost, cost.interval.high)}${cost.spread === null ? '' : `, MAD ${valueOf(cost, cost.spread.mad)}`}, ` +
+        `${cost.samples.length} samples${outlierCount(cost)})`;
   const counts =
     cost.counts === undefined
       ? ''

@@ -4,16 +4,17 @@
  * A pure function of a run.
  */
 import { createHash } from 'node:crypto';
-import { columnOf, corruptionOf, environment, honestTable, skippedTable, surprises } from '../model.js';
+
 import type { Run } from '../../record/records.js';
-import { MECHANISMS, type Mechanism } from '../../record/words.js';
+import { type Mechanism, MECHANISMS } from '../../record/words.js';
 import { formatBytes, formatCount } from '../format.js';
+import { methodFacts } from '../method.js';
+import { columnOf, corruptionOf, environment, honestTable, skippedTable, surprises } from '../model.js';
+import { warningsOf } from '../warnings.js';
 import { answer } from './answer.js';
 import { breakEvenSection, experimentSections, ladderSection, mechanismKey, type Section } from './costs.js';
-import { methodFacts } from '../method.js';
-import { warningsOf } from '../warnings.js';
-import { describeCost, sizeOf, valueOf, type Cost } from './figures.js';
-import { html, trusted, type Content, type Markup } from './markup.js';
+import { type Cost, describeCost, sizeOf, valueOf } from './figures.js';
+import { type Content, html, type Markup, trusted } from './markup.js';
 import { cellId, matrixSection, packed, spacesSection } from './matrix.js';
 import { mainPicture, type Picture } from './picture.js';
 import { SCRIPT } from './script.js';
@@ -151,7 +152,7 @@ function warningsSection(run: Run): Section | null {
     title: 'Warnings',
     body: html`<p>What makes a figure less than it could be, and what to do about it.</p>
       <ul class="notes">
-        ${found.map(({ text, remedy, rows, of }) => html`<li>${text}${remedy !== '' && html`: <b>${remedy}</b>`} <span class="lead">(${rows === 0 ? of.join('; ') : `${formatCount(rows)} ${rows === 1 ? 'row' : 'rows'}: ${of.slice(0, 6).join('; ')}${of.length > 6 ? '; …' : ''}`})</span></li>`)}
+        ${found.map(({ text, remedy, rows, of }) => html`<li>${text}${remedy !== '' && html`: <b>${remedy}</b>`} <span class="lead">(${rows === 0 ? of.join('; ') : `${formatCount(rows)} ${rows === 1 ? 'row' : 'rows'}: ` + `${of.slice(0, 6).join('; ')}${of.length > 6 ? '; …' : ''}`})</span></li>`)}
       </ul>`,
   };
 }
@@ -255,7 +256,10 @@ export async function renderHtml(run: Run, options: HtmlOptions = {}): Promise<s
     dataSection(run),
   ].filter((section) => section !== null);
   const title = 'What do protection keys prevent around foreign calls, and what do they cost?';
-  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${createHash('sha256').update(SCRIPT).digest('base64')}'; img-src data:; base-uri 'none'; form-action 'none'`;
+  const policy =
+    `default-src 'none'; style-src 'unsafe-inline'; script-src ` +
+    `'sha256-${createHash('sha256').update(SCRIPT).digest('base64')}'; img-src data:; base-uri 'none'; ` +
+    `form-action 'none'`;
   const page = html`<!doctype html>
     <html lang="en">
       <head>

@@ -15,7 +15,7 @@ export class Markup {
 /** What a template takes. Lists are joined; false, null and undefined are nothing. */
 export type Content = Markup | string | number | false | null | undefined | readonly Content[];
 
-const ENTITIES: { readonly [character: string]: string } = {
+const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',
   '<': '&lt;',
   '>': '&gt;',
@@ -25,10 +25,12 @@ const ENTITIES: { readonly [character: string]: string } = {
 
 /** Text as HTML text or as the value of a quoted attribute. Characters that HTML does not allow are shown as U+FFFD. */
 export function escape(text: string): string {
-  // eslint-disable-next-line no-control-regex
-  return text
-    .replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffe\uffff]/g, '\ufffd');
+  return (
+    text
+      .replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
+      // eslint-disable-next-line no-control-regex
+      .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffe\uffff]/g, '\ufffd')
+  );
 }
 
 function render(content: Content): string {
@@ -64,7 +66,7 @@ export function slug(...words: readonly string[]): string {
     .replace(/[^a-z0-9-]+/g, '-');
 }
 
-const CHARACTERS: { readonly [entity: string]: string } = Object.fromEntries(
+const CHARACTERS: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries(ENTITIES).map(([character, entity]) => [entity, character]),
 );
 

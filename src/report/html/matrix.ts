@@ -1,5 +1,8 @@
 /** The corruption matrix: cases by mechanisms, a verdict in each cell, the evidence behind it. */
 import { gzipSync } from 'node:zlib';
+
+import type { CorruptionRecord, Evidence, Run, SkippedRecord } from '../../record/records.js';
+import { CASE_GROUPS, caseFile, type Lane, LANES, type Mechanism, VERDICTS } from '../../record/words.js';
 import { formatBytes, formatCount } from '../format.js';
 import {
   aftermathTable,
@@ -9,14 +12,12 @@ import {
   laneTitle,
   rangeText,
   skippedOf,
+  type Tone,
   toneOf,
   totals,
   verdictText,
-  type Tone,
 } from '../model.js';
-import type { CorruptionRecord, Evidence, Run, SkippedRecord } from '../../record/records.js';
-import { CASE_GROUPS, caseFile, LANES, VERDICTS, type Lane, type Mechanism } from '../../record/words.js';
-import { html, slug, type Content, type Markup } from './markup.js';
+import { type Content, html, type Markup, slug } from './markup.js';
 import { plainTable } from './table.js';
 import { MECHANISM_LOOKS, VERDICT_LOOKS } from './words.js';
 
@@ -36,7 +37,7 @@ const variantOf = (record: CorruptionRecord): string =>
 /** A variation that fewer than this share of a lane's cases were tried under gets rows. */
 const FEW = 0.25;
 
-const SIGNS: { readonly [tone in Tone]: string } = { good: '✓', bad: '✗', neutral: '†', missing: '', plain: '' };
+const SIGNS: Readonly<Record<Tone, string>> = { good: '✓', bad: '✗', neutral: '†', missing: '', plain: '' };
 
 /** The id of a cell's evidence, stable across reports: what a link names. */
 export function cellId(record: CorruptionRecord): string {
@@ -100,10 +101,12 @@ function processText({ process }: Evidence): string {
     `came as far as ‘${process.stage}’`,
     process.imageAtDeath === 'unknown'
       ? ''
-      : `image at death: ${process.imageAtDeath}${process.changedBytesAtDeath > 0 ? `, ${formatCount(process.changedBytesAtDeath)} bytes changed` : ''}`,
+      : 'image at death: ' +
+        `${process.imageAtDeath}${process.changedBytesAtDeath > 0 ? `, ${formatCount(process.changedBytesAtDeath)} bytes changed` : ''}`,
     last === null
       ? ''
-      : `last signal seen ${last.signal}, si_code ${last.siCode}${last.pkey === undefined ? '' : `, key ${last.pkey}`}${last.address === undefined ? '' : ` at ${last.address}`}${last.mainThread ? '' : ', on another thread'}`,
+      : `last signal seen ${last.signal}, si_code ` +
+        `${last.siCode}${last.pkey === undefined ? '' : `, key ${last.pkey}`}${last.address === undefined ? '' : ` at ${last.address}`}${last.mainThread ? '' : ', on another thread'}`,
   ]
     .filter((part) => part !== '')
     .join('; ');
@@ -150,7 +153,8 @@ function evidencePanel(record: CorruptionRecord, sourceBase: string): Markup {
         evidence.restored === undefined
           ? null
           : evidence.restored.equal
-            ? `equal to the snapshot again: restore() wrote ${formatCount(evidence.restored.bytes)} bytes; ${evidence.restored.heap}`
+            ? `equal to the snapshot again: restore() wrote ${formatCount(evidence.restored.bytes)} bytes; ` +
+              `${evidence.restored.heap}`
             : html`<b>not equal again</b>: ${evidence.restored.heap}`,
       ],
       ['Kernel answered', evidence.errno],
@@ -345,7 +349,7 @@ export function matrixSection(run: Run, sourceBase: string): Markup | null {
   const blocks = ordered.map((lane, at) => laneMatrix(run, lane, sourceBase, at === 0));
   const seen = VERDICTS.filter((verdict) => all.some((record) => record.verdict === verdict));
   const after = aftermathTable(run);
-  const toneFor: { readonly [verdict: string]: Tone } = {
+  const toneFor: Readonly<Record<string, Tone>> = {
     prevented: 'good',
     refused: 'good',
     trapped: 'good',

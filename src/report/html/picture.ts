@@ -3,23 +3,23 @@
  * and counted instructions have a picture each; what published latencies say of keys has a third, drawn apart. Pure
  * functions of a run.
  */
-import { formatBytes, formatNs } from '../format.js';
 import type { Run } from '../../record/records.js';
 import type { Lane } from '../../record/words.js';
-import { lineChart, logAxis, type Axis, type Series } from './charts.js';
+import { formatBytes, formatNs } from '../format.js';
+import { type Axis, lineChart, logAxis, type Series } from './charts.js';
 import {
+  type Cost,
   costs,
   describeCost,
+  type KeyModel,
   keyModel,
   plainest,
   protectingExperiment,
   sizeOf,
-  type Cost,
-  type KeyModel,
 } from './figures.js';
 import type { Markup } from './markup.js';
-import { MECHANISM_LOOKS, WRPKRU_CYCLES } from './words.js';
 import { paletteCss } from './style.js';
+import { MECHANISM_LOOKS, WRPKRU_CYCLES } from './words.js';
 
 /** One of the pictures, labelled with its lane. */
 export interface Panel {
@@ -97,7 +97,10 @@ export function rangeText(model: KeyModel): string {
 
 /** The model in words. */
 export function modelText(model: KeyModel): string {
-  return `two WRPKRU at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles each, ${model.assumed ? 'assuming ' : ''}${model.ghz} GHz: ${rangeText(model)}`;
+  return (
+    `two WRPKRU at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles each, ` +
+    `${model.assumed ? 'assuming ' : ''}${model.ghz} GHz: ${rangeText(model)}`
+  );
 }
 
 /** What the picture draws: one experiment's cells by size. */
@@ -227,7 +230,10 @@ export async function renderPicture(run: Run): Promise<string | null> {
         : panel.lane === 'native'
           ? 'native: measured on this CPU'
           : 'emulated: counted, not time';
-    return `<text x="${at}" y="${top}" class="panel">${panel.title}</text><text x="${at}" y="${top + 17}" class="note">${lane}</text>${inner}`;
+    return (
+      `<text x="${at}" y="${top}" class="panel">${panel.title}</text><text x="${at}" y="${top + 17}" ` +
+      `class="note">${lane}</text>${inner}`
+    );
   });
   const width = Math.ceil(x - gap + 20);
   const height = Math.ceil(top + 26 + most + 16);

@@ -4,7 +4,7 @@
  * [light, dark]. Mechanisms' colours keep apart under the common colour blindnesses (after Okabe and Ito); dashes and
  * shapes repeat them.
  */
-const PALETTE: { readonly [name: string]: readonly [string, string] } = {
+const PALETTE: Readonly<Record<string, readonly [string, string]>> = {
   bg: ['#fdfdfb', '#14161a'],
   ink: ['#191b1f', '#e8e8e4'],
   muted: ['#5a5f67', '#a2a8b1'],

@@ -14,7 +14,7 @@ export interface MechanismLook {
   readonly meaning: string;
 }
 
-export const MECHANISM_LOOKS: { readonly [mechanism in Mechanism]: MechanismLook } = {
+export const MECHANISM_LOOKS: Readonly<Record<Mechanism, MechanismLook>> = {
   none: { ink: 'none', dash: [2, 3], shape: 'circle', meaning: 'a raw call: no trap, nothing closed' },
   flag: {
     ink: 'flag',
@@ -58,7 +58,7 @@ export interface VerdictLook {
   readonly meaning: string;
 }
 
-export const VERDICT_LOOKS: { readonly [verdict in Verdict]: VerdictLook } = {
+export const VERDICT_LOOKS: Readonly<Record<Verdict, VerdictLook>> = {
   prevented: {
     letter: 'P',
     sign: '✓',
@@ -78,7 +78,7 @@ export const VERDICT_LOOKS: { readonly [verdict in Verdict]: VerdictLook } = {
   harmless: { letter: 'N', sign: '·', meaning: 'nothing happened: the case did not apply' },
 };
 
-export const LANE_MEANINGS: { readonly [lane: string]: string } = {
+export const LANE_MEANINGS: Readonly<Record<string, string>> = {
   native: 'measured on this CPU, in time',
   emulated: 'counted under an emulated CPU with keys: executed instructions, not time',
   model: 'computed or timed with a stand-in: a model, not a measurement of keys',
@@ -87,7 +87,7 @@ export const LANE_MEANINGS: { readonly [lane: string]: string } = {
 };
 
 /** Plain titles and questions of the experiments that reports know. Others are shown under their own names. */
-export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: string; readonly question: string } } = {
+export const EXPERIMENTS: Readonly<Record<string, { readonly title: string; readonly question: string }>> = {
   flip: {
     title: 'Closing and opening the image',
     question: 'What does it cost to take the write right away from the whole image and to give it back?',
@@ -100,7 +100,8 @@ export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: str
   'callout-koffi': {
     title: 'One callout from JavaScript',
     question:
-      'What does one guarded callout cost through koffi, from JavaScript and back, beside koffi itself and functions written for N-API by hand?',
+      'What does one guarded callout cost through koffi, from JavaScript and back, beside koffi itself and ' +
+      'functions written for N-API by hand?',
   },
   fault: {
     title: 'A fault, from the store to the error',
@@ -113,7 +114,8 @@ export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: str
   'image-check': {
     title: 'Checking the image, and bringing it back',
     question:
-      'What does it cost after a failed callout to find out whether the image can be trusted, and to go back to the snapshot?',
+      'What does it cost after a failed callout to find out whether the image can be trusted, and to go back ' +
+      'to the snapshot?',
   },
   revisit: {
     title: 'Coming back to the image',
@@ -127,7 +129,8 @@ export const EXPERIMENTS: { readonly [experiment: string]: { readonly title: str
   'lua-programs': {
     title: 'Lua programs behind each mechanism',
     question:
-      'What does protecting the heap of a real VM cost its programs? One row is a run of one of them; counted is a share of some, with as much work between two callouts.',
+      'What does protecting the heap of a real VM cost its programs? One row is a run of one of them; counted ' +
+      'is a share of some, with as much work between two callouts.',
   },
   'lua-threads': {
     title: 'Two Lua states on two threads',
