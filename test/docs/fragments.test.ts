@@ -43,11 +43,11 @@ function below(folder: string): string[] {
 
 function fragments(document: string): readonly Fragment[] {
   const text = readFileSync(inProject(document), 'utf8');
-  return [...text.matchAll(/^```(.*)\n([\s\S]*?)^```$/gm)].map((match) => ({
+  return [...text.matchAll(/^( *)```(.*)\n([\s\S]*?)^\1```$/gm)].map((match) => ({
     document,
     line: text.slice(0, match.index).split('\n').length,
-    language: match[1] ?? '',
-    text: match[2] ?? '',
+    language: match[2] ?? '',
+    text: (match[3] ?? '').replaceAll(new RegExp(`^${match[1] ?? ''}`, 'gm'), ''),
   }));
 }
 
@@ -182,6 +182,7 @@ function checkShell(fragment: Fragment): void {
   writeFileSync(join(path, 'my-vm.c'), programOf(fragment.document));
   const runs: string[] = [];
   for (const line of fragment.text
+    .replaceAll(/\\\n\s*/g, '')
     .split('\n')
     .map((each) => each.replace(/(^|\s)#.*$/, '').trim())
     .filter((each) => each !== '')) {
