@@ -44,17 +44,20 @@ struct layout {
   size_t bytes, reserved; /* rounded up to pages */
 };
 
-static int check_request(const struct pkeys_space_request *requests, size_t index, struct layout *out) {
+/* `adopted`: the space gets no memory from us. */
+static int check_request(const struct pkeys_space_request *requests, size_t index, bool adopted, struct layout *out) {
   const struct pkeys_space_request *request = &requests[index];
   if (!request->name) return -EINVAL;
   size_t length = strnlen(request->name, PKEYS_NAME_BYTES);
   if (length == 0 || length >= PKEYS_NAME_BYTES) return -EINVAL;
   for (size_t i = 0; i < index; i++)
     if (strcmp(requests[i].name, request->name) == 0) return -EINVAL;
+  if (request->deny != PKEYS_OPEN && request->deny != PKEYS_NO_WRITE && request->deny != PKEYS_NO_ACCESS)
+    return -EINVAL;
+  *out = (struct layout){0, 0};
+  if (adopted) return request->bytes || request->reserve_bytes ? -EINVAL : 0;
   if (request->bytes == 0 || request->bytes > PKEYS_MAX_BYTES) return -EINVAL;
   if (request->reserve_bytes > PKEYS_MAX_BYTES || (request->reserve_bytes && request->reserve_bytes < request->bytes))
-    return -EINVAL;
-  if (request->deny != PKEYS_OPEN && request->deny != PKEYS_NO_WRITE && request->deny != PKEYS_NO_ACCESS)
     return -EINVAL;
   out->bytes = round_up(request->bytes);
   size_t reserve = request->reserve_bytes ? request->reserve_bytes : 4 * request->bytes; /* at most 2^48: no overflow */
@@ -83,15 +86,16 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
       image = &pkeys_i_registry.images[(pkeys_i_registry.next_image_id + i) % PKEYS_MAX_IMAGES];
   if (!image || count_regions(REGION_SPACE) + count > PKEYS_MAX_SPACES) return -EMFILE;
 
-  size_t total = PKEYS_GUARD_BYTES;
-  for (size_t i = 0; i < count; i++)
+  bool reserves = layouts[0].reserved > 0;
+  size_t total = reserves ? PKEYS_GUARD_BYTES : 0;
+  for (size_t i = 0; i < count && reserves; i++)
     total += layouts[i].reserved + PKEYS_GUARD_BYTES; /* at most 128 * (2^46 + 2^16): no overflow */
-  int error;
-  uintptr_t base = sys_reserve(0, total, &error);
+  int error = 0;
+  uintptr_t base = reserves ? sys_reserve(0, total, &error) : 0;
   if (error) return error;
 
   uintptr_t address = base + PKEYS_GUARD_BYTES;
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < count && reserves; i++) {
     error = apply_fresh(address, layouts[i].bytes, READ_WRITE, 0);
     if (error) {
       *failed_index = i;
@@ -113,13 +117,14 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
   address = base + PKEYS_GUARD_BYTES;
   for (size_t i = 0; i < count; i++) {
     struct region region = {
-        .address = address,
+        .address = reserves ? address : 0,
         .bytes = layouts[i].bytes,
         .reserved = layouts[i].reserved,
         .kind = REGION_SPACE,
         .image_id = id,
         .number = (uint32_t)i,
         .deny = requests[i].deny ? requests[i].deny : PKEYS_NO_WRITE,
+        .protection = READ_WRITE,
     };
     strncpy(region.name, requests[i].name, sizeof region.name - 1);
     int slot =
@@ -133,8 +138,8 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
   return 0;
 }
 
-int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, enum pkeys_key_mode mode,
-                    struct pkeys_image **out, size_t *failed_index) {
+static int make(const struct pkeys_space_request *requests, size_t count, enum pkeys_key_mode mode, bool adopted,
+                struct pkeys_image **out, size_t *failed_index) {
   size_t ignored;
   if (!failed_index) failed_index = &ignored;
   *failed_index = count;
@@ -143,7 +148,7 @@ int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, en
   if (count > PKEYS_MAX_SPACES) return -EMFILE;
   struct layout layouts[PKEYS_MAX_SPACES];
   for (size_t i = 0; i < count; i++) {
-    int error = check_request(requests, i, &layouts[i]);
+    int error = check_request(requests, i, adopted, &layouts[i]);
     if (error) {
       *failed_index = i;
       return error;
@@ -152,6 +157,15 @@ int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, en
   int error = change_enter();
   if (error) return error;
   return change_leave(map_locked(requests, layouts, count, mode, out, failed_index));
+}
+
+int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, enum pkeys_key_mode mode,
+                    struct pkeys_image **out, size_t *failed_index) {
+  return make(requests, count, mode, false, out, failed_index);
+}
+int pkeys_image_create(const struct pkeys_space_request *requests, size_t count, enum pkeys_key_mode mode,
+                       struct pkeys_image **out, size_t *failed_index) {
+  return make(requests, count, mode, true, out, failed_index);
 }
 
 /* ---- tags ---------------------------------------------------------------------------------------------------- */
@@ -173,6 +187,7 @@ static int each_region(uint32_t image_id, int (*visit)(size_t index, struct regi
 static int apply_one(size_t index, struct region *region, void *context) {
   (void)index;
   (void)context;
+  if (region->bytes == 0) return 0;
   return pkeys_i_region_apply(region->address, region->bytes, pkeys_i_mechanism_access(region), region->key);
 }
 
@@ -194,20 +209,28 @@ static int verify_locked(uint32_t image_id, uintptr_t *where) {
   each_region(image_id, expect_one, &list);
   return pkeys_i_smaps_check(list.entries, list.count, where);
 }
+/* Access and key of all that belongs to the image. */
+static int apply_all(const struct pkeys_image *image) {
+  int error = each_region(atomic_load(&image->id), apply_one, NULL);
+  return error ? error : pkeys_i_apply_ranges(image);
+}
+static int verify_all(const struct pkeys_image *image, uintptr_t *where) {
+  int error = verify_locked(atomic_load(&image->id), where);
+  return error ? error : pkeys_i_verify_ranges(image, where);
+}
 
 int pkeys_image_verify_tags(const struct pkeys_image *image, uintptr_t *where) {
   int error = change_enter();
   if (error) return error;
-  return change_leave(pkeys_i_image_is_open(image) ? verify_locked(atomic_load(&image->id), where) : -EINVAL);
+  return change_leave(pkeys_i_image_is_open(image) ? verify_all(image, where) : -EINVAL);
 }
 
 int pkeys_image_reapply(struct pkeys_image *image) {
   int error = change_enter();
   if (error) return error;
   if (!pkeys_i_image_is_open(image)) return change_leave(-EINVAL);
-  uint32_t id = atomic_load(&image->id);
-  error = each_region(id, apply_one, NULL);
-  return change_leave(error ? error : verify_locked(id, NULL));
+  error = apply_all(image);
+  return change_leave(error ? error : verify_all(image, NULL));
 }
 
 /* Key and mechanism written into each region of the image; `keys` by space, hidden areas get the first. */
@@ -273,19 +296,19 @@ static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) 
     /* Masks first: a thread that attaches now opens the new keys before any page carries one. */
     assign(image, mechanism, keys);
     pkeys_i_registry_publish_masks(true);
-    error = each_region(atomic_load(&image->id), apply_one, NULL);
+    error = apply_all(image);
     if (!error && loan_key) error = retag_loans(pkeys_i_registry.loan_key);
-    if (!error) error = verify_locked(atomic_load(&image->id), NULL);
+    if (!error) error = verify_all(image, NULL);
     if (!error) return 0;
     assign(image, PKEYS_MECHANISM_UNSET, no_keys);
-    int undone = each_region(atomic_load(&image->id), apply_one, NULL);
+    int undone = apply_all(image);
     if (loan_key) {
       if (!undone) undone = retag_loans(0);
       pkeys_i_registry.loan_key = 0;
     }
     pkeys_i_registry_publish_masks(false);
     /* Where pages still carry the keys, rather lose these than give them to somebody else. */
-    if (undone && (loan_key || verify_locked(atomic_load(&image->id), NULL))) return error;
+    if (undone && (loan_key || verify_all(image, NULL))) return error;
   }
   while (count > 0) pkeys_i_key_free(taken[--count]);
   return error;
@@ -302,7 +325,7 @@ static int set_unkeyed(struct pkeys_image *image, enum pkeys_mechanism mechanism
   if (error) {
     assign(image, PKEYS_MECHANISM_UNSET, no_keys);
     pkeys_i_registry_publish_masks(false);
-    each_region(atomic_load(&image->id), apply_one, NULL);
+    apply_all(image);
   }
   return error;
 }
@@ -378,6 +401,7 @@ int pkeys_space_neighbour(struct pkeys_image *image, size_t index, size_t bytes,
   if (!pkeys_i_image_is_open(image) || index >= image->space_count) return change_leave(-EINVAL);
   struct region region;
   pkeys_i_region_read(image->space[index], &region);
+  if (region.reserved == 0) return change_leave(-EINVAL);
   size_t whole = round_up(bytes);
   error = whole > image->neighbour_bytes[index] ? pkeys_i_region_apply(region.address - whole, whole, READ_WRITE, 0)
                                                 : 0;
@@ -406,6 +430,7 @@ static int hidden_locked(struct pkeys_image *image, size_t bytes, void **out) {
       .mechanism = atomic_load(&image->mechanism),
       .deny = first.deny,
       .key = first.key,
+      .protection = READ_WRITE,
   };
   error = apply_fresh(region.address, bytes, pkeys_i_mechanism_access(&region), region.key);
   if (!error && region.key) {
@@ -477,7 +502,7 @@ static int close_locked(struct pkeys_image *image) {
   int error = in_use(image, mechanism) ? -EBUSY : 0;
   if (!error) {
     pkeys_i_registry_quiesce();
-    error = sys_munmap(image->reservation, image->reservation_bytes);
+    if (image->reservation_bytes) error = sys_munmap(image->reservation, image->reservation_bytes);
   }
   if (error) {
     for (uint32_t s = 0; s < image->space_count; s++) pkeys_i_region_publish(image->space[s], &spaces[s]);
@@ -487,15 +512,17 @@ static int close_locked(struct pkeys_image *image) {
       /* Who left meanwhile opened nothing. */
       atomic_store(&pkeys_i_registry.images_stale, 1);
       pkeys_i_mechanism_reconcile_locked();
-      if (mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE) each_region(atomic_load(&image->id), apply_one, NULL);
+      if (mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE) apply_all(image);
     }
     return error;
   }
   each_region(atomic_load(&image->id), release_hidden_one, NULL);
+  /* Pages of the VM's that could not be untagged keep their keys from ever being given to somebody else. */
+  if (pkeys_i_release_ranges(image)) keys = 0;
   atomic_store(&image->id, 0);
   atomic_store(&image->mechanism, PKEYS_MECHANISM_UNSET);
   image->space_count = 0;
-  /* No page carries the keys any more. Masks without them first, then they may be given to others. */
+  /* No page carries the keys that are left. Masks without them first, then they may be given to others. */
   pkeys_i_registry_publish_masks(false);
   for (int key = 1; key < PKEYS_KEYS; key++)
     if (keys & pkru_field(key)) pkeys_i_key_free(key);

@@ -57,10 +57,34 @@ struct region {
   uint32_t mechanism; /* of the image; unused in loans */
   uint32_t deny;      /* enum pkeys_rights */
   int32_t key;
+  uint32_t protection; /* PROT_*: access while open */
+  uint32_t adopted; /* bool: a view of an adopted range, made by pkeys_i_range_region; never in the table of regions */
 };
 struct region_latch {
   _Atomic uint32_t version;
   struct region copy[2];
+};
+
+/* An adopted range: memory of a space that the VM mapped itself. Disjoint; neighbours that are alike are one. */
+struct range {
+  uintptr_t address;   /* page-aligned */
+  size_t bytes;        /* whole pages */
+  uint32_t region;     /* index of its space's region, where name, key, deny and mechanism are */
+  uint32_t protection; /* PROT_*: what the VM gave it */
+};
+struct range_slot {
+  _Atomic uintptr_t address;
+  _Atomic size_t bytes;
+  _Atomic uint32_t region, protection;
+};
+/* One change adds at most what is left below, the new range, and what is left above. */
+#define RANGE_MOST_ADDED 4
+#define RANGE_SLOTS (PKEYS_MAX_RANGES + 2 * RANGE_MOST_ADDED)
+struct range_table {
+  _Atomic uint32_t version, count[2];
+  _Atomic uint32_t order[2][PKEYS_MAX_RANGES + RANGE_MOST_ADDED];
+  uint32_t slots_used, free_count, free[RANGE_SLOTS];
+  struct range_slot slots[RANGE_SLOTS];
 };
 
 #define MAX_HIDDEN 128
@@ -149,6 +173,7 @@ struct registry {
   struct region_latch regions[MAX_REGIONS];
   struct pkeys_image images[PKEYS_MAX_IMAGES];
   struct loan loans[PKEYS_MAX_LOANS];
+  struct range_table ranges;
 } __attribute__((aligned(4096))); /* so that nothing else shares its pages */
 
 extern struct registry pkeys_i_registry;
@@ -203,6 +228,28 @@ static inline bool mechanism_is_hooked(uint32_t mechanism) {
   return mechanism_is_counted(mechanism) || mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE ||
          mechanism == PKEYS_MECHANISM_PKEYS_GLIBC;
 }
+
+/* ---- ranges.c ------------------------------------------------------------------------------------------------ */
+
+/* [handler] The range that contains `address`; the first that ends past `address`. False if there is none. */
+bool pkeys_i_range_find(uintptr_t address, struct range *out);
+bool pkeys_i_range_next(uintptr_t address, struct range *out);
+size_t pkeys_i_range_count(void);
+/* Makes [address, address+bytes) `with`, which has that address and size; NULL: of no range. Ranges that reach into it
+ * are cut, neighbours that are alike joined. -EMFILE, nothing changed then. Both locks held. */
+int pkeys_i_range_set(uintptr_t address, size_t bytes, const struct range *with);
+
+/* ---- adopt.c ------------------------------------------------------------------------------------------------- */
+
+/* [handler] The range as a region of its space. False where the space is gone. */
+bool pkeys_i_range_region(const struct range *range, struct region *out);
+/* Access and key of every adopted range of the image, as things are. 0 or a negative errno. Both locks held. */
+int pkeys_i_apply_ranges(const struct pkeys_image *image);
+/* Every adopted range of the image given back to the VM, untagged and as the VM had it. 0, or the first error: pages
+ * may carry the image's keys then. Nobody is inside; both locks held. */
+int pkeys_i_release_ranges(const struct pkeys_image *image);
+/* As pkeys_i_smaps_check, in one pass, for the adopted ranges of the image. */
+int pkeys_i_verify_ranges(const struct pkeys_image *image, uintptr_t *where);
 
 /* ---- mechanism.c --------------------------------------------------------------------------------------------- */
 
@@ -290,6 +337,14 @@ struct smaps_expectation {
  * gap) in *where; or the negative errno of reading it. Kernels without keys print no ProtectionKey line: that counts as
  * key 0. */
 int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where);
+
+/* Calls `visit` for each mapping of this process, in the order of their addresses, until it answers false. 0 or a
+ * negative errno. */
+struct smaps_mapping {
+  uintptr_t first, last;
+  int access, key;
+};
+int pkeys_i_smaps_each(bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context);
 
 /* ---- image.c ------------------------------------------------------------------------------------------------- */
 

@@ -83,6 +83,7 @@ static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_ind
       .number = pkeys_i_registry.next_loan_id,
       .deny = PKEYS_NO_ACCESS,
       .key = pkeys_i_registry.loan_key,
+      .protection = PROT_READ | PROT_WRITE,
   };
   error = pkeys_i_region_apply(region.address, whole, pkeys_i_mechanism_access(&region), region.key);
   if (error) {

@@ -29,10 +29,12 @@
 #include "internal.h"
 #include "sys.h"
 
+static int open_access(const struct region *region) { return (int)region->protection; }
+/* What the VM had given, without what a callout loses. */
 static int closed_access(const struct region *region) {
-  return region->kind == REGION_LOAN || region->deny == PKEYS_NO_ACCESS ? PROT_NONE : PROT_READ;
+  return region->kind == REGION_LOAN || region->deny == PKEYS_NO_ACCESS ? PROT_NONE
+                                                                        : (int)region->protection & ~PROT_WRITE;
 }
-#define OPEN_ACCESS (PROT_READ | PROT_WRITE)
 
 static bool is_closed(const struct closing *closing) { return (atomic_load(&closing->word) & 1) != 0; }
 
@@ -58,11 +60,11 @@ int pkeys_i_mechanism_access(const struct region *region) {
   pkeys_i_masks_read(&record);
   if (region->kind == REGION_LOAN) {
     if (record.naive && pkeys_i_mechanism_anyone_inside() && !record.counted) return -1;
-    return is_closed(&pkeys_i_registry.arena_closing) ? closed_access(region) : OPEN_ACCESS;
+    return is_closed(&pkeys_i_registry.arena_closing) ? closed_access(region) : open_access(region);
   }
   if (region->mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE && pkeys_i_mechanism_anyone_inside()) return -1;
   return mechanism_is_counted(region->mechanism) && is_closed(&pkeys_i_registry.images_closing) ? closed_access(region)
-                                                                                                : OPEN_ACCESS;
+                                                                                                : open_access(region);
 }
 
 int pkeys_i_mechanism_settled_access(const struct region *region) {
@@ -91,18 +93,34 @@ static bool in_group(const struct region *region, enum group group) {
   return false;
 }
 
-/* Every region of a group opened or closed. The first error ends closing; opening goes on to the end and reports the
- * first error. */
+/* Whether closing changes nothing: pages that the VM has no right to write anyway. */
+static bool same_closed(const struct region *region) { return closed_access(region) == open_access(region); }
+
+static int set_region(const struct region *region, bool close, bool by_page_allowed) {
+  if (same_closed(region)) return 0;
+  /* Hidden areas and loans are no pages of a space: one call each. */
+  bool by_page = by_page_allowed && region->kind == REGION_SPACE && region->mechanism == PKEYS_MECHANISM_MPROTECT_PAGE;
+  return set_access(region, close ? closed_access(region) : open_access(region), by_page);
+}
+
+/* Every region of a group opened or closed, adopted ranges included. The first error ends closing; opening goes on to
+ * the end and reports the first error. */
 static int set_group(enum group group, bool close, bool by_page_allowed) {
   int first = 0;
+  struct region region;
   uint32_t used = atomic_load(&pkeys_i_registry.regions_used);
   for (uint32_t i = 0; i < used; i++) {
-    struct region region;
     pkeys_i_region_read(i, &region);
-    if (region.kind == REGION_FREE || !in_group(&region, group)) continue;
-    /* Hidden areas and loans are no pages of a space: one call each. */
-    bool by_page = by_page_allowed && region.kind == REGION_SPACE && region.mechanism == PKEYS_MECHANISM_MPROTECT_PAGE;
-    int error = set_access(&region, close ? closed_access(&region) : OPEN_ACCESS, by_page);
+    if (region.kind == REGION_FREE || region.bytes == 0 || !in_group(&region, group)) continue;
+    int error = set_region(&region, close, by_page_allowed);
+    if (error && !first) first = error;
+    if (error && close) return error;
+  }
+  struct range range;
+  for (uintptr_t from = 0; group != GROUP_LOANS && pkeys_i_range_next(from, &range);
+       from = range.address + range.bytes) {
+    if (!pkeys_i_range_region(&range, &region) || !in_group(&region, group)) continue;
+    int error = set_region(&region, close, by_page_allowed);
     if (error && !first) first = error;
     if (error && close) return error;
   }
@@ -291,7 +309,7 @@ static bool await_change(struct closing *closing, uint32_t word, uintptr_t addre
   /* Past the limit. Looked up again under the count: the region may be gone, and its address may be somebody else's. */
   struct region region;
   atomic_fetch_add(&pkeys_i_registry.lockfree_users, 1);
-  bool opened = closing_of(address, &region) && sys_mprotect(region.address, region.bytes, OPEN_ACCESS) == 0;
+  bool opened = closing_of(address, &region) && sys_mprotect(region.address, region.bytes, open_access(&region)) == 0;
   atomic_fetch_sub(&pkeys_i_registry.lockfree_users, 1);
   if (opened) atomic_fetch_add(&pkeys_i_registry.bystander_windows, 1);
   return opened;

@@ -139,7 +139,8 @@ bool pkeys_i_region_find(uintptr_t address, struct region *out) {
     pkeys_i_region_read(i, out);
     if (out->kind != REGION_FREE && address - out->address < out->reserved) return true;
   }
-  return false;
+  struct range range;
+  return pkeys_i_range_find(address, &range) && pkeys_i_range_region(&range, out);
 }
 
 /* ---- rights to the registry ---------------------------------------------------------------------------------- */

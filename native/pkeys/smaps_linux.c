@@ -12,13 +12,8 @@
 #include "internal.h"
 #include "sys.h"
 
-struct mapping {
-  uintptr_t first, last;
-  int access, key;
-};
-
 /* "7f00-8000 rw-p ..." to a mapping; false for any other line. */
-static bool parse_header(const char *line, struct mapping *out) {
+static bool parse_header(const char *line, struct smaps_mapping *out) {
   uintptr_t bounds[2] = {0, 0};
   for (int i = 0; i < 2; i++) {
     const char *start = line;
@@ -32,7 +27,7 @@ static bool parse_header(const char *line, struct mapping *out) {
     if (line == start || *line != (i == 0 ? '-' : ' ')) return false;
     line++;
   }
-  *out = (struct mapping){bounds[0], bounds[1], 0, 0};
+  *out = (struct smaps_mapping){bounds[0], bounds[1], 0, 0};
   if (line[0] == 'r') out->access |= PROT_READ;
   if (line[0] && line[1] == 'w') out->access |= PROT_WRITE;
   if (line[0] && line[1] && line[2] == 'x') out->access |= PROT_EXEC;
@@ -54,43 +49,30 @@ static int parse_key(const char *line) {
   return any ? key : -1;
 }
 
-/* Mappings come in ascending order: each expectation advances as long as what it sees is right. */
-static void match(const struct mapping *mapping, struct smaps_expectation *expectations, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    struct smaps_expectation *e = &expectations[i];
-    if (mapping->first > e->covered || mapping->last <= e->covered || e->covered >= e->address + e->bytes) continue;
-    if (mapping->key != e->key) continue;
-    if (e->access >= 0 && mapping->access != e->access) continue;
-    e->covered = mapping->last;
-  }
-}
-
-int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where) {
-  for (size_t i = 0; i < count; i++) expectations[i].covered = expectations[i].address;
+int pkeys_i_smaps_each(bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context) {
   long fd = sys_call(SYS_openat, AT_FDCWD, (long)"/proc/self/smaps", O_RDONLY | O_CLOEXEC, 0, 0, 0);
   if (fd < 0) return (int)fd;
-
   char buffer[4096], line[160];
   size_t length = 0;
-  bool have = false;
+  bool have = false, more = true;
   int error = 0;
-  struct mapping mapping = {0, 0, 0, 0};
-  for (;;) {
+  struct smaps_mapping mapping = {0, 0, 0, 0};
+  while (more) {
     long got = sys_call(SYS_read, fd, (long)buffer, sizeof buffer, 0, 0, 0);
     if (got == -EINTR) continue;
     if (got < 0) error = (int)got;
     if (got <= 0) break;
-    for (long i = 0; i < got; i++) {
+    for (long i = 0; i < got && more; i++) {
       if (buffer[i] != '\n') {
         if (length < sizeof line - 1) line[length++] = buffer[i]; /* a long path is cut: its numbers come first */
         continue;
       }
       line[length] = 0;
       length = 0;
-      struct mapping next;
+      struct smaps_mapping next;
       int key;
       if (parse_header(line, &next)) {
-        if (have) match(&mapping, expectations, count);
+        if (have) more = visit(&mapping, context);
         mapping = next;
         have = true;
       } else if ((key = parse_key(line)) >= 0) {
@@ -98,10 +80,34 @@ int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, ui
       }
     }
   }
-  if (have) match(&mapping, expectations, count);
+  if (have && more && !error) visit(&mapping, context);
   sys_call(SYS_close, fd, 0, 0, 0, 0, 0);
-  if (error) return error;
+  return error;
+}
 
+struct expected {
+  struct smaps_expectation *expectations;
+  size_t count;
+};
+
+/* Mappings come in ascending order: each expectation advances as long as what it sees is right. */
+static bool match(const struct smaps_mapping *mapping, void *context) {
+  struct expected *expected = context;
+  for (size_t i = 0; i < expected->count; i++) {
+    struct smaps_expectation *e = &expected->expectations[i];
+    if (mapping->first > e->covered || mapping->last <= e->covered || e->covered >= e->address + e->bytes) continue;
+    if (mapping->key != e->key) continue;
+    if (e->access >= 0 && mapping->access != e->access) continue;
+    e->covered = mapping->last;
+  }
+  return true;
+}
+
+int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where) {
+  for (size_t i = 0; i < count; i++) expectations[i].covered = expectations[i].address;
+  struct expected expected = {expectations, count};
+  int error = pkeys_i_smaps_each(match, &expected);
+  if (error) return error;
   for (size_t i = 0; i < count; i++)
     if (expectations[i].covered < expectations[i].address + expectations[i].bytes) {
       if (where) *where = expectations[i].covered;

@@ -37,3 +37,12 @@ int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, ui
   }
   return 0;
 }
+
+int pkeys_i_smaps_each(bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context) {
+  struct smaps_mapping mapping = {0, 0, 0, 0};
+  for (size_t bytes; (bytes = stretch(mapping.first, &mapping.access)) > 0; mapping.first += bytes) {
+    mapping.last = mapping.first + bytes;
+    if (!visit(&mapping, context)) return 0;
+  }
+  return 0;
+}

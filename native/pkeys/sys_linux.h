@@ -50,6 +50,13 @@ static inline uintptr_t sys_reserve(uintptr_t fixed, size_t bytes, int *error) {
 static inline int sys_munmap(uintptr_t address, size_t bytes) {
   return (int)sys_call(SYS_munmap, (long)address, (long)bytes, 0, 0, 0, 0);
 }
+/* mremap(2): an address, or a negative errno in *error. */
+static inline uintptr_t sys_mremap(uintptr_t address, size_t bytes, size_t new_bytes, int flags, uintptr_t new_address,
+                                   int *error) {
+  long result = sys_call(SYS_mremap, (long)address, (long)bytes, (long)new_bytes, flags, (long)new_address, 0);
+  *error = result < 0 && result > -4096 ? (int)result : 0;
+  return *error ? 0 : (uintptr_t)result;
+}
 /* limit_ns UINT64_MAX: none. */
 static inline int sys_futex_wait(const void *word, uint32_t expected, uint64_t limit_ns) {
   struct timespec timeout = {.tv_sec = (time_t)(limit_ns / 1000000000u), .tv_nsec = (long)(limit_ns % 1000000000u)};

@@ -61,6 +61,12 @@ static inline int sys_munmap(uintptr_t address, size_t bytes) {
   return done ? 0 : -EINVAL;
 }
 
+static inline uintptr_t sys_mremap(uintptr_t address, size_t bytes, size_t new_bytes, int flags, uintptr_t new_address,
+                                   int *error) {
+  (void)address, (void)bytes, (void)new_bytes, (void)flags, (void)new_address;
+  *error = -EOPNOTSUPP;
+  return 0;
+}
 /* limit_ns UINT64_MAX: none. */
 static inline int sys_futex_wait(const void *word, uint32_t expected, uint64_t limit_ns) {
   DWORD last = GetLastError();
