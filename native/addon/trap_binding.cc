@@ -124,6 +124,13 @@ Napi::Value rearm(const Napi::CallbackInfo &info) {
   return info.Env().Undefined();
 }
 
+/* rearmNote(): before Node installs a handler of its own. */
+Napi::Value rearm_note(const Napi::CallbackInfo &info) {
+  int status = trap_rearm_note();
+  if (status < 0) fail(info.Env(), "cannot look at the signal handlers: " + describe(status));
+  return info.Env().Undefined();
+}
+
 Napi::Value policy_set(const Napi::CallbackInfo &info) {
   trap_policy *policy = policy_argument(info, 0);
   if (policy != nullptr) trap_policy_set(policy, response_argument(info, 1));
@@ -403,6 +410,7 @@ void trap_binding_init(Napi::Env env, Napi::Object exports) {
   add("thunkFault", thunk_fault);
   add("depth", depth);
   add("rearm", rearm);
+  add("rearmNote", rearm_note);
   add("policyCreate", policy_create);
   add("policySet", policy_set);
   add("policyRelease", policy_release);

@@ -128,7 +128,24 @@ FOREIGN_API int foreign_fork_write(uint64_t address,
                                    uint64_t value);  /* forks; the child writes and exits; its wait status */
 FOREIGN_API int foreign_install_handler(int signal); /* installs its own handler (does nothing, returns) */
 FOREIGN_API int foreign_reset_handler(int signal);   /* SIG_DFL */
-FOREIGN_API int foreign_drop_altstack(void);         /* SS_DISABLE */
+/* Walks its own stack from a signal's handler, `samples` times. Returns how often that led beyond the handler. */
+FOREIGN_API int foreign_profiled(int on_alternate_stack, int samples);
+/* A write barrier by mprotect and a SIGSEGV handler of the library's own, which hands on what is not its. use returns
+ * how many stores it has caught. */
+FOREIGN_API int foreign_barrier_begin(void);
+FOREIGN_API int foreign_barrier_use(void);
+/* First reads from a null pointer, under a SIGSEGV handler of its own that it leaves by siglongjmp. */
+FOREIGN_API uint64_t foreign_try_then_read(uint64_t address);
+FOREIGN_API void foreign_try_then_write(uint64_t address, uint64_t value);
+
+/* ---- leftovers.c --------------------------------------------------------------------------------------------- */
+
+FOREIGN_API int foreign_block_signals(void); /* all of them, on this thread */
+FOREIGN_API uint64_t foreign_blocked_signals(void);
+FOREIGN_API int foreign_alarm(int ms); /* SIGALRM, once */
+FOREIGN_API int foreign_write_at_fork(uint64_t address, uint64_t value);
+FOREIGN_API int foreign_fork_and_wait(void); /* the child exits at once; its wait status */
+FOREIGN_API int foreign_drop_altstack(void); /* SS_DISABLE */
 
 /* ---- kernel.c: the kernel writes on the callee's behalf. Bytes written, or a negative errno. ----------------- */
 

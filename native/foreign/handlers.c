@@ -4,6 +4,7 @@
 #include "around.h"
 
 #include <errno.h>
+#include <execinfo.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -70,6 +71,66 @@ int foreign_may_write(uint64_t address) {
   }
   sigaction(SIGSEGV, &old, NULL);
   return may;
+}
+
+/* A profiler that walks the stack from its signal's handler, and says nothing to anybody. */
+static volatile sig_atomic_t walks;
+static void walks_stack(int number, siginfo_t *info, void *context) {
+  (void)number, (void)info, (void)context;
+  void *frames[64];
+  if (backtrace(frames, 64) > 1) walks = walks + 1;
+}
+int foreign_profiled(int on_alternate_stack, int samples) {
+  void *first[1];
+  backtrace(first, 1); /* it loads the unwinder when it is called first */
+  walks = 0;
+  int error = handle(SIGPROF, walks_stack, on_alternate_stack ? SA_ONSTACK : 0);
+  for (int i = 0; error == 0 && i < samples; i++) raise(SIGPROF);
+  signal(SIGPROF, SIG_IGN);
+  return error == 0 ? walks : error;
+}
+
+/* A write barrier: its page is read-only, and a handler of the library's own opens it at the first store. */
+#define BARRIER_BYTES 4096
+static char *barrier;
+static volatile sig_atomic_t barrier_hits;
+static struct sigaction before_barrier;
+static void opens_barrier(int number, siginfo_t *info, void *context) {
+  if ((uintptr_t)info->si_addr - (uintptr_t)barrier < BARRIER_BYTES) {
+    barrier_hits = barrier_hits + 1;
+    mprotect(barrier, BARRIER_BYTES, PROT_READ | PROT_WRITE);
+  } else if (before_barrier.sa_flags & SA_SIGINFO) {
+    before_barrier.sa_sigaction(number, info, context);
+  } else {
+    sigaction(number, &before_barrier, NULL);
+  }
+}
+int foreign_barrier_begin(void) {
+  barrier = mmap(NULL, BARRIER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (barrier == MAP_FAILED) return -errno;
+  struct sigaction action = {.sa_sigaction = opens_barrier, .sa_flags = SA_SIGINFO};
+  return sigaction(SIGSEGV, &action, &before_barrier) == 0 ? 0 : -errno;
+}
+int foreign_barrier_use(void) {
+  if (mprotect(barrier, BARRIER_BYTES, PROT_READ) != 0) return -errno;
+  *(volatile char *)barrier = 1;
+  return barrier_hits;
+}
+
+/* Whether memory may be read is tried out, and the handler left by a jump; then it is read or written for good. */
+static void tries_null(void) {
+  struct sigaction old, action = {.sa_sigaction = jumps_back, .sa_flags = SA_SIGINFO};
+  sigaction(SIGSEGV, &action, &old);
+  if (sigsetjmp(after_try, 1) == 0) foreign_read64(8);
+  sigaction(SIGSEGV, &old, NULL);
+}
+uint64_t foreign_try_then_read(uint64_t address) {
+  tries_null();
+  return foreign_read64(address);
+}
+void foreign_try_then_write(uint64_t address, uint64_t value) {
+  tries_null();
+  foreign_write64(address, value);
 }
 
 static void exits(int number, siginfo_t *info, void *context) {

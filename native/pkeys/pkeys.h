@@ -156,12 +156,14 @@ int pkeys_protect_runtime(void *address, size_t bytes);
  *   image with pkeys-glibc           open                  pkeys_enter_foreign denies it; in `deny` only if `keyed`
  */
 struct pkeys_masks {
-  uint32_t keep;       /* and-mask: the bits of all keys that are not owned; ~0u while no key is owned */
-  uint32_t deny;       /* or-mask for a callout without a loan; see the table below */
-  uint32_t deny_lent;  /* or-mask for a callout that was passed a loan: `deny`, but with the loan key open */
-  bool hooked;         /* an open image has mechanism mprotect-* or pkeys-glibc, which need enter and leave calls */
-  bool keyed;          /* an open image has mechanism pkeys: the gate must write PKRU */
-  uint32_t generation; /* changes whenever the set of owned keys grows: older threads must then open their rights */
+  uint32_t keep;      /* and-mask: the bits of all keys that are not owned; ~0u while no key is owned */
+  uint32_t deny;      /* or-mask for a callout without a loan; see the table below */
+  uint32_t deny_lent; /* or-mask for a callout that was passed a loan: `deny`, but with the loan key open */
+  uint32_t entered;   /* what pkeys_enter_foreign itself denies: rights to images with pkeys-glibc, and to loans then */
+  uint32_t entered_lent; /* the same, for a callout that was passed a loan */
+  bool hooked;           /* an open image has mechanism mprotect-* or pkeys-glibc, which need enter and leave calls */
+  bool keyed;            /* an open image has mechanism pkeys: the gate must write PKRU */
+  uint32_t generation;   /* changes whenever the set of owned keys grows: older threads must then open their rights */
 };
 /* The masks as they are now. Lock-free and async-signal-safe. */
 struct pkeys_masks pkeys_masks(void);

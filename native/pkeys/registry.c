@@ -283,6 +283,8 @@ void pkeys_i_registry_publish_masks(bool keys_grew) {
   record.masks.keep = ~owned;
   record.masks.deny = deny;
   record.masks.deny_lent = deny & ~record.loan_field;
+  record.masks.entered = record.glibc_rights;
+  record.masks.entered_lent = record.glibc_rights & ~record.loan_field;
   record.masks.generation = before.masks.generation + (keys_grew ? 1 : 0);
   latch_publish(&pkeys_i_registry.masks.version, pkeys_i_registry.masks.copy, &record, sizeof record);
   if (pkeys_i_registry.listener) pkeys_i_registry.listener(&record.masks);

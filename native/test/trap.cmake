@@ -12,6 +12,7 @@ set_source_files_properties(trap_faulty_library.S PROPERTIES
   OBJECT_DEPENDS ${faulty})
 add_dependencies(trap_faults trap_faulty_library)
 turnkey_test(trap_signals SOURCES trap_signals.c LIBRARIES turnkey_trap)
+turnkey_test(trap_handlers SOURCES trap_handlers.c LIBRARIES turnkey_trap)
 turnkey_test(trap_callbacks SOURCES trap_callbacks.c LIBRARIES turnkey_trap m)
 turnkey_test(trap_threads SOURCES trap_threads.c LIBRARIES turnkey_trap)
 if(TURNKEY_MACHINE STREQUAL "x86_64")

@@ -41,7 +41,7 @@ static enum trap_access access_of(int signal, int code) {
   frame.uc_mcontext.pc = (uintptr_t)&instruction;
   siginfo_t info = {.si_signo = signal, .si_code = code};
   info.si_addr = (void *)64;
-  return context_access(signal, &info, &frame);
+  return trap_context_access(signal, &info, &frame);
 }
 
 CHECK_TEST(record_tells, "the ESR record tells the access, and is believed before the instruction") {
@@ -61,7 +61,7 @@ CHECK_TEST(record_tells, "the ESR record tells the access, and is believed befor
   CHECK_EQ(access_of(SIGBUS, BUS_ADRERR), TRAP_ACCESS_WRITE);
   CHECK_EQ(access_of(SIGILL, ILL_ILLOPC), TRAP_ACCESS_UNKNOWN);
   struct trap_fault fault = {0};
-  context_describe(&fault, &frame);
+  trap_context_describe(&fault, &frame);
   CHECK_EQ(fault.error_code, SYNDROME(0x24, 0x40 | 0x10));
   CHECK_EQ(fault.trap_number, 0x24);
   CHECK_EQ(fault.registers[22], frame.uc_mcontext.pc);
@@ -77,15 +77,15 @@ CHECK_TEST(no_record, "without a record the instruction is decoded; where the ad
   siginfo_t info = {.si_signo = SIGSEGV, .si_code = SEGV_MAPERR};
   frame.uc_mcontext.pc = 0x1000;
   info.si_addr = (void *)0x1000;
-  CHECK_EQ(context_access(SIGSEGV, &info, &frame), TRAP_ACCESS_EXECUTE);
+  CHECK_EQ(trap_context_access(SIGSEGV, &info, &frame), TRAP_ACCESS_EXECUTE);
   info.si_addr = (void *)64;
   frame.uc_mcontext.pc = 0x1002;
-  CHECK_EQ(context_access(SIGSEGV, &info, &frame), TRAP_ACCESS_UNKNOWN);
+  CHECK_EQ(trap_context_access(SIGSEGV, &info, &frame), TRAP_ACCESS_UNKNOWN);
   /* The rest needs a kernel that reads a set before it finds that it cannot know what to do with it; qemu-user does
    * not. */
   if (syscall(SYS_rt_sigprocmask, -1, (void *)0x1000, NULL, 8) != 0 && errno == EFAULT) {
     frame.uc_mcontext.pc = 0x1000;
-    CHECK_EQ(context_access(SIGSEGV, &info, &frame), TRAP_ACCESS_UNKNOWN);
+    CHECK_EQ(trap_context_access(SIGSEGV, &info, &frame), TRAP_ACCESS_UNKNOWN);
   }
 }
 
@@ -126,8 +126,8 @@ CHECK_TEST(elsewhere, "records in the extra space of a large frame are found; a 
             "\n\t.popsection\n\tadrp %0, 8b\n\tadd %0, %0, :lo12:8b"                                   \
             : "=r"(at));                                                                               \
     check_counted();                                                                                   \
-    if (context_decode(*at) != (expected))                                                             \
-      check_failed(__FILE__, __LINE__, "%s (0x%08x) is taken for %d", text, *at, context_decode(*at)); \
+    if (trap_context_decode(*at) != (expected))                                                             \
+      check_failed(__FILE__, __LINE__, "%s (0x%08x) is taken for %d", text, *at, trap_context_decode(*at)); \
   } while (0)
 CHECK_TEST(decoding, "loads and stores of every class are told apart") {
   static const enum trap_access R = TRAP_ACCESS_READ, W = TRAP_ACCESS_WRITE, U = TRAP_ACCESS_UNKNOWN;
@@ -207,31 +207,31 @@ CHECK_TEST(self_abort, "I5: SIGABRT is the thread's own only just behind the `sv
   m->regs[0] = 0;
   m->regs[1] = 1234;
   m->regs[2] = SIGABRT;
-  CHECK(context_aborts(&frame, 1200, 1234));
-  CHECK(!context_aborts(&frame, 1200, 1235));
+  CHECK(trap_context_aborts(&frame, 1200, 1234));
+  CHECK(!trap_context_aborts(&frame, 1200, 1235));
   m->pc = (uintptr_t)&code[1];
-  CHECK(!context_aborts(&frame, 1200, 1234));
+  CHECK(!trap_context_aborts(&frame, 1200, 1234));
   m->pc = (uintptr_t)&code[2];
   m->regs[2] = SIGSEGV;
-  CHECK(!context_aborts(&frame, 1200, 1234));
+  CHECK(!trap_context_aborts(&frame, 1200, 1234));
   m->regs[2] = SIGABRT;
   m->regs[8] = SYS_getpid;
-  CHECK(!context_aborts(&frame, 1200, 1234));
+  CHECK(!trap_context_aborts(&frame, 1200, 1234));
   m->regs[8] = SYS_tgkill;
   m->regs[0] = (uint64_t)-EAGAIN;
-  CHECK(!context_aborts(&frame, 1200, 1234));
+  CHECK(!trap_context_aborts(&frame, 1200, 1234));
 }
 
 CHECK_TEST(overlay_frame, "rights are read from and written to the record of POR_EL0; other keys' bits stay") {
   frame_begin();
-  CHECK_EQ(context_rights(&frame), 0);
-  CHECK(!context_set_rights(&frame, 0));
+  CHECK_EQ(trap_context_rights(&frame), 0);
+  CHECK(!trap_context_set_rights(&frame, 0));
   record(FPSIMD, 0x210, registers, sizeof registers);
   record_word(
       POE, 0x0000000000000107u); /* key 0 all, key 1 nothing, key 2 reading; the rest nothing, as in a fresh handler */
-  CHECK_EQ(context_rights(&frame), 0x55555564u);
-  CHECK(context_set_rights(&frame, 0x55555560u)); /* key 1 open */
-  CHECK_EQ(context_rights(&frame), 0x55555560u);
+  CHECK_EQ(trap_context_rights(&frame), 0x55555564u);
+  CHECK(trap_context_set_rights(&frame, 0x55555560u)); /* key 1 open */
+  CHECK_EQ(trap_context_rights(&frame), 0x55555560u);
   uint64_t por;
   memcpy(&por, end - 8, 8);
   CHECK_EQ(por, 0x177u);

@@ -59,6 +59,9 @@ __attribute__((unused)) static struct environment probe_environment(const struct
           ":\n mov x19, x0\n add w0, w1, #1\n ret\n");
 #define WRITES_32_THEN(label) \
   __asm__ volatile("mov x9, #32\n str wzr, [x9]\n.globl " label "\n.hidden " label "\n" label ":" ::: "x9", "memory")
+/* A vector register, which a signal frame must bring back. */
+#define VECTOR_SET(value) __asm__ volatile("fmov d6, %0" : : "r"((uint64_t)(value)))
+#define VECTOR_GET(value) __asm__ volatile("fmov %0, d6" : "=r"(value))
 #define CONTEXT_PC(uc) (uc)->uc_mcontext.pc
 /* Bits that FPCR does not have are ignored: nothing to fault on. */
 #define SPOIL_FLOAT(fp) ((fp)->fpcr = 0xffffffff)

@@ -74,6 +74,9 @@ void probe_ymm_callee(void);
 /* A write to address 32 that nobody should come back to, and a label behind it. */
 #define WRITES_32_THEN(label) \
   __asm__ volatile("movl $1, 32\n.globl " label "\n.hidden " label "\n" label ":" ::: "memory")
+/* A vector register, which a signal frame must bring back. */
+#define VECTOR_SET(value) __asm__ volatile("movq %0, %%xmm6" : : "r"((uint64_t)(value)))
+#define VECTOR_GET(value) __asm__ volatile("movq %%xmm6, %0" : "=r"(value))
 #define CONTEXT_PC(uc) (uc)->uc_mcontext.gregs[REG_RIP]
 /* A floating-point environment that cannot be loaded: LDMXCSR raises #GP. QEMU loads it without complaint. */
 #define SPOIL_FLOAT(fp) ((fp)->mxcsr = 0xffffffff)

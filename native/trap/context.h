@@ -16,26 +16,34 @@
 #define SEGV_ACCERR 2
 #endif
 
-uint64_t context_pc(const ucontext_t *uc);
-uint64_t context_sp(const ucontext_t *uc);
+uint64_t trap_context_pc(const ucontext_t *uc);
+uint64_t trap_context_sp(const ucontext_t *uc);
 /* The rights (as PKRU) of the interrupted code; 0 where the frame does not tell. */
-uint32_t context_rights(ucontext_t *uc);
-/* Rights that returning from the handler gives. False where the frame has no room for them. */
-bool context_set_rights(ucontext_t *uc, uint32_t rights);
+uint32_t trap_context_rights(ucontext_t *uc);
+/* Whether the frame has room for rights; then trap_context_set_rights sets those that returning from the handler gives.
+ */
+bool trap_context_has_rights(ucontext_t *uc);
+void trap_context_set_rights(ucontext_t *uc, uint32_t rights);
 /* What the faulting instruction did at info->si_addr. */
-enum trap_access context_access(int signal, const siginfo_t *info, const ucontext_t *uc);
+enum trap_access trap_context_access(int signal, const siginfo_t *info, const ucontext_t *uc);
 /* I5: whether the interrupted code is just behind a system call by which thread `tid` of process `pid` sent itself
  * SIGABRT. */
-bool context_aborts(const ucontext_t *uc, pid_t pid, pid_t tid);
+bool trap_context_aborts(const ucontext_t *uc, pid_t pid, pid_t tid);
 /* The record's machine-dependent fields: registers, trap_number, error_code. */
-void context_describe(struct trap_fault *fault, const ucontext_t *uc);
+void trap_context_describe(struct trap_fault *fault, const ucontext_t *uc);
 /* Where returning from the handler continues: the landing pad, with the registers of the gate's caller, without flags
  * that a callee may have left (I7). */
-void context_land(ucontext_t *uc, struct trap_frame *frame, uint32_t rights);
+void trap_context_land(ucontext_t *uc, struct trap_frame *frame, uint32_t rights);
+/* Whether `info` and `uc` are those of a frame that the kernel made for a handler that was entered with `entry_sp`: not
+ * passed by a handler that calls another. */
+bool trap_context_direct(const siginfo_t *info, const ucontext_t *uc, uint64_t entry_sp);
+/* Copies the signal frame to where the kernel would have put it without an alternate stack: below the interrupted stack
+ * pointer. *pass is changed accordingly; it stays as it is where that cannot be done. */
+void trap_context_move(struct trap_pass *pass);
 /* What this CPU has that the trap must know (not inside a signal). */
-void context_probe(struct trap_machine *machine);
+void trap_context_probe(struct trap_machine *machine);
 
 /* ARM64: what a load or store of this encoding does, for frames that do not tell. */
-enum trap_access context_decode(uint32_t instruction);
+enum trap_access trap_context_decode(uint32_t instruction);
 
 #endif

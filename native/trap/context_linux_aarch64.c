@@ -33,8 +33,8 @@ struct record {
 #define HWCAP2_SME (1ul << 23)
 #endif
 
-uint64_t context_pc(const ucontext_t *uc) { return uc->uc_mcontext.pc; }
-uint64_t context_sp(const ucontext_t *uc) { return uc->uc_mcontext.sp; }
+uint64_t trap_context_pc(const ucontext_t *uc) { return uc->uc_mcontext.pc; }
+uint64_t trap_context_sp(const ucontext_t *uc) { return uc->uc_mcontext.sp; }
 
 /* A record of the frame, or NULL. What does not fit into its frame ends the search. */
 static struct record *find_record(const ucontext_t *uc, uint32_t magic) {
@@ -62,16 +62,16 @@ static struct record *find_record(const ucontext_t *uc, uint32_t magic) {
   }
 }
 
-uint32_t context_rights(ucontext_t *uc) {
+uint32_t trap_context_rights(ucontext_t *uc) {
   const struct record *por = find_record(uc, RECORD_POR);
   return por != NULL ? por_denies(por->value) : 0;
 }
 
-bool context_set_rights(ucontext_t *uc, uint32_t rights) {
+bool trap_context_has_rights(ucontext_t *uc) { return find_record(uc, RECORD_POR) != NULL; }
+
+void trap_context_set_rights(ucontext_t *uc, uint32_t rights) {
   struct record *por = find_record(uc, RECORD_POR);
-  if (por == NULL) return false;
   por->value = por_with(por->value, rights);
-  return true;
 }
 
 /* The instruction at `address`, if it can be read: the kernel is asked first (it reads the set before it finds that it
@@ -85,7 +85,7 @@ static bool instruction_at(uint64_t address, uint32_t *out) {
   return true;
 }
 
-enum trap_access context_decode(uint32_t i) {
+enum trap_access trap_context_decode(uint32_t i) {
   bool load = (i >> 22 & 1) != 0;
   if ((i & 0xffffffe0u) == 0xd50b7420u) return TRAP_ACCESS_WRITE; /* dc zva */
   if ((i & 0x3f000000u) == 0x08000000u) {                         /* exclusive, ordered, compare and swap */
@@ -109,7 +109,7 @@ enum trap_access context_decode(uint32_t i) {
   return TRAP_ACCESS_UNKNOWN; /* SME, memory copies and tags, and what does not touch memory */
 }
 
-enum trap_access context_access(int signal, const siginfo_t *info, const ucontext_t *uc) {
+enum trap_access trap_context_access(int signal, const siginfo_t *info, const ucontext_t *uc) {
   if (signal != SIGSEGV && signal != SIGBUS) return TRAP_ACCESS_UNKNOWN;
   const struct record *esr = find_record(uc, RECORD_ESR);
   if (esr != NULL) {
@@ -127,13 +127,13 @@ enum trap_access context_access(int signal, const siginfo_t *info, const ucontex
   int saved = errno;
   bool readable = instruction_at(uc->uc_mcontext.pc, &instruction);
   errno = saved;
-  return readable ? context_decode(instruction) : TRAP_ACCESS_UNKNOWN;
+  return readable ? trap_context_decode(instruction) : TRAP_ACCESS_UNKNOWN;
 }
 
 /* Behind `svc #0` x8 is the call's number, x1 and x2 are tgkill's arguments; x0, its first, is the result by now. The C
  * library's raise and abort use tgkill. Of tkill the result hides the thread that it was sent to: it is not recognised.
  */
-bool context_aborts(const ucontext_t *uc, pid_t pid, pid_t tid) {
+bool trap_context_aborts(const ucontext_t *uc, pid_t pid, pid_t tid) {
   const mcontext_t *m = &uc->uc_mcontext;
   uint32_t instruction;
   (void)pid; /* siginfo tells who sent it */
@@ -145,7 +145,7 @@ bool context_aborts(const ucontext_t *uc, pid_t pid, pid_t tid) {
   return behind;
 }
 
-void context_describe(struct trap_fault *fault, const ucontext_t *uc) {
+void trap_context_describe(struct trap_fault *fault, const ucontext_t *uc) {
   const mcontext_t *m = &uc->uc_mcontext;
   const struct record *esr = find_record(uc, RECORD_ESR);
   if (esr != NULL) {
@@ -161,7 +161,7 @@ void context_describe(struct trap_fault *fault, const ucontext_t *uc) {
   for (int i = 0; i < 10; i++) fault->more_registers[i] = m->regs[19 + i];
 }
 
-void context_land(ucontext_t *uc, struct trap_frame *frame, uint32_t rights) {
+void trap_context_land(ucontext_t *uc, struct trap_frame *frame, uint32_t rights) {
   mcontext_t *m = &uc->uc_mcontext;
   bool keys = trap_arena.shared.keys;
   for (int i = 0; i < 12; i++) m->regs[19 + i] = frame->saved.x[i];
@@ -176,4 +176,25 @@ void context_land(ucontext_t *uc, struct trap_frame *frame, uint32_t rights) {
   m->pstate &= ~(uint64_t)PSTATE_BTYPE; /* I7: of a fault on an indirect branch's target */
 }
 
-void context_probe(struct trap_machine *machine) { machine->sme = (getauxval(AT_HWCAP2) & HWCAP2_SME) != 0; }
+/* A signal frame: siginfo, then the context, whose records end it; those that had no room there follow. Handlers return
+ * to where x30 says, which calls rt_sigreturn(2) with the frame at the stack pointer. */
+#define FRAME_CONTEXT sizeof(siginfo_t)
+#define SIGNAL_FRAME_BYTES (FRAME_CONTEXT + sizeof(ucontext_t))
+
+bool trap_context_direct(const siginfo_t *info, const ucontext_t *uc, uint64_t entry_sp) {
+  return (uint64_t)(uintptr_t)info == entry_sp && (uint64_t)(uintptr_t)uc == entry_sp + FRAME_CONTEXT;
+}
+
+void trap_context_move(struct trap_pass *pass) {
+  _Static_assert(sizeof(siginfo_t) == 128 && sizeof(ucontext_t) % 16 == 0, "uapi/asm/ucontext.h, siginfo.h");
+  const ucontext_t *uc = (const ucontext_t *)(uintptr_t)pass->context;
+  if (find_record(uc, RECORD_EXTRA) != NULL)
+    return; /* wide vector registers: they lie elsewhere, and are named by address */
+  uint64_t sp = (trap_context_sp(uc) - SIGNAL_FRAME_BYTES) & ~(uint64_t)15;
+  memcpy((void *)(uintptr_t)sp, (const void *)(uintptr_t)pass->sp, SIGNAL_FRAME_BYTES);
+  pass->sp = sp;
+  pass->info = sp;
+  pass->context = sp + FRAME_CONTEXT;
+}
+
+void trap_context_probe(struct trap_machine *machine) { machine->sme = (getauxval(AT_HWCAP2) & HWCAP2_SME) != 0; }

@@ -476,7 +476,33 @@ trap_gates_end:
 	ENTRY	trap_handler_entry
 	.cfi_startproc
 	bti	c
-	b	trap_handler
+	mov	x4, sp				/* what we were entered with: the signal frame */
+	stp	x29, x30, [sp, #-(PASS_SIZE+16)]!
+	.cfi_adjust_cfa_offset PASS_SIZE+16
+	.cfi_rel_offset x29, 0
+	.cfi_rel_offset x30, 8
+	mov	x29, sp
+	add	x3, sp, #16
+	bl	trap_handler
+	cbnz	w0, 1f
+	ldp	x29, x30, [sp], #PASS_SIZE+16
+	.cfi_remember_state
+	.cfi_adjust_cfa_offset -PASS_SIZE-16
+	.cfi_restore x29
+	.cfi_restore x30
+	ret
+	.cfi_restore_state
+1:	ldp	x29, x30, [sp]			/* the handler before is called in place of this one, and returns to the kernel itself */
+	.cfi_restore x29
+	.cfi_restore x30
+	ldr	x9, [sp, #16+P_SP]
+	ldr	x16, [sp, #16+P_HANDLER]
+	ldr	x0, [sp, #16+P_SIGNAL]
+	ldr	x1, [sp, #16+P_INFO]
+	ldr	x2, [sp, #16+P_CONTEXT]
+	mov	sp, x9
+	.cfi_def_cfa_offset 0
+	br	x16
 	.cfi_endproc
 
 /* ---- callback thunks -------------------------------------------------------------------------------------------------- */

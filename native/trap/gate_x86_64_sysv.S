@@ -531,7 +531,9 @@ trap_gates_end:
 	.cfi_endproc
 
 /* ---- the signal handler's first instructions ------------------------------------------------------------------------
- * The kernel clears DF and TF for a handler but not AC and NT: with AC set, compiled code would fault on its first unaligned access. */
+ * The kernel clears DF and TF for a handler but not AC and NT: with AC set, compiled code would fault on its first unaligned access.
+ * And its last: where a signal is passed on, the handler before is called in place of this one, perhaps with the signal frame moved
+ * to the stack that it would have run on. It returns to the kernel itself. */
 	.balign 16
 	ENTRY	trap_handler_entry
 	.cfi_startproc
@@ -542,7 +544,24 @@ trap_gates_end:
 	popfq
 	.cfi_adjust_cfa_offset -8
 	cld
-	jmp	trap_handler
+	leaq	(%rsp), %r8			/* what we were entered with */
+	subq	$PASS_SIZE+8, %rsp
+	.cfi_adjust_cfa_offset PASS_SIZE+8
+	movq	%rsp, %rcx
+	call	trap_handler
+	testl	%eax, %eax
+	jnz	1f
+	addq	$PASS_SIZE+8, %rsp
+	.cfi_adjust_cfa_offset -PASS_SIZE-8
+	ret
+	.cfi_adjust_cfa_offset PASS_SIZE+8
+1:	movq	P_HANDLER(%rsp), %rax
+	movq	P_SIGNAL(%rsp), %rdi
+	movq	P_INFO(%rsp), %rsi
+	movq	P_CONTEXT(%rsp), %rdx
+	movq	P_SP(%rsp), %rsp
+	.cfi_def_cfa rsp, 8
+	jmp	*%rax
 	.cfi_endproc
 
 /* ---- callback thunks -------------------------------------------------------------------------------------------------- */

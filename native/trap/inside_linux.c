@@ -1,5 +1,5 @@
 /*
- * inside_linux.c: the code that runs inside a signal.
+ * inside_linux.c: the code that runs inside a signal. Installing it is install_linux.c's.
  *
  * Rules for changing this file (I1 to I13: docs/invariants.md): only async-signal-safe calls; no locks, no allocation,
  * no printf; rights are opened before anything behind a key is touched; nothing may be assumed of the interrupted code.
@@ -31,22 +31,23 @@
 /* Thread-local, on key 0: usable before the arena is. Magic, so that a callee that zeroes or fills it changes nothing.
  */
 #define HANDLING_MAGIC 0x7472617068616e64u
+#define MOVING_MAGIC 0x747261706d6f7665u /* the signal frame is being moved to the interrupted stack */
 static __thread volatile uint64_t handling __attribute__((tls_model("initial-exec")));
 /* Set by the unwind barrier; a hint for the record only. */
 __thread volatile uint32_t trap_unwinding __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-/* What this thread is passing on: a handler that was put over ours and chains to us comes back with the same context,
- * from deeper in the stack. (One that left by siglongjmp leaves this standing; the next signal's frame then lies at the
- * same depth.) */
-static __thread volatile struct {
-  const void *context;
-  uintptr_t frame;
-  uint32_t link;
-} passing __attribute__((tls_model("initial-exec")));
+uint32_t trap_handler(int signal, siginfo_t *info, void *context, struct trap_pass *pass, uint64_t entry_sp)
+    __attribute__((visibility("hidden")));
 
-static const int handled_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
-
-void trap_handler(int signal, siginfo_t *info, void *context) __attribute__((visibility("hidden")));
+/* One signal, as the handler finds it. */
+struct arrival {
+  int signal;
+  const siginfo_t *info;
+  ucontext_t *uc;
+  struct trap_slot *slot; /* NULL: this thread was never attached */
+  bool in_callout;
+  bool fault; /* I5: raised by the kernel for this thread's own instruction */
+};
 
 /* ---- dying --------------------------------------------------------------------------------------------------- */
 
@@ -89,7 +90,7 @@ static bool synchronous(int signal, const siginfo_t *info) {
  * pthread_kill looks the same in siginfo but not in the registers. */
 static bool self_abort(int signal, const siginfo_t *info, const ucontext_t *uc) {
   if (signal != SIGABRT || info->si_code != SI_TKILL || info->si_pid != getpid()) return false;
-  return context_aborts(uc, getpid(), (pid_t)syscall(SYS_gettid));
+  return trap_context_aborts(uc, getpid(), (pid_t)syscall(SYS_gettid));
 }
 
 /* ---- the record ---------------------------------------------------------------------------------------------- */
@@ -97,9 +98,9 @@ static bool self_abort(int signal, const siginfo_t *info, const ucontext_t *uc) 
 static void fill(struct trap_fault *fault, int signal, const siginfo_t *info, ucontext_t *uc) {
   fault->signal = signal;
   fault->code = info->si_code;
-  fault->pc = context_pc(uc);
-  context_describe(fault, uc);
-  fault->pkru = context_rights(uc);
+  fault->pc = trap_context_pc(uc);
+  trap_context_describe(fault, uc);
+  fault->pkru = trap_context_rights(uc);
   if (signal == SIGABRT) {
     fault->flags |= TRAP_FAULT_ABORT;
     if (trap_unwinding) fault->flags |= TRAP_FAULT_UNWIND;
@@ -107,18 +108,19 @@ static void fill(struct trap_fault *fault, int signal, const siginfo_t *info, uc
     fault->address = (uint64_t)(uintptr_t)info->si_addr;
   }
   trap_unwinding = 0;
-  fault->access = context_access(signal, info, uc);
+  fault->access = trap_context_access(signal, info, uc);
   if (signal == SIGSEGV && info->si_code == SEGV_PKUERR) fault->pkey = (int32_t)info->si_pkey;
 }
 
 /* ---- recovering ---------------------------------------------------------------------------------------------- */
 
-static void recover(struct trap_slot *slot, int signal, const siginfo_t *info, ucontext_t *uc) {
+static void recover(const struct arrival *a) {
+  struct trap_slot *slot = a->slot;
   struct trap_fault *fault = trap_record_begin(slot);
-  fill(fault, signal, info, uc);
-  trap_record_end(slot, fault, context_sp(uc), signal == SIGSEGV || signal == SIGBUS);
-  context_land(uc, &slot->frames[slot->level], context_rights(uc) & trap_arena.shared.keep);
-  memcpy(&uc->uc_sigmask, &slot->platform.mask,
+  fill(fault, a->signal, a->info, a->uc);
+  trap_record_end(slot, fault, trap_context_sp(a->uc), a->signal == SIGSEGV || a->signal == SIGBUS);
+  trap_context_land(a->uc, &slot->frames[slot->level], trap_context_rights(a->uc) & trap_arena.shared.keep);
+  memcpy(&a->uc->uc_sigmask, &slot->platform.mask,
          8); /* I12. The kernel's set is 8 bytes, glibc's longer than the frame's field */
 }
 
@@ -130,30 +132,52 @@ static void resend(int signal, const siginfo_t *info) {
     syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), signal);
 }
 
-/* I5: as if we were not there. */
-static void pass_on(int signal, siginfo_t *info, ucontext_t *uc, bool keys, uint32_t kernel_pkru) {
-  atomic_fetch_add_explicit(&trap_arena.shared.passed_on, 1, memory_order_relaxed);
+/*
+ * Whom to pass on to, by index; 0: nobody was there. A handler that was put over ours and chains to us brings the frame
+ * that it was passed, and gets the handler before itself: a frame that has been passed on says so in uc_link, where the
+ * kernel writes NULL and which rt_sigreturn(2) does not look at.
+ */
+static uint32_t next_link(const struct arrival *a) {
+  const struct trap_handlers_before *before = &trap_arena.shared.before;
+  for (uint32_t link = 1; link < PREVIOUS_COUNT; link++)
+    if ((const void *)a->uc->uc_link == &before->previous[link] && before->previous[link].signal == (uint32_t)a->signal)
+      return before->previous[link].earlier;
+  return atomic_load_explicit(&before->latest[a->signal], memory_order_acquire);
+}
+
+/*
+ * I5, as if we were not there, for stacks too: whether the previous handler would have run on the interrupted stack,
+ * and our signal frame lies elsewhere. It would have without SA_ONSTACK; and with it on a thread that had no alternate
+ * stack until it got ours.
+ */
+static bool ran_on_interrupted_stack(const struct arrival *a, const struct sigaction *previous, uint64_t entry_sp) {
+  uint64_t low = (uint64_t)(uintptr_t)a->uc->uc_stack.ss_sp, bytes = a->uc->uc_stack.ss_size;
+  if (entry_sp - low >= bytes) return false;              /* we run on the interrupted stack ourselves */
+  if (trap_context_sp(a->uc) - low < bytes) return false; /* what was interrupted ran on the alternate stack */
+  if (!(previous->sa_flags & (int)SA_ONSTACK)) return true;
+  return a->slot != NULL && low == a->slot->alternate_base &&
+         (a->slot->platform.previous_alternate.ss_flags & SS_DISABLE) != 0;
+}
+
+/* I5: as if we were not there. True: the handler's first instructions go on as *pass says. */
+static bool pass_on(const struct arrival *a, struct trap_pass *pass, uint64_t entry_sp, uint32_t entry_pkru) {
   struct trap_shared *shared = &trap_arena.shared;
-  uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-  bool chained = passing.context == uc && frame < passing.frame && passing.link < PREVIOUS_COUNT &&
-                 shared->before.previous[passing.link].signal == (uint32_t)signal;
-  uint32_t link = chained ? shared->before.previous[passing.link].earlier
-                          : atomic_load_explicit(&shared->before.latest[signal], memory_order_acquire);
+  atomic_fetch_add_explicit(&shared->passed_on, 1, memory_order_relaxed);
+  int signal = a->signal;
+  uint32_t link = next_link(a);
   struct sigaction previous = {.sa_handler = SIG_DFL};
   if (link != 0) previous = shared->before.previous[link].action;
-  handling = 0;
-  bool fault = synchronous(signal, info);
   bool ignored = !(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_IGN;
   bool by_default = !(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_DFL;
-  if (ignored && !fault) return;
+  if (ignored && !a->fault) return false;
   if (by_default || ignored) { /* the kernel lets nobody ignore a fault of his own */
     struct sigaction action = {.sa_handler = SIG_DFL};
     sigaction(signal, &action, NULL);
-    if (!fault || signal == SIGTRAP)
-      resend(signal, info); /* a trap does not repeat; blocked until we return or not, it ends the process */
-    return;
+    if (!a->fault || signal == SIGTRAP)
+      resend(signal, a->info); /* a trap does not repeat; blocked until we return or not, it ends the process */
+    return false;
   }
-  sigset_t mask = uc->uc_sigmask, old;
+  sigset_t mask = a->uc->uc_sigmask, before;
   memset((char *)&mask + 8, 0, sizeof mask - 8);
   sigorset(&mask, &mask, &previous.sa_mask);
   if (!(previous.sa_flags & SA_NODEFER)) sigaddset(&mask, signal);
@@ -161,159 +185,151 @@ static void pass_on(int signal, siginfo_t *info, ucontext_t *uc, bool keys, uint
     struct sigaction reset = {.sa_handler = SIG_DFL};
     shared->before.previous[link].action = reset;
   }
-  const void *outer_context = passing.context;
-  uintptr_t outer_frame = passing.frame;
-  uint32_t outer_link = passing.link;
-  passing.context = uc;
-  passing.frame = frame;
-  passing.link = link;
-  pthread_sigmask(SIG_SETMASK, &mask, &old);
-  if (keys) pkeys_wrpkru(kernel_pkru);
-  if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(signal, info, uc);
+  a->uc->uc_link = (ucontext_t *)(void *)&shared->before.previous[link];
+  *pass = (struct trap_pass){.sp = entry_sp,
+                             .handler = (uint64_t)(uintptr_t)previous.sa_sigaction,
+                             .signal = (uint64_t)signal,
+                             .info = (uint64_t)(uintptr_t)a->info,
+                             .context = (uint64_t)(uintptr_t)a->uc};
+  bool direct = trap_context_direct(a->info, a->uc, entry_sp);
+  if (direct && ran_on_interrupted_stack(a, &previous, entry_sp)) {
+    handling = MOVING_MAGIC;
+    trap_context_move(pass);
+  }
+  handling = 0;
+  pthread_sigmask(SIG_SETMASK, &mask, &before);
+  if (pkeys_supported()) pkeys_wrpkru(entry_pkru);
+  if (direct) return true; /* it is called, and returns to the kernel, in our place: returning gives the mask back */
+  if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(signal, (siginfo_t *)(uintptr_t)a->info, a->uc);
   else previous.sa_handler(signal);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
-  passing.context = outer_context;
-  passing.frame = outer_frame;
-  passing.link = outer_link;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return false;
+}
+
+/* ---- the decision -------------------------------------------------------------------------------------------- */
+
+enum action {
+  PASS_ON,             /* to the handler before */
+  RECOVER,             /* the callout fails */
+  GIVE_CALLOUT_RIGHTS, /* and let the instruction be tried again */
+  GIVE_VM_RIGHTS,      /* the same */
+  WAIT_UNTIL_OPEN,     /* then let the instruction be tried again */
+  DIE_RECOVERING,
+};
+
+static bool allows(uint32_t rights, int key, enum trap_access access) {
+  unsigned denied = pkru_rights(rights, key);
+  return access == TRAP_ACCESS_WRITE ? denied == 0 : (denied & PKEYS_NO_ACCESS) == 0;
+}
+
+static uint32_t vm_rights(const struct arrival *a) { return trap_context_rights(a->uc) & trap_arena.shared.keep; }
+static uint32_t callout_rights(const struct arrival *a) {
+  const struct trap_entry *entry = (const struct trap_entry *)(uintptr_t)trap_state(a->slot);
+  uint32_t deny = entry->deny;
+  if (a->slot->frames[a->slot->level].flags & FRAME_HOOKED) {
+    struct pkeys_masks masks = pkeys_masks();
+    deny |= entry->flags & TRAP_LENT ? masks.entered_lent : masks.entered;
+  }
+  return vm_rights(a) | deny;
+}
+
+/* A denied access to a key of ours, and the frame has room for other rights. */
+static bool denied_by_our_key(const struct arrival *a) {
+  return a->fault && a->signal == SIGSEGV && a->info->si_code == SEGV_PKUERR &&
+         (~trap_arena.shared.keep & pkru_field((int)a->info->si_pkey)) != 0 && trap_context_has_rights(a->uc);
+}
+
+/*
+ * The kernel gives every signal handler PKRU 0x55555554. In a callout that is neither the gate's doing nor the
+ * callee's: a profiler's handler, whose unwinder reads the gate's frames (they lie behind a key of ours); or a callee
+ * that left a handler of its own by siglongjmp, which keeps the handler's PKRU; then the gate's own way out too. What
+ * the callout's rights allow is let through. With those in place the same fault comes no second time: what they deny
+ * fails the callout.
+ */
+static bool callout_rights_lost(const struct arrival *a) {
+  if (!a->in_callout || !denied_by_our_key(a)) return false;
+  int key = (int)a->info->si_pkey;
+  enum trap_access access = trap_context_access(a->signal, a->info, a->uc);
+  return !allows(trap_context_rights(a->uc), key, access) && allows(callout_rights(a), key, access);
+}
+
+/* A VM thread that is older than a key has its rights opened now. Threads that were never attached are not the VM's,
+ * unless this one is just coming in: a thunk reads the table before the gate could attach it, a callback thunk too that
+ * goes straight through (I13). The callback gate lies just before the thunks. */
+static bool vm_rights_lost(const struct arrival *a) {
+  uint64_t first = (uint64_t)(uintptr_t)trap_callback_gate,
+           last = (uint64_t)(uintptr_t)trap_thunk_code + (uint64_t)THUNK_COUNT * THUNK_CODE_BYTES;
+  bool entering = trap_context_pc(a->uc) - first < last - first;
+  return !a->in_callout && denied_by_our_key(a) && (a->slot != NULL || entering) &&
+         trap_context_rights(a->uc) != vm_rights(a);
+}
+
+/* A VM thread met an image that mprotect has closed for somebody else's callout. A thread that never attached is not
+ * the VM's (I13): a callee's own, say. */
+static bool image_may_be_closed(const struct arrival *a) {
+  return !a->in_callout && a->slot != NULL && a->fault && a->signal == SIGSEGV && a->info->si_code == SEGV_ACCERR;
+}
+
+/* I12: a VM's handler that interrupted the callout and runs on the alternate stack is not the callee. */
+static bool on_alternate_stack(const struct arrival *a) {
+  uint64_t sp = trap_context_sp(a->uc);
+  return sp - a->slot->alternate_base < a->slot->alternate_bytes ||
+         sp - (uint64_t)(uintptr_t)a->uc->uc_stack.ss_sp < a->uc->uc_stack.ss_size;
+}
+
+static bool callees_fault(const struct arrival *a) {
+  if (!a->in_callout || !(a->fault || self_abort(a->signal, a->info, a->uc))) return false;
+  /* A child that the callee forked is in this state too, but must not come back as a second VM. */
+  bool forked = getpid() != trap_arena.shared.process;
+  return !forked && !on_alternate_stack(a) &&
+         trap_policy_takes((const struct trap_entry *)(uintptr_t)trap_state(a->slot));
+}
+
+static enum action decide(const struct arrival *a) {
+  if (callout_rights_lost(a)) return GIVE_CALLOUT_RIGHTS;
+  if (a->slot != NULL && a->slot->recovering && a->fault) return DIE_RECOVERING;
+  if (callees_fault(a)) return RECOVER;
+  if (vm_rights_lost(a)) return GIVE_VM_RIGHTS;
+  if (image_may_be_closed(a)) return WAIT_UNTIL_OPEN;
+  return PASS_ON;
 }
 
 /* ---- the handler --------------------------------------------------------------------------------------------- */
 
-void trap_handler(int signal, siginfo_t *info, void *context) {
-  ucontext_t *uc = context;
+/* 0: the handler returns. 1: it goes on as *pass says (gate_*.S). `entry_sp`: what it was entered with. */
+uint32_t trap_handler(int signal, siginfo_t *info, void *context, struct trap_pass *pass, uint64_t entry_sp) {
   int saved_errno = errno;
   bool keys = pkeys_supported();
-  uint32_t kernel_pkru = 0;
-  if (keys) { /* I6: rights first; all of them, since the mask of ours lies behind one. Returning gives the interrupted
-                 rights back */
-    kernel_pkru = pkeys_rdpkru();
+  uint32_t entry_pkru = 0;
+  if (keys) { /* I6: rights first; all of them, since the mask of ours lies behind one */
+    entry_pkru = pkeys_rdpkru();
     pkeys_wrpkru(0);
   }
-  uint64_t pc = context_pc(uc), sp = context_sp(uc);
-  if (handling == HANDLING_MAGIC)
-    die_at("a fault inside the fault handler", signal, pc, (uint64_t)(uintptr_t)info->si_addr);
+  struct arrival a = {.signal = signal, .info = info, .uc = context};
+  uint64_t pc = trap_context_pc(a.uc), address = (uint64_t)(uintptr_t)info->si_addr;
+  if (handling == MOVING_MAGIC)
+    die_at("the handler that was there before runs on the interrupted stack, and that has no room", signal, pc,
+           address);
+  if (handling == HANDLING_MAGIC) die_at("a fault inside the fault handler", signal, pc, address);
   handling = HANDLING_MAGIC;
+  a.slot = trap_slot_find();
+  a.in_callout = a.slot != NULL && trap_state_is_callout(trap_state(a.slot));
+  a.fault = synchronous(signal, info);
 
-  struct trap_slot *slot = trap_slot_find();
-  bool in_callout = slot != NULL && trap_state_is_callout(trap_state(slot));
-  bool ours = synchronous(signal, info);
-
-  if (slot != NULL && slot->recovering && ours)
-    die_at("a fault while a callout was being failed", signal, pc, (uint64_t)(uintptr_t)info->si_addr);
-
-  /* The gate's way out reads the trap's pages. A callee that left a signal handler of its own by siglongjmp comes back
-   * with the PKRU that the kernel sets for handlers, without the right to. It has done nothing wrong: the gate's
-   * instruction is let through, and sets absolute rights a few instructions on. */
-  bool in_gate = pc - (uint64_t)(uintptr_t)trap_gates_begin < (uint64_t)(trap_gates_end - trap_gates_begin);
-  if (in_callout && in_gate && ours && signal == SIGSEGV && info->si_code == SEGV_PKUERR &&
-      context_access(signal, info, uc) == TRAP_ACCESS_READ &&
-      (~trap_arena.shared.keep & pkru_field((int)info->si_pkey)) != 0 &&
-      context_set_rights(uc, context_rights(uc) & trap_arena.shared.keep)) {
-    handling = 0;
-    errno = saved_errno;
-    return;
+  bool handed_over = false, pass_it_on = false;
+  switch (decide(&a)) {
+    case RECOVER: recover(&a); break;
+    case GIVE_CALLOUT_RIGHTS: trap_context_set_rights(a.uc, callout_rights(&a)); break;
+    case GIVE_VM_RIGHTS: trap_context_set_rights(a.uc, vm_rights(&a)); break;
+    case WAIT_UNTIL_OPEN: pass_it_on = !pkeys_bystander_wait((uintptr_t)info->si_addr, BYSTANDER_LIMIT_NS); break;
+    case DIE_RECOVERING: die_at("a fault while a callout was being failed", signal, pc, address);
+    case PASS_ON: pass_it_on = true;
   }
-
-  if (in_callout && (ours || self_abort(signal, info, uc))) {
-    /* I12: a VM's handler that interrupted the callout and runs on the alternate stack is not the callee. */
-    bool on_alternate = sp - slot->alternate_base < slot->alternate_bytes ||
-                        sp - (uint64_t)(uintptr_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
-    /* A child that the callee forked is in this state too, but must not come back as a second VM. */
-    bool forked = getpid() != trap_arena.shared.process;
-    if (!on_alternate && !forked && trap_policy_takes((struct trap_entry *)(uintptr_t)trap_state(slot))) {
-      recover(slot, signal, info, uc);
-      handling = 0;
-      errno = saved_errno;
-      return;
-    }
-  }
-
-  if (!in_callout && ours && signal == SIGSEGV) {
-    /* A VM thread met an image that mprotect has closed for somebody else's callout. A thread that never attached is
-     * not the VM's (I13): a callee's own, say. */
-    if (slot != NULL && info->si_code == SEGV_ACCERR &&
-        pkeys_bystander_wait((uintptr_t)info->si_addr, BYSTANDER_LIMIT_NS)) {
-      handling = 0;
-      errno = saved_errno;
-      return;
-    }
-    /* A VM thread that is older than a key: its rights are opened now. Threads that were never attached are not the
-     * VM's, unless this one is just coming in: a thunk reads the table before the gate could attach it, a callback
-     * thunk too that goes straight through (I13). The callback gate lies just before the thunks. */
-    uint64_t first = (uint64_t)(uintptr_t)trap_callback_gate,
-             last = (uint64_t)(uintptr_t)trap_thunk_code + (uint64_t)THUNK_COUNT * THUNK_CODE_BYTES;
-    bool entering = pc - first < last - first;
-    if (info->si_code == SEGV_PKUERR && (slot != NULL || entering) &&
-        (~trap_arena.shared.keep & pkru_field((int)info->si_pkey)) != 0 &&
-        (context_rights(uc) & ~trap_arena.shared.keep) != 0 &&
-        context_set_rights(uc, context_rights(uc) & trap_arena.shared.keep)) {
-      handling = 0;
-      errno = saved_errno;
-      return;
-    }
-  }
-
-  pass_on(signal, info, uc, keys, kernel_pkru);
+  if (pass_it_on) handed_over = pass_on(&a, pass, entry_sp, entry_pkru);
+  handling = 0;
   errno = saved_errno;
-}
-
-/* ---- set-up (not inside a signal) ---------------------------------------------------------------------------- */
-
-void trap_probe_platform(void) {
-  trap_arena.shared.keys = pkeys_supported();
-  context_probe(&trap_arena.shared.machine);
-}
-
-static bool is_ours(const struct sigaction *action) {
-  return (action->sa_flags & SA_SIGINFO) &&
-         action->sa_sigaction == (void (*)(int, siginfo_t *, void *))(uintptr_t)trap_handler_entry;
-}
-
-static bool same_action(const struct sigaction *a, const struct sigaction *b) {
-  return a->sa_flags == b->sa_flags && (void *)a->sa_sigaction == (void *)b->sa_sigaction &&
-         memcmp(&a->sa_mask, &b->sa_mask, 8) == 0;
-}
-
-/* The entry for a handler found in our place: an old one that is back, or a new one. 0 when there is no room. */
-static uint32_t previous_entry(int signal, const struct sigaction *action) {
-  struct trap_shared *shared = &trap_arena.shared;
-  for (uint32_t i = 1; i < PREVIOUS_COUNT; i++) {
-    struct trap_previous *entry = &shared->before.previous[i];
-    if (entry->signal == (uint32_t)signal && same_action(&entry->action, action)) return i;
-    if (entry->signal != 0) continue;
-    entry->action = *action;
-    entry->earlier = atomic_load_explicit(&shared->before.latest[signal], memory_order_relaxed);
-    entry->signal = (uint32_t)signal;
-    return i;
-  }
-  return 0;
-}
-
-int trap_handlers_install(void) {
-  for (size_t i = 0; i < sizeof handled_signals / sizeof *handled_signals; i++) {
-    int signal = handled_signals[i];
-    struct sigaction action, before;
-    if (sigaction(signal, NULL, &before) != 0) return -errno;
-    if (is_ours(&before)) continue;
-    uint32_t link = previous_entry(signal, &before);
-    if (link == 0) return -ENOSPC;
-    memset(&action, 0, sizeof action);
-    action.sa_sigaction = (void (*)(int, siginfo_t *, void *))(uintptr_t)trap_handler_entry;
-    /* SIGINFO: address, code and key. ONSTACK: a stack overflow leaves no stack to run on. NODEFER: a fault in here
-     * must reach us, not kill silently. */
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-    /* RESTART where a sent signal would not have interrupted a system call before: it was ignored, or its handler said
-     * so. */
-    if ((before.sa_flags & SA_RESTART) || (!(before.sa_flags & SA_SIGINFO) && before.sa_handler == SIG_IGN))
-      action.sa_flags |= SA_RESTART;
-    /* Everything else waits: a VM's own handler has no business on a thread between a callout and its failure. */
-    sigfillset(&action.sa_mask);
-    for (size_t j = 0; j < sizeof handled_signals / sizeof *handled_signals; j++)
-      if (handled_signals[j] != SIGABRT)
-        sigdelset(&action.sa_mask, handled_signals[j]); /* a blocked fault would kill silently */
-    atomic_store_explicit(&trap_arena.shared.before.latest[signal], link,
-                          memory_order_release); /* before it can be asked for */
-    if (sigaction(signal, &action, NULL) != 0) return -errno;
-  }
-  return 0;
+  /* A handler that chains to us goes on with the rights that it had; from ours, returning gives the interrupted ones.
+   */
+  if (keys) pkeys_wrpkru(entry_pkru);
+  return handed_over;
 }

@@ -67,7 +67,6 @@ struct trap_frame {
 #define FRAME_KEYED 2u  /* PKRU was written */
 /* FRAME_OWN_STACK is in layout.h */
 #define FRAME_LENT 8u
-#define FRAME_CALLER_STACK 16u   /* runs on the caller's stack */
 #define FRAME_SLOW 64u           /* made by the slow gate, which always saves the floating-point environment */
 #define FRAME_SUSPENDED_HOOK 32u /* a callback has opened the hooked images for its time */
 #define FRAME_LEAVING 128u       /* the hooked images are being opened for good */
@@ -124,6 +123,11 @@ struct trap_arena {
   };
 } __attribute__((aligned(4096)));
 
+/* How a signal handler's last instructions go on with another handler: with which stack pointer and arguments. */
+struct trap_pass {
+  uint64_t sp, handler, signal, info, context, pad;
+};
+
 extern struct trap_arena trap_arena;
 static inline struct trap_slot *trap_slot_at(uint64_t offset) {
   return (struct trap_slot *)((char *)&trap_arena + offset);
@@ -177,7 +181,8 @@ void trap_thunks_refresh(const struct pkeys_masks *masks);
 void trap_thunks_init(void);
 
 /* inside_*.c */
-int trap_handlers_install(void); /* again: over whatever took their place */
+int trap_handlers_install(void); /* again: over the VM's own that took their place */
+int trap_handlers_note(void);    /* what trap_rearm_note does */
 void trap_die(const char *why, int signal) __attribute__((noreturn));
 void trap_probe_platform(void);
 

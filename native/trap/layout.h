@@ -62,6 +62,14 @@
 /* struct trap_shared. */
 #define S_KEEP 0
 
+/* struct trap_pass. */
+#define PASS_SIZE 48
+#define P_SP 0
+#define P_HANDLER 8
+#define P_SIGNAL 16
+#define P_INFO 24
+#define P_CONTEXT 32
+
 /* Room left above the point where a callee starts, so that an overrun of its frame meets spare bytes first, then the
  * guard page. */
 #define FOREIGN_TOP_BYTES 512

@@ -71,11 +71,21 @@ static int alternate_prepare(struct trap_slot *slot) {
   return 0;
 }
 
+/* An alternate stack that the thread has already and that is as large as ours stays: a handler before ours may need all
+ * of it. Not if it lies in an image, where it is closed during callouts (I6). */
+static bool alternate_suffices(const struct trap_slot *slot, const stack_t *own) {
+  struct pkeys_space space;
+  return !(own->ss_flags & SS_DISABLE) && own->ss_size >= slot->alternate_bytes &&
+         !pkeys_find_space((uintptr_t)own->ss_sp, &space);
+}
+
 int trap_thread_begin(struct trap_slot *slot) {
   int rc = alternate_prepare(slot);
   if (rc < 0) return rc;
+  if (sigaltstack(NULL, &slot->platform.previous_alternate) != 0) return -errno;
+  if (alternate_suffices(slot, &slot->platform.previous_alternate)) return -pthread_setspecific(exit_key, slot);
   stack_t alternate = {.ss_sp = (void *)(uintptr_t)slot->alternate_base, .ss_size = slot->alternate_bytes};
-  if (sigaltstack(&alternate, &slot->platform.previous_alternate) != 0) return -errno;
+  if (sigaltstack(&alternate, NULL) != 0) return -errno;
   return -pthread_setspecific(exit_key, slot);
 }
 
@@ -112,6 +122,8 @@ void trap_signals_hold(struct trap_masked *before) {
   pthread_sigmask(SIG_SETMASK, &all, &before->mask);
 }
 void trap_signals_release(const struct trap_masked *before) { pthread_sigmask(SIG_SETMASK, &before->mask, NULL); }
+
+void trap_mask_read(struct trap_masked *now) { pthread_sigmask(SIG_SETMASK, NULL, &now->mask); }
 
 void trap_mask_note_held(struct trap_slot *slot, const struct trap_masked *held) { slot->platform.mask = held->mask; }
 void trap_mask_note(struct trap_slot *slot) { pthread_sigmask(SIG_SETMASK, NULL, &slot->platform.mask); }

@@ -20,10 +20,18 @@ struct trap_previous {
   uint32_t earlier; /* the one before it, by index; 0 none */
 };
 #define PREVIOUS_COUNT 65
+/* A program or shared library, by its load address, and whose signal handlers those in it are. */
+struct trap_module {
+  uint64_t base;
+  uint64_t foreign;
+};
+#define MODULE_COUNT 64
 struct trap_handlers_before {
   struct trap_previous
       previous[PREVIOUS_COUNT]; /* from 1; appended to, never taken out: a handler on another thread may be reading */
   _Atomic uint32_t latest[65];  /* by signal: whom to pass on to, by index; 0 none: the default action */
+  uint32_t module_count;
+  struct trap_module modules[MODULE_COUNT];
 };
 struct trap_masked {
   sigset_t mask;

@@ -119,6 +119,7 @@ struct trap_frame *trap_callback_frame(void) {
 
 void trap_signals_hold(struct trap_masked *before) { before->nothing = 0; }
 void trap_signals_release(const struct trap_masked *before) { (void)before; }
+void trap_mask_read(struct trap_masked *now) { now->nothing = 0; }
 void trap_mask_note_held(struct trap_slot *slot, const struct trap_masked *held) { (void)slot, (void)held; }
 void trap_mask_note(struct trap_slot *slot) { (void)slot; }
 uint64_t trap_mask_word(const struct trap_slot *slot) {

@@ -22,9 +22,8 @@ static void rights_open(void) { pkeys_wrpkru(pkeys_rdpkru() & trap_arena.shared.
  */
 #define NEAR_ABOVE 4096u
 #define NEAR_BELOW (64u << 10)
-static bool on_vm_stack(const struct trap_frame *frame, uint64_t sp) {
-  bool callers = !trap_arena.shared.foreign_stack || (frame->flags & FRAME_CALLER_STACK);
-  return sp < frame->sp + NEAR_ABOVE && sp >= frame->sp - (callers ? 0 : NEAR_BELOW);
+static bool on_vm_stack(const struct trap_frame *frame, const struct trap_entry *entry, uint64_t sp) {
+  return sp < frame->sp + NEAR_ABOVE && sp >= frame->sp - (trap_on_caller_stack(entry) ? 0 : NEAR_BELOW);
 }
 
 /* A callout that is not made: `signal` is 0, `code` tells the error, `address` how much was short: bytes of memory, or
@@ -46,7 +45,7 @@ static void refuse_record(struct trap_fault *fault, const struct trap_entry *ent
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot != NULL && trap_state_is_callout(trap_state(slot))) {
-    if (on_vm_stack(&slot->frames[slot->level], caller_sp))
+    if (on_vm_stack(&slot->frames[slot->level], (struct trap_entry *)(uintptr_t)trap_state(slot), caller_sp))
       trap_die("a callout was left by a longjmp over the gate: the thread calls again from where it was; the process "
                "cannot go on",
                SIGABRT);
@@ -137,7 +136,6 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp) {
   frame->stack_low = frame->stack_high = 0;
   if (trap_on_caller_stack(entry)) {
     top = current_sp;
-    frame->flags |= FRAME_CALLER_STACK;
   } else if (slot->level == 0) {
     top = slot->frames[0].tail1;
     frame->stack_low = slot->stack_low;
@@ -290,7 +288,7 @@ uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign
   hooked_leave(slot, frame);
   if (flags & FRAME_HOOKED) frame->flags |= FRAME_SUSPENDED_HOOK;
   suspend(slot, foreign_sp, pkru);
-  if (trap_on_caller_stack(frame->entry) || (flags & FRAME_CALLER_STACK))
+  if (trap_on_caller_stack(frame->entry))
     return foreign_sp - CALLBACK_SAVE_BYTES; /* the callback thunk's own stack pointer */
   return (frame->sp - 128) & ~(uint64_t)15;
 }

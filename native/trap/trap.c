@@ -37,6 +37,12 @@ _Static_assert(sizeof(struct trap_arena) == ARENA_SIZE, "arena");
 _Static_assert(NESTING_COUNT == TRAP_MAX_NESTING && THUNK_COUNT == TRAP_MAX_THUNKS &&
                    CALLBACK_COUNT == TRAP_MAX_CALLBACKS && RECORD_COUNT == TRAP_MAX_TICKETS,
                "trap.h");
+AT(struct trap_pass, sp, P_SP);
+AT(struct trap_pass, handler, P_HANDLER);
+AT(struct trap_pass, signal, P_SIGNAL);
+AT(struct trap_pass, info, P_INFO);
+AT(struct trap_pass, context, P_CONTEXT);
+_Static_assert(sizeof(struct trap_pass) == PASS_SIZE, "pass");
 AT(struct trap_fault, address, 16);
 AT(struct trap_fault, access, 32);
 AT(struct trap_fault, function, 48);
@@ -86,15 +92,18 @@ int trap_init(void) {
   return once_result < 0 ? once_result : trap_attach();
 }
 
-int trap_rearm(void) {
+static int rearm_by(int (*step)(void)) {
   static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
   int rc = trap_attach_vm();
   if (rc < 0) return rc;
   pthread_mutex_lock(&lock);
-  rc = trap_handlers_install();
+  rc = step();
   pthread_mutex_unlock(&lock);
   return rc;
 }
+
+int trap_rearm(void) { return rearm_by(trap_handlers_install); }
+int trap_rearm_note(void) { return rearm_by(trap_handlers_note); }
 
 int trap_set_foreign_stack(bool enabled, size_t bytes) {
   if (bytes != 0 && (bytes < 2u << 20 || bytes > (size_t)1 << 32)) return -EINVAL;

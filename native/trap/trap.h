@@ -43,7 +43,7 @@
  * faults are passed on.
  *
  * Other signal handlers: a handler that was installed before trap_init gets every signal that is not a callee's fault
- * (I5). A handler that is installed later replaces the trap's without notice; trap_rearm mends that.
+ * (I5). For handlers that are installed later, see trap_rearm.
  *
  * Kernel pages: sigaction(2), sigaltstack(2), signal(7), getauxval(3) (AT_MINSIGSTKSZ), pkeys(7), arch/x86/xstate.rst
  * (the XSAVE image in a signal frame, where PKRU lies). ABI: System V AMD64 psABI 3.2 (calling), Itanium C++ ABI 1.6
@@ -68,11 +68,31 @@ TURNKEY_API_BEGIN
  *   Linux    handlers for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP and SIGABRT
  *   Windows  a vectored exception handler, and a handler for SIGABRT */
 int trap_init(void);
-/* Puts the trap's handlers back where the program has replaced them. sigaction(2) replaces without notice; Node does so
- * for process.on('SIGABRT'), for example. From then on, the program's handler gets what is not a callee's fault. If
- * that handler chains to the trap's, the handler before it is called. Must not be called in a signal handler. Returns
- * 0; -EBUSY inside a callout; -ENOSPC after 64 different handlers; or another negative errno. */
+/*
+ * Whose handler comes first. A handler that foreign code installs after trap_init keeps its place before the trap's, as
+ * it would without the trap: it is asked first about every fault, also under TRAP_NEVER and TRAP_DECLARED. What it
+ * hands on to the handler that it replaced is the trap's. So a library with a write barrier or a safepoint of its own
+ * works, whoever makes what when. A library whose handler hands nothing on keeps every fault of the process.
+ *
+ * The VM's own handlers come after the trap's: they get what is not a callee's fault. Handlers are told apart by the
+ * module (program or shared library) that their code lies in. The program is the VM's, and so is the module that this
+ * library is linked into; all others are foreign code's.
+ */
+/* Puts the trap's handlers back where the VM has replaced them since. sigaction(2) replaces without notice; Node does
+ * so for process.on('SIGABRT'), for example. From then on, the VM's handler gets what is not a callee's fault. If that
+ * handler chains to the trap's, the handler before it is called. Handlers of foreign code stay. Must not be called in a
+ * signal handler. Returns 0; -EBUSY inside a callout; -ENOSPC after 64 different handlers; or another negative errno.
+ */
 int trap_rearm(void);
+/* Call this before the VM installs a handler of its own, and trap_rearm afterwards. sigaction(2) replaces the handler
+ * of a foreign library too; the trap_rearm that follows puts the library's back in its place before the trap's. Returns
+ * 0; -EBUSY inside a callout; or another negative errno. */
+int trap_rearm_note(void);
+/* Says whose the handlers in a module are. `address` is any address of its code or data. Use it for a
+ * shared library that holds the VM, and for foreign code that is linked into the program; then call trap_rearm. For a
+ * foreign library whose handler hands nothing on, false gives the trap its place back. Returns 0; -EBUSY inside a
+ * callout; -EINVAL if no module is there; -ENOSPC past 64 modules; -ENOTSUP on Windows. */
+int trap_module_is_foreign(const void *address, bool foreign);
 /* Attaches this thread (I13): it gets VM rights, an alternate signal stack and a foreign stack, until it ends. A thread
  * that never calls this is attached by its first call of a thunk. Repeating it is cheap; it opens the keys that were
  * added since. Returns 0; -ENOMEM; or -EAGAIN if TRAP_MAX_THREADS threads are attached. */

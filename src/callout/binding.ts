@@ -27,6 +27,8 @@ export interface TrapBinding {
   thunkFault(code: bigint, record: Uint8Array): boolean;
   depth(): number;
   rearm(): void;
+  /** Before Node installs a signal handler: the next rearm() puts those of foreign libraries back in their place. */
+  rearmNote(): void;
   policyCreate(response: number): Policy;
   policySet(policy: Policy, response: number): void;
   policyRelease(policy: Policy): void;
@@ -53,7 +55,7 @@ export interface TrapBinding {
 }
 
 /** Flags of a thunk (enum trap_thunk_flags). */
-export const ThunkFlag = { canFail: 1, lent: 2, phaseLoad: 4, phaseDecode: 8, bare: 16 } as const;
+export const ThunkFlag = { canFail: 1, lent: 2, phaseLoad: 4, phaseDecode: 8, bare: 16, callerStack: 64 } as const;
 
 /** Importing this attaches the thread (I13). */
 export const binding = native as unknown as TrapBinding;

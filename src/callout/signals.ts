@@ -1,14 +1,18 @@
 /**
  * Keeps the trap's handlers in their place. Node installs its own over them for `process.on('SIGABRT', …)`, and the
  * default action when the last such listener goes; both are put under the trap's again (trap_rearm), so that listeners
- * hear what is not a callout's fault, and callouts still fail with a CalloutError. Handlers that native code installs
- * are found when the next guard is made.
+ * hear what is not a callout's fault, and callouts still fail with a CalloutError. A handler that a foreign library
+ * installs for itself keeps its place before the trap's (trap.h): it is noted before Node changes anything.
  */
 import { isMainThread } from 'node:worker_threads';
 
 import { binding } from './binding.js';
 
 const HANDLED: readonly (string | symbol)[] = ['SIGSEGV', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGTRAP', 'SIGABRT'];
+
+function listenersWillChange(event: string | symbol): void {
+  if (HANDLED.includes(event)) binding.rearmNote();
+}
 
 function listenersChanged(event: string | symbol): void {
   if (HANDLED.includes(event)) binding.rearm();
@@ -17,6 +21,9 @@ function listenersChanged(event: string | symbol): void {
 if (isMainThread) {
   // workers have no signal events
   // Node's own listeners for these two events, which install and remove the handlers, came first.
+  const events: NodeJS.EventEmitter = process;
+  events.prependListener('newListener', listenersWillChange);
+  events.prependListener('removeListener', listenersWillChange);
   process.on('newListener', listenersChanged);
   process.on('removeListener', listenersChanged);
 }

@@ -1,0 +1,183 @@
+/*
+ * install_linux.c: putting the trap's handlers in their place, and knowing whose were there. Ordinary VM code.
+ *
+ * sigaction(2), dl_iterate_phdr(3).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <link.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "context.h"
+
+static const int handled_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
+#define HANDLED (sizeof handled_signals / sizeof *handled_signals)
+
+void trap_probe_platform(void) {
+  trap_arena.shared.keys = pkeys_supported();
+  trap_context_probe(&trap_arena.shared.machine);
+}
+
+static bool is_ours(const struct sigaction *action) {
+  return (action->sa_flags & SA_SIGINFO) &&
+         action->sa_sigaction == (void (*)(int, siginfo_t *, void *))(uintptr_t)trap_handler_entry;
+}
+
+static bool same_action(const struct sigaction *a, const struct sigaction *b) {
+  return a->sa_flags == b->sa_flags && (void *)a->sa_sigaction == (void *)b->sa_sigaction &&
+         memcmp(&a->sa_mask, &b->sa_mask, 8) == 0;
+}
+
+/* The entry for a handler found in our place: an old one that is back, or a new one. 0 when there is no room. */
+static uint32_t previous_entry(int signal, const struct sigaction *action) {
+  struct trap_shared *shared = &trap_arena.shared;
+  for (uint32_t i = 1; i < PREVIOUS_COUNT; i++) {
+    struct trap_previous *entry = &shared->before.previous[i];
+    if (entry->signal == (uint32_t)signal && same_action(&entry->action, action)) return i;
+    if (entry->signal != 0) continue;
+    entry->action = *action;
+    entry->earlier = atomic_load_explicit(&shared->before.latest[signal], memory_order_relaxed);
+    entry->signal = (uint32_t)signal;
+    return i;
+  }
+  return 0;
+}
+
+/* ---- whose a handler is -------------------------------------------------------------------------------------- */
+
+/*
+ * A module is known by its load address. The program is the VM's, and so is the module that the trap is part of; the
+ * others are foreign code's, unless trap_module_is_foreign said otherwise. Kept in the arena: foreign code shall not
+ * decide about it.
+ */
+static pthread_mutex_t modules_lock = PTHREAD_MUTEX_INITIALIZER;
+
+struct search {
+  uint64_t address, base;
+  bool found;
+};
+static int holds(struct dl_phdr_info *info, size_t size, void *data) {
+  (void)size;
+  struct search *search = data;
+  for (int i = 0; i < info->dlpi_phnum && !search->found; i++)
+    search->found = info->dlpi_phdr[i].p_type == PT_LOAD &&
+                    search->address - (info->dlpi_addr + info->dlpi_phdr[i].p_vaddr) < info->dlpi_phdr[i].p_memsz;
+  if (search->found) search->base = info->dlpi_addr;
+  return search->found;
+}
+static bool module_of(const void *address, uint64_t *base) {
+  struct search search = {.address = (uint64_t)(uintptr_t)address};
+  dl_iterate_phdr(holds, &search);
+  *base = search.base;
+  return search.found;
+}
+
+static struct trap_module *known_module(uint64_t base) {
+  struct trap_handlers_before *before = &trap_arena.shared.before;
+  for (uint32_t i = 0; i < before->module_count; i++)
+    if (before->modules[i].base == base) return &before->modules[i];
+  return NULL;
+}
+
+static int module_set(uint64_t base, bool foreign) {
+  struct trap_handlers_before *before = &trap_arena.shared.before;
+  struct trap_module *module = known_module(base);
+  if (module == NULL && before->module_count == MODULE_COUNT) return -ENOSPC;
+  if (module == NULL) module = &before->modules[before->module_count++];
+  *module = (struct trap_module){.base = base, .foreign = foreign};
+  return 0;
+}
+
+static int note_program(struct dl_phdr_info *info, size_t size, void *data) {
+  (void)size, (void)data;
+  module_set(info->dlpi_addr, false);
+  return 1; /* it is the first */
+}
+static void note_vm_modules(void) {
+  uint64_t own;
+  dl_iterate_phdr(note_program, NULL);
+  if (module_of(trap_handler_entry, &own)) module_set(own, false);
+}
+
+int trap_module_is_foreign(const void *address, bool foreign) {
+  int rc = trap_attach_vm();
+  if (rc < 0) return rc;
+  uint64_t base;
+  if (!module_of(address, &base)) return -EINVAL;
+  pthread_mutex_lock(&modules_lock);
+  rc = module_set(base, foreign);
+  pthread_mutex_unlock(&modules_lock);
+  return rc;
+}
+
+static bool is_foreign(const struct sigaction *action) {
+  if (!(action->sa_flags & SA_SIGINFO) && (action->sa_handler == SIG_DFL || action->sa_handler == SIG_IGN))
+    return false;
+  uint64_t base;
+  if (!module_of((const void *)(uintptr_t)action->sa_sigaction, &base)) return true; /* generated code */
+  pthread_mutex_lock(&modules_lock);
+  const struct trap_module *module = known_module(base);
+  bool foreign = module == NULL || module->foreign;
+  pthread_mutex_unlock(&modules_lock);
+  return foreign;
+}
+
+/* ---- installing ---------------------------------------------------------------------------------------------- */
+
+/* Foreign code's handlers that were in place when trap_rearm_note looked. */
+static struct sigaction noted[HANDLED];
+static bool is_noted[HANDLED];
+
+int trap_handlers_note(void) {
+  for (size_t i = 0; i < HANDLED; i++) {
+    if (sigaction(handled_signals[i], NULL, &noted[i]) != 0) return -errno;
+    is_noted[i] = !is_ours(&noted[i]) && is_foreign(&noted[i]);
+  }
+  return 0;
+}
+
+static int install_over(int signal, const struct sigaction *before) {
+  uint32_t link = previous_entry(signal, before);
+  if (link == 0) return -ENOSPC;
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_sigaction = (void (*)(int, siginfo_t *, void *))(uintptr_t)trap_handler_entry;
+  /* SIGINFO: address, code and key. ONSTACK: a stack overflow leaves no stack to run on. NODEFER: a fault in here
+   * must reach us, not kill silently. */
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+  /* RESTART where a sent signal would not have interrupted a system call before: it was ignored, or its handler said
+   * so. */
+  if ((before->sa_flags & SA_RESTART) || (!(before->sa_flags & SA_SIGINFO) && before->sa_handler == SIG_IGN))
+    action.sa_flags |= SA_RESTART;
+  /* Everything else waits: a VM's own handler has no business on a thread between a callout and its failure. */
+  sigfillset(&action.sa_mask);
+  for (size_t j = 0; j < HANDLED; j++)
+    if (handled_signals[j] != SIGABRT)
+      sigdelset(&action.sa_mask, handled_signals[j]); /* a blocked fault would kill silently */
+  atomic_store_explicit(&trap_arena.shared.before.latest[signal], link,
+                        memory_order_release); /* before it can be asked for */
+  return sigaction(signal, &action, NULL) == 0 ? 0 : -errno;
+}
+
+/*
+ * One rule for whom a fault in a callout goes to, whoever was there first: a handler that foreign code installed keeps
+ * its place before ours, as it would without the trap. It hands on to the handler that it replaced what is not its own
+ * (I5), and that is ours. The VM's handlers lose their place, and get what is no callout's.
+ */
+int trap_handlers_install(void) {
+  bool first = trap_arena.shared.before.module_count == 0;
+  if (first) note_vm_modules();
+  for (size_t i = 0; i < HANDLED; i++) {
+    struct sigaction now;
+    if (sigaction(handled_signals[i], NULL, &now) != 0) return -errno;
+    bool put_back = is_noted[i];
+    is_noted[i] = false;
+    if (is_ours(&now) || (!first && is_foreign(&now))) continue;
+    int rc = install_over(handled_signals[i], &now);
+    if (rc < 0) return rc;
+    if (put_back && sigaction(handled_signals[i], &noted[i], NULL) != 0) return -errno;
+  }
+  return 0;
+}
