@@ -23,6 +23,21 @@ static bool failed_since(uint32_t before, struct trap_fault *fault) {
   return pending_now() != before && trap_take_fault(fault != NULL ? fault : &local);
 }
 
+/* What constructors and destructors may leave changed on this thread, as they leave it on the loader's callers:
+ * flushing to zero, blocked signals. Loading gives it back. */
+struct surroundings {
+  struct trap_float fp;
+  struct trap_masked mask;
+};
+static void remember(struct surroundings *before) {
+  trap_float_read(&before->fp);
+  trap_mask_read(&before->mask);
+}
+static void give_back(const struct surroundings *before) {
+  trap_float_write(&before->fp);
+  trap_signals_release(&before->mask);
+}
+
 void *trap_dlopen(const char *name, int flags, trap_policy *policy, struct trap_fault *fault, char *message,
                   size_t message_bytes) {
   void *code;
@@ -36,7 +51,10 @@ void *trap_dlopen(const char *name, int flags, trap_policy *policy, struct trap_
   void *(*guarded)(const char *, int);
   memcpy(&guarded, &code, sizeof code);
   uint32_t before = pending_now();
+  struct surroundings surroundings;
+  remember(&surroundings);
   void *handle = guarded(name, flags);
+  give_back(&surroundings);
   trap_thunk_release(code);
   if (handle == NULL && !failed_since(before, fault))
     explain(message, message_bytes, "dlopen failed without saying why");
@@ -52,7 +70,10 @@ int trap_dlclose(void *handle, trap_policy *policy, struct trap_fault *fault, ch
   int (*guarded)(void *);
   memcpy(&guarded, &code, sizeof code);
   uint32_t before = pending_now();
+  struct surroundings surroundings;
+  remember(&surroundings);
   rc = guarded(handle);
+  give_back(&surroundings);
   trap_thunk_release(code);
   if (failed_since(before, fault)) return -EFAULT;
   if (rc != 0) {

@@ -23,6 +23,9 @@ static inline void trap_float_read(struct trap_float *out) {
   out->fpcr = (uint32_t)fpcr;
   out->fpsr = (uint32_t)fpsr;
 }
+static inline void trap_float_write(const struct trap_float *in) {
+  __asm__ volatile("msr fpcr, %0\n\tmsr fpsr, %1" : : "r"((uint64_t)in->fpcr), "r"((uint64_t)in->fpsr));
+}
 /* POR_EL0 says what is allowed, four bits to a key; the masks of native/pkeys say what is denied, two bits to a key. */
 static inline void trap_machine_keep(struct trap_machine *machine, uint32_t keep) {
   machine->open = por_of_owned(~keep);

@@ -24,6 +24,9 @@ static inline uint64_t trap_thread_pointer(void) {
 static inline void trap_float_read(struct trap_float *out) {
   __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(out->mxcsr), "=m"(out->fcw));
 }
+static inline void trap_float_write(const struct trap_float *in) {
+  __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(in->mxcsr), "m"(in->fcw));
+}
 /* No keys. */
 static inline void trap_machine_keep(struct trap_machine *machine, uint32_t keep) { (void)machine, (void)keep; }
 static inline uint64_t trap_machine_deny(uint32_t deny) { return deny; }

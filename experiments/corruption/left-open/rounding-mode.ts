@@ -1,9 +1,8 @@
 /**
  * Does anything stop a callee from leaving the processor in another rounding mode?
  *
- * Stands for libraries built with -ffast-math, whose constructor (crtfastm.c) turns denormals off for the whole thread,
- * and for those that call fesetround and forget. Not memory at all: a register that the calling convention asks the
- * callee to keep.
+ * Stands for libraries that call fesetround and forget. Not memory at all: a register that the calling convention asks
+ * the callee to keep. (What a constructor leaves so is undone: see constructor-registers.)
  * Every mechanism: the VM computes with the wrong rounding from then on. The gate restores these registers after a
  * fault only; on each way out it would cost more than all the rest of it (STMXCSR and LDMXCSR).
  * Varies: mechanism. Records: whether 1/3 is still the same in JavaScript.
