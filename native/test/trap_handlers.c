@@ -225,8 +225,9 @@ static int foreign_policy(enum trap_response response) {
 }
 /* Broken once, each: is_foreign always false (the second use fails after trap_rearm); `put_back` not looked at (after
  * the VM's handler it fails). */
-CHECK_TEST(foreign_first, "a handler that foreign code installs is asked first, whatever is armed again when; what it "
-                          "hands on fails the callout") {
+CHECK_TEST(foreign_first,
+           "I5: a handler that foreign code installs is asked first, whatever is armed again when; what it "
+           "hands on fails the callout") {
   static const enum trap_response responses[] = {TRAP_ALWAYS, TRAP_DECLARED, TRAP_NEVER};
   for (size_t i = 0; i < 3; i++) {
     enum trap_response response = responses[i];

@@ -144,7 +144,7 @@ static int install_over(int signal, const struct sigaction *before) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_sigaction = (void (*)(int, siginfo_t *, void *))(uintptr_t)trap_handler_entry;
-  /* SIGINFO: address, code and key. ONSTACK: a stack overflow leaves no stack to run on. NODEFER: a fault in here
+  /* I6. SIGINFO: address, code and key. ONSTACK: a stack overflow leaves no stack to run on. NODEFER: a fault in here
    * must reach us, not kill silently. */
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   /* RESTART where a sent signal would not have interrupted a system call before: it was ignored, or its handler said
