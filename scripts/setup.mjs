@@ -20,9 +20,12 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+
+import { cacheFolder, hostCpu, showsKeys } from '../src/machine/host.mjs';
+
+export { cacheFolder };
 
 /** The project's folder. */
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -40,17 +43,8 @@ function say(text) {
   process.stdout.write(`turnkey: ${text}\n`);
 }
 
-/** The cache folder; src/machine/locate.ts finds the same. */
-export function cacheFolder() {
-  if (process.env.TURNKEY_CACHE) return process.env.TURNKEY_CACHE;
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'turnkey');
-}
-
 /** True where this CPU has keys and the kernel uses them: then nothing needs to be emulated. */
-export function hostHasKeys() {
-  const flags = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? [];
-  return flags.includes('pku') && flags.includes('ospke');
-}
+export const hostHasKeys = () => showsKeys(hostCpu().flags);
 
 const mayInstall = () => !process.env.TURNKEY_NO_INSTALL || process.env.TURNKEY_NO_INSTALL === '0';
 const isRoot = () => process.getuid?.() === 0;

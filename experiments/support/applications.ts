@@ -3,12 +3,12 @@
  * program: each unit is timed, unit k is the same data under every mechanism, and the result is checked when all are
  * done.
  */
-import { deflateSync, inflateSync } from 'node:zlib';
+import { inflateSync } from 'node:zlib';
 
 import type { Guard } from '../../src/callout/guard.js';
 import { ffi } from '../../src/callout/koffi.js';
 import { randomBelow } from '../../src/experiment/index.js';
-import { crc32 } from '../../src/record/crc32.js';
+import { pngFile } from './png.js';
 import { timeNs, warmUp } from './cost-guard.js';
 import { textFile } from './text-file.js';
 
@@ -297,35 +297,14 @@ const sort: Application = {
 
 const PICTURE = { width: 256, height: 64 } as const;
 
-/** An RGB PNG of smooth colours with some noise, deterministic. https://www.w3.org/TR/png-3 */
+/** An RGB PNG of smooth colours with some noise, deterministic. */
 function picture(): { readonly file: Buffer; readonly pixels: Buffer } {
   const { width, height } = PICTURE;
-  const chunk = (type: string, data: Buffer): Buffer => {
-    const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-    const ends = Buffer.alloc(8);
-    ends.writeUInt32BE(data.length, 0);
-    ends.writeUInt32BE(crc32(body), 4);
-    return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
-  };
   const random = randomBelow(1);
   const pixels = Buffer.alloc(height * width * 3);
   for (let i = 0; i < pixels.length; i++)
     pixels[i] = ((Math.floor(i / 3) % width) >> 1) + Math.floor(i / (3 * width)) + random(4);
-  // filter: none
-  const rows = Array.from({ length: height }, (_, row) =>
-    Buffer.concat([Buffer.of(0), pixels.subarray(row * width * 3, (row + 1) * width * 3)]),
-  );
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  header.set([8, 2, 0, 0, 0], 8); // 8 bits, RGB
-  const file = Buffer.concat([
-    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
-    chunk('IHDR', header),
-    chunk('IDAT', deflateSync(Buffer.concat(rows))),
-    chunk('IEND', Buffer.alloc(0)),
-  ]);
-  return { file, pixels };
+  return { file: pngFile(width, height, 3, pixels), pixels };
 }
 
 const decode: Application = {

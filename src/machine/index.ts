@@ -1,9 +1,9 @@
 // The emulated machine's public face.
 export { emulatedCommand, type EmulatedOptions } from './emulated-command.js';
 export { MachineError, type MachineErrorCode } from './errors.js';
-export { cacheFolder, findKernel, findQemu, projectRoot } from './locate.js';
+export { cacheFolder } from './host.mjs';
+export { findKernel, findQemu, projectRoot } from './locate.js';
 export {
-  hostHasKeys,
   type Job,
   type JobFile,
   type JobResult,

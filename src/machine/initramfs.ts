@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import { type CpioEntry, writeCpio } from './cpio.js';
 import { type GuestContents, guestEntries } from './files.js';
-import { cacheFolder } from './locate.js';
+import { cacheFolder } from './host.mjs';
 
 /** Above this a file is told apart by inode, size and times; below, by its bytes. */
 const HASH_BYTES = 4 << 20;

@@ -2,25 +2,17 @@
 // installs; scripts/setup.mjs does, and leaves a note of what it fetched in the cache folder.
 
 import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 import { findRoot } from '../root.js';
 import { MachineError } from './errors.js';
+import { cacheFolder } from './host.mjs';
 
 /** The project's folder: it has the same path in a guest. */
 export function projectRoot(): string {
   const root = findRoot();
   if (root === undefined) throw new MachineError('ERR_MACHINE_NOT_BUILT', 'no package.json above this module');
   return root;
-}
-
-/** TURNKEY_CACHE, or `turnkey` under XDG_CACHE_HOME or ~/.cache. */
-export function cacheFolder(): string {
-  const named = process.env['TURNKEY_CACHE'];
-  if (named !== undefined && named !== '') return named;
-  const xdg = process.env['XDG_CACHE_HOME'];
-  return join(xdg !== undefined && xdg !== '' ? xdg : join(homedir(), '.cache'), 'turnkey');
 }
 
 /** The first executable of this name on PATH. */

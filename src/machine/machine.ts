@@ -3,7 +3,6 @@
 // in it.
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { delimiter, dirname } from 'node:path';
 
@@ -519,10 +518,4 @@ export class Machine {
 
 function errorName(errno: number): string {
   return Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
-}
-
-/** What this host's CPU says of keys: 'pku' and 'ospke' among the flags of /proc/cpuinfo. */
-export function hostHasKeys(): boolean {
-  const flags = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? [];
-  return flags.includes('pku') && flags.includes('ospke');
 }

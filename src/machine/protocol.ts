@@ -2,6 +2,8 @@
 // "TKF1", type u32, job u32, length u32, payload, CRC-32 (IEEE 802.3) of all that precedes. The agent's file is the
 // other half: keep the numbers equal.
 
+import { crc32 } from '../record/crc32.js';
+
 /** What a frame is; 1 to 63 go to the guest, 64 and above come from it. */
 export const FrameType = {
   run: 1,
@@ -30,19 +32,6 @@ export interface Frame {
 const MAGIC = 0x31464b54;
 const HEADER_BYTES = 16;
 const MAX_PAYLOAD_BYTES = 1 << 20;
-
-const CRC_TABLE = new Uint32Array(256).map((_, index) => {
-  let c = index;
-  for (let bit = 0; bit < 8; bit++) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
-  return c >>> 0;
-});
-
-/** CRC-32 as in IEEE 802.3 and zlib. */
-export function crc32(bytes: Uint8Array): number {
-  let c = 0xffffffff;
-  for (const byte of bytes) c = (CRC_TABLE[(c ^ byte) & 0xff] ?? 0) ^ (c >>> 8);
-  return (c ^ 0xffffffff) >>> 0;
-}
 
 /** A whole frame as bytes. Throws RangeError for a payload over 1 MiB. */
 export function encodeFrame(type: number, job: number, payload: Uint8Array = new Uint8Array(0)): Buffer {

@@ -5,16 +5,11 @@ import { readFileSync, statSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { basename } from 'node:path';
 
+import { hostCpu, showsKeys } from '../machine/host.mjs';
 import { ExperimentError } from '../record/errors.js';
 import { inProject, PROJECT_ROOT } from '../record/paths.js';
 import type { Context, HostContext } from '../record/records.js';
 import { reasonOf } from '../record/store.js';
-
-/** Parses /proc/cpuinfo's first processor. */
-export function parseCpuinfo(text: string): { readonly model: string; readonly flags: ReadonlySet<string> } {
-  const field = (name: string): string => new RegExp(`^${name}\\s*: (.*)$`, 'm').exec(text)?.[1] ?? '';
-  return { model: field('model name') || 'unknown', flags: new Set(field('flags').split(' ')) };
-}
 
 /** The PRETTY_NAME of /etc/os-release. */
 export function parseOsRelease(text: string): string {
@@ -31,14 +26,14 @@ function readOr(path: string, otherwise: string): string {
 
 /** This machine. */
 export function hostContext(): HostContext {
-  const { model, flags } = parseCpuinfo(readOr('/proc/cpuinfo', ''));
+  const { model, flags } = hostCpu();
   return {
     cpu: model,
     cores: cpus().length,
     memoryBytes: totalmem(),
     kernel: release(),
     system: parseOsRelease(readOr('/etc/os-release', '')),
-    keys: flags.has('pku') && flags.has('ospke'),
+    keys: showsKeys(flags),
     virtualised: flags.has('hypervisor'),
   };
 }

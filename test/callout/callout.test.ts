@@ -8,8 +8,9 @@ import { deflateSync, inflateSync } from 'node:zlib';
 import koffi from 'koffi';
 import t from 'tap';
 
-import { CalloutError, Guard, Image } from '../../src/index.js';
+import { Guard, Image } from '../../src/index.js';
 import { FOREIGN, FOREIGN_FAULTS, runChild } from '../support/callout.js';
+import { fault } from '../support/fault.js';
 
 const guard = new Guard({ mechanism: 'flag' });
 const lib = guard.load(FOREIGN);
@@ -26,16 +27,6 @@ koffi.struct('CallLarge', {
 });
 koffi.proto('int CallUnary(int value)');
 koffi.struct('Operations', { first: 'CallUnary *', bias: 'int', second: 'CallUnary *' });
-
-function fault(run: () => unknown): CalloutError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof CalloutError) return error;
-    throw error;
-  }
-  throw new Error('nothing was thrown');
-}
 
 t.test('every form of declaration', async (t) => {
   const forms = [

@@ -6,8 +6,9 @@
 import koffi, { as as unwatched } from 'koffi';
 import t from 'tap';
 
-import { as, CalloutError, Guard, type GuardedFunction } from '../../src/index.js';
+import { as, Guard, type GuardedFunction } from '../../src/index.js';
 import { FOREIGN, runChild } from '../support/callout.js';
+import { fault } from '../support/fault.js';
 
 /* koffi declares its Union class as an interface. */
 const Union = koffi.Union as unknown as new (type: unknown) => Record<string, unknown>;
@@ -34,16 +35,6 @@ const Either = koffi.union('Either', { number: 'int64_t', text: 'const char *', 
 koffi.union('Pair', { number: 'int64_t', real: 'double', raw: koffi.array('uint8_t', 8) });
 
 /** The error that `run` throws. */
-function fault(run: () => unknown): CalloutError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof CalloutError) return error;
-    throw error;
-  }
-  throw new Error('nothing was thrown');
-}
-
 const WILD = 0x1234n;
 const NON_CANONICAL = 0x8000_0000_0000_1234n;
 const KERNEL = 0xffff_ffff_8000_0000n;

@@ -10,18 +10,9 @@ import t from 'tap';
 
 import { CalloutError, Guard, type GuardMechanism, Image, probe } from '../../src/index.js';
 import { built, FOREIGN, FOREIGN_FAULTS, runChild } from '../support/callout.js';
+import { fault } from '../support/fault.js';
 
 const keys = probe().usable;
-
-function fault(run: () => unknown): CalloutError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof CalloutError) return error;
-    throw error;
-  }
-  throw new Error('nothing was thrown');
-}
 
 function smallImage(): Image {
   const image = Image.map({

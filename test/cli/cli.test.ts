@@ -2,38 +2,18 @@
  * The command line, run as a program: usage errors as one line, exit codes, reports on disk. What it runs is in
  * run/run.test.ts.
  */
-import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 import t from 'tap';
 
 import { probeText } from '../../src/cli/probe.js';
 import { writeRun } from '../../src/record/store.js';
 import { exampleRun } from '../support/example-run.js';
+import { ownFolder, turnkeyIn } from '../support/turnkey.js';
 
-const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), 'turnkey-cli-'));
-t.teardown(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
-
-interface Ended {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-function turnkey(args: readonly string[], env: Readonly<Record<string, string>> = {}): Ended {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
-    encoding: 'utf8',
-    env: { ...process.env, TURNKEY_STRICT: '0', ...env },
-    cwd: folder,
-  });
-  return { code: status, out: stdout, err: stderr };
-}
+const folder = ownFolder();
+const turnkey = turnkeyIn(folder);
 
 t.test('wrong usage: one line, exit code 2, no stack', (t) => {
   const wrong: readonly [readonly string[], RegExp][] = [

@@ -6,53 +6,27 @@
  * limit: 300 s
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 import t from 'tap';
 
 import { LUA_PROGRAMS } from '../../experiments/support/lua.js';
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
 import { LUA_MISSING, luaHost } from '../../src/experiment/lua-host.js';
-import { findKernel, findQemu } from '../../src/machine/index.js';
 import { BUILT, PROJECT_ROOT } from '../../src/record/paths.js';
 import type { CorruptionRecord } from '../../src/record/records.js';
 import { readRun } from '../../src/record/store.js';
 import type { PlannedCorruption } from '../../src/run/plan.js';
 import { corruptionRecord } from '../../src/run/trials.js';
+import { noMachine, ownFolder, turnkeyIn } from '../support/turnkey.js';
 
-const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), 'turnkey-vm-'));
-t.teardown(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
+const folder = ownFolder();
+const turnkey = turnkeyIn(folder);
 
 const skip = existsSync(luaHost()) ? false : LUA_MISSING;
-function unavailable(): string | false {
-  if (skip !== false) return skip;
-  try {
-    findQemu();
-    findKernel();
-    return false;
-  } catch (error) {
-    return `no emulated machine: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`;
-  }
-}
-
-function turnkey(args: readonly string[]): {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-} {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
-    encoding: 'utf8',
-    cwd: folder,
-    env: { ...process.env, TURNKEY_STRICT: '0' },
-  });
-  return { code: status, out: stdout, err: stderr };
-}
+/** Why nothing can be tried in a guest; false where it can. */
+const unavailable = (): string | false => (skip === false ? noMachine() : skip);
 
 type ByMechanism = ReadonlyMap<string, CorruptionRecord>;
 

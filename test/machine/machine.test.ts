@@ -16,7 +16,8 @@ import {
   type MachineOptions,
   projectRoot,
 } from '../../src/machine/index.js';
-import { crc32, encodeFile, encodeFrame, encodeRun, FrameReader } from '../../src/machine/protocol.js';
+import { encodeFile, encodeFrame, encodeRun, FrameReader } from '../../src/machine/protocol.js';
+import { crc32 } from '../../src/record/crc32.js';
 
 t.setTimeout(420_000);
 const scratch = mkdtempSync(join(tmpdir(), 'turnkey-machine-'));

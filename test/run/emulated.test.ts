@@ -6,43 +6,18 @@
  * lanes: native
  * limit: 600 s
  */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 import t from 'tap';
 
 import { kernelSince } from '../../src/experiment/index.js';
-import { findKernel, findQemu } from '../../src/machine/index.js';
 import { readRun } from '../../src/record/store.js';
+import { noMachine, ownFolder, turnkeyIn } from '../support/turnkey.js';
 
-const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), 'turnkey-emulated-'));
-t.teardown(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
-
-function unavailable(): string | false {
-  try {
-    findQemu();
-    findKernel();
-    return false;
-  } catch (error) {
-    return `no emulated machine: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`;
-  }
-}
-const skip = unavailable();
-
-function turnkey(args: readonly string[]): { readonly code: number | null; readonly err: string } {
-  const { status, stderr } = spawnSync(process.execPath, [main, ...args], {
-    encoding: 'utf8',
-    cwd: folder,
-    env: { ...process.env, TURNKEY_STRICT: '0' },
-  });
-  return { code: status, err: stderr };
-}
+const folder = ownFolder();
+const turnkey = turnkeyIn(folder);
+const skip = noMachine();
 
 t.test('I10: keys prevent in the guest what the trap alone lets through, with all of the evidence', { skip }, (t) => {
   const { code, err } = turnkey([

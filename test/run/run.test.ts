@@ -5,9 +5,7 @@
  * lanes: native, emulated
  * limit: 240 s
  */
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -16,28 +14,10 @@ import t from 'tap';
 import { kernelSince } from '../../src/experiment/index.js';
 import type { CorruptionRecord, Run } from '../../src/record/records.js';
 import { readRun } from '../../src/record/store.js';
+import { ownFolder, turnkeyIn } from '../support/turnkey.js';
 
-const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), 'turnkey-cli-'));
-t.teardown(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
-
-interface Ended {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-function turnkey(args: readonly string[], env: Readonly<Record<string, string>> = {}): Ended {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
-    encoding: 'utf8',
-    env: { ...process.env, TURNKEY_STRICT: '0', ...env },
-    cwd: folder,
-  });
-  return { code: status, out: stdout, err: stderr };
-}
-
+const folder = ownFolder();
+const turnkey = turnkeyIn(folder);
 const keys = turnkey(['probe']).code === 0;
 /** JavaScript is some twenty times slower in the guest: what does not depend on keys is tried outside only. */
 const outside = { skip: process.env['TURNKEY_LANE'] === 'emulated' ? 'the same outside' : false };

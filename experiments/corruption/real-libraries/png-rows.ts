@@ -6,32 +6,11 @@
  * greyscale PNG made here; libpng reads it through a FILE of fmemopen(3).
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
-import { deflateSync } from 'node:zlib';
 
 import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
-import { crc32 } from '../../../src/record/crc32.js';
+import { pngFile } from '../../support/png.js';
 
 const HEIGHT = 8;
-
-/** An 8 by 8 greyscale PNG, 8 bits a pixel. https://www.w3.org/TR/png-3 */
-function picture(): Buffer {
-  const chunk = (type: string, data: Buffer): Buffer => {
-    const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-    const ends = Buffer.alloc(8);
-    ends.writeUInt32BE(data.length, 0);
-    ends.writeUInt32BE(crc32(body), 4);
-    return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
-  };
-  const header = Buffer.from([0, 0, 0, 8, 0, 0, 0, HEIGHT, 8, 0, 0, 0, 0]);
-  const pixels = Buffer.alloc(HEIGHT * 9, 0x41);
-  for (let row = 0; row < HEIGHT; row++) pixels[row * 9] = 0; // filter: none
-  return Buffer.concat([
-    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
-    chunk('IHDR', header),
-    chunk('IDAT', deflateSync(pixels)),
-    chunk('IEND', Buffer.alloc(0)),
-  ]);
-}
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -43,7 +22,7 @@ export const experiment: CorruptionCase = {
     const libc = trial.library('libc.so.6');
     const malloc = libc.func('uintptr_t malloc(size_t bytes)');
     const memcpy = libc.func('uintptr_t memcpy(uintptr_t to, const uint8_t *from, size_t bytes)');
-    const text = picture();
+    const text = pngFile(8, HEIGHT, 1, Buffer.alloc(8 * HEIGHT, 0x41));
     const file = BigInt(malloc(text.length) as bigint);
     memcpy(file, text, text.length);
     const table = new BigUint64Array(8).map((_, row) =>
