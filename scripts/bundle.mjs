@@ -23,7 +23,7 @@ const experiments = {
   },
 };
 
-// What new Script() compiles has nobody to import modules for it: every import() becomes a require().
+// Code that new Script() compiles cannot import modules, so every import() becomes a require().
 await build({
   entryPoints: [join(root, 'dist', 'src', 'trial', 'trial.js')],
   outfile: bundle,

@@ -1,7 +1,7 @@
-// `npm run reference`: the reference run that README and the documents draw their figures from: every corruption case,
-// honest work and every cost row, in every lane there is, into results/reference, and the figures in the documents
-// written anew. It wants a quiet machine and a clean tree, since its times are kept; --anyway makes it run all the
-// same. Other arguments go on to `turnkey run`.
+// `npm run reference`: makes the reference run, from which README and the documents draw their figures. It runs every
+// corruption case, honest work and every cost row, in every lane there is, into results/reference. Then it writes the
+// figures in the documents anew. It needs a quiet machine and a clean tree, since its times are kept; --anyway makes it
+// run all the same. Other arguments go on to `turnkey run`.
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';

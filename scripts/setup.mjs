@@ -163,9 +163,9 @@ function missingPackages(emulated) {
 }
 
 /**
- * Lanes in which the C layers run cross-compiled, for another machine or system: what each needs, the toolchain file
- * under cmake/, the folder it is built in, what CMake is told besides, and the variable that makes it a failure that
- * the lane cannot run.
+ * Lanes in which the C layers run cross-compiled, for another machine or system. Each says what it needs, its toolchain
+ * file under cmake/, its build folder, further options for CMake, and the variable that makes it a failure that the lane
+ * cannot run.
  */
 export const CROSS_LANES = {
   'qemu-user': {

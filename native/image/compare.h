@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* Differences closer together than this many equal bytes are told as one range. */
+/* Differences with fewer than this many equal bytes between them are reported as one range. */
 #define COMPARE_MERGE_BYTES 16u
 
 struct compare_range {

@@ -197,9 +197,9 @@ bool image_file(struct image *image, size_t index, struct spur_file *out) {
 }
 
 /*
- * process_vm_readv/writev on ourselves: remote access asks the page tables, not PKRU, and answers EFAULT. Where an
- * mprotect mechanism may have the space closed for another thread's callout, or the kernel has no such call for us, we
- * copy as any VM code would: a bystander waits until it is open.
+ * process_vm_readv/writev on ourselves: remote access asks the page tables, not PKRU (F5), and answers EFAULT. In two
+ * cases the copy is made as any VM code makes it, and waits as a bystander until the space is open: where an mprotect
+ * mechanism may have closed the space for another thread's callout, and where the kernel refuses this call.
  */
 static int copy(struct image *image, size_t index, uint64_t offset, void *here, size_t bytes, bool write) {
   struct pkeys_space s;
@@ -362,7 +362,7 @@ int image_verify(struct image *image, struct spur_problem *problems, size_t capa
   for (size_t i = 0; i < image->spaces; i++) {
     const struct content *c = &image->content[i];
     if (c->kind == IMAGE_EMPTY || c->bytes <= now.size[i]) continue;
-    /* the space was shrunk below its contents: told even where an object happens to end just there */
+    /* the space was shrunk below its contents: reported even where an object happens to end just there */
     out->problems++;
     out->by_kind[SPUR_BAD_CHAIN]++;
     out->space[i].problems++;

@@ -8,12 +8,15 @@
  * The formats are those of the VM's object memories: Spur (32 and 64 bits; class SpurMemoryManager) and the older V3
  * (class ObjectMemory).
  *
- * Spur object header, 64 bits in both word sizes, least significant first:
- *   22 class index | 1 unused | 1 immutable | 5 format | 1 remembered | 1 pinned | 1 grey | 22 identity hash | 1 unused
- * | 1 marked | 8 slots A slot count of 255 means that the word before the header holds the count in its low 56 bits
- * (and 255 in its high 8). Objects are multiples of 8 bytes, at least 16 (header and one slot). Class index 0 is a free
- * chunk, 8 a forwarder. Immediates, 64-bit: SmallInteger ...001, Character ...010, SmallFloat ...100. 32-bit:
- * SmallInteger ..1, Character .10.
+ * Spur object header, 64 bits in both word sizes, bits from the least significant:
+ *
+ *   22 class index, 1 unused, 1 immutable, 5 format, 1 remembered, 1 pinned, 1 grey,
+ *   22 identity hash, 1 unused, 1 marked, 8 slots
+ *
+ * A slot count of 255 means that the word before the header holds the count in its low 56 bits (and 255 in its high 8).
+ * Objects are multiples of 8 bytes, at least 16 (header and one slot). Class index 0 is a free chunk, 8 a forwarder.
+ * Immediates, 64-bit: SmallInteger ...001, Character ...010, SmallFloat ...100.
+ * Immediates, 32-bit: SmallInteger ..1, Character .10.
  */
 #ifndef TURNKEY_SPUR_H
 #define TURNKEY_SPUR_H
@@ -103,11 +106,11 @@ struct spur_filled {
 };
 
 /*
- * Fills every area to its last byte with a 64-bit Spur heap: nil, false, true, the free lists and the class table first
- * in area `root`, then objects of every format with pointers inside their area and into the root area (never from the
- * root area out, as if just tenured), free chunks among them and one at the end. The same seed and sizes give the same
- * graph, at whatever address: only pointers differ by relocation. 0, -EINVAL (no area, misaligned, root too small,
- * another area under 32 bytes).
+ * Fills every area to its last byte with a 64-bit Spur heap. Area `root` begins with nil, false, true, the free lists
+ * and the class table. Then come objects of every format, free chunks among them and one at the end. Pointers lead into
+ * their own area and into the root area, never out of it, as if its objects had just been tenured. The same seed and
+ * sizes give the same graph at any address; only the pointers are relocated. Returns 0; or -EINVAL if there is no area,
+ * one is misaligned, the root is too small, or another area is under 32 bytes.
  */
 int spur_fill(const struct spur_area *areas, size_t count, size_t root, uint64_t seed, struct spur_filled *out);
 
@@ -135,9 +138,9 @@ const char *spur_problem_name(enum spur_problem_kind kind); /* 'bad-chain' and s
 struct spur_problem {
   uint32_t kind;        /* enum spur_problem_kind */
   uint32_t segment;     /* index */
-  uint64_t offset;      /* of the wrong word in its segment */
-  uint64_t object;      /* of the object's header in its segment */
-  uint64_t class_index; /* of that object, as read (V3: class pointer) */
+  uint64_t offset;      /* offset of the wrong word in its segment */
+  uint64_t object;      /* offset of the object's header in its segment */
+  uint64_t class_index; /* class index of that object, as read (V3: class pointer) */
   int64_t slot;         /* index, or -1: the header */
   uint64_t value;       /* the wrong word, as read */
 };
@@ -158,8 +161,8 @@ struct spur_heap {
   uint32_t word_bytes;      /* 4 or 8 */
   bool swapped;             /* words are stored in the other byte order */
   uint64_t special_objects; /* V3: oop of the special objects array, which holds the compact classes */
-  bool strict; /* also what holds in Turnkey's own graphs, but need not in a saved image: unused bits, class hashes,
-                  free chunks */
+  bool strict; /* also check what holds in Turnkey's own graphs, but need not in a saved image: unused bits, class
+                  hashes, free chunks */
 };
 #define SPUR_MAX_SEGMENTS 128
 
@@ -177,8 +180,8 @@ struct spur_report {
 
 /*
  * Walks the heap: every header, sizes that chain exactly to the end of each segment, every class index, every pointer
- * slot. The first `capacity` problems go to `problems`. Time is linear in the heap, memory 1/32 of it (mmap), whatever
- * the bytes say. 0 (also when there are problems), -EINVAL, -ENOMEM.
+ * slot. The first `capacity` problems go to `problems`. For any bytes, time is linear in the heap's size, and memory
+ * (mmap) is 1/32 of it. Returns 0, also when there are problems; -EINVAL; or -ENOMEM.
  */
 int spur_walk(const struct spur_heap *heap, struct spur_problem *problems, size_t capacity, struct spur_report *report);
 

@@ -111,7 +111,7 @@ INLINE enum reach reach(const struct walker *w, uint64_t address, uint32_t guess
   int s = locate(w, address, guess, offset);
   *segment = s;
   if (s < 0 || (*offset & (((uint64_t)1 << w->unit_shift) - 1))) return REACH_NOTHING;
-  if (*offset >= w->walked[s]) return REACH_OBJECT; /* behind a broken chain: not judged, the break is told once */
+  if (*offset >= w->walked[s]) return REACH_OBJECT; /* behind a broken chain, which is reported once */
   uint64_t bit = *offset >> w->unit_shift;
   if (!bit_get(w->starts[s], bit)) return REACH_NOTHING;
   return bit_get(w->frees[s], bit) ? REACH_FREE : REACH_OBJECT;
@@ -237,7 +237,7 @@ INLINE void spur_roots(struct walker *w, unsigned word, bool swap) {
       uint64_t index = p * PAGE_SLOTS + i;
       int class_segment;
       struct chunk k;
-      if (!spur_follow(w, class_oop, word, swap, &class_segment, &k)) continue; /* told as a bad pointer of the page */
+      if (!spur_follow(w, class_oop, word, swap, &class_segment, &k)) continue; /* reported as a bad pointer */
       uint32_t spec = SPEC_PRESENT;
       const struct spur_segment *ks = &w->heap->segments[class_segment];
       if (k.slots >= 3 && spur_format_of(k.header) <= SPUR_EPHEMERON) {
@@ -718,8 +718,8 @@ int spur_file_segments(const void *bytes, size_t size, const struct spur_file *f
     return 1;
   }
   /*
-   * Spur saves its segments one after another. The last 16 bytes of each are a bridge: a word whose low 56 bits are the
-   * gap to the next segment's address, in words, and one with the next segment's size, 0 after the last.
+   * Spur saves its segments one after another. The last 16 bytes of each are a bridge of two words. The low 56 bits
+   * of the first are the gap to the next segment's address, in words. The second is the next segment's size, or 0.
    */
   uint64_t at = 0, address = file->base_address,
            bytes_here = file->first_segment_bytes ? file->first_segment_bytes : file->heap_bytes;

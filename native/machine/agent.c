@@ -2,11 +2,11 @@
  * agent.c: the first process of the emulated machine. It runs jobs that the host sends and streams back what they say.
  *
  * It is process 1, static, and depends on nothing in the guest: no shell, no library, no file. The host is at the
- * other end of the second serial port. A job gets a session and a control group of its own, so that whatever it does
- * to its process group, and whatever it leaves running, it cannot end this process, and all of it can be killed.
+ * other end of the second serial port. A job gets a session and a control group of its own. So it cannot end this
+ * process by what it does to its process group, and all that it leaves running can be killed.
  *
  * Frames, both ways, little-endian: magic "TKF1", type u32, job u32, length u32, payload, CRC-32 of all that precedes.
- * The host may have WINDOW bytes under way; this process tells it what it has consumed (FRAME_ACK).
+ * The host may have WINDOW bytes under way; this process says how much it has consumed (FRAME_ACK).
  *
  * Kernel pages: Documentation/admin-guide/cgroup-v2.rst (cgroup.kill), termios(3), reboot(2), pid_namespaces(7) (what
  * signals process 1 is spared).

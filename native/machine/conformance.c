@@ -379,9 +379,9 @@ static void stress(int key_a, int key_b) {
 #define FLAG_ZERO 0x40u
 
 /*
- * The flags that an arithmetic instruction leaves, read at once (between is empty) or after a CMPXCHG16B. An emulator
- * that keeps flags lazily gets this wrong where the arithmetic and the exchange follow each other directly, so the asm
- * is one block, and popfq before it makes what the emulator had computed last a different thing.
+ * The flags that an arithmetic instruction leaves, read at once (`between` is empty) or after a CMPXCHG16B. An emulator
+ * that computes flags lazily may get this wrong (F8), but only where the exchange directly follows the arithmetic. So
+ * the asm is one block. popfq before it makes the emulator's last computed flags different ones.
  */
 #define FLAGS_OF(operation, between)                                                           \
   __asm__ volatile("sub $128, %%rsp\n\t"                                                       \

@@ -1,20 +1,20 @@
 /*
  * internal.h: what the files of native/pkeys share, and the rules they keep (I1 to I13: docs/invariants.md).
  *
- * 1. State lives in `pkeys_i_registry`, whole pages under the runtime key: writable by the VM, read-only for callees
- * (I11). The boot page beside it is on key 0 and read-only once set, for threads that have no right to the runtime key
- * yet.
- * 2. Two locks, always taken in this order: registry lock (who may change images, regions, loans, keys), mechanism lock
- * (who may change what is closed). A change of the region table holds both.
- * 3. Readers take no lock. A region and the masks are *latched*: two copies and a version. The writer fills the copy
- * that is not current, then publishes it by the version. A reader repeats only if the version moved, that is, if a
- * writer got on: no waiting for anybody, so a signal handler that interrupted the writer reads the last complete state
- * at once. (A sequence lock would spin there for ever.)
- * 4. Whoever calls mprotect on a region without the mechanism lock (a naive callout, a bystander past its limit) is
- * counted in `lockfree_users` meanwhile. Whoever takes address space away unpublishes it first and then waits until
- * that count was 0 (pkeys_i_registry_quiesce).
- * 5. No code that holds the mechanism lock touches image or loan memory. So a VM thread that faults there does not hold
- * it, except where a signal handler interrupted the holder; see mechanism.c.
+ *   1. State. It lives in `pkeys_i_registry`, in whole pages under the runtime key: writable by the VM, read-only for
+ *      callees (I11). The boot page beside it lies on key 0 and is read-only once set. It serves threads that have no
+ *      right to the runtime key yet.
+ *   2. Locks. There are two, always taken in this order: the registry lock for whoever changes images, regions, loans
+ *      or keys; the mechanism lock for whoever changes what is closed. A change of the region table holds both.
+ *   3. Readers take no lock. A region and the masks are *latched*: there are two copies and a version. The writer fills
+ *      the copy that is not current, then publishes it by the version. A reader repeats only if the version moved, that
+ *      is, if a writer made progress. So a signal handler that interrupted the writer reads the last complete state at
+ *      once. A sequence lock would spin there for ever.
+ *   4. A naive callout, or a bystander past its limit, calls mprotect on a region without the mechanism lock. It counts
+ *      itself in `lockfree_users` meanwhile. Code that takes address space away unpublishes it first, and then waits
+ *      until that count was 0 (pkeys_i_registry_quiesce).
+ *   5. No code that holds the mechanism lock touches image or loan memory. So a VM thread that faults there does not
+ *      hold it, except where a signal handler interrupted the holder; see mechanism.c.
  *
  * Code marked [handler] runs in signal handlers too: no lock, no allocation, no errno.
  */

@@ -1,12 +1,14 @@
 /*
  * machine.h: what the trap's shared C files know of the machine. Each machine_<machine>.h gives, under the same names:
  *
- *   struct trap_saved             what a frame keeps of the gate's caller: the registers that the ABI makes a callee
- * preserve struct trap_float             the floating-point environment, 8 bytes; trap_float_read() reads this
- * thread's, trap_float_write() sets it struct trap_machine           what the gates and the handler need to know of
- * this CPU; a part of the arena trap_thread_pointer() trap_machine_keep(), trap_machine_deny()   the masks of
- * native/pkeys in the form that this machine's gate wants, where that is another TRAP_MACHINE_OFFSETS _Static_asserts
- * that layout_<machine>.h tells the truth of them
+ *   struct trap_saved         what a frame keeps of the gate's caller: the registers that the ABI makes a callee keep
+ *   struct trap_float         the floating-point environment, 8 bytes; trap_float_read() reads this thread's,
+ *                             trap_float_write() sets it
+ *   struct trap_machine       what the gates and the handler need to know of this CPU; a part of the arena
+ *   trap_thread_pointer()     the address that the thread's register for thread-local storage holds
+ *   trap_machine_keep()       the masks of native/pkeys in the form that this machine's gate wants; so does
+ *                             trap_machine_deny()
+ *   TRAP_MACHINE_OFFSETS      _Static_asserts that layout_<machine>.h has the right offsets
  */
 #ifndef TURNKEY_TRAP_MACHINE_H
 #define TURNKEY_TRAP_MACHINE_H

@@ -1,15 +1,17 @@
 /*
- * platform.h: what the trap's shared files need from the system and the ABI that they run on. One header per platform,
- * with the same contents:
+ * platform.h: what the trap's shared files need from the system and the ABI that they run on. One header per platform
+ * gives the same names:
  *
- *   TRAP_HIDDEN                         not visible outside the library
- *   trap_word(), trap_set_word()        the thread-local word that leads to the thread's slot; SLOT_WORD_NONE in a
- * thread that was never attached TRAP_WORD_TELLS                     1 where no stray write leaves SLOT_WORD_NONE
- * there, so that the thread needs no further looking for struct trap_thread_state            in a slot: what attaching
- * changed, what a recovery puts back struct trap_handlers_before         in the arena: what was installed before us
- *   struct trap_masked                  what trap_signals_hold leaves for trap_signals_release
+ *   TRAP_HIDDEN                     not visible outside the library
+ *   trap_word(), trap_set_word()    the thread-local word that leads to the thread's slot; SLOT_WORD_NONE in a thread
+ *                                   that was never attached
+ *   TRAP_WORD_TELLS                 1 where no stray write can leave SLOT_WORD_NONE there, so that a thread with that
+ *                                   word need not be looked for
+ *   struct trap_thread_state        in a slot: what attaching changed, what a recovery puts back
+ *   struct trap_handlers_before     in the arena: what was installed before the trap
+ *   struct trap_masked              what trap_signals_hold leaves for trap_signals_release
  *
- * and one .c file (platform_*.c) with the functions below.
+ * and one .c file (platform_*.c) has the functions below.
  */
 #ifndef TURNKEY_TRAP_PLATFORM_H
 #define TURNKEY_TRAP_PLATFORM_H

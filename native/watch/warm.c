@@ -1,10 +1,11 @@
 /*
- * warm.c: trials forked from a warm host. A host that has loaded everything that a trial needs (Node, koffi, Turnkey,
- * the case) calls turnkey_warm once for each trial, from the only thread that matters. Its child traces its own child,
- * which is the trial and goes on where the host was. fork(2) takes one thread along: what else the host had, worker
- * threads of V8's for instance, is not there in the trial, which must not wait for them and ends by turnkey_leave. Node
- * keeps its heap from children (MADV_DONTFORK, which makes spawning cheaper); that is taken back first. madvise(2);
- * proc(5): smaps, VmFlags.
+ * warm.c: trials forked from a warm host. The host has loaded everything that a trial needs: Node, koffi, Turnkey, the
+ * case. It calls turnkey_warm once for each trial, from its only thread that matters. Its child traces a child of its
+ * own, which is the trial and goes on where the host was.
+ *
+ * fork(2) takes one thread along. The host's other threads, such as V8's workers, do not exist in the trial, which must
+ * not wait for them and ends by turnkey_leave. Node keeps its heap from children (MADV_DONTFORK, which makes spawning
+ * cheaper); that is taken back first. madvise(2); proc(5): smaps, VmFlags.
  */
 #define _GNU_SOURCE
 #include <errno.h>

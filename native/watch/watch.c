@@ -1,17 +1,20 @@
 /*
- * watch.c: runs one trial under ptrace, lets every signal through, and says how it ended and what its image looked
- * like at that moment, even when it was killed by a fault in any of its threads.
+ * watch.c: runs one trial under ptrace and lets every signal through. It reports how the trial ended, and what the
+ * trial's image looked like at that moment, even if a fault in any of its threads killed it.
  *
  *   turnkey-watch [--timeout-ms N] [--set-up-ms N] -- COMMAND [ARGUMENT...]
  *
- * The time limit counts from the line `began`; where the trial writes none within --set-up-ms, from its start, and the
- * set-up's limit is added.
+ * The time limit counts from the line `began`. If the trial writes none within --set-up-ms, the limit counts from the
+ * trial's start, and the set-up's limit is added.
  *
  * The trial inherits a descriptor whose number is in TURNKEY_WATCH_FD. It writes lines there, at any time:
- *   image BASE BYTES SNAPSHOT    compare [BASE, BASE+BYTES) with [SNAPSHOT, ...) if I die (hexadecimal; a later line
- * with the same BASE replaces the earlier) began NS                     my set-up is over, at that time of
- * CLOCK_MONOTONIC in ns done                         I have seen the end of my trial and reported it: no comparison is
- * needed Nothing is read from it until the trial ends, so the trial is not disturbed.
+ *
+ *   image BASE BYTES SNAPSHOT    compare [BASE, BASE+BYTES) with [SNAPSHOT, ...) if I die; the numbers are hexadecimal,
+ *                                and a later line with the same BASE replaces the earlier
+ *   began NS                     my set-up is over, at that time of CLOCK_MONOTONIC in ns
+ *   done                         I have seen the end of my trial and reported it: no comparison is needed
+ *
+ * Nothing is read from it until the trial ends, so the trial is not disturbed.
  *
  * On standard output, after all the trial wrote there, one line: `@watch {JSON}`, whose fields `struct report` below
  * lists. The exit code is 0 whenever that line was written; 125 when the trial could not be started or traced; 2 on
@@ -244,7 +247,7 @@ static void stopped(pid_t thread, int status) {
       if (thread == trial || (message & 0x7f) != 0) compare_image();
       break;
     case PTRACE_EVENT_STOP:
-      /* A group stop stays one; a new thread's first stop is told by SIGTRAP. */
+      /* A group stop stays one; a new thread reports its first stop by SIGTRAP. */
       if (number == SIGSTOP || number == SIGTSTP || number == SIGTTIN || number == SIGTTOU) {
         ptrace(PTRACE_LISTEN, thread, NULL, NULL);
         return;

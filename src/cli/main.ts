@@ -61,10 +61,7 @@ interface RunFlags {
   readonly seed?: number;
 }
 
-/**
- * Of the whole matrix: mprotect-naive is in it for the cases about threads; pkeys-glibc closes and opens what pkeys
- * does.
- */
+/** Mechanisms of the whole matrix. pkeys-glibc is left out, since it closes and opens what pkeys does. */
 const MATRIX_MECHANISMS: readonly GuardMechanism[] = GUARD_MECHANISMS.filter(
   (mechanism) => mechanism !== 'pkeys-glibc',
 );

@@ -57,11 +57,13 @@ function within(path: string, folder: string): boolean {
 }
 
 /**
- * Runs a command in a guest, in a copy of the built project at the same paths; standard input goes in where it is not a
- * terminal, both outputs come out as they are written. Returns the command's exit code; 128 plus the signal's number
- * where one ended it; 124 at the time limit; 125 where there is no machine or it was lost twice; 127 where it could not
- * be started;
- * 2 for bad options. Never throws for those: the message is on standard error.
+ * Runs a command in a guest, in a copy of the built project at the same paths. Standard input goes in unless it is a
+ * terminal; both outputs come out as they are written. Never throws for what its exit code can say; the message is then
+ * on standard error. Returns:
+ *
+ * - the command's exit code, or 128 plus the number of the signal that ended it;
+ * - 2 for bad options; 124 at the time limit; 127 where the command could not be started;
+ * - 125 where there is no machine, or the guest was lost twice.
  */
 export async function emulatedCommand(command: readonly string[], options: EmulatedOptions = {}): Promise<number> {
   const complain = (text: string): void => {

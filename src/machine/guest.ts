@@ -80,7 +80,7 @@ export function qemuArguments(options: GuestOptions): string[] {
 
 /** A running guest. */
 export class Guest {
-  /** Resolves with the reason once the guest is gone, for whatever reason; never rejects. */
+  /** Resolves with the reason once the guest is gone; never rejects. */
   readonly ended: Promise<string>;
   /** Milliseconds from start to the agent's first word. */
   bootMs = 0;

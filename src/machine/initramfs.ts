@@ -8,7 +8,7 @@ import { type CpioEntry, writeCpio } from './cpio.js';
 import { type GuestContents, guestEntries } from './files.js';
 import { cacheFolder } from './host.mjs';
 
-/** Above this a file is told apart by inode, size and times; below, by its bytes. */
+/** Size in bytes: a larger file is identified by inode, size and times; a smaller one by its bytes. */
 const HASH_BYTES = 4 << 20;
 const KEEP = 6;
 const KEEP_MS = 10 * 60 * 1000;

@@ -1,6 +1,6 @@
-// The emulated machine: a Linux kernel under QEMU, whose CPU has protection keys whatever this machine's has. One boot
-// serves many jobs, as many at once as it has processors. It is believed only after the conformance program has passed
-// in it.
+// The emulated machine: a Linux kernel under QEMU, whose CPU has protection keys even if this machine's has none. One
+// boot serves many jobs, as many at once as it has processors. The machine is believed only after the conformance
+// program has passed in it.
 
 import { execFileSync } from 'node:child_process';
 import { constants } from 'node:os';
@@ -262,9 +262,8 @@ export class Machine {
   }
 
   /**
-   * Runs a job when a processor is free. A job that fails, dies or hangs is a result; so is a guest lost twice. Rejects
-   * with
-   * MachineError ERR_MACHINE_CLOSED after close(), with RangeError for a command that cannot be one.
+   * Runs a job when a processor is free. A job that fails, dies or hangs is a result, and so is a guest lost twice.
+   * Rejects with MachineError ERR_MACHINE_CLOSED after close(), and with RangeError for an impossible command.
    */
   run(job: Job): Promise<JobResult> {
     if (this.#closed) return Promise.reject(new MachineError('ERR_MACHINE_CLOSED', 'the machine is closed'));
