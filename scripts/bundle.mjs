@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
 
+import { vendorPackages } from './vendor.mjs';
+
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const folder = join(root, 'dist', 'trial');
 const bundle = join(folder, 'trial.cjs');
@@ -37,6 +39,9 @@ await build({
   define: { 'import.meta.url': 'ownUrl' },
   logLevel: 'warning',
 });
+// After the bundle: from the packages themselves it takes no more than it uses.
+await vendorPackages();
+
 const launch = join(folder, 'launch.cjs');
 copyFileSync(join(root, 'dist', 'src', 'trial', 'launch.cjs'), launch);
 

@@ -516,7 +516,15 @@ export function buildNative() {
 export function buildTypeScript() {
   unlessBuilt(
     'dist/.turnkey-stamp',
-    digest(['tsconfig.json', 'package-lock.json', 'src', 'experiments', 'test', 'scripts/bundle.mjs']),
+    digest([
+      'tsconfig.json',
+      'package-lock.json',
+      'src',
+      'experiments',
+      'test',
+      'scripts/bundle.mjs',
+      'scripts/vendor.mjs',
+    ]),
     'the TypeScript parts',
     () => {
       rmSync(join(root, 'dist'), { recursive: true, force: true });

@@ -1,4 +1,5 @@
 /** Turnkey: guarded callouts on an image that protection keys keep safe. The public surface of the package. */
+import './platform.js';
 export * from './callout/index.js';
 export type { ImageErrorCode } from './image/errors.js';
 export { ImageError } from './image/errors.js';

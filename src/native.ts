@@ -4,12 +4,8 @@
  * The addon answers failures that depend on the machine or the data with a negative errno; src/image and src/callout
  * make the sentences.
  */
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
-
+import { loadAddon } from './addon.js';
 import type { Denial } from './image/mechanism.js';
-import { findRoot } from './root.js';
 
 /** A failure as the addon reports it: a negative errno. Operations that succeed without a result answer 0. */
 export type Errno = number;
@@ -169,20 +165,6 @@ export interface NativeImageBinding {
   readonly mechanisms: readonly string[];
   probe(): Probe;
   releaseLoan(id: number, memory: ArrayBuffer): Errno;
-}
-
-/**
- * The addon, as built by cmake-js.
- * @throws Error with code 'ERR_ADDON_MISSING' where it is not built; whatever the loader says where it does not load.
- */
-export function loadAddon(): unknown {
-  const path = join(findRoot() ?? '', 'build', 'Release', 'turnkey.node');
-  if (!existsSync(path)) {
-    throw Object.assign(new Error(`The Turnkey addon is not built: there is no ${path}. Run "npm run build:native".`), {
-      code: 'ERR_ADDON_MISSING',
-    });
-  }
-  return createRequire(path)(path);
 }
 
 export const native = loadAddon() as NativeImageBinding;

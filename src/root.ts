@@ -1,4 +1,4 @@
-/** Where the project lies: found from this module, wherever it has been built to. */
+/** Where the project lies, and its native parts: found from this module, wherever it has been built to. */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,4 +12,13 @@ export function findRoot(): string | undefined {
     else if (folder === dirname(folder)) return undefined;
   }
   return found;
+}
+
+/**
+ * The folder of the harness's programs and libraries, relative to the root: build/Release in a checkout, else the
+ * package's prebuilt ones (npm builds the addon alone from source). addon.ts finds the addon in the same order.
+ */
+export function nativeFolder(root: string): string {
+  const built = 'build/Release';
+  return existsSync(join(root, built, 'turnkey-watch')) ? built : 'prebuilds/turnkey-linux-x64';
 }

@@ -14,7 +14,7 @@ import { createRequire } from 'node:module';
 import Benchmark from 'benchmark';
 
 import { ffi } from '../../src/callout/koffi.js';
-import { BUILT, type CostExperiment, type CostRow, inProject } from '../../src/experiment/index.js';
+import { BUILT, type CostExperiment, type CostRow, inProject, NATIVE } from '../../src/experiment/index.js';
 import { median } from '../../src/record/statistics.js';
 import { sampleWarnings } from '../../src/record/warnings.js';
 import { openImage } from '../support/cost-guard.js';
@@ -92,7 +92,7 @@ const KINDS: readonly Kind[] = [
 
 /** The hand-written functions take what their callers have anyway, not a buffer's length. */
 function byHand(kind: Kind): () => unknown {
-  const module = createRequire(import.meta.url)(inProject('build/Release/turnkey_baseline.node')) as Readonly<
+  const module = createRequire(import.meta.url)(inProject(`${NATIVE}/turnkey_baseline.node`)) as Readonly<
     Record<string, Call>
   >;
   const call = module[kind.napi];

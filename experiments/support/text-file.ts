@@ -12,14 +12,13 @@ import { writeWhole } from '../../src/record/store.js';
 
 export const TEXT_BYTES = 16 << 20;
 const KEPT_AT = 'build/text-16m';
+const LOCK = 'package-lock.json';
 
 /** Text, by name. */
 const TEXT = /\.(?:js|mjs|cjs|ts|md|json|h|c|cc|cpp)$/;
 
 interface Lock {
-  readonly packages: Readonly<
-    Record<string, { readonly dev?: boolean; readonly optional?: boolean; readonly version?: string }>
-  >;
+  readonly packages: Readonly<Record<string, { readonly optional?: boolean; readonly version?: string }>>;
 }
 
 /** By code unit: the same order in every locale. */
@@ -36,9 +35,9 @@ function filesUnder(folder: string): readonly string[] {
 }
 
 function make(): Buffer {
-  const lock = JSON.parse(readFileSync(inProject('package-lock.json'), 'utf8')) as Lock;
+  const lock = JSON.parse(readFileSync(inProject(LOCK), 'utf8')) as Lock;
   const packages = Object.entries(lock.packages)
-    .filter(([path, { dev, optional }]) => path !== '' && dev !== true && optional !== true)
+    .filter(([path, { optional }]) => path !== '' && optional !== true)
     .map(([path]) => path)
     .sort(byName);
   const parts: Buffer[] = [];
@@ -63,15 +62,17 @@ export interface TextFile {
 
 /**
  * Reads it, or makes it first.
- * @throws ExperimentError where the packages are not installed
+ * @throws ExperimentError where the packages are not installed, as outside a checkout
  */
 export function textFile(): TextFile {
+  if (!existsSync(inProject(LOCK)))
+    throw new ExperimentError('the text is made from the npm packages of a checkout, and this is an installed package');
   const path = inProject(KEPT_AT);
   // Made again when the packages have changed.
   const known =
     existsSync(path) &&
     statSync(path).size === TEXT_BYTES &&
-    statSync(path).mtimeMs > statSync(inProject('package-lock.json')).mtimeMs;
+    statSync(path).mtimeMs > statSync(inProject(LOCK)).mtimeMs;
   const bytes = known ? readFileSync(path) : make();
   if (!known) {
     mkdirSync(inProject('build'), { recursive: true });

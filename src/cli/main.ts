@@ -135,7 +135,7 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   const document = progress.finish();
   const json = writeRun(directory, document);
   // brings the chart library along: only where it is needed
-  const { writeReports } = await import('../report/files.js');
+  const { chartsNote, writeReports } = await import('../report/files.js');
   const reports = await writeReports(directory, document);
   process.stdout.write(`\n${renderTerminal(document, terminalOptions())}\n`);
   if (chosen.length > 0)
@@ -146,6 +146,8 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
       `turnkey: ${title}: ${verbose && error instanceof Error ? (error.stack ?? '') : reasonOf(error)}\n`,
     );
   process.stdout.write(`${[json, ...reports].join('\n')}\n`);
+  const note = await chartsNote(directory);
+  if (note !== undefined) process.stdout.write(`turnkey: ${note}\n`);
   if (strict() && (surprises(document).length > 0 || document.records.some((record) => record.kind === 'skipped')))
     return EXIT.strict;
   return failures.length > 0 || document.records.some((record) => record.kind === 'skipped' && record.broken === true)

@@ -1,7 +1,7 @@
 /**
  * All that an experiment's file imports, but for experiments/support and the library itself.
  */
-export { BUILT, inProject } from '../record/paths.js';
+export { BUILT, inProject, NATIVE } from '../record/paths.js';
 export { randomBelow } from '../record/random.js';
 export type { CostRecord, Expectation } from '../record/records.js';
 export {

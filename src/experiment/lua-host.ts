@@ -1,11 +1,11 @@
 /** The Lua host (experiments/vm/lua): where it is, what it offers, and why it might not be there. */
 import { existsSync } from 'node:fs';
 
-import { inProject } from '../record/paths.js';
+import { inProject, NATIVE } from '../record/paths.js';
 import type { GuardMechanism } from '../record/words.js';
 
 /** The built host, relative to the project's root. */
-export const LUA_HOST = 'build/Release/turnkey-lua';
+export const LUA_HOST = `${NATIVE}/turnkey-lua`;
 
 /** Said where the host was not built. */
 export const LUA_MISSING =

@@ -18,6 +18,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 
 import type { CpioEntry } from './cpio.js';
 import { MachineError } from './errors.js';
+import { nativeFolder } from '../root.js';
 import { findBusybox, projectRoot } from './locate.js';
 
 /** What to put into a guest. */
@@ -30,8 +31,6 @@ export interface GuestContents {
   readonly extraPackages: readonly string[];
 }
 
-/** Needed to build only. */
-const BUILD_PACKAGES: ReadonlySet<string> = new Set(['cmake-js', 'node-addon-api']);
 /** Parts of the test runner that a test file run by itself does not load, and what they bring along. */
 const RUNNER_PACKAGES: ReadonlySet<string> = new Set([
   '@tapjs/run',
@@ -171,7 +170,7 @@ function packageFolders(root: string, names: readonly string[]): string[] {
           visit(real, next);
         return;
       }
-      if (folder === root || folder === dirname(folder)) return; // an optional one for another system
+      if (folder === dirname(folder)) return; // an optional one for another system
     }
   };
   for (const name of names) visit(root, name);
@@ -187,7 +186,8 @@ const GROUP = 'root:x:0:\nnogroup:x:65534:\n';
  */
 export function guestEntries(contents: GuestContents): CpioEntry[] {
   const root = projectRoot();
-  const release = join(root, 'build', 'Release');
+  const native = nativeFolder(root);
+  const release = join(root, native);
   const collector = new Collector();
   const put = (entry: CpioEntry): void => {
     collector.put(entry);
@@ -240,12 +240,10 @@ export function guestEntries(contents: GuestContents): CpioEntry[] {
       state?.isFile() === true && wanted(path) && (isElf(path) || (dirname(path) === release && path.endsWith('.json')))
     );
   };
-  collector.add(join(root, 'build'), built);
+  for (const folder of new Set(['build', native.split('/')[0] ?? '']))
+    if (existsSync(join(root, folder))) collector.add(join(root, folder), built);
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
-  const names = [
-    ...Object.keys(manifest.dependencies ?? {}).filter((name) => !BUILD_PACKAGES.has(name)),
-    ...contents.extraPackages,
-  ];
+  const names = [...Object.keys(manifest.dependencies ?? {}), ...contents.extraPackages];
   for (const folder of packageFolders(root, names)) {
     collector.add(folder, (path) => basename(path) !== 'node_modules' && wanted(path));
   }

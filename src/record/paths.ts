@@ -2,20 +2,23 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { findRoot } from '../root.js';
+import { findRoot, nativeFolder } from '../root.js';
 
 /** The project's root. */
 export const PROJECT_ROOT = findRoot() ?? process.cwd();
 
-/** Built files, relative to the root. What runs lies in build/Release, which travels into guests. */
+/** The folder of what CMake built, relative to the root. It travels into guests. */
+export const NATIVE = nativeFolder(PROJECT_ROOT);
+
+/** Built files, relative to the root. */
 export const BUILT = {
-  watch: 'build/Release/turnkey-watch',
-  warm: 'build/Release/libturnkey_warm.so',
-  bench: 'build/Release/turnkey-bench',
-  foreign: 'build/Release/libturnkey_foreign.so',
-  foreignConstructor: 'build/Release/libturnkey_foreign_ctor.so',
-  foreignDestructor: 'build/Release/libturnkey_foreign_dtor.so',
-  foreignThrow: 'build/Release/libturnkey_foreign_throw.so',
+  watch: `${NATIVE}/turnkey-watch`,
+  warm: `${NATIVE}/libturnkey_warm.so`,
+  bench: `${NATIVE}/turnkey-bench`,
+  foreign: `${NATIVE}/libturnkey_foreign.so`,
+  foreignConstructor: `${NATIVE}/libturnkey_foreign_ctor.so`,
+  foreignDestructor: `${NATIVE}/libturnkey_foreign_dtor.so`,
+  foreignThrow: `${NATIVE}/libturnkey_foreign_throw.so`,
   trial: 'dist/trial/launch.cjs',
   costTrial: 'dist/src/trial/cost-trial.js',
   vmThread: 'dist/experiments/support/vm-thread.js',

@@ -6,6 +6,7 @@ import type { Run } from '../record/records.js';
 import { LIMITS_FILE, REPORT_FILE, writeWhole } from '../record/store.js';
 import { renderHtml } from './html/index.js';
 import { renderPicture } from './html/picture.js';
+import { CHARTS_NEED, drawing } from './html/vega.js';
 import { renderLimits } from './limits.js';
 import { renderMarkdown } from './markdown.js';
 import { corruptionOf } from './model.js';
@@ -21,6 +22,12 @@ function limitsFor(path: string, run: Run, beside?: Run): string {
     ...(inside ? { sources: `${relative(dirname(resolve(path)), PROJECT_ROOT) || '.'}/` } : {}),
     ...(beside === undefined ? {} : { beside }),
   });
+}
+
+/** One sentence where the charts of a report could not be drawn, and what draws them. */
+export async function chartsNote(directory: string): Promise<string | undefined> {
+  if ((await drawing()) !== undefined) return undefined;
+  return `the charts were not drawn: ${CHARTS_NEED}, then npx turnkey report ${relative('', directory) || '.'}`;
 }
 
 /**

@@ -1,13 +1,13 @@
 /** What a run is made on and with: read once, at its start. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
-import { basename } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 import { hostCpu, showsKeys } from '../machine/host.mjs';
 import { ExperimentError } from '../record/errors.js';
-import { inProject, PROJECT_ROOT } from '../record/paths.js';
+import { inProject, NATIVE, PROJECT_ROOT } from '../record/paths.js';
 import type { Context, HostContext } from '../record/records.js';
 import { reasonOf } from '../record/store.js';
 
@@ -38,13 +38,33 @@ export function hostContext(): HostContext {
   };
 }
 
-function packageVersion(path: string): string {
-  const value = JSON.parse(readFileSync(inProject(path), 'utf8')) as { readonly version?: string };
+function packageVersion(manifest: string): string {
+  const value = JSON.parse(readFileSync(manifest, 'utf8')) as { readonly version?: string };
   return value.version ?? 'unknown';
 }
 
-/** The commit, with + when tracked files differ from it; null outside a repository. */
+/** koffi's package.json, which it does not export: below the project, or beside it where npm has installed both. */
+function koffiManifest(): string {
+  for (let folder = PROJECT_ROOT; ; folder = dirname(folder)) {
+    const path = join(folder, 'node_modules', 'koffi', 'package.json');
+    if (existsSync(path) || folder === dirname(folder)) return path;
+  }
+}
+
+/** The commit of which the package's native parts were built (scripts/package.mjs); null where npm built them. */
+function packagedCommit(): string | null {
+  try {
+    const built = JSON.parse(readFileSync(inProject(`${NATIVE}/built.json`), 'utf8')) as { readonly commit?: string };
+    return built.commit ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** The commit, with + when tracked files differ from it; null where neither a repository nor the package says. */
 export function currentCommit(): string | null {
+  // an installed package may lie in somebody else's repository
+  if (!existsSync(inProject('.git'))) return packagedCommit();
   const git = (...args: string[]): string =>
     execFileSync('git', args, { cwd: PROJECT_ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   try {
@@ -58,10 +78,10 @@ export function currentCommit(): string | null {
 /** Versions of what a result depends on. */
 export function versions(): Readonly<Record<string, string>> {
   return {
-    turnkey: packageVersion('package.json'),
+    turnkey: packageVersion(inProject('package.json')),
     node: process.versions.node,
     v8: process.versions.v8,
-    koffi: packageVersion('node_modules/koffi/package.json'),
+    koffi: packageVersion(koffiManifest()),
   };
 }
 

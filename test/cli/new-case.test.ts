@@ -18,7 +18,7 @@ t.test('a template compiles and runs as it is', { timeout: 290_000 }, (t) => {
   for (const part of ['src', 'experiments', 'scripts', 'package.json', 'tsconfig.json'])
     cpSync(join(PROJECT_ROOT, part), join(root, part), { recursive: true });
   mkdirSync(join(root, 'dist'));
-  for (const part of ['src', 'experiments', 'trial'])
+  for (const part of ['src', 'experiments', 'trial', 'vendor'])
     cpSync(join(PROJECT_ROOT, 'dist', part), join(root, 'dist', part), { recursive: true });
   for (const part of ['node_modules', 'build']) symlinkSync(join(PROJECT_ROOT, part), join(root, part));
   const node = (...argv: readonly string[]) => {

@@ -4,20 +4,9 @@
  * show. https://vega.github.io/vega-lite/docs/
  */
 import { createHash } from 'node:crypto';
-
-import * as vega from 'vega';
-import { compile, type TopLevelSpec } from 'vega-lite';
-
-import { escape, type Markup, trusted } from './markup.js';
-
-// Vega guesses widths of text without a canvas, too wide for the fonts used here; labels beside lines then leave holes.
-interface TextMetrics {
-  readonly textMetrics: {
-    width: (item: { readonly text?: string | number; readonly fontSize?: number }, text?: string) => number;
-  };
-}
-(vega as unknown as TextMetrics).textMetrics.width = (item, text) =>
-  0.56 * String(text ?? item.text ?? '').length * (item.fontSize ?? 11);
+import type { TopLevelSpec } from 'vega-lite';
+import { escape, trusted, type Markup } from './markup.js';
+import { CHARTS_NEED, drawing } from './vega.js';
 
 /** A line's or mark's look. */
 export interface Look {
@@ -151,7 +140,17 @@ export function logAxis(values: readonly number[], title: string, format: (value
   return { title, domain: [10 ** low, 10 ** high], ticks, format };
 }
 
+/** What stands where a chart would be. */
+const notDrawn = (name: string): Markup =>
+  trusted(
+    `<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 420 40" width="420" height="40" role="img" aria-label="${escape(name)}">` +
+      `<text x="0" y="24" fill="currentColor" font-size="12">Not drawn: vega and vega-lite are not installed (${CHARTS_NEED}).</text></svg>`,
+  );
+
 async function draw(spec: TopLevelSpec, name: string): Promise<Markup> {
+  const packages = await drawing();
+  if (packages === undefined) return notDrawn(name);
+  const { vega, compile } = packages;
   const view = new vega.View(vega.parse(compile(spec, { logger: vega.logger(vega.Error) }).spec), { renderer: 'none' });
   const svg = await view.toSVG();
   view.finalize();

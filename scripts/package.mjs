@@ -1,0 +1,116 @@
+// What `npm pack` and `npm publish` do before (prepack) and after (postpack): prebuilds/ is made, and the compiled
+// files lose what only a checkout needs. `node scripts/package.mjs` prepares, `--restore` puts the checkout back.
+//
+// prebuilds/turnkey-linux-x64/ holds the addon for every Node since Node-API 8, and the harness's programs and
+// libraries, stripped. Built on Debian 12 they need glibc 2.34 and the libstdc++ of GCC 11, which Debian 12,
+// Ubuntu 22.04 and RHEL 9 have. On anything older npm builds the addon from source (scripts/install.mjs).
+
+import { spawnSync } from 'node:child_process';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+import { transform } from 'esbuild';
+
+import { buildNative, buildTypeScript, ensurePrerequisites, fail, root, SetupError } from './setup.mjs';
+
+/** From build/, and the name in the package. turnkey-lua needs Lua and libffi, and is for a checkout. */
+const PREBUILT = [
+  ['Release/turnkey.node', 'node-napi-v8.node'],
+  ...['turnkey_baseline.node', 'libturnkey_warm.so'].map((name) => [`Release/${name}`, name]),
+  ...['', '_ctor', '_dtor', '_throw'].map((kind) => [
+    `Release/libturnkey_foreign${kind}.so`,
+    `libturnkey_foreign${kind}.so`,
+  ]),
+  ...['agent', 'bench', 'conformance', 'watch'].map((name) => [`packaged/turnkey-${name}`, `turnkey-${name}`]),
+];
+
+function run(command, ...args) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
+  if (status !== 0) throw new SetupError(`${command} ${args.join(' ')} failed: ${error?.message ?? stderr}`);
+  return stdout.trim();
+}
+
+/** The commit, with + where tracked files differ from it; null outside a repository. */
+function commit() {
+  const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' });
+  const { status, stdout } = git('rev-parse', '--short=12', 'HEAD');
+  if (status !== 0) return null;
+  return `${stdout.trim()}${git('status', '--porcelain', '--untracked-files=no').stdout === '' ? '' : '+'}`;
+}
+
+/** Makes prebuilds/ in a folder from what was built here. */
+export function prebuild(into) {
+  const folder = join(into, 'prebuilds', 'turnkey-linux-x64');
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const [from, to] of PREBUILT) {
+    copyFileSync(join(root, 'build', from), join(folder, to));
+    run('strip', '--strip-unneeded', join(folder, to));
+  }
+  const compiler = run('c++', '--version').split('\n')[0];
+  writeFileSync(join(folder, 'built.json'), `${JSON.stringify({ commit: commit(), compiler }, null, 2)}\n`);
+}
+
+/** Of src/: what a user's code imports. It stays as it was compiled, to be read and stepped through. */
+const LIBRARY = /^src\/(?:[^/]+\.js|(?:callout|image)\/)/;
+
+/**
+ * Takes from compiled files what only a checkout needs: the names of source maps, which are not packed, and the
+ * comments and spaces of the harness.
+ */
+export async function slim(dist) {
+  const files = readdirSync(dist, { recursive: true }).filter(
+    (name) => /\.[cm]?js$/.test(name) && !/^(?:test|vendor)\//.test(name),
+  );
+  for (const name of files) {
+    const path = join(dist, name);
+    const text = readFileSync(path, 'utf8').replace(/^\/\/# sourceMappingURL=.*\n?/m, '');
+    if (LIBRARY.test(name)) writeFileSync(path, text);
+    else {
+      // names stay, and with them the stacks of errors
+      const { code } = await transform(text, { minifyWhitespace: true, minifySyntax: true, target: 'node20' });
+      writeFileSync(path, code);
+    }
+  }
+}
+
+const dist = join(root, 'dist');
+/** The compiled files of the checkout meanwhile. */
+const kept = join(root, 'build', 'dist-unpacked');
+
+function restore() {
+  if (!existsSync(kept)) return;
+  rmSync(dist, { recursive: true, force: true });
+  renameSync(kept, dist);
+}
+
+async function prepare() {
+  restore(); // what an interrupted one has left
+  ensurePrerequisites({ emulated: false });
+  buildNative();
+  buildTypeScript();
+  prebuild(root);
+  cpSync(dist, kept, { recursive: true });
+  rmSync(join(dist, '.turnkey-stamp'), { force: true });
+  await slim(dist);
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  try {
+    if (process.argv[2] === '--restore') restore();
+    else await prepare();
+  } catch (error) {
+    fail(error);
+  }
+}

@@ -1,0 +1,145 @@
+// What only the harness needs does not burden the library's user: its npm packages are devDependencies, bundled into
+// dist/vendor/, and the compiled files of src/ and experiments/ import them from there. A checkout and the package run
+// the same files. Left as they are: what package.json says that a user installs (dependencies, peerDependencies).
+// Part of `npm run build:ts` (scripts/bundle.mjs).
+
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { dirname, join, relative } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+import { build } from 'esbuild';
+import ts from 'typescript';
+
+import { root } from './setup.mjs';
+
+const dist = join(root, 'dist');
+const vendor = join(dist, 'vendor');
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const installed = new Set([
+  ...Object.keys(manifest.dependencies ?? {}),
+  ...Object.keys(manifest.peerDependencies ?? {}),
+  ...builtinModules,
+]);
+
+/** A package's name: the first part of a specifier, or the first two of a scoped one. */
+const packageOf = (specifier) => /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)?.[0] ?? specifier;
+const isVendored = (specifier) => !/^(\.|\/|node:|#)/.test(specifier) && !installed.has(packageOf(specifier));
+/** A specifier's file in dist/vendor. */
+const fileOf = (specifier) => `${specifier.replaceAll('/', '-').replace('@', '')}.js`;
+
+/** The compiled files of src/ and experiments/. */
+function compiledFiles() {
+  return ['src', 'experiments'].flatMap((folder) =>
+    readdirSync(join(dist, folder), { recursive: true })
+      .filter((name) => /\.m?js$/.test(name))
+      .map((name) => join(dist, folder, name)),
+  );
+}
+
+/** The vendored imports of a file: specifier and place, the last first, so that places stay true while replacing. */
+function vendoredImports(text) {
+  return ts
+    .preProcessFile(text, true, true)
+    .importedFiles.filter(({ fileName }) => isVendored(fileName))
+    .sort((a, b) => b.pos - a.pos);
+}
+
+/** benchmark looks for its two packages in a way that no bundler follows. */
+const benchmarkRequires = {
+  name: 'benchmark-requires',
+  setup({ onLoad }) {
+    onLoad({ filter: /[/\\]benchmark[/\\]benchmark\.js$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8');
+      const contents = `const packages = { lodash: require('lodash'), platform: require('platform') };${text.replace('freeRequire(id)', 'packages[id]')}`;
+      if (!text.includes('freeRequire(id)')) throw new Error('benchmark.js no longer says freeRequire(id)');
+      return { contents };
+    });
+  },
+};
+
+/** Every name that a package exports: a bundler finds those of a CommonJS one only when they are listed. */
+async function exportsOf(specifier) {
+  const names = Object.keys(await import(specifier)).filter((name) => /^[A-Za-z_$][\w$]*$/.test(name));
+  return `export { ${names.filter((name) => name !== 'module').join(', ')} } from '${specifier}';`;
+}
+
+/** The licences of the packages that went into the bundles, as their terms ask. */
+function licences(inputs) {
+  const folders = new Set(
+    inputs.flatMap((input) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0] ?? []).sort(),
+  );
+  return [...folders].map((folder) => {
+    const path = join(root, folder);
+    const { name, version, license } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));
+    const file = readdirSync(path).find((entry) => /^(licen[cs]e|copying)\b/i.test(entry));
+    const text = file === undefined ? `${license}` : readFileSync(join(path, file), 'utf8').trim();
+    return `${name} ${version} (${license})\n\n${text}\n`;
+  });
+}
+
+/** Bundles what the compiled files import, and lets them import it from there. */
+export async function vendorPackages() {
+  const files = compiledFiles().map((path) => {
+    const text = readFileSync(path, 'utf8');
+    return { path, text, imports: vendoredImports(text) };
+  });
+  const specifiers = [...new Set(files.flatMap(({ imports }) => imports.map(({ fileName }) => fileName)))].sort();
+  if (specifiers.length === 0 && existsSync(vendor)) return; // done before, and nothing was compiled since
+  rmSync(vendor, { recursive: true, force: true });
+
+  const entries = new Map();
+  for (const specifier of specifiers) entries.set(specifier, await exportsOf(specifier));
+  const { metafile } = await build({
+    entryPoints: specifiers.map((specifier) => ({
+      in: `vendored:${specifier}`,
+      out: fileOf(specifier).slice(0, -'.js'.length),
+    })),
+    outdir: vendor,
+    absWorkingDir: root,
+    bundle: true,
+    splitting: true,
+    minify: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    legalComments: 'none', // in LICENCES.txt
+    banner: {
+      js: `import { createRequire as packagedRequire } from 'node:module'; const require = packagedRequire(import.meta.url);`,
+    },
+    chunkNames: 'shared-[hash]',
+    metafile: true,
+    logLevel: 'warning',
+    plugins: [
+      benchmarkRequires,
+      {
+        name: 'vendored',
+        setup({ onResolve, onLoad }) {
+          onResolve({ filter: /^vendored:/ }, ({ path }) => ({
+            path: path.slice('vendored:'.length),
+            namespace: 'vendored',
+          }));
+          onLoad({ filter: /.*/, namespace: 'vendored' }, ({ path }) => ({
+            contents: entries.get(path),
+            resolveDir: root,
+          }));
+        },
+      },
+    ],
+  });
+  writeFileSync(join(vendor, 'LICENCES.txt'), licences(Object.keys(metafile.inputs)).join(`\n${'-'.repeat(80)}\n\n`));
+
+  for (const { path, text, imports } of files) {
+    if (imports.length === 0) continue;
+    let changed = text;
+    for (const { fileName, pos, end } of imports) {
+      const target = relative(dirname(path), join(vendor, fileOf(fileName)));
+      const at = changed.indexOf(fileName, pos); // `pos` may be that of the quotation mark
+      if (at < 0 || at > end) throw new Error(`${path}: the import of ${fileName} was not found again`);
+      changed = `${changed.slice(0, at)}${target}${changed.slice(at + fileName.length)}`;
+    }
+    writeFileSync(path, changed);
+  }
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) await vendorPackages();
