@@ -11,9 +11,11 @@ __attribute__((constructor)) static void at_load(void) {
   uint64_t address = 0;
   if (how != NULL && strcmp(how, "none") == 0) return;
   if (how != NULL && strcmp(how, "registers") == 0) {
+#ifndef _WIN32 /* which has no signal masks */
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
+#endif
     _mm_setcsr(_mm_getcsr() | 0x8040); /* FTZ, DAZ */
     return;
   }

@@ -47,7 +47,7 @@ interface ReportFlags {
 
 interface RunFlags {
   readonly out?: string;
-  readonly lane: 'native' | 'emulated' | 'auto';
+  readonly lane: RunOptions['lane'];
   readonly mechanisms?: readonly GuardMechanism[];
   readonly mechanism?: readonly GuardMechanism[];
   readonly case?: readonly string[];
@@ -222,7 +222,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
     .option('--out <dir>', 'directory for the results (default: results/<time>)')
     .option(
       '--lane <lane>',
-      'native, emulated or auto: emulated too where this CPU has no keys',
+      'native, emulated, wine, or auto: native, and emulated too where this CPU has no keys',
       parseLane,
       'auto' as const,
     )

@@ -10,12 +10,15 @@ import {
   isGuardMechanism,
   KEY_MODES,
   type KeyMode,
+  RUN_LANES,
+  type RunLane,
 } from '../record/words.js';
 
-/** `native`, `emulated` or `auto`. */
-export function parseLane(text: string): 'native' | 'emulated' | 'auto' {
-  if (text === 'native' || text === 'emulated' || text === 'auto') return text;
-  throw new InvalidArgumentError('It must be native, emulated or auto.');
+/** A lane of RUN_LANES, or `auto`. */
+export function parseLane(text: string): RunLane | 'auto' {
+  const lane = [...RUN_LANES, 'auto' as const].find((known) => known === text);
+  if (lane === undefined) throw new InvalidArgumentError(`It must be ${RUN_LANES.join(', ')} or auto.`);
+  return lane;
 }
 
 /** `write` or `access`. */

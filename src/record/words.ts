@@ -26,6 +26,13 @@ export type Mechanism = (typeof MECHANISMS)[number];
 export const LANES = ['native', 'emulated', 'model', 'wine', 'qemu-user'] as const;
 export type Lane = (typeof LANES)[number];
 
+/** The lanes that a run can be asked for: each has an executor (src/run). */
+export const RUN_LANES = ['native', 'emulated', 'wine'] as const satisfies readonly Lane[];
+export type RunLane = (typeof RUN_LANES)[number];
+
+/** The lanes that costs are measured in: by times, or by instructions. */
+export type CostLane = 'native' | 'emulated';
+
 /** What an experiment saw, given after the aftermath. */
 export const VERDICTS = [
   'prevented',

@@ -1,12 +1,14 @@
 /**
  * A lane as the runner sees it: a place to run commands of the built project in. The native lane is here; the emulated
- * one is made in emulated.ts from a booted machine.
+ * one is in emulated.ts, that of Wine in wine.ts.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
 
 import { PROJECT_ROOT } from '../record/paths.js';
 import type { LaneContext } from '../record/records.js';
 import type { Lane } from '../record/words.js';
+import type { PlannedCorruption } from './plan.js';
 
 /** How a command ended. */
 export interface ExecResult {
@@ -36,6 +38,8 @@ export interface Executor {
   readonly slowness: number;
   /** Runs `argv` in the project's root; paths in it are relative to that. */
   run(argv: readonly string[], options: ExecOptions): Promise<ExecResult>;
+  /** Where a lane's trials are made by a program of its own: the command of one. */
+  trialCommand?(trial: PlannedCorruption): readonly string[];
   close(): Promise<void>;
 }
 
@@ -47,6 +51,39 @@ const MOST_OUTPUT = 1 << 20; /* characters kept of each stream */
  */
 export function laneHere(): 'native' | 'emulated' {
   return process.env['TURNKEY_LANE'] === 'emulated' ? 'emulated' : 'native';
+}
+
+/** What a child process came to, by its end or by `kill` at its time limit. */
+export function resultOf(
+  child: ChildProcessByStdio<null, Readable, Readable>,
+  options: ExecOptions,
+  kill: () => void,
+): Promise<ExecResult> {
+  return new Promise((resolve) => {
+    let stdout = '';
+    let stderr = '';
+    let timedOut = false;
+    const timer = setTimeout(() => {
+      timedOut = true;
+      kill();
+    }, options.timeoutMs);
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      if (stdout.length < MOST_OUTPUT) stdout += text;
+      options.onStdout?.(text);
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      if (stderr.length < MOST_OUTPUT) stderr += text;
+    });
+    child.on('error', (error) => {
+      clearTimeout(timer);
+      const lost = `cannot start ${child.spawnfile}: ${error.message}`;
+      resolve({ exitCode: null, signal: null, stdout, stderr: `${stderr}${error.message}`, timedOut, lost });
+    });
+    child.on('close', (exitCode, signal) => {
+      clearTimeout(timer);
+      resolve({ exitCode, signal, stdout, stderr, timedOut, lost: null });
+    });
+  });
 }
 
 /** Child processes on this machine, or, inside the emulated machine, in it. */
@@ -64,41 +101,13 @@ export class NativeExecutor implements Executor {
 
   run(argv: readonly string[], options: ExecOptions): Promise<ExecResult> {
     const [program = '', ...rest] = argv;
-    return new Promise((resolve) => {
-      const child = spawn(program === 'node' ? process.execPath : program, rest, {
-        cwd: PROJECT_ROOT,
-        env: { ...process.env, ...options.env },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      let stdout = '';
-      let stderr = '';
-      let timedOut = false;
-      const timer = setTimeout(() => {
-        timedOut = true;
-        child.kill('SIGKILL'); // the tracing runner takes its trial with it (PTRACE_O_EXITKILL)
-      }, options.timeoutMs);
-      child.stdout.setEncoding('utf8').on('data', (text: string) => {
-        if (stdout.length < MOST_OUTPUT) stdout += text;
-        options.onStdout?.(text);
-      });
-      child.stderr.setEncoding('utf8').on('data', (text: string) => {
-        if (stderr.length < MOST_OUTPUT) stderr += text;
-      });
-      child.on('error', (error) => {
-        clearTimeout(timer);
-        resolve({
-          exitCode: null,
-          signal: null,
-          stdout,
-          stderr: `${stderr}${error.message}`,
-          timedOut,
-          lost: `cannot start ${program}: ${error.message}`,
-        });
-      });
-      child.on('close', (exitCode, signal) => {
-        clearTimeout(timer);
-        resolve({ exitCode, signal, stdout, stderr, timedOut, lost: null });
-      });
+    const child = spawn(program === 'node' ? process.execPath : program, rest, {
+      cwd: PROJECT_ROOT,
+      env: { ...process.env, ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    return resultOf(child, options, () => {
+      child.kill('SIGKILL'); // the tracing runner takes its trial with it (PTRACE_O_EXITKILL)
     });
   }
 

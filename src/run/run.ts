@@ -17,17 +17,18 @@ import {
   type SkippedRecord,
 } from '../record/records.js';
 import { TRIAL_SPACES } from '../record/trial-image.js';
-import type { GuardMechanism, Lane } from '../record/words.js';
+import type { GuardMechanism, Lane, RunLane } from '../record/words.js';
 import { currentCommit, hostContext, imageFileContext, versions } from './context.js';
 import { type BenchClock, clockDetails, runCosts, type RunCostsOptions } from './costs.js';
 import { EmulatedExecutor } from './emulated.js';
 import { type Executor, laneHere, NativeExecutor } from './executor.js';
 import { costRowName, makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
 import { compareHonest, runTrials } from './trials.js';
+import { WINE_MECHANISMS, WINE_SPACES, WineExecutor } from './wine.js';
 
 /** What the user asked for. */
 export interface RunOptions {
-  readonly lane: 'native' | 'emulated' | 'auto';
+  readonly lane: RunLane | 'auto';
   readonly mechanisms: readonly GuardMechanism[];
   readonly seed: number;
   readonly quick: boolean;
@@ -84,7 +85,7 @@ export class RunInProgress {
   }
 
   /** The lanes of this run. `auto`: native always, emulated where the CPU has no keys. */
-  get lanes(): readonly ('native' | 'emulated')[] {
+  get lanes(): readonly RunLane[] {
     if (laneHere() === 'emulated') return ['native']; // in a guest: here, and recorded as emulated
     if (this.#options.lane !== 'auto') return [this.#options.lane];
     return this.#options.nativeKeysReason === null ? ['native'] : ['native', 'emulated'];
@@ -92,10 +93,15 @@ export class RunInProgress {
 
   /** What is to be done. */
   stages(): readonly Stage[] {
-    return this.lanes.flatMap((lane) => (lane === 'native' ? this.#nativeStages() : [this.#emulatedStage()]));
+    const stagesOf: Readonly<Record<RunLane, () => readonly Stage[]>> = {
+      native: () => this.#nativeStages(),
+      emulated: () => [this.#emulatedStage()],
+      wine: () => [this.#wineStage()],
+    };
+    return this.lanes.flatMap((lane) => stagesOf[lane]());
   }
 
-  #plan(lane: PlannedLane): Plan {
+  #plan(lane: PlannedLane, more: Partial<PlanOptions> = {}): Plan {
     // Nobody waits in a guest for what this machine can show: of the quick set only what needs keys, save the cases
     // that tell the mechanisms apart.
     const onlyKeys = this.#options.quickCases === true && lane.lane === 'emulated' && this.lanes.includes('native');
@@ -124,6 +130,7 @@ export class RunInProgress {
       ...(only === undefined ? {} : { only }),
       ...(deny === undefined ? {} : { deny }),
       ...(keys === undefined ? {} : { keys }),
+      ...more,
     });
   }
 
@@ -366,6 +373,31 @@ export class RunInProgress {
     return { title: 'emulated lane', steps };
   }
 
+  /** What the program of that lane knows of, of what was asked for. */
+  #wineStage(): Stage {
+    const run = async (update: (text: string) => void): Promise<void> => {
+      update('starting Wine');
+      const executor = await WineExecutor.start();
+      const { context, names } = executor;
+      this.#contexts.push(context);
+      const { only } = this.#options;
+      const { trials, skipped } = this.#plan(
+        { lane: 'wine', keys: context.keys, keysReason: context.keysReason, kernel: '' },
+        {
+          deny: 'write',
+          keys: 'image',
+          mechanisms: this.#options.mechanisms.filter((mechanism) => WINE_MECHANISMS.includes(mechanism)),
+          only: (family, name) =>
+            family === 'corruption' && names.includes(name) && (only === undefined || only(family, name)),
+        },
+      );
+      const work = (): ReturnType<typeof runTrials> =>
+        runTrials(executor, trials, this.#trialOptions(trials.length, update));
+      this.#records.push(...skipped, ...(await this.#timed('wine', trials.length, work)));
+    };
+    return { title: 'wine lane', steps: [{ title: 'trials under Wine', run }] };
+  }
+
   /** Ends what is still running. */
   async abort(): Promise<void> {
     await Promise.all([...this.#open].map((executor) => this.#shut(executor)));
@@ -388,7 +420,7 @@ export class RunInProgress {
         lanes: this.#contexts,
         versions: versions(),
         imageFile: this.#imageContext,
-        spaces: TRIAL_SPACES,
+        spaces: this.lanes.includes('wine') ? WINE_SPACES : TRIAL_SPACES,
       },
       records: [...rest, ...compareHonest(honest)],
     };

@@ -283,13 +283,9 @@ async function runGroup(
   if (first === undefined) return [];
   const timeoutMs = group.reduce((sum, trial) => sum + limitOf(trial, limits), 0);
   const setUpMs = SET_UP_MS * slowness;
-  const command = trialCommand(
-    first,
-    timeoutMs,
-    setUpMs,
-    more,
-    group.map((trial) => trial.name),
-  );
+  const own = first.kind === 'corruption' ? executor.trialCommand?.(first) : undefined;
+  const names = group.map((trial) => trial.name);
+  const command = own ?? trialCommand(first, timeoutMs, setUpMs, more, names);
   const result = await executor.run(command, { timeoutMs: setUpMs + timeoutMs + GRACE_MS * slowness });
   return group.map((trial) =>
     trial.kind === 'corruption' ? corruptionRecord(trial, result) : honestRecord(trial, result),
@@ -399,8 +395,11 @@ export async function runTrials(
   const { imageFile, bareGate, onDone } = options;
   const more = { ...(imageFile === undefined ? {} : { imageFile }), ...(bareGate === undefined ? {} : { bareGate }) };
   const [some] = trials;
+  const ownProgram = executor.trialCommand !== undefined;
   const slowness =
-    some !== undefined && trials.length >= CALIBRATED_FROM ? await calibrate(executor, some.kernel) : executor.slowness;
+    some !== undefined && trials.length >= CALIBRATED_FROM && !ownProgram
+      ? await calibrate(executor, some.kernel)
+      : executor.slowness;
   const lane: Lane = { executor, slowness, limits: slowness, more };
   const records = new Map<PlannedTrial, RunRecord>();
   const firsts = new Map<string, Verdict>();
@@ -420,7 +419,11 @@ export async function runTrials(
   const hangs = (trial: PlannedTrial): boolean =>
     trial.kind === 'corruption' && trial.experiment.expected(trial).verdicts[0] === 'hung';
   const isWarm = (trial: PlannedTrial): trial is PlannedCorruption =>
-    trial.kind === 'corruption' && trial.repeat > 0 && trial.experiment.command === undefined && !hangs(trial);
+    !ownProgram &&
+    trial.kind === 'corruption' &&
+    trial.repeat > 0 &&
+    trial.experiment.command === undefined &&
+    !hangs(trial);
 
   await inParallel(groupTrials(trials.filter((trial) => !hangs(trial) && !isWarm(trial))), executor.concurrency, fresh);
   const warm = trials.filter(isWarm);
