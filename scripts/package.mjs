@@ -62,7 +62,7 @@ export function prebuild(into) {
   writeFileSync(join(folder, 'built.json'), `${JSON.stringify({ commit: commit(), compiler }, null, 2)}\n`);
 }
 
-/** Of src/: what a user's code imports. It stays as it was compiled, to be read and stepped through. */
+/** The files of src/ that a user's code imports. They stay as compiled, to be read and stepped through. */
 const LIBRARY = /^src\/(?:[^/]+\.js|(?:callout|image)\/)/;
 
 /**

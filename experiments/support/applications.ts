@@ -61,7 +61,7 @@ function addressOf(bytes: Buffer): number {
   return Number(ffi.address(bytes));
 }
 
-/** Of z_stream (zlib.h), on a 64-bit machine. */
+/** Size and member offsets of z_stream (zlib.h) in bytes, on a 64-bit machine. */
 const Z_STREAM = { bytes: 112, nextIn: 0, availIn: 8, nextOut: 24, availOut: 32 } as const;
 const Z_NO_FLUSH = 0;
 const Z_FINISH = 4;
@@ -82,7 +82,7 @@ function compression(chunkBytes: number): Application {
       const deflate = zlib.func('int deflate(uintptr_t stream, int flush)') as Call;
       const end = zlib.func('int deflateEnd(uintptr_t stream)') as Call;
       const source = textFile().bytes;
-      // Room for whatever one chunk may give at once: a full output buffer would mean another call.
+      // Large enough for the output of any chunk: a full output buffer would mean another call.
       const output = Buffer.alloc(2 * ZLIB_UNIT + 64 * KIB);
       const stream = Buffer.alloc(Z_STREAM.bytes);
       const [streamAt, sourceAt, outputAt] = [addressOf(stream), addressOf(source), addressOf(output)];
@@ -376,7 +376,7 @@ export function applicationNamed(name: string): Application {
 export interface Timed {
   /** ns of each unit. */
   readonly samples: readonly number[];
-  /** Of one unit, on average. */
+  /** Mean over the units. */
   readonly crossings: Crossings;
   readonly warm: boolean;
 }

@@ -23,7 +23,7 @@ function luaSkip({ mechanism, keys }: Setting): string | undefined {
 
 /** A case that the Lua host tries by one of its programs, which prints what protocol.ts reads (programs/trial.lua). */
 export interface LuaTrial extends Pick<CorruptionCase, 'summary' | 'expected' | 'quick'> {
-  /** Of LUA_PROGRAMS. */
+  /** Path of the program, below LUA_PROGRAMS. */
   readonly script: string;
   /** Its arguments. */
   readonly words: readonly string[];

@@ -5,7 +5,7 @@ import type { HeapObject } from '../../src/image/image.js';
 
 /** An object with what a case needs of it. */
 export interface Picked {
-  /** Of the space 'old'. */
+  /** Start of the space 'old'. */
   readonly address: bigint;
   readonly object: HeapObject & { readonly slotBytes: number };
 }
@@ -13,8 +13,8 @@ export interface Picked {
 const TRIES = 200;
 
 /**
- * A random object that `suits`. Where no heap can be walked, a made-up one of 16 bytes at a random place: the store is
- * the same, only nobody can say what it hit.
+ * A random object that `suits`. Where no heap can be walked, the object is made up: 16 bytes at a random place. The
+ * store is the same, but a report cannot name what it hit.
  */
 export function pickObject(trial: Trial, suits: (object: HeapObject) => boolean): Picked {
   const { address, bytes } = trial.space('old');

@@ -32,7 +32,7 @@ function isExperiment(value: unknown, family: Family): value is ExperimentModule
 interface Place {
   /** The built file without its ending, relative to the folder of all experiments. */
   readonly path: string;
-  /** Of a corruption case. */
+  /** Group of a corruption case. */
   readonly group?: CaseGroup;
 }
 

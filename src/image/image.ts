@@ -51,7 +51,7 @@ export interface ImageOptions {
 
 /** An object of a heap. Offsets are bytes from the space's start. */
 export interface HeapObject {
-  /** Of its header. */
+  /** Offset of its header from the start of the space, in bytes. */
   readonly offset: number;
   readonly bytes: number;
   readonly slots: number;
@@ -70,7 +70,7 @@ export interface HeapObject {
 export interface HeapProblem {
   readonly kind: string;
   readonly space: string;
-  /** Of the wrong word, and of the header of its object, in the space. */
+  /** Offsets of the wrong word and of its object's header from the start of the space, in bytes. */
   readonly offset: number;
   readonly object: number;
   readonly address: bigint;
@@ -215,7 +215,7 @@ export class Space {
     return this.#image.checked(this.#native.space(this.#index), `look at space ${show(this.name)}`);
   }
 
-  /** Of its first byte. */
+  /** Address of its first byte. */
   get address(): bigint {
     return this.#now.address;
   }

@@ -21,7 +21,7 @@ export interface LoanParts {
 }
 
 export class Loan {
-  /** Of the native loan; never given out twice in a process. */
+  /** Number of the native loan; never given out twice in a process. */
   readonly id: number;
   /** Where the callee may write. */
   readonly address: bigint;

@@ -24,7 +24,7 @@ import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from 
 export interface RunCostsOptions {
   readonly setting: CostSetting;
   readonly seed: number;
-  /** Of one call of turnkey-bench. */
+  /** Time limit in ms of one call of turnkey-bench. */
   readonly timeoutMs: number;
   readonly onRow?: (text: string) => void;
   /** Told by each call of turnkey-bench. */
@@ -275,7 +275,7 @@ function measurementIn({ experiment }: PlannedCost, { stdout, exitCode }: ExecRe
 
 type Measured = Exclude<CostMeasurement, { readonly skipped: string }>;
 
-/** Of each name the sum over the processes. */
+/** Sums each observed counter over the processes. */
 function observedIn(seen: readonly Measured[]): CostRecord['observed'] {
   const names = new Set(seen.flatMap(({ observed }) => Object.keys(observed ?? {})));
   return Object.fromEntries(

@@ -73,7 +73,7 @@ export interface PlanOptions {
   readonly mechanisms: readonly GuardMechanism[];
   readonly seed: number;
   readonly repeat: number;
-  /** Of the corruption cases only the quick set, without variants. */
+  /** Run only the quick set of corruption cases, without variants. */
   readonly quickCases?: boolean;
   /** The whole matrix, and no more: mprotect-naive only for the cases about threads, whose hole it shows. */
   readonly full?: boolean;
@@ -82,7 +82,7 @@ export interface PlanOptions {
    * another lane of the same run has the rest.
    */
   readonly onlyKeys?: boolean;
-  /** Of the cost experiments only the quick rows. */
+  /** Measure only the quick rows of cost experiments. */
   readonly quickCosts: boolean;
   /** Processors of the machine that is timed. */
   readonly cores: number;

@@ -32,9 +32,9 @@ export interface RunOptions {
   readonly mechanisms: readonly GuardMechanism[];
   readonly seed: number;
   readonly quick: boolean;
-  /** Of the corruption cases only the quick set. */
+  /** Run only the quick set of corruption cases. */
   readonly quickCases?: boolean;
-  /** Of the cost experiments only the quick rows. */
+  /** Measure only the quick rows of cost experiments. */
   readonly quickCosts?: boolean;
   readonly repeat: number;
   /** See PlanOptions. */
@@ -60,7 +60,7 @@ export interface Stage {
   readonly steps: readonly Step[];
 }
 
-/** Of one call of turnkey-bench, which has all rows of an experiment, and of one process of a program. */
+/** Time limit in ms, by lane: for one turnkey-bench call (all rows of an experiment) or one program process. */
 const COST_LIMIT_MS = { native: 240_000, emulated: 600_000 } as const;
 
 /** A run under way: its stages are run in order, then `finish` gives the document. */

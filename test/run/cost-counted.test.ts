@@ -28,10 +28,10 @@ function unavailable(): string | false {
   }
 }
 
-/** Of one whole program. */
+/** Relative tolerance for one whole program. */
 const PROGRAM_TOLERANCE = 0.01;
 
-/** Of each experiment a few small rows. */
+/** Whether a row is among the few small ones that are counted here. */
 function chosen({ name, row: { mechanism, parameters } }: PlannedCost): boolean {
   const pages = Number(parameters['pages'] ?? 0);
   if (name === 'flip') return (pages === 16 || pages === 256) && parameters['touched'] === true;
