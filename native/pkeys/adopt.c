@@ -59,12 +59,17 @@ static int each_piece(uintptr_t address, uintptr_t end, int (*visit)(const struc
   return 0;
 }
 
-/* The access and key that a piece has as things are. */
+/* Access and key as things are. Naive callouts are nobody's business but their own: open for the VM. */
+static int apply_region(const struct region *region) {
+  int access = pkeys_i_mechanism_access(region);
+  return pkeys_i_region_apply(region->address, region->bytes, access < 0 ? (int)region->protection : access,
+                              region->key);
+}
+
 static int apply_piece(const struct range *piece, void *context) {
   (void)context;
   struct region region;
-  if (!pkeys_i_range_region(piece, &region)) return 0;
-  return pkeys_i_region_apply(region.address, region.bytes, pkeys_i_mechanism_access(&region), region.key);
+  return pkeys_i_range_region(piece, &region) ? apply_region(&region) : 0;
 }
 
 /* ---- adopting ------------------------------------------------------------------------------------------------ */
@@ -104,7 +109,7 @@ static int adopt_locked(struct pkeys_image *image, size_t index, uintptr_t addre
   if (!pkeys_i_range_region(&range, &region)) return -EINVAL;
   if (pkeys_i_range_count() + RANGE_MOST_ADDED > PKEYS_MAX_RANGES) return -EMFILE;
   /* I9: access and key in one call, and before the VM has the address. */
-  int error = pkeys_i_region_apply(address, bytes, pkeys_i_mechanism_access(&region), region.key);
+  int error = apply_region(&region);
   if (error) {
     undo(address, address + bytes, protection);
     return error;

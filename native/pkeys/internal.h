@@ -155,6 +155,7 @@ struct registry {
   int runtime_key, loan_key;
   uint32_t spare_keys; /* keys that the kernel would not take back, a bit each: given out again before new ones */
   uint32_t next_image_id, next_loan_id;
+  uint32_t forking_rights; /* PKRU of the thread that forks; under all locks */
   void (*listener)(const struct pkeys_masks *masks);
   struct mask_latch masks;
 

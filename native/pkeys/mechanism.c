@@ -262,6 +262,24 @@ int pkeys_leave_foreign(bool lent) { return leave(NO_NUMBER, lent); }
 int pkeys_enter_foreign_as(unsigned caller, bool lent) { return caller < NO_NUMBER ? enter(caller, lent) : -EINVAL; }
 int pkeys_leave_foreign_as(unsigned caller, bool lent) { return caller < NO_NUMBER ? leave(caller, lent) : -EINVAL; }
 
+int pkeys_forked(void) {
+  int error = pkeys_i_registry_enter();
+  if (error) return error;
+  pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
+  atomic_store(&pkeys_i_registry.inside, 0);
+  atomic_store(&pkeys_i_registry.lent_inside, 0);
+  for (size_t i = 0; i < PKEYS_MAX_CALLERS / 64; i++) {
+    atomic_store(&pkeys_i_registry.callers_inside[i], 0);
+    atomic_store(&pkeys_i_registry.callers_lent[i], 0);
+  }
+  atomic_store(&pkeys_i_registry.lockfree_users, 0);
+  nothing_is_known();
+  error = pkeys_i_mechanism_reconcile_locked();
+  pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
+  pkeys_i_registry_leave();
+  return error;
+}
+
 /* ---- bystanders ---------------------------------------------------------------------------------------------- */
 
 /*

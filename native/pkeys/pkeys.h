@@ -30,7 +30,9 @@
  * Signal handlers: only functions marked async-signal-safe may be called; they take no lock and do not allocate.
  * Rights: a function that changes something is VM code (I13). It first opens this thread's rights to all owned keys,
  * and leaves them open.
- * fork: a fork inside a callout is not supported. The child would keep the callout's rights and counts for ever.
+ * fork: the child has everything the parent has, and no lock is held in it. If VM code forked, the child calls
+ * pkeys_forked next. A child forked inside a callout is foreign code: it keeps the callout's rights and counts for
+ * ever.
  *
  * Kernel pages: pkeys(7), pkey_alloc(2), pkey_mprotect(2); Documentation/core-api/protection-keys.rst.
  */
@@ -432,6 +434,9 @@ int pkeys_leave_foreign(bool lent);
 #define PKEYS_MAX_CALLERS 1024
 int pkeys_enter_foreign_as(unsigned caller, bool lent);
 int pkeys_leave_foreign_as(unsigned caller, bool lent);
+/* In a child that VM code forked: other threads' callouts do not go on there, so their counts are forgotten and what
+ * they had closed is opened. The trap does this for its own. 0 or a negative errno. */
+int pkeys_forked(void);
 
 /*
  * The fault handler calls this on a bystander: a VM thread outside callouts that got SEGV_ACCERR at `address`. The

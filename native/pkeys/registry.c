@@ -199,12 +199,32 @@ static int take_runtime_key(void) {
   return key;
 }
 
+/* A child has no thread but the one that forked, so nobody there would give back a lock that another thread held. A
+ * callee may fork too: with its rights a thread cannot take the locks, and it gets the same rights back. */
+static void before_fork(void) {
+  uint32_t saved = pkeys_supported() ? pkeys_rdpkru() : 0;
+  pkeys_open_thread();
+  pkeys_i_lock_take(&pkeys_i_registry.lock);
+  pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
+  pkeys_i_keys_hold();
+  pkeys_i_registry.forking_rights = saved;
+}
+static void after_fork(void) {
+  uint32_t saved = pkeys_i_registry.forking_rights;
+  pkeys_i_keys_let_go();
+  pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
+  pkeys_i_lock_give(&pkeys_i_registry.lock);
+  if (pkeys_supported()) pkeys_wrpkru(saved);
+}
+
 /* The first time, before anybody can have entered the registry. 0 or negative errno. */
 static int initialise(void) {
   int key = take_runtime_key();
   pkeys_i_registry.runtime_key = key;
   pkeys_i_registry_publish_masks(key > 0);
   atomic_store(&boot.runtime_key, key);
+  int error = sys_at_fork(before_fork, after_fork);
+  if (error) return error;
   atomic_store(&boot.initialised, 1);
   return sys_mprotect((uintptr_t)&boot, sizeof boot, PROT_READ);
 }

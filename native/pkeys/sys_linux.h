@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -72,6 +73,10 @@ static inline uint64_t sys_now_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+/* Around every fork: `before` in the parent, `after` in both. */
+static inline int sys_at_fork(void (*before)(void), void (*after)(void)) {
+  return -pthread_atfork(before, after, after);
 }
 static inline uintptr_t sys_thread(void) { return (uintptr_t)&errno; }
 

@@ -90,6 +90,7 @@ static inline uint64_t sys_now_ns(void) {
   uint64_t whole = (uint64_t)(now.QuadPart / frequency.QuadPart), part = (uint64_t)(now.QuadPart % frequency.QuadPart);
   return whole * 1000000000u + part * 1000000000u / (uint64_t)frequency.QuadPart;
 }
+static inline int sys_at_fork(void (*before)(void), void (*after)(void)) { return (void)before, (void)after, 0; }
 static inline uintptr_t sys_thread(void) {
   uintptr_t teb; /* by hand: GCC 12 warns of the header's own way */
   __asm__("mov %%gs:0x30, %0" : "=r"(teb));

@@ -45,6 +45,7 @@ static void forked(void) {
   if (slot == NULL || trap_in_callout()) return;
   trap_arena.shared.process = trap_process_number();
   slot->thread_id = trap_arena.shared.process; /* the only thread of the child */
+  (void)pkeys_forked();                        /* other threads' callouts do not go on here */
 }
 
 int trap_platform_init(void (*exits)(struct trap_slot *slot)) {
