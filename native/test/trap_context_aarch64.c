@@ -119,13 +119,13 @@ CHECK_TEST(elsewhere, "records in the extra space of a large frame are found; a 
 }
 
 /* Each with the encoding that the assembler gives it. */
-#define CASE(text, expected)                                                                           \
-  do {                                                                                                 \
-    const uint32_t *at;                                                                                \
-    __asm__(".arch armv8.5-a+lse+sve+memtag\n\t.pushsection .rodata\n8: " text                         \
-            "\n\t.popsection\n\tadrp %0, 8b\n\tadd %0, %0, :lo12:8b"                                   \
-            : "=r"(at));                                                                               \
-    check_counted();                                                                                   \
+#define CASE(text, expected)                                                                                \
+  do {                                                                                                      \
+    const uint32_t *at;                                                                                     \
+    __asm__(".arch armv8.5-a+lse+sve+memtag\n\t.pushsection .rodata\n8: " text                              \
+            "\n\t.popsection\n\tadrp %0, 8b\n\tadd %0, %0, :lo12:8b"                                        \
+            : "=r"(at));                                                                                    \
+    check_counted();                                                                                        \
     if (trap_context_decode(*at) != (expected))                                                             \
       check_failed(__FILE__, __LINE__, "%s (0x%08x) is taken for %d", text, *at, trap_context_decode(*at)); \
   } while (0)
