@@ -1,18 +1,23 @@
 /*
- * gate_aarch64_aapcs.S: thunks, gate, landing pads and callback thunks for the 64-bit Arm procedure call standard (AAPCS64) on Linux.
+ * gate_aarch64_aapcs.S: thunks, gate, landing pads and callback thunks for the 64-bit Arm procedure call standard
+ * (AAPCS64) on Linux.
  *
  * Rules for changing this file (I1 to I13: docs/invariants.md):
- *  - every argument register (x0 to x7, x8 for an indirect result, v0 to v7) and every result register (x0, x1, v0 to v3) passes unharmed; x18 is the platform's and is never touched;
+ *  - every argument register (x0 to x7, x8 for an indirect result, v0 to v7) and every result register (x0, x1, v0 to
+ *    v3) passes unharmed; x18 is the platform's and is never touched;
  *  - calls and returns stay paired: blr and ret, so that the return predictor is right;
  *  - T_STATE is the entry of the callout in progress; frames hold it only once suspended;
- *  - a frame is complete before T_STATE says "in a callout", T_STATE is set before rights drop, cleared after they return (I4);
+ *  - a frame is complete before T_STATE says "in a callout", T_STATE is set before rights drop, cleared after they
+ *    return (I4);
  *  - POR_EL0 is written here and in pkeys_wrpkru only (I3), with an ISB behind it;
  *  - CFI is right at every instruction, and the personality ends every unwind (no C++ frame is ever crossed, I8);
- *  - what is reached by an indirect branch begins with BTI C (a hint: nothing on CPUs without); return addresses are neither signed nor looked at.
+ *  - what is reached by an indirect branch begins with BTI C (a hint: nothing on CPUs without); return addresses are
+ *    neither signed nor looked at.
  *
- * x16 carries the thunk's entry: the register that the ABI leaves to code between caller and callee. x19 holds this thread's slot across the call: a callee keeps it for the gate as
- * for any caller, and one that does not is found out. Not for functions with a procedure call standard of their own (vector functions, SVE arguments): of v8 to v15 the lower
- * halves are kept, of v16 to v31 and the predicates nothing.
+ * x16 carries the thunk's entry: the register that the ABI leaves to code between caller and callee. x19 holds this
+ * thread's slot across the call: a callee keeps it for the gate as for any caller, and one that does not is
+ * noticed. Functions with a procedure call standard of their own (vector functions, SVE arguments) are not served: the
+ * lower halves of v8 to v15 are kept, and nothing of v16 to v31 and the predicates.
  *
  * AAPCS64 (ARM-software/abi-aa), 6.1, 6.8; Arm ARM, D19.2 (POR_EL0), C6.2 (BTI).
  */
@@ -68,7 +73,8 @@
 	stp	d12, d13, [\to, #F_D8+32]
 	stp	d14, d15, [\to, #F_D8+48]
 	.endm
-	/* All back from the frame that x19 points to, x19 itself last, when the stack pointer is back already: the CFA is found in the frame until then. */
+	/* All back from the frame that x19 points to, x19 itself last, when the stack pointer is back already: the
+	 * CFA is found in the frame until then. */
 	.macro	LOAD_CALLER
 	ldp	d8, d9, [x19, #F_D8]
 	ldp	d10, d11, [x19, #F_D8+16]
@@ -106,7 +112,8 @@
 	.text
 
 /* ---- the fast gate ---------------------------------------------------------------------------------------------
- * One instance for each of: keys written or not; stack arguments or none; foreign stack or the caller's; floating-point environment saved or not. */
+ * One instance for each of: keys written or not; stack arguments or none; foreign stack or the caller's;
+ * floating-point environment saved or not. */
 	.macro	GATE name, keys, args, own, float
 	.balign 64
 	ENTRY	\name
@@ -228,7 +235,8 @@ trap_gates_begin:
 	GATE	trap_gate_flag_own_args, 0, 1, 1, 0
 	GATE	trap_gate_flag_own_args_float, 0, 1, 1, 1
 
-/* The callee came back without the gate's x19, or with another stack pointer, of any alignment. Called on the stack that the callee ran on, results in their registers. */
+/* The callee came back without the gate's x19, or with another stack pointer, of any alignment. Called on the stack
+ * that the callee ran on, results in their registers. */
 	.balign 16
 gate_lost:
 	.cfi_startproc
@@ -284,7 +292,7 @@ gate_lost:
 2:
 	.endm
 
-/* ---- the slow gate: nested callouts, a thread's first, mechanisms that make calls ---------------------------------- */
+/* ---- the slow gate: nested callouts, a thread's first, mechanisms that make calls -------------------------------- */
 	.balign 64
 	ENTRY	trap_gate_slow
 	.cfi_startproc
@@ -434,8 +442,8 @@ trap_gates_end:
 	.cfi_endproc
 
 /* ---- landing pads -------------------------------------------------------------------------------------------------
- * The handler has put the caller's callee-saved registers, return address and stack pointer into the context, x0 = frame; for the keyed pad x1 = the
- * POR_EL0 to write. I7: rights, streaming mode, fpcr and fpsr come first. */
+ * The handler has put the caller's callee-saved registers, return address and stack pointer into the context, x0 =
+ * frame; for the keyed pad x1 = the POR_EL0 to write. I7: rights, streaming mode, fpcr and fpsr come first. */
 	.balign 16
 	ENTRY	trap_landing_keys
 	.cfi_startproc
@@ -471,7 +479,7 @@ trap_gates_end:
 	ret
 	.cfi_endproc
 
-/* ---- the signal handler's first instruction: there is nothing to clear that the kernel leaves (compare gate_x86_64_sysv.S) -- */
+/* ---- the signal handler's first instruction: the kernel leaves nothing to clear (compare gate_x86_64_sysv.S) ----- */
 	.balign 16
 	ENTRY	trap_handler_entry
 	.cfi_startproc
@@ -505,7 +513,7 @@ trap_gates_end:
 	br	x16
 	.cfi_endproc
 
-/* ---- callback thunks -------------------------------------------------------------------------------------------------- */
+/* ---- callback thunks --------------------------------------------------------------------------------------------- */
 	.balign 64
 	ENTRY	trap_callback_gate
 	.cfi_startproc
@@ -556,7 +564,7 @@ trap_gates_end:
 	br	x17
 	.cfi_endproc
 
-/* ---- the static thunks: code over the tables ---------------------------------------------------------------------------- */
+/* ---- the static thunks: code over the tables --------------------------------------------------------------------- */
 	.balign 64
 	ENTRY	trap_thunk_code
 	.cfi_startproc

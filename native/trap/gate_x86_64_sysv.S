@@ -2,10 +2,12 @@
  * gate_x86_64_sysv.S: thunks, gate, landing pads and callback thunks for the System V x86-64 ABI.
  *
  * Rules for changing this file (I1 to I13: docs/invariants.md):
- *  - every argument register (rdi rsi rdx rcx r8 r9, al, xmm0-7) and every result register (rax rdx xmm0 xmm1 st0 st1) passes unharmed;
+ *  - every argument register (rdi rsi rdx rcx r8 r9, al, xmm0-7) and every result register (rax rdx xmm0 xmm1 st0
+ *    st1) passes unharmed;
  *  - calls and returns stay paired: a return address that is overwritten costs a mispredicted return (16 ns measured);
  *  - T_STATE is the entry of the callout in progress; frames hold it only once suspended;
- *  - a frame is complete before T_STATE says "in a callout", T_STATE is set before rights drop, cleared after they return (I4);
+ *  - a frame is complete before T_STATE says "in a callout", T_STATE is set before rights drop, cleared after they
+ *    return (I4);
  *  - WRPKRU needs ecx = edx = 0 and is not speculated; here and in pkeys_wrpkru are its only two places (I3);
  *  - CFI is right at every instruction, and the personality ends every unwind (no C++ frame is ever crossed, I8).
  *
@@ -66,9 +68,10 @@ arena_pointer:
 	.text
 
 /* ---- keys of the model, for measurement only (trap_model, model.c) ------------------------------------------------
- * Where the CPU has no protection keys: what a gate with keys does, with RDPKRU's result taken for 0 and a serialising delay in place of WRPKRU. Nothing
- * is protected by it. The delay is a chain of multiplications, each waiting for the one before (3 cycles), between two LFENCEs; how many of
- * them is where trap_model_into jumps to. Like RDPKRU and WRPKRU it harms eax, ecx, edx only. */
+ * Where the CPU has no protection keys: what a gate with keys does, with RDPKRU's result taken for 0 and a
+ * serialising delay in place of WRPKRU. Nothing is protected by it. The delay is a chain of multiplications, each
+ * waiting for the one before (3 cycles), between two LFENCEs; how many of them is where trap_model_into jumps to.
+ * Like RDPKRU and WRPKRU it harms eax, ecx, edx only. */
 	.hidden	trap_model_into
 	.balign 64
 	ENTRY	trap_model_write
@@ -104,11 +107,12 @@ trap_model_chain_end:
 	.endm
 
 /* ---- the fast gate ---------------------------------------------------------------------------------------------
- * One instance for each of: keys written or not, or the model's delay in their place; stack arguments or none; foreign stack or the caller's; floating-point environment saved or not
- * (STMXCSR alone costs as much as all the rest: see TRAP_FLOAT in trap.h).
+ * One instance for each of: keys written or not, or the model's delay in their place; stack arguments or none;
+ * foreign stack or the caller's; floating-point environment saved or not (STMXCSR alone costs as much as all the
+ * rest: see TRAP_FLOAT in trap.h).
  *
- * rbp holds the slot across the call: a callee keeps it for the gate as for any caller, and one that does not is found out. What each instruction is
- * for, and why the order: docs/gate.md. */
+ * rbp holds the slot across the call: a callee keeps it for the gate as for any caller, and one that does not is
+ * noticed. docs/gate.md says what each instruction is for, and why in this order. */
 	.macro	GATE name, keys, args, own, float
 	.balign 64
 	ENTRY	\name
@@ -173,10 +177,12 @@ trap_model_chain_end:
 	movq	%r12, %rcx
 	.endif
 	call	*E_TARGET(%r11)
-	cld					/* the ABI's, which a callee that breaks it may have turned: string instructions of the VM would run backwards */
+	/* A callee that breaks the ABI may have set it: the VM's string instructions would run backwards. */
+	cld
 2:
 	.if \keys & !(\args | \own)		/* two instructions fewer; without keys those below are faster all the same */
-	cmpq	%rbp, (%rsp)			/* the first word of a foreign stack is its slot; else the callee did not keep rbp, or overwrote that word */
+	/* the first word of a foreign stack is its slot; else the callee did not keep rbp, or overwrote that word */
+	cmpq	%rbp, (%rsp)
 	jne	4f
 	.else
 	.if \keys
@@ -261,7 +267,8 @@ trap_gates_begin:
 	GATE	trap_gate_model_own_args, KEYS_MODEL, 1, 1, 0
 	GATE	trap_gate_model_own_args_float, KEYS_MODEL, 1, 1, 1
 
-/* The callee came back without the gate's rbp, or with another stack pointer. Called on the stack that the callee ran on, results in their registers. */
+/* The callee came back without the gate's rbp, or with another stack pointer. Called on the stack that the callee ran
+ * on, results in their registers. */
 	.balign 16
 gate_lost:
 	.cfi_startproc
@@ -327,7 +334,7 @@ gate_lost:
 	movq	184(\from), %r11
 	.endm
 
-/* ---- the slow gate: nested callouts, a thread's first, mechanisms that make calls ---------------------------------- */
+/* ---- the slow gate: nested callouts, a thread's first, mechanisms that make calls -------------------------------- */
 	.balign 64
 	ENTRY	trap_gate_slow
 	.cfi_startproc
@@ -486,8 +493,9 @@ trap_gates_end:
 	.cfi_endproc
 
 /* ---- landing pads -------------------------------------------------------------------------------------------------
- * The handler has put the caller's callee-saved registers and stack pointer into the context, rdi = frame; for the keyed pad
- * eax = the PKRU to write, ecx = edx = 0. I7: PKRU, mxcsr, x87, upper vector state and shadow stack come first. */
+ * The handler has put the caller's callee-saved registers and stack pointer into the context, rdi = frame; for the
+ * keyed pad eax = the PKRU to write, ecx = edx = 0. I7: PKRU, mxcsr, x87, upper vector state and shadow stack come
+ * first. */
 	.balign 16
 	ENTRY	trap_landing_keys
 	.cfi_startproc
@@ -531,9 +539,9 @@ trap_gates_end:
 	.cfi_endproc
 
 /* ---- the signal handler's first instructions ------------------------------------------------------------------------
- * The kernel clears DF and TF for a handler but not AC and NT: with AC set, compiled code would fault on its first unaligned access.
- * And its last: where a signal is passed on, the handler before is called in place of this one, perhaps with the signal frame moved
- * to the stack that it would have run on. It returns to the kernel itself. */
+ * The kernel clears DF and TF for a handler but not AC and NT: with AC set, compiled code would fault on its first
+ * unaligned access. And its last: where a signal is passed on, the handler before is called in place of this one,
+ * perhaps with the signal frame moved to the stack that it would have run on. It returns to the kernel itself. */
 	.balign 16
 	ENTRY	trap_handler_entry
 	.cfi_startproc
@@ -564,7 +572,7 @@ trap_gates_end:
 	jmp	*%rax
 	.cfi_endproc
 
-/* ---- callback thunks -------------------------------------------------------------------------------------------------- */
+/* ---- callback thunks --------------------------------------------------------------------------------------------- */
 	.balign 64
 	ENTRY	trap_callback_gate
 	.cfi_startproc
@@ -619,7 +627,7 @@ trap_gates_end:
 	jmp	*C_TARGET(%r11)
 	.cfi_endproc
 
-/* ---- the static thunks: code over the tables ---------------------------------------------------------------------------- */
+/* ---- the static thunks: code over the tables --------------------------------------------------------------------- */
 	.balign 64
 	ENTRY	trap_thunk_code
 	.cfi_startproc

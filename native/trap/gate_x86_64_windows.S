@@ -1,15 +1,21 @@
 /*
- * gate_x86_64_windows.S: thunks, gate, landing pad and callback thunks for the Windows x64 ABI, in the GNU assembler's PE dialect.
+ * gate_x86_64_windows.S: thunks, gate, landing pad and callback thunks for the Windows x64 ABI, in the GNU
+ * assembler's PE dialect.
  *
  * Rules for changing this file (I1 to I13: docs/invariants.md):
- *  - every argument register (rcx rdx r8 r9, xmm0-3; xmm4-5 and rax as well, for other conventions) and every result register (rax, xmm0) passes unharmed, stack arguments are copied above fresh
- *    home space; a hidden result pointer is an argument like any other;
- *  - the gate keeps rbx rbp rdi rsi r12-r15 and xmm6-15 itself, on the VM's stack, by a prologue that the system's unwinder knows: a recovery goes through the same epilogue as a return;
- *  - the TEB's StackBase, StackLimit and DeallocationStack (and ExceptionList, which Wine's own libraries use) name the stack that rsp points into, but for the few instructions of a switch;
+ *  - every argument register (rcx rdx r8 r9, xmm0-3; xmm4-5 and rax as well, for other conventions) and every result
+ *    register (rax, xmm0) passes unharmed, stack arguments are copied above fresh home space; a hidden result pointer
+ *    is an argument like any other;
+ *  - the gate keeps rbx rbp rdi rsi r12-r15 and xmm6-15 itself, on the VM's stack, by a prologue that the system's
+ *    unwinder knows: a recovery goes through the same epilogue as a return;
+ *  - the TEB's StackBase, StackLimit and DeallocationStack (and ExceptionList, which Wine's own libraries use) name
+ *    the stack that rsp points into, but for the few instructions of a switch;
  *  - calls and returns stay paired;
- *  - an unwind ends at the gate (trap_barrier): no VM frame is ever crossed (I8). On a foreign stack the unwinder finds a machine frame at the top, so a debugger walks on into the VM's.
+ *  - an unwind ends at the gate (trap_barrier): no VM frame is ever crossed (I8). On a foreign stack the unwinder
+ *    finds a machine frame at the top, so a debugger walks on into the VM's.
  *
- * There is one gate. It asks C on every call (slow.c), as the slow gate of Linux does: what the fast ones save is a matter of nanoseconds that no machine here can measure.
+ * There is one gate. It asks C on every call (slow.c), as the slow gate of Linux does: what the fast ones save is a
+ * matter of nanoseconds that no machine here can measure.
  *
  * x64 software conventions; "x64 exception handling": UNWIND_CODE, UWOP_PUSH_MACHFRAME.
  */
@@ -56,7 +62,8 @@
 	movq	168(\base), %r11
 	.endm
 
-/* What lies above the stack arguments of a call that switches stacks: a machine frame for the unwinder (rip, cs, eflags, rsp, ss) and a word of nothing. */
+/* What lies above the stack arguments of a call that switches stacks: a machine frame for the unwinder (rip, cs,
+ * eflags, rsp, ss) and a word of nothing. */
 #define TOP_BYTES 48
 #define HOME_BYTES 32
 	.macro	MACHINE_FRAME at, sp, return
@@ -74,8 +81,9 @@
 trap_gates_begin:
 
 /* ---- the gate ------------------------------------------------------------------------------------------------------
- * r11: the thunk's entry. Frame from rbp = rsp: 0 home space for the C it calls, 32 arguments, 176 results while a stack is given back, 208 xmm6 to xmm15, 376 the pushed
- * registers, 440 the return address, 448 the caller's home space, 480 the first stack argument. */
+ * r11: the thunk's entry. Frame from rbp = rsp: 0 home space for the C it calls, 32 arguments, 176 results while a
+ * stack is given back, 208 xmm6 to xmm15, 376 the pushed registers, 440 the return address, 448 the caller's home
+ * space, 480 the first stack argument. */
 #define GATE_BYTES 376
 #define GATE_ARGUMENTS 480
 	.balign 64
@@ -196,7 +204,8 @@ gate_leave:
 	popq	%rbx
 	popq	%rbp
 	ret
-7:	movq	%rax, 176(%rbp)			/* the foreign stack was taken for this callout alone: given back now that nobody runs on it */
+	/* the foreign stack was taken for this callout alone: given back now that nobody runs on it */
+7:	movq	%rax, 176(%rbp)
 	movups	%xmm0, 192(%rbp)
 	movq	%r12, %rcx
 	call	trap_slow_give
@@ -207,7 +216,8 @@ gate_leave:
 	pxor	%xmm0, %xmm0
 	jmp	4b
 
-	/* Called by foreign code in a callout: it is foreign code already. Nothing above rbp+GATE_BYTES was touched, no callee-saved register changed but rbp. */
+	/* Called by foreign code in a callout: it is foreign code already. Nothing above rbp+GATE_BYTES was touched,
+	 * no callee-saved register changed but rbp. */
 5:	LOAD_ARGUMENTS %rbp
 	leaq	GATE_BYTES(%rbp), %rsp
 	popq	%r15
@@ -315,9 +325,10 @@ trap_gates_end:
 	.endr
 	.endr
 
-/* ---- callback thunks --------------------------------------------------------------------------------------------------
- * r11: the callback's entry. Frame from rbp = rsp, on the foreign stack: 0 home space, 32 arguments, 176 results, 208 the foreign stack's bounds and list, 240 three
- * pushed registers, 264 the return address, 272 the caller's home space, 304 the first stack argument. CALLBACK_SAVE_BYTES is 240. */
+/* ---- callback thunks ---------------------------------------------------------------------------------------------
+ * r11: the callback's entry. Frame from rbp = rsp, on the foreign stack: 0 home space, 32 arguments, 176 results, 208
+ * the foreign stack's bounds and list, 240 three pushed registers, 264 the return address, 272 the caller's home
+ * space, 304 the first stack argument. CALLBACK_SAVE_BYTES is 240. */
 #define CALLBACK_ARGUMENTS (CALLBACK_SAVE_BYTES+64)
 	.balign 64
 	ENTRY	trap_callback_gate
@@ -417,7 +428,7 @@ vm_call:
 	jmp	callback_leave
 	.seh_endproc
 
-/* ---- the static thunks: code over the tables ---------------------------------------------------------------------------- */
+/* ---- the static thunks: code over the tables --------------------------------------------------------------------- */
 	.balign 64
 	ENTRY	trap_thunk_code
 	.set	index, 0
