@@ -238,7 +238,7 @@ int trap_handlers_install(void) {
 
 /* Vectored handlers are a list, and the trap's are at its head: nobody's are replaced. */
 int trap_handlers_note(void) { return 0; }
-int trap_module_is_foreign(const void *address, bool foreign) {
+int trap_handlers_module(const void *address, bool foreign) {
   (void)address, (void)foreign;
   return -ENOTSUP;
 }

@@ -1,5 +1,6 @@
 /*
- * install_linux.c: putting the trap's handlers in their place, and knowing whose were there. Ordinary VM code.
+ * install_linux.c: putting the trap's handlers in their place, and knowing whose were there. Ordinary VM code, one
+ * thread at a time.
  *
  * sigaction(2), dl_iterate_phdr(3).
  */
@@ -52,8 +53,6 @@ static uint32_t previous_entry(int signal, const struct sigaction *action) {
  * others are foreign code's, unless trap_module_is_foreign said otherwise. Kept in the arena: foreign code shall not
  * decide about it.
  */
-static pthread_mutex_t modules_lock = PTHREAD_MUTEX_INITIALIZER;
-
 struct search {
   uint64_t address, base;
   bool found;
@@ -101,15 +100,9 @@ static void note_vm_modules(void) {
   if (module_of(trap_handler_entry, &own)) module_set(own, false);
 }
 
-int trap_module_is_foreign(const void *address, bool foreign) {
-  int rc = trap_attach_vm();
-  if (rc < 0) return rc;
+int trap_handlers_module(const void *address, bool foreign) {
   uint64_t base;
-  if (!module_of(address, &base)) return -EINVAL;
-  pthread_mutex_lock(&modules_lock);
-  rc = module_set(base, foreign);
-  pthread_mutex_unlock(&modules_lock);
-  return rc;
+  return module_of(address, &base) ? module_set(base, foreign) : -EINVAL;
 }
 
 static bool is_foreign(const struct sigaction *action) {
@@ -117,11 +110,8 @@ static bool is_foreign(const struct sigaction *action) {
     return false;
   uint64_t base;
   if (!module_of((const void *)(uintptr_t)action->sa_sigaction, &base)) return true; /* generated code */
-  pthread_mutex_lock(&modules_lock);
   const struct trap_module *module = known_module(base);
-  bool foreign = module == NULL || module->foreign;
-  pthread_mutex_unlock(&modules_lock);
-  return foreign;
+  return module == NULL || module->foreign;
 }
 
 /* ---- installing ---------------------------------------------------------------------------------------------- */

@@ -1,14 +1,14 @@
 /*
- * internal.h: what the trap's own files share. I1 to I13 are the rules of docs/invariants.md. Where code runs:
+ * internal.h: what the trap's own files share. A file is named for where its code runs:
  *
- *   inside_*.c context_*.c record.c           inside a signal handler: only async-signal-safe calls, no locks, no
- *                                             allocation, nothing on key-denied memory before rights are open
- *   gate_*.S                                  on every callout
- *   slow.c                                    on callouts that the fast gate declines: nested, first on a thread,
- *                                             mechanisms with calls of their own
- *   thread.c thunk.c trap.c load.c copy.c     ordinary VM code
- *   model*.c                                  measurement only
- *   platform_*.h platform_*.c                 what the system gives, behind platform.h
+ *   inside_*.c context_*.c    inside a signal handler: only async-signal-safe calls, no locks, no allocation, nothing
+ * on record.c signal.c         key-denied memory before rights are open. trap_slot_find is called there too gate_*.S on
+ * every callout slow.c                    on callouts that the fast gate declines: nested, first on a thread,
+ * mechanisms with calls callback.c suspend.c      on the way into and out of callbacks install_*.c thread.c thunk.c
+ * trap.c load.c copy.c call.c    ordinary VM code model*.c                  measurement only platform_*.h platform_*.c
+ * what the system gives, behind platform.h
+ *
+ * No two of the C files depend on each other, not by way of others either (native/test/circles.mjs).
  */
 #ifndef TURNKEY_TRAP_INTERNAL_H
 #define TURNKEY_TRAP_INTERNAL_H
@@ -98,9 +98,10 @@ struct trap_slot {
 struct trap_shared {
   uint32_t keep;
   struct trap_machine machine;
-  uint32_t foreign_stack; /* callouts switch stacks */
-  uint32_t keys;          /* pkeys_supported() */
-  uint32_t model;         /* measurement only: a delay stands where rights would be written (trap_model) */
+  uint32_t foreign_stack;         /* callouts switch stacks */
+  uint32_t keys;                  /* pkeys_supported() */
+  uint32_t model;                 /* measurement only: a delay stands where rights would be written (trap_model) */
+  const char *const *model_gates; /* then: the gates with it, in choose_gate's order */
   int32_t process; /* the process whose callouts these are: a child forked by a callee inherits the state, but is not
                       the VM */
   uint64_t foreign_bytes;
@@ -152,7 +153,12 @@ static inline bool trap_state_is_callout(uint64_t state) {
 }
 
 /* trap.c */
-bool trap_initialised(void);
+/* Attaches this thread for a function that is the VM's alone. -EBUSY inside a callout: foreign code calls, its rights
+ * stay down, and a lock that it took it could lose in a fault. */
+int trap_attach_vm(void);
+/* Whom to tell when masks, the foreign stack setting or the model have changed; trap_refresh tells. */
+void trap_on_masks(void (*tables)(const struct pkeys_masks *masks));
+void trap_refresh(void);
 
 /* thread.c */
 /* This thread's slot, or NULL if it was never attached. Mends a thread-local word that foreign code overwrote (by
@@ -167,22 +173,17 @@ int trap_threads_init(void);
 int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t *high);
 void trap_stack_give(uint64_t base, uint64_t map_bytes);
 
-/* Attaches this thread for a function that is the VM's alone. -EBUSY inside a callout: foreign code calls, its rights
- * stay down, and a lock that it took it could lose in a fault. */
-int trap_attach_vm(void);
-
 /* thunk.c */
-/* Where a fault of this callout is recorded, called from a stack pointer `sp` (trap_frame.sp). Async-signal-safe. */
-struct trap_fault *trap_record_of(const struct trap_entry *entry, struct trap_slot *slot, uint64_t sp);
 static inline bool trap_on_caller_stack(const struct trap_entry *entry) {
   return !trap_arena.shared.foreign_stack || (entry->flags & TRAP_CALLER_STACK) != 0;
 }
-void trap_thunks_refresh(const struct pkeys_masks *masks);
-void trap_thunks_init(void);
+
+/* install_*.c: trap_rearm, trap_rearm_note and trap_module_is_foreign, one thread at a time. */
+int trap_handlers_install(void);
+int trap_handlers_note(void);
+int trap_handlers_module(const void *address, bool foreign);
 
 /* inside_*.c */
-int trap_handlers_install(void); /* again: over the VM's own that took their place */
-int trap_handlers_note(void);    /* what trap_rearm_note does */
 void trap_die(const char *why, int signal) __attribute__((noreturn));
 void trap_probe_platform(void);
 
@@ -191,6 +192,8 @@ void trap_probe_platform(void);
 size_t trap_last_words(char *text, size_t limit, const char *why, const char *what, uint64_t number, uint64_t pc,
                        uint64_t address);
 bool trap_policy_takes(const struct trap_entry *entry);
+/* Where a fault of this callout is recorded, called from a stack pointer `sp` (trap_frame.sp). */
+struct trap_fault *trap_record_of(const struct trap_entry *entry, struct trap_slot *slot, uint64_t sp);
 /* The record of this thread's callout, whose recovery begins; what every system fills in is filled in. The rest lies
  * between begin and end. */
 struct trap_fault *trap_record_begin(struct trap_slot *slot);
@@ -213,8 +216,17 @@ GATE_FAMILY(trap_gate_keys);
    name##_own, name##_own_float, name##_own_args, name##_own_args_float}
 
 /* model.c, or model_none.c where the machine has none. The delay harms no register that C expects to keep. */
-extern const char *const trap_model_gates[GATE_VARIANTS];
 void trap_model_write(void);
+
+/* suspend.c */
+/* Closes and opens the images of mechanisms that need calls, for this frame (FRAME_HOOKED). */
+int trap_hooked_enter(struct trap_slot *slot, struct trap_frame *frame);
+void trap_hooked_leave(struct trap_slot *slot, struct trap_frame *frame);
+/* Opens them for a signal handler that interrupted the callout. True: it closes them again. */
+bool trap_hooked_interrupt(struct trap_slot *slot, struct trap_frame *frame);
+void trap_suspend(struct trap_slot *slot);
+struct trap_frame *trap_resume(struct trap_slot *slot, uint64_t state);
+static inline uint32_t trap_rights_foreign(uint32_t deny) { return (pkeys_rdpkru() & trap_arena.shared.keep) | deny; }
 
 /* slow.c, called from gate_*.S */
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp);
@@ -222,10 +234,12 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp);
 struct trap_frame *trap_slow_return(uint64_t sp);
 struct trap_slot *trap_fast_lost(const struct trap_slot *believed, uint64_t sp);
 void trap_slow_give(struct trap_frame *frame);
+void trap_dead_thunk(void) __attribute__((noreturn));
 void trap_landed(struct trap_frame *frame);
+
+/* callback.c, called from gate_*.S */
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_sp);
 void trap_callback_leave(uint64_t foreign_sp);
-void trap_dead_thunk(void) __attribute__((noreturn));
 void trap_tell_gone(void);
 
 #endif

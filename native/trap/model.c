@@ -16,7 +16,7 @@
 GATE_FAMILY(trap_gate_model);
 extern const char trap_model_chain[], trap_model_chain_end[];
 extern const char *trap_model_into;
-const char *const trap_model_gates[GATE_VARIANTS] = GATE_LIST(trap_gate_model);
+static const char *const model_gates[GATE_VARIANTS] = GATE_LIST(trap_gate_model);
 
 /* In pages of the program's own: the gate reads it, and what does not protect need not be protected. */
 const char *trap_model_into = trap_model_chain_end;
@@ -80,8 +80,8 @@ int trap_model(unsigned cycles, double *reached) {
   }
   trap_model_into = chain_of(steps);
   trap_arena.shared.model = cycles != 0;
-  struct pkeys_masks masks = pkeys_masks();
-  trap_thunks_refresh(&masks);
+  trap_arena.shared.model_gates = cycles != 0 ? model_gates : NULL;
+  trap_refresh();
   if (reached != NULL) *reached = told;
   return 0;
 }

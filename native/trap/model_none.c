@@ -5,7 +5,6 @@
 
 #include "internal.h"
 
-const char *const trap_model_gates[GATE_VARIANTS];
 void trap_model_write(void) {}
 
 int trap_model(unsigned cycles, double *reached) {

@@ -28,9 +28,9 @@
 
 struct trap_slot;
 
-/* Once, before the first thread attaches. `exits` is called on each attached thread as it ends, as late as can be. 0 or
- * negative errno. */
-int trap_platform_init(void (*exits)(struct trap_slot *slot));
+/* Once, before the first thread attaches. `exits` is called on each attached thread as it ends, as late as can be,
+ * `forked` in a child's one thread. 0 or negative errno. */
+int trap_platform_init(void (*exits)(struct trap_slot *slot), void (*forked)(void));
 /* This thread's part of attaching and of letting go: where its handlers run, and that its end is noticed. */
 int trap_thread_begin(struct trap_slot *slot);
 void trap_thread_end(struct trap_slot *slot);

@@ -39,16 +39,7 @@ int32_t trap_process_number(void) { return (int32_t)getpid(); }
 
 static void thread_exits(void *value) { exit_call(value); }
 
-/* A VM that forks goes on in the child; a callee that forks leaves a child that is nobody's VM. */
-static void forked(void) {
-  struct trap_slot *slot = trap_slot_find();
-  if (slot == NULL || trap_in_callout()) return;
-  trap_arena.shared.process = trap_process_number();
-  slot->thread_id = trap_arena.shared.process; /* the only thread of the child */
-  (void)pkeys_forked();                        /* other threads' callouts do not go on here */
-}
-
-int trap_platform_init(void (*exits)(struct trap_slot *slot)) {
+int trap_platform_init(void (*exits)(struct trap_slot *slot), void (*forked)(void)) {
   exit_call = exits;
   int rc = -pthread_key_create(&exit_key, thread_exits);
   return rc < 0 ? rc : -pthread_atfork(NULL, NULL, forked);

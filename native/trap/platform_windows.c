@@ -41,7 +41,8 @@ static void CALLBACK thread_exits(void *slot) {
   if (slot != NULL) exit_call(slot);
 }
 
-int trap_platform_init(void (*exits)(struct trap_slot *slot)) {
+int trap_platform_init(void (*exits)(struct trap_slot *slot), void (*forked)(void)) {
+  (void)forked;
   DWORD index = TlsAlloc();
   if (index == TLS_OUT_OF_INDEXES) return -EAGAIN;
   if (index >= TEB_TLS_SLOT_COUNT) { /* further ones lie elsewhere */

@@ -43,6 +43,16 @@ bool trap_policy_takes(const struct trap_entry *entry) {
   return response == TRAP_ALWAYS || (response == TRAP_DECLARED && (entry->flags & TRAP_CAN_FAIL));
 }
 
+/* The ticket is read from where the caller put it: the callee had a copy. */
+struct trap_fault *trap_record_of(const struct trap_entry *entry, struct trap_slot *slot, uint64_t sp) {
+  if (entry->record != NULL) return entry->record;
+  if (entry->flags & TRAP_TICKETED) {
+    uint64_t ticket = *(const uint64_t *)(uintptr_t)trap_last_argument(sp, entry->stack_bytes);
+    if (ticket < RECORD_COUNT) return &trap_arena.records[ticket];
+  }
+  return slot == NULL ? NULL : &slot->fault;
+}
+
 struct trap_fault *trap_record_begin(struct trap_slot *slot) {
   struct trap_frame *frame = &slot->frames[slot->level];
   struct trap_entry *entry = frame->entry = (struct trap_entry *)(uintptr_t)trap_state(slot);

@@ -8,8 +8,6 @@
 
 #include "internal.h"
 
-struct trap_arena trap_arena TRAP_HIDDEN;
-
 #define STACK_CACHE 16
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -202,25 +200,26 @@ struct trap_slot *trap_slot_attached(void) {
   return trap_slot_attach(&slot) == 0 ? slot : NULL;
 }
 
-int trap_attach(void) {
-  if (!trap_initialised()) return trap_init();
-  struct trap_slot *slot;
-  return trap_slot_attach(&slot);
+bool trap_in_callout(void) {
+  struct trap_slot *slot = trap_slot_find();
+  return slot != NULL && trap_state_is_callout(trap_state(slot));
 }
 
-int trap_attach_vm(void) {
-  int rc = trap_attach();
-  return rc < 0 ? rc : trap_in_callout() ? -EBUSY : 0;
+unsigned trap_depth(void) {
+  struct trap_slot *slot = trap_slot_find();
+  return slot == NULL ? 0 : slot->level + (trap_state_is_callout(trap_state(slot)) ? 1 : 0);
 }
 
-void trap_note_thread(void) {
-  struct trap_slot *slot = trap_slot_attached();
-  if (slot == NULL) return;
-  trap_mask_note(slot);
-  trap_float_read(&slot->fp);
+/* A VM that forks goes on in the child; a callee that forks leaves a child that is nobody's VM. */
+static void thread_forked(void) {
+  struct trap_slot *slot = trap_slot_find();
+  if (slot == NULL || trap_in_callout()) return;
+  trap_arena.shared.process = trap_process_number();
+  slot->thread_id = trap_thread_number(); /* the only thread of the child */
+  (void)pkeys_forked();                   /* other threads' callouts do not go on here */
 }
 
 int trap_threads_init(void) {
   for (unsigned i = 0; i < SLOT_COUNT; i++) trap_set_state(&trap_arena.slots[i], STATE_UNUSED);
-  return trap_platform_init(thread_exits);
+  return trap_platform_init(thread_exits, thread_forked);
 }

@@ -15,6 +15,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t buckets[BUCKETS];                         /* index + 1 */
 static uint32_t thunk_free, callback_free, callback_last; /* index + 1 */
 static uint32_t record_used[RECORD_COUNT / 32];
+static bool ready;
 
 static uint32_t bucket_of(const void *target, uint64_t stack_bytes, uint32_t flags, const trap_policy *policy) {
   uint64_t h = (uint64_t)(uintptr_t)target * 0x9e3779b97f4a7c15u ^ stack_bytes << 7 ^ flags ^
@@ -29,8 +30,9 @@ static void choose_gate(struct trap_entry *entry, const struct pkeys_masks *mask
   bool own = trap_on_caller_stack(entry);
   static const char *const flag[GATE_VARIANTS] = GATE_LIST(trap_gate_flag), *const keys[GATE_VARIANTS] = GATE_LIST(
                                                                                 trap_gate_keys);
+  const char *const *model = trap_arena.shared.model_gates;
   unsigned variant = (own ? 4u : 0u) | (args ? 2u : 0u) | (entry->flags & TRAP_FLOAT ? 1u : 0u);
-  const char *const *gates = deny != 0 ? keys : trap_arena.shared.model && !bare ? trap_model_gates : flag;
+  const char *const *gates = deny != 0 ? keys : model != NULL && !bare ? model : flag;
   const char *gate = masks->hooked && !bare ? trap_gate_slow : gates[variant];
   __atomic_store_n(&entry->deny, deny, __ATOMIC_RELAXED);
   __atomic_store_n(&entry->machine_deny, trap_machine_deny(deny), __ATOMIC_RELAXED);
@@ -39,16 +41,18 @@ static void choose_gate(struct trap_entry *entry, const struct pkeys_masks *mask
 
 static bool is_thunk(const struct trap_entry *entry) { return entry->references != 0; }
 
-void trap_thunks_refresh(const struct pkeys_masks *masks) {
+static void refresh(const struct pkeys_masks *masks) {
   pthread_mutex_lock(&lock);
-  trap_arena.shared.keep = masks->keep;
-  trap_machine_keep(&trap_arena.shared.machine, masks->keep);
   for (uint32_t i = 0; i < THUNK_COUNT; i++)
     if (is_thunk(&trap_arena.thunks[i])) choose_gate(&trap_arena.thunks[i], masks);
   pthread_mutex_unlock(&lock);
 }
 
-void trap_thunks_init(void) {
+/* With the lock: before the first entry is taken. */
+static void tables_ready(void) {
+  if (ready) return;
+  ready = true;
+  trap_on_masks(refresh);
   for (uint32_t i = 0; i < THUNK_COUNT; i++) {
     trap_arena.thunks[i].gate = trap_gate_dead;
     trap_arena.thunks[i].next = i + 2 <= THUNK_COUNT ? i + 2 : 0;
@@ -89,16 +93,6 @@ static void record_give(const struct trap_fault *record) {
   record_used[i / 32] &= ~(1u << (i % 32));
 }
 
-/* The ticket is read from where the caller put it: the callee had a copy. */
-struct trap_fault *trap_record_of(const struct trap_entry *entry, struct trap_slot *slot, uint64_t sp) {
-  if (entry->record != NULL) return entry->record;
-  if (entry->flags & TRAP_TICKETED) {
-    uint64_t ticket = *(const uint64_t *)(uintptr_t)trap_last_argument(sp, entry->stack_bytes);
-    if (ticket < RECORD_COUNT) return &trap_arena.records[ticket];
-  }
-  return slot == NULL ? NULL : &slot->fault;
-}
-
 int trap_ticket_take(uint32_t *ticket) {
   if (ticket == NULL) return -EINVAL;
   int rc = trap_attach_vm();
@@ -133,6 +127,7 @@ static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, tr
   stack_bytes = (stack_bytes + 15) & ~(size_t)15;
   uint32_t bucket = bucket_of(target, stack_bytes, flags, policy);
   pthread_mutex_lock(&lock);
+  tables_ready();
   if (!private) {
     for (uint32_t i = buckets[bucket]; i != 0; i = trap_arena.thunks[i - 1].next) {
       struct trap_entry *entry = &trap_arena.thunks[i - 1];
@@ -227,6 +222,7 @@ int trap_callback(const void *target, size_t stack_bytes, void **code) {
   int rc = trap_attach_vm();
   if (rc < 0) return rc;
   pthread_mutex_lock(&lock);
+  tables_ready();
   uint32_t i = callback_free;
   if (i == 0) {
     pthread_mutex_unlock(&lock);

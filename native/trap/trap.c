@@ -1,5 +1,5 @@
 /*
- * trap.c: set-up, records, introspection. Ordinary VM code.
+ * trap.c: set-up, attaching, records, statistics. Ordinary VM code.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -59,7 +59,24 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int once_result = -EAGAIN;
 static int initialised; /* on key 0: threads without rights ask for it */
 
-bool trap_initialised(void) { return __atomic_load_n(&initialised, __ATOMIC_ACQUIRE) != 0; }
+static bool is_initialised(void) { return __atomic_load_n(&initialised, __ATOMIC_ACQUIRE) != 0; }
+
+/* The tables of thunks, once there are any: they depend on this file, and not the other way round. */
+static void (*_Atomic refresh)(const struct pkeys_masks *masks);
+
+static void masks_changed(const struct pkeys_masks *masks) {
+  trap_arena.shared.keep = masks->keep;
+  trap_machine_keep(&trap_arena.shared.machine, masks->keep);
+  void (*tables)(const struct pkeys_masks *) = atomic_load(&refresh);
+  if (tables != NULL) tables(masks);
+}
+
+void trap_on_masks(void (*tables)(const struct pkeys_masks *masks)) { atomic_store(&refresh, tables); }
+
+void trap_refresh(void) {
+  struct pkeys_masks masks = pkeys_masks();
+  masks_changed(&masks);
+}
 
 static void initialise(void) {
   int rc = pkeys_init();
@@ -70,19 +87,17 @@ static void initialise(void) {
     return;
   }
   struct trap_shared *shared = &trap_arena.shared;
-  shared->keep = pkeys_masks().keep;
-  trap_machine_keep(&shared->machine, shared->keep);
+  trap_refresh();
   shared->process = trap_process_number();
   shared->foreign_stack = 1;
   shared->foreign_bytes = 8u << 20;
   trap_probe_platform();
-  trap_thunks_init();
   trap_modules_note();
   rc = trap_threads_init();
   if (rc == 0) rc = trap_handlers_install();
   if (rc == 0) {
     __atomic_store_n(&initialised, 1, __ATOMIC_RELEASE);
-    pkeys_on_change(trap_thunks_refresh);
+    pkeys_on_change(masks_changed);
   }
   once_result = rc;
 }
@@ -92,18 +107,50 @@ int trap_init(void) {
   return once_result < 0 ? once_result : trap_attach();
 }
 
-static int rearm_by(int (*step)(void)) {
-  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+int trap_attach(void) {
+  if (!is_initialised()) return trap_init();
+  struct trap_slot *slot;
+  return trap_slot_attach(&slot);
+}
+
+int trap_attach_vm(void) {
+  int rc = trap_attach();
+  return rc < 0 ? rc : trap_in_callout() ? -EBUSY : 0;
+}
+
+void trap_note_thread(void) {
+  struct trap_slot *slot = trap_slot_attached();
+  if (slot == NULL) return;
+  trap_mask_note(slot);
+  trap_float_read(&slot->fp);
+}
+
+/* ---- handlers ------------------------------------------------------------------------------------------------ */
+
+static pthread_mutex_t handlers_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int handlers_enter(void) {
   int rc = trap_attach_vm();
-  if (rc < 0) return rc;
-  pthread_mutex_lock(&lock);
-  rc = step();
-  pthread_mutex_unlock(&lock);
+  if (rc == 0) pthread_mutex_lock(&handlers_lock);
+  return rc;
+}
+static int handlers_leave(int rc) {
+  pthread_mutex_unlock(&handlers_lock);
   return rc;
 }
 
-int trap_rearm(void) { return rearm_by(trap_handlers_install); }
-int trap_rearm_note(void) { return rearm_by(trap_handlers_note); }
+int trap_rearm(void) {
+  int rc = handlers_enter();
+  return rc < 0 ? rc : handlers_leave(trap_handlers_install());
+}
+int trap_rearm_note(void) {
+  int rc = handlers_enter();
+  return rc < 0 ? rc : handlers_leave(trap_handlers_note());
+}
+int trap_module_is_foreign(const void *address, bool foreign) {
+  int rc = handlers_enter();
+  return rc < 0 ? rc : handlers_leave(trap_handlers_module(address, foreign));
+}
 
 int trap_set_foreign_stack(bool enabled, size_t bytes) {
   if (bytes != 0 && (bytes < 2u << 20 || bytes > (size_t)1 << 32)) return -EINVAL;
@@ -116,8 +163,7 @@ int trap_set_foreign_stack(bool enabled, size_t bytes) {
     }
   trap_arena.shared.foreign_stack = enabled;
   if (bytes != 0) trap_arena.shared.foreign_bytes = (bytes + PKEYS_PAGE - 1) & ~(size_t)(PKEYS_PAGE - 1);
-  struct pkeys_masks masks = pkeys_masks();
-  trap_thunks_refresh(&masks);
+  trap_refresh();
   return 0;
 }
 
