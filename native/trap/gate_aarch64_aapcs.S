@@ -114,7 +114,7 @@
 /* ---- the fast gate ---------------------------------------------------------------------------------------------
  * One instance for each of: keys written or not; stack arguments or none; foreign stack or the caller's;
  * floating-point environment saved or not. */
-	.macro	GATE name, keys, args, own, float
+	.macro	GATE name, keys=0, args=0, own=0, float=0
 	.balign 64
 	ENTRY	\name
 	.cfi_startproc
@@ -218,22 +218,22 @@
 	.globl	trap_gates_begin
 	.hidden	trap_gates_begin
 trap_gates_begin:
-	GATE	trap_gate_keys, 1, 0, 0, 0
-	GATE	trap_gate_keys_float, 1, 0, 0, 1
-	GATE	trap_gate_flag, 0, 0, 0, 0
-	GATE	trap_gate_flag_float, 0, 0, 0, 1
-	GATE	trap_gate_keys_args, 1, 1, 0, 0
-	GATE	trap_gate_keys_args_float, 1, 1, 0, 1
-	GATE	trap_gate_flag_args, 0, 1, 0, 0
-	GATE	trap_gate_flag_args_float, 0, 1, 0, 1
-	GATE	trap_gate_keys_own, 1, 0, 1, 0
-	GATE	trap_gate_keys_own_float, 1, 0, 1, 1
-	GATE	trap_gate_flag_own, 0, 0, 1, 0
-	GATE	trap_gate_flag_own_float, 0, 0, 1, 1
-	GATE	trap_gate_keys_own_args, 1, 1, 1, 0
-	GATE	trap_gate_keys_own_args_float, 1, 1, 1, 1
-	GATE	trap_gate_flag_own_args, 0, 1, 1, 0
-	GATE	trap_gate_flag_own_args_float, 0, 1, 1, 1
+	GATE	trap_gate_keys, keys=1
+	GATE	trap_gate_keys_float, keys=1 float=1
+	GATE	trap_gate_flag
+	GATE	trap_gate_flag_float, float=1
+	GATE	trap_gate_keys_args, keys=1 args=1
+	GATE	trap_gate_keys_args_float, keys=1 args=1 float=1
+	GATE	trap_gate_flag_args, args=1
+	GATE	trap_gate_flag_args_float, args=1 float=1
+	GATE	trap_gate_keys_own, keys=1 own=1
+	GATE	trap_gate_keys_own_float, keys=1 own=1 float=1
+	GATE	trap_gate_flag_own, own=1
+	GATE	trap_gate_flag_own_float, own=1 float=1
+	GATE	trap_gate_keys_own_args, keys=1 args=1 own=1
+	GATE	trap_gate_keys_own_args_float, keys=1 args=1 own=1 float=1
+	GATE	trap_gate_flag_own_args, args=1 own=1
+	GATE	trap_gate_flag_own_args_float, args=1 own=1 float=1
 
 /* The callee came back without the gate's x19, or with another stack pointer, of any alignment. Called on the stack
  * that the callee ran on, results in their registers. */

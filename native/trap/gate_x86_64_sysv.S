@@ -27,35 +27,19 @@ arena_pointer:
 	.hidden	trap_personality
 
 /* ---- CFI: where the caller's registers are --------------------------------------------------------------------
- * In the frame that r10 points to. */
-	.macro	CFI_FRAME_R10
-	.cfi_escape 0x0f, 5, 0x7a, F_SP, 0x06, 0x23, 8
-	.cfi_escape 0x10, 3, 2, 0x7a, F_RBX
-	.cfi_escape 0x10, 6, 2, 0x7a, F_RBP
-	.cfi_escape 0x10, 12, 2, 0x7a, F_R12
-	.cfi_escape 0x10, 13, 2, 0x7a, F_R13
-	.cfi_escape 0x10, 14, 2, 0x7a, F_R14
-	.cfi_escape 0x10, 15, 2, 0x7a, F_R15
-	.endm
-/* In the frame that rbx points to. */
-	.macro	CFI_FRAME_RBX
-	.cfi_escape 0x0f, 5, 0x73, F_SP, 0x06, 0x23, 8
-	.cfi_escape 0x10, 3, 2, 0x73, F_RBX
-	.cfi_escape 0x10, 6, 2, 0x73, F_RBP
-	.cfi_escape 0x10, 12, 2, 0x73, F_R12
-	.cfi_escape 0x10, 13, 2, 0x73, F_R13
-	.cfi_escape 0x10, 14, 2, 0x73, F_R14
-	.cfi_escape 0x10, 15, 2, 0x73, F_R15
-	.endm
-/* In the frame that rbp points to. */
-	.macro	CFI_FRAME_RBP
-	.cfi_escape 0x0f, 5, 0x76, F_SP, 0x06, 0x23, 8
-	.cfi_escape 0x10, 3, 2, 0x76, F_RBX
-	.cfi_escape 0x10, 6, 2, 0x76, F_RBP
-	.cfi_escape 0x10, 12, 2, 0x76, F_R12
-	.cfi_escape 0x10, 13, 2, 0x76, F_R13
-	.cfi_escape 0x10, 14, 2, 0x76, F_R14
-	.cfi_escape 0x10, 15, 2, 0x76, F_R15
+ * In the frame that `reg` points to: CFA = *(reg + F_SP) + 8, and each register at its place. In DWARF:
+ * DW_CFA_def_cfa_expression and DW_CFA_expression, DW_OP_breg0 + the register's number. */
+#define DWARF_RBX 3
+#define DWARF_RBP 6
+#define DWARF_R10 10
+	.macro	CFI_FRAME reg
+	.cfi_escape 0x0f, 5, 0x70+\reg, F_SP, 0x06, 0x23, 8
+	.cfi_escape 0x10, 3, 2, 0x70+\reg, F_RBX
+	.cfi_escape 0x10, 6, 2, 0x70+\reg, F_RBP
+	.cfi_escape 0x10, 12, 2, 0x70+\reg, F_R12
+	.cfi_escape 0x10, 13, 2, 0x70+\reg, F_R13
+	.cfi_escape 0x10, 14, 2, 0x70+\reg, F_R14
+	.cfi_escape 0x10, 15, 2, 0x70+\reg, F_R15
 	.endm
 
 	.macro	ENTRY name
@@ -113,7 +97,7 @@ trap_model_chain_end:
  *
  * rbp holds the slot across the call: a callee keeps it for the gate as for any caller, and one that does not is
  * noticed. docs/gate.md says what each instruction is for, and why in this order. */
-	.macro	GATE name, keys, args, own, float
+	.macro	GATE name, keys=0, args=0, own=0, float=0
 	.balign 64
 	ENTRY	\name
 	.cfi_startproc
@@ -140,7 +124,7 @@ trap_model_chain_end:
 	stmxcsr	F_MXCSR(%rbp)
 	fnstcw	F_FCW(%rbp)
 	.endif
-	CFI_FRAME_RBP
+	CFI_FRAME DWARF_RBP
 	.if \keys
 	movq	%rcx, %r12
 	movq	%rdx, %r13
@@ -231,7 +215,7 @@ trap_model_chain_end:
 	.cfi_restore_state
 	ret
 	.cfi_remember_state
-	CFI_FRAME_RBP
+	CFI_FRAME DWARF_RBP
 4:	call	gate_lost			/* finds the slot and comes back, or ends the process with a message */
 	jmp	2b
 	.cfi_restore_state
@@ -242,30 +226,30 @@ trap_model_chain_end:
 	.globl	trap_gates_begin
 	.hidden	trap_gates_begin
 trap_gates_begin:
-	GATE	trap_gate_keys, 1, 0, 0, 0
-	GATE	trap_gate_keys_float, 1, 0, 0, 1
-	GATE	trap_gate_flag, 0, 0, 0, 0
-	GATE	trap_gate_flag_float, 0, 0, 0, 1
-	GATE	trap_gate_keys_args, 1, 1, 0, 0
-	GATE	trap_gate_keys_args_float, 1, 1, 0, 1
-	GATE	trap_gate_flag_args, 0, 1, 0, 0
-	GATE	trap_gate_flag_args_float, 0, 1, 0, 1
-	GATE	trap_gate_keys_own, 1, 0, 1, 0
-	GATE	trap_gate_keys_own_float, 1, 0, 1, 1
-	GATE	trap_gate_flag_own, 0, 0, 1, 0
-	GATE	trap_gate_flag_own_float, 0, 0, 1, 1
-	GATE	trap_gate_keys_own_args, 1, 1, 1, 0
-	GATE	trap_gate_keys_own_args_float, 1, 1, 1, 1
-	GATE	trap_gate_flag_own_args, 0, 1, 1, 0
-	GATE	trap_gate_flag_own_args_float, 0, 1, 1, 1
-	GATE	trap_gate_model, KEYS_MODEL, 0, 0, 0
-	GATE	trap_gate_model_float, KEYS_MODEL, 0, 0, 1
-	GATE	trap_gate_model_args, KEYS_MODEL, 1, 0, 0
-	GATE	trap_gate_model_args_float, KEYS_MODEL, 1, 0, 1
-	GATE	trap_gate_model_own, KEYS_MODEL, 0, 1, 0
-	GATE	trap_gate_model_own_float, KEYS_MODEL, 0, 1, 1
-	GATE	trap_gate_model_own_args, KEYS_MODEL, 1, 1, 0
-	GATE	trap_gate_model_own_args_float, KEYS_MODEL, 1, 1, 1
+	GATE	trap_gate_keys, keys=1
+	GATE	trap_gate_keys_float, keys=1 float=1
+	GATE	trap_gate_flag
+	GATE	trap_gate_flag_float, float=1
+	GATE	trap_gate_keys_args, keys=1 args=1
+	GATE	trap_gate_keys_args_float, keys=1 args=1 float=1
+	GATE	trap_gate_flag_args, args=1
+	GATE	trap_gate_flag_args_float, args=1 float=1
+	GATE	trap_gate_keys_own, keys=1 own=1
+	GATE	trap_gate_keys_own_float, keys=1 own=1 float=1
+	GATE	trap_gate_flag_own, own=1
+	GATE	trap_gate_flag_own_float, own=1 float=1
+	GATE	trap_gate_keys_own_args, keys=1 args=1 own=1
+	GATE	trap_gate_keys_own_args_float, keys=1 args=1 own=1 float=1
+	GATE	trap_gate_flag_own_args, args=1 own=1
+	GATE	trap_gate_flag_own_args_float, args=1 own=1 float=1
+	GATE	trap_gate_model, keys=KEYS_MODEL
+	GATE	trap_gate_model_float, keys=KEYS_MODEL float=1
+	GATE	trap_gate_model_args, keys=KEYS_MODEL args=1
+	GATE	trap_gate_model_args_float, keys=KEYS_MODEL args=1 float=1
+	GATE	trap_gate_model_own, keys=KEYS_MODEL own=1
+	GATE	trap_gate_model_own_float, keys=KEYS_MODEL own=1 float=1
+	GATE	trap_gate_model_own_args, keys=KEYS_MODEL args=1 own=1
+	GATE	trap_gate_model_own_args_float, keys=KEYS_MODEL args=1 own=1 float=1
 
 /* The callee came back without the gate's rbp, or with another stack pointer. Called on the stack that the callee ran
  * on, results in their registers. */
@@ -366,9 +350,9 @@ gate_lost:
 	stmxcsr	F_MXCSR(%r10)
 	fnstcw	F_FCW(%r10)
 	.cfi_remember_state
-	CFI_FRAME_R10
+	CFI_FRAME DWARF_R10
 	movq	%r10, %rbx
-	CFI_FRAME_RBX
+	CFI_FRAME DWARF_RBX
 	movq	%rsp, %r12
 	.cfi_remember_state
 	movq	%r10, %rdi
@@ -386,7 +370,7 @@ gate_lost:
 	jnz	1b
 2:	movq	%rax, %rsp
 	movq	%rbx, %rbp
-	CFI_FRAME_RBP
+	CFI_FRAME DWARF_RBP
 	LOAD_ARGUMENTS %r12
 	call	*E_TARGET(%r11)
 	cld
@@ -404,7 +388,7 @@ gate_lost:
 	movq	8(%rbx), %rdx
 	movups	16(%rbx), %xmm0
 	movups	32(%rbx), %xmm1
-	CFI_FRAME_R10
+	CFI_FRAME DWARF_R10
 3:	movq	F_RBX(%r10), %rbx
 	movq	F_RBP(%r10), %rbp
 	movq	F_R12(%r10), %r12
