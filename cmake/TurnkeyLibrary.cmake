@@ -1,8 +1,9 @@
 # turnkey_library(NAME SOURCES… HEADERS… [REQUIRES NAME…] [SYSTEM_LIBRARIES…] [COMPILE_OPTIONS…] DESCRIPTION TEXT)
 #
-# A layer of Turnkey as a library: turnkey_NAME, static, which the project itself links, and turnkey_NAME_shared, which exports what its public headers
-# declare and nothing else. Both are installed (component `development`), as libturnkey_NAME.a and libturnkey_NAME.so, with the headers under
-# include/turnkey/ and a pkg-config file turnkey-NAME.pc; the CMake package is written by turnkey_install_package().
+# A layer of Turnkey as a library: turnkey_NAME, static, which the project itself links, and turnkey_NAME_shared,
+# which exports what its public headers declare and nothing else. Both are installed (component `development`), as
+# libturnkey_NAME.a and libturnkey_NAME.so, with the headers under include/turnkey/ and a pkg-config file
+# turnkey-NAME.pc; the CMake package is written by turnkey_install_package().
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -33,7 +34,8 @@ function(turnkey_library name)
       add_library(${target} SHARED ${L_SOURCES})
       target_compile_definitions(${target} PRIVATE TURNKEY_BUILDING_SHARED)
       # now: a signal handler must not be the first to call a function, and have the loader look it up.
-      # nodelete: handlers, thunks and thread-exit hooks point into it for the life of the process. defs: nothing is left to be found by luck.
+      # nodelete: handlers, thunks and thread-exit hooks point into it for the life of the process. defs: nothing is
+      # left to be found by luck.
       target_link_options(${target} PRIVATE -Wl,-z,now -Wl,-z,nodelete -Wl,-z,defs)
       set_target_properties(${target} PROPERTIES OUTPUT_NAME turnkey_${name} VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
         INSTALL_RPATH "$ORIGIN")

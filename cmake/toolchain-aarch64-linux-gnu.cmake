@@ -1,4 +1,5 @@
-# Cross-compiling for Linux on ARM64 with Debian's gcc-aarch64-linux-gnu and g++-aarch64-linux-gnu; tests run under qemu-user.
+# Cross-compiling for Linux on ARM64 with Debian's gcc-aarch64-linux-gnu and g++-aarch64-linux-gnu; tests run under
+# qemu-user.
 #   cmake -S . -B build-arm64 -DCMAKE_TOOLCHAIN_FILE=cmake/toolchain-aarch64-linux-gnu.cmake -DCMAKE_BUILD_TYPE=Release
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)

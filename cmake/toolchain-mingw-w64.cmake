@@ -1,5 +1,6 @@
-# Windows x64 by MinGW-w64, tested under Wine: cmake -S . -B build-win -DCMAKE_TOOLCHAIN_FILE=cmake/toolchain-mingw-w64.cmake
-# Debian: gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64 wine wine64. `npm run test:windows` does all of it.
+# Windows x64 by MinGW-w64, tested under Wine. `npm run test:windows` does all of it. By hand:
+#   cmake -S . -B build-win -DCMAKE_TOOLCHAIN_FILE=cmake/toolchain-mingw-w64.cmake
+# Debian packages: gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64 wine wine64.
 set(CMAKE_SYSTEM_NAME Windows)
 set(CMAKE_SYSTEM_PROCESSOR x86_64)
 # The posix flavour of the compiler: its C++ library and winpthreads fit each other.

@@ -1,5 +1,5 @@
-# What one call through the gate costs over a raw call, row by row. Static, so that the same file runs in a guest; and against the shared C library,
-# as a VM is linked: there sigsetjmp is called through the PLT.
+# What one call through the gate costs over a raw call, row by row. Static, so that the same file runs in a guest; and
+# against the shared C library, as a VM is linked: there sigsetjmp is called through the PLT.
 if(TARGET turnkey_pkeys AND TARGET turnkey_trap)
   foreach(kind gate-bench gate-bench-shared)
     add_executable(turnkey-${kind} gate_bench.c)

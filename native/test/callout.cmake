@@ -1,8 +1,8 @@
 if(CMAKE_CROSSCOMPILING)
   return()
 endif()
-# Libraries that the tests of guarded koffi calls call (test/callout*.test.ts), where the addon is: handwritten shapes, and random signatures, with a description
-# of them for koffi.
+# Libraries that the tests of guarded koffi calls call (test/callout*.test.ts), where the addon is: handwritten
+# shapes, and random signatures, with a description of them for koffi.
 add_library(turnkey_callout_foreign SHARED callout_foreign.c)
 target_link_libraries(turnkey_callout_foreign PRIVATE turnkey_options)
 # It must fault as written.

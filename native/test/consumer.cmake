@@ -1,4 +1,5 @@
-# Projects that use an installed copy of Turnkey: test/consumer and the examples, built as a user would build them. The programs are tests in both lanes.
+# Projects that use an installed copy of Turnkey: test/consumer and the examples, built as a user would build them.
+# The programs are tests in both lanes.
 if(NOT TARGET turnkey_trap OR NOT TURNKEY_SHARED OR TURNKEY_STATIC_TESTS)
   return()
 endif()
@@ -23,7 +24,8 @@ add_custom_command(OUTPUT ${consumer}/installed.stamp
   COMMAND ${CMAKE_COMMAND} -E touch ${consumer}/installed.stamp
   DEPENDS ${libraries} ${package_files} VERBATIM)
 
-# turnkey_consumer(FOLDER KIND PROGRAMS…): builds the project with Turnkey_SHARED_LIBS on for KIND shared, and makes a test of each program.
+# turnkey_consumer(FOLDER KIND PROGRAMS…): builds the project with Turnkey_SHARED_LIBS on for KIND shared, and makes a
+# test of each program.
 set(consumer_stamps ${consumer}/installed.stamp)
 function(turnkey_consumer folder kind)
   get_filename_component(project ${folder} NAME)

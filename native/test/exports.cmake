@@ -1,4 +1,5 @@
-# cmake -DNM=… -DINSTALLED=… -DLIBDIR=… -P exports.cmake: each shared library exports the functions that its installed headers declare, and nothing else.
+# cmake -DNM=… -DINSTALLED=… -DLIBDIR=… -P exports.cmake: each shared library exports the functions that its installed
+# headers declare, and nothing else.
 set(pkeys_headers pkeys.h)
 set(trap_headers trap.h call.h)
 foreach(part pkeys trap)

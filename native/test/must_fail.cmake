@@ -1,4 +1,5 @@
-# cmake -DPROGRAM="EMULATOR;…;PROGRAM" -DTESTS="name;name" -P must_fail.cmake: every test of that program whose name contains one of the words fails, and there are at least as many tests as words.
+# cmake -DPROGRAM="EMULATOR;…;PROGRAM" -DTESTS="name;name" -P must_fail.cmake: every test of that program whose name
+# contains one of the words fails, and there are at least as many tests as words.
 list(LENGTH TESTS wanted)
 execute_process(COMMAND ${PROGRAM} ${TESTS} OUTPUT_VARIABLE text ERROR_VARIABLE ignored RESULT_VARIABLE status)
 string(REGEX MATCHALL "(^|\n)ok [0-9]+ - [^\n]*" passed "${text}")

@@ -1,4 +1,5 @@
-# The gate's tests, tested: with the gate broken in one place at a time they must fail. Needs the compiler, so it runs where it was built.
+# The gate's tests, tested: with the gate broken in one place at a time they must fail. Needs the compiler, so it runs
+# where it was built.
 find_program(TURNKEY_NODE node)
 if(NOT TARGET signature_test OR NOT TURNKEY_NODE OR TURNKEY_STATIC_TESTS)
   return()

@@ -1,4 +1,5 @@
-# I3: WRPKRU (on ARM64 the write of POR_EL0) occurs nowhere but in the functions named. Disassembles a library and compares the functions that hold it with the list.
+# I3: WRPKRU (on ARM64 the write of POR_EL0) occurs nowhere but in the functions named. Disassembles a library and
+# compares the functions that hold it with the list.
 #   cmake -DOBJDUMP=... -DLIBRARY=... -DFUNCTIONS=a;b -P only_wrpkru.cmake
 execute_process(COMMAND ${OBJDUMP} -d --no-show-raw-insn ${LIBRARY} OUTPUT_VARIABLE text RESULT_VARIABLE status)
 if(NOT status EQUAL 0 OR text STREQUAL "")

@@ -1,5 +1,6 @@
-# The gate's own tests: its call frame information, and random signatures. The C of them is written into the build tree: 10,000 take about 15 s of one core to compile (-O0: a compiler that
-# optimises sees through what is to be tested, and takes four times as long).
+# The gate's own tests: its call frame information, and random signatures. The C of them is written into the build
+# tree: 10,000 take about 15 s of one core to compile (-O0: a compiler that optimises sees through what is to be
+# tested, and takes four times as long).
 set(TURNKEY_SIGNATURES 10000 CACHE STRING "how many random signatures the gate is tested with")
 set(TURNKEY_SIGNATURE_SEED 1 CACHE STRING "which ones")
 find_program(TURNKEY_NODE node)

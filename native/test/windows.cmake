@@ -1,4 +1,5 @@
-# What of the C layers' tests runs on Windows: the same files as elsewhere. Under Wine where this is a cross build (CMAKE_CROSSCOMPILING_EMULATOR).
+# What of the C layers' tests runs on Windows: the same files as elsewhere. Under Wine where this is a cross build
+# (CMAKE_CROSSCOMPILING_EMULATOR).
 foreach(part masks image loan mechanism)
   turnkey_test(pkeys_${part} SOURCES pkeys_${part}.c LIBRARIES turnkey_pkeys)
 endforeach()
