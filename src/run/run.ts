@@ -23,7 +23,8 @@ import { type BenchClock, clockDetails, runCosts, type RunCostsOptions } from '.
 import { EmulatedExecutor } from './emulated.js';
 import { type Executor, laneHere, NativeExecutor } from './executor.js';
 import { costRowName, makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
-import { compareHonest, runTrials } from './trials.js';
+import { compareHonest } from './trial-records.js';
+import { runTrials } from './trials.js';
 import { WINE_MECHANISMS, WINE_SPACES, WineExecutor } from './wine.js';
 
 /** What the user asked for. */

@@ -18,7 +18,7 @@ import { BUILT, PROJECT_ROOT } from '../../src/record/paths.js';
 import type { CorruptionRecord } from '../../src/record/records.js';
 import { readRun } from '../../src/record/store.js';
 import type { PlannedCorruption } from '../../src/run/plan.js';
-import { corruptionRecord } from '../../src/run/trials.js';
+import { corruptionRecord } from '../../src/run/trial-records.js';
 import { noMachine, ownFolder, turnkeyIn } from '../support/turnkey.js';
 
 const folder = ownFolder();

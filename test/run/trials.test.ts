@@ -8,16 +8,8 @@ import { parseOutput } from '../../src/experiment/protocol.js';
 import type { CorruptionRecord } from '../../src/record/records.js';
 import type { ExecResult } from '../../src/run/executor.js';
 import { deriveSeed, makePlan, type PlannedCorruption, type PlannedHonest } from '../../src/run/plan.js';
-import {
-  compareHonest,
-  corruptionRecord,
-  groupTrials,
-  honestRecord,
-  inParallel,
-  joinRepetitions,
-  runTrials,
-  trialCommand,
-} from '../../src/run/trials.js';
+import { compareHonest, corruptionRecord, honestRecord, joinRepetitions } from '../../src/run/trial-records.js';
+import { groupTrials, inParallel, runTrials, trialCommand } from '../../src/run/trials.js';
 import { exampleCorruption, exampleFlip, exampleHonest } from '../support/example-run.js';
 
 const experiment: GroupedCase = {
