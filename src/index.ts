@@ -3,6 +3,13 @@ import './platform.js';
 export * from './callout/index.js';
 export type { ImageErrorCode } from './image/errors.js';
 export { ImageError } from './image/errors.js';
+export { Image } from './image/image.js';
+export type { LoanMode } from './image/loan.js';
+export { Loan } from './image/loan.js';
+export type { Denial, GuardMechanism, KeyMode } from './image/mechanism.js';
+export { DENIALS, GUARD_MECHANISMS, KEY_MODES } from './image/mechanism.js';
+export { probe } from './image/probe.js';
+export { Space } from './image/space.js';
 export type {
   ChangedRange,
   Difference,
@@ -16,11 +23,5 @@ export type {
   SpaceReport,
   SpaceRequest,
   VerifyReport,
-} from './image/image.js';
-export { Image, Space } from './image/image.js';
-export type { LoanMode } from './image/loan.js';
-export { Loan } from './image/loan.js';
-export type { Denial, GuardMechanism, KeyMode } from './image/mechanism.js';
-export { DENIALS, GUARD_MECHANISMS, KEY_MODES } from './image/mechanism.js';
-export { probe } from './image/probe.js';
+} from './image/types.js';
 export type { Probe } from './native.js';

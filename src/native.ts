@@ -133,6 +133,8 @@ export interface NativeImage {
   mechanism(): string | Errno;
   setMechanism(name: string): Errno;
   close(): Errno;
+  /** Closes this object; the image stays open for others that hold it. */
+  leave(): void;
   fill(seed: bigint): { readonly objects: number; readonly freeChunks: number; readonly pointers: number } | Errno;
   load(
     space: number,

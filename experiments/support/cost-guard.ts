@@ -3,6 +3,7 @@
  * is judged.
  */
 import { binding } from '../../src/callout/binding.js';
+import { answered } from '../../src/callout/failure.js';
 import { Guard } from '../../src/callout/guard.js';
 import { ffi } from '../../src/callout/koffi.js';
 import { type CostRow, isGuardMechanism } from '../../src/experiment/index.js';
@@ -35,7 +36,7 @@ export function openImage({ mechanism, parameters }: CostRow, imageBytes: number
   madvise(address, bytes, MADV_NOHUGEPAGE);
   image.fill(1);
   const guard = new Guard({ image, mechanism: isGuardMechanism(mechanism) ? mechanism : 'flag' });
-  const reachedCycles = model ? binding.model(Number(parameters['cycles'])) : 0;
+  const reachedCycles = model ? answered(binding.model(Number(parameters['cycles'])), 'model keys') : 0;
   return { guard, image, reachedCycles };
 }
 

@@ -1,7 +1,7 @@
 /** Finding an object of 'old' for a case to damage: in a heap that the walker knows, by the trial's own numbers. */
 import type { Trial } from '../../src/experiment/index.js';
 import { ImageError } from '../../src/image/errors.js';
-import type { HeapObject } from '../../src/image/image.js';
+import type { HeapObject } from '../../src/image/types.js';
 
 /** An object with what a case needs of it. */
 export interface Picked {

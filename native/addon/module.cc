@@ -1,19 +1,14 @@
 /*
- * module.cc: the addon's entry. Runs once in each environment (the main thread and every worker): nothing here or in
- * the bindings may keep per-environment state in globals. Each binding adds its functions to `exports`.
+ * module.cc: the addon's entry. It runs once in each environment (the main thread and every worker): nothing in the
+ * addon may keep an environment's state in globals. Each part adds its functions to `exports`.
  */
 #include <napi.h>
 
 #include "bindings.h"
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
-#ifdef TURNKEY_HAS_IMAGE
-  image_binding_init(env, exports);
-#endif
-#ifdef TURNKEY_HAS_TRAP
-  trap_binding_init(env, exports);
-#endif
-  (void)env;
+  addon::image_init(env, exports);
+  addon::trap_init_binding(env, exports);
   return exports;
 }
 

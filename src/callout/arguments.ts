@@ -1,15 +1,16 @@
 /**
  * Arguments that koffi must not marshal itself in a guarded call: what it would decode afterwards (out-parameters),
- * functions (their addresses must be thunks), loans, and unions that a guard decoded. Everything else is passed to
- * koffi as it came.
+ * functions (their addresses must be thunks), loans, buffers that may go away, and unions that a guard decoded.
+ * Everything else is passed to koffi as it came.
  */
 import { types } from 'node:util';
 
 import type { CallbackPrototype, CallbackSlot } from './callback.js';
 import { castOf, ffi, type Parameter, type Type } from './koffi.js';
-import { type Arena, borrowArena, type Region, returnArena, syncArena } from './memory.js';
-import { fillUnion, plainOf, type Reader, unshadowedUnion } from './plain.js';
-import { isLoan, lentAddress } from './vm.js';
+import { borrowArena, returnArena, syncArena, type Arena, type Region } from './memory.js';
+import { fillUnion, plainOf, unshadowedUnion, type Reader } from './plain.js';
+import { isBytes, passBytes } from './bytes.js';
+import { isLoan, lentAddress, useOf, type InUse, type Loan } from './vm.js';
 
 /** What arguments need of their guard. */
 export interface ArgumentHost {
@@ -24,23 +25,28 @@ export interface ArgumentHost {
 
 type JsFunction = (...args: unknown[]) => unknown;
 
-/** One call's arguments: memory and callbacks lent to it, and what is to be done when it has returned. */
+/** One call's arguments: memory, callbacks and loans that it uses, and what is to be done when it has returned. */
 export class CallScope {
   /** The call was passed a loan. */
   lent = false;
   readonly host: ArgumentHost;
+  /** The call outlives this turn of the event loop. */
+  readonly inFlight: boolean;
   readonly #arena: Arena;
-  readonly #borrowed: boolean;
   readonly #mark: number;
+  readonly #uses: InUse[];
   readonly #slots: { readonly prototype: CallbackPrototype; readonly slot: CallbackSlot }[] = [];
   readonly #after: (() => void)[] = [];
+  #over = false;
 
-  /** `inFlight`: the call outlives this turn, so its memory may not be the stack-like arena. */
-  constructor(host: ArgumentHost, inFlight: boolean) {
+  /** `uses`: for a call in flight, what it keeps from being given back. */
+  constructor(host: ArgumentHost, uses?: readonly InUse[]) {
     this.host = host;
-    this.#borrowed = inFlight;
-    this.#arena = inFlight ? borrowArena() : syncArena;
+    this.inFlight = uses !== undefined;
+    this.#arena = this.inFlight ? borrowArena() : syncArena; /* the latter is a stack */
     this.#mark = this.#arena.mark();
+    this.#uses = [];
+    for (const use of uses ?? []) this.use(use);
   }
 
   take(bytes: number): Region {
@@ -54,6 +60,19 @@ export class CallScope {
     return slot.code;
   }
 
+  /** The address of a loan, which stays while the call is in progress. */
+  lend(loan: Loan): bigint {
+    const address = lentAddress(loan);
+    this.lent = true;
+    this.use(useOf(loan));
+    return address;
+  }
+
+  use(use: InUse): void {
+    use.begin();
+    this.#uses.push(use);
+  }
+
   /** To be done after a call that did not fail, in order. */
   afterwards(action: () => void): void {
     this.#after.push(action);
@@ -64,9 +83,12 @@ export class CallScope {
   }
 
   release(): void {
+    if (this.#over) return;
+    this.#over = true;
     for (const { prototype, slot } of this.#slots) prototype.giveBack(slot);
-    if (this.#borrowed) returnArena(this.#arena);
+    if (this.inFlight) returnArena(this.#arena);
     else this.#arena.release(this.#mark);
+    for (const use of this.#uses) use.end();
   }
 }
 
@@ -123,16 +145,30 @@ function memberSpecials(type: Type): boolean {
   return Object.values(type.members ?? {}).some((member) => hasSpecials(member.type));
 }
 
+const pointers = new WeakMap<object, boolean>();
+
+/** Whether a value of this type may hold pointers, and so the bytes of buffers. */
+function hasPointers(type: Type): boolean {
+  const known = pointers.get(type);
+  if (known !== undefined) return known;
+  const inside =
+    type.primitive === 'Array'
+      ? type.ref === undefined
+        ? []
+        : [type.ref]
+      : Object.values(type.members ?? {}).map((member) => member.type);
+  const found = POINTERS.has(type.primitive) || inside.some(hasPointers);
+  if (type.primitive !== 'Void') pointers.set(type, found);
+  return found;
+}
+
+/** Whether what is given for this type, an array or object, may hold pointers in turn. */
+function nestsPointers(type: Type): boolean {
+  return type.primitive === 'Pointer' ? type.ref !== undefined && hasPointers(type.ref) : hasPointers(type);
+}
+
 function isMemory(value: unknown): boolean {
-  return (
-    value === null ||
-    value === undefined ||
-    typeof value === 'bigint' ||
-    typeof value === 'number' ||
-    ArrayBuffer.isView(value) ||
-    value instanceof ArrayBuffer ||
-    value instanceof SharedArrayBuffer
-  );
+  return value === null || value === undefined || typeof value === 'bigint' || typeof value === 'number';
 }
 
 /** A value on its way in, as koffi can take it. */
@@ -142,14 +178,14 @@ export function convertIn(value: unknown, type: Type, scope: CallScope): unknown
     if (typeof value === 'bigint' || typeof value === 'number') return scope.host.callableAddress(BigInt(value), type);
   }
   if (typeof value !== 'object' || value === null) return value;
-  if (isLoan(value)) {
-    scope.lent = true;
-    return lentAddress(value);
-  }
+  if (isLoan(value)) return scope.lend(value);
   const cast = castOf(value);
-  if (cast !== undefined)
-    return hasSpecials(cast.type) ? ffi.as(convertIn(cast.value, cast.type, scope), cast.type) : value;
-  if (ArrayBuffer.isView(value) || !hasSpecials(type)) return value;
+  if (cast !== undefined) {
+    const inner = hasSpecials(cast.type) || isBytes(cast.value) ? convertIn(cast.value, cast.type, scope) : cast.value;
+    return inner === cast.value ? value : ffi.as(inner, cast.type);
+  }
+  if (isBytes(value)) return POINTERS.has(type.primitive) ? passBytes(value, scope) : value;
+  if (!hasSpecials(type) && !(scope.inFlight && nestsPointers(type))) return value;
   switch (type.primitive) {
     case 'Pointer':
       return Array.isArray(value)
@@ -197,12 +233,10 @@ function pointedTo(type: Type): Type {
  * Memory that the user brought is passed as it is, as koffi does.
  */
 function convertOut(value: unknown, type: Type, alsoIn: boolean, scope: CallScope): unknown {
+  if (isBytes(value)) return passBytes(value, scope);
   if (isMemory(value)) return value;
   if (typeof value === 'object' && value !== null) {
-    if (isLoan(value)) {
-      scope.lent = true;
-      return lentAddress(value);
-    }
+    if (isLoan(value)) return scope.lend(value);
     const cast = castOf(value);
     if (cast !== undefined) return convertOut(cast.value, cast.type, alsoIn, scope);
   }
@@ -213,8 +247,7 @@ function convertOut(value: unknown, type: Type, alsoIn: boolean, scope: CallScop
     if (ref.primitive === 'Union') return convertOutUnion(value as Record<string, unknown>, ref, alsoIn, scope);
     if (types.isExternal(value)) {
       throw new TypeError(
-        'this cast cannot be decoded after the call: koffi keeps what it casts to itself; use as() from ' +
-          "turnkey, or as() of koffi's default export",
+        "this cast cannot be decoded after the call: koffi keeps what it casts to itself; use as() from turnkey, or as() of koffi's default export",
       );
     }
   }
@@ -294,8 +327,6 @@ function convertOutUnion(value: Record<string, unknown>, ref: Type, alsoIn: bool
     return value; /* koffi copies the bytes and follows nothing */
   const region = scope.take(ref.size);
   if (alsoIn) ffi.encode(region.address, ref, convertIn(value, ref, scope));
-  scope.afterwards(() => {
-    fillUnion(value, ref, region.address, scope.host.reader);
-  });
+  scope.afterwards(() => fillUnion(value, ref, region.address, scope.host.reader));
   return region.address;
 }

@@ -1,11 +1,12 @@
 /**
- * Calls on koffi's worker threads. Each call in flight has a private thunk, with a fault record of its own, read in its
- * completion; what the callee left is decoded there, on this thread.
+ * Calls on koffi's worker threads. Each call in flight has a ticket, that is, a fault record of its own, read in its
+ * completion. What the callee left is decoded there, on this thread.
  */
 import { CallScope } from './arguments.js';
 import { binding } from './binding.js';
 import type { Callee, Entry } from './callee.js';
 import { atSite, type CallSite } from './error.js';
+import { answered } from './failure.js';
 import { RECORD_BYTES } from './record.js';
 import { wholeRecord } from './thread.js';
 
@@ -37,25 +38,35 @@ export function promisedCall(callee: Callee, args: readonly unknown[], entry: En
   });
 }
 
+/* Calls fail rarely: one record serves them all and is replaced when it was used. */
+let spare = new Uint8Array(RECORD_BYTES);
+
 function start(callee: Callee, args: readonly unknown[], done: Completion, entry: Entry): void {
   const site: CallSite = {};
   Error.captureStackTrace(site, entry);
-  const scope = new CallScope(callee.host, true);
-  let begun = false;
+  const scope = new CallScope(callee.host, callee.uses);
+  let ticket: number | undefined;
+  /* Whether the call failed: then its record is in `spare`. */
+  const takeTicket = (): boolean => {
+    const failed = ticket !== undefined && binding.ticketEnd(ticket, spare);
+    ticket = undefined;
+    return failed;
+  };
   try {
     const given = callee.convert(args, scope);
     const result = callee.inMemory ? scope.take(callee.declaration.info.result.size) : undefined;
     if (result !== undefined) given.unshift(result.address);
-    const thunk = callee.takePrivate(scope.lent);
+    const { call, fillers } = callee.inFlight(scope.lent);
+    ticket = answered(binding.ticketTake(), `call ${callee.name} asynchronously`, 'tickets');
+    /* koffi completes at once, with an error, when it refuses an argument. */
     const complete = (failure: unknown, value: unknown): void => {
-      const record = new Uint8Array(RECORD_BYTES);
-      const faulted = binding.thunkFault(thunk.code, record);
-      callee.givePrivate(thunk);
-      let error: unknown = faulted
-        ? callee.host.tell(atSite(callee.host.makeError(wholeRecord(record), callee, args), site))
-        : failure;
+      let error = failure;
       let final: unknown;
-      if (error === null) {
+      if (takeTicket()) {
+        const record = wholeRecord(spare);
+        spare = new Uint8Array(RECORD_BYTES);
+        error = callee.host.tell(atSite(callee.host.makeError(record, callee, args), site));
+      } else if (error === null) {
         try {
           final = callee.decode(value, result?.address, scope);
         } catch (thrown) {
@@ -66,15 +77,10 @@ function start(callee: Callee, args: readonly unknown[], done: Completion, entry
       if (error === null) done(null, final);
       else done(error);
     };
-    begun = true; /* koffi completes at once, with an error, when it refuses an argument */
-    try {
-      thunk.call.async(...given, complete);
-    } catch (error) {
-      begun = false;
-      callee.givePrivate(thunk);
-      throw error;
-    }
-  } finally {
-    if (!begun) scope.release();
+    call.async(...given, ...fillers, ticket, complete);
+  } catch (error) {
+    takeTicket();
+    scope.release();
+    throw error;
   }
 }

@@ -1,12 +1,12 @@
 /**
- * Mechanism 'none': koffi's own functions behind the guard's surface. No thunk, no guarded loading or decoding; loans
- * still become addresses.
+ * Mechanism 'none': koffi's own functions behind the guard's surface. There is no thunk, and no guarded loading or
+ * decoding. Loans still become addresses, and what a call in flight uses still waits for it.
  */
 import { binding } from './binding.js';
 import type { GuardedFunction, MadeFunction, UntypedFunction } from './function.js';
-import { ffi, type ForeignFunction, prepareKoffi } from './koffi.js';
+import { ffi, functionAt } from './koffi.js';
 import type { Declaration } from './prototype.js';
-import { isLoan, lentAddress } from './vm.js';
+import { isLoan, lentAddress, useOf, type InUse } from './vm.js';
 
 const RTLD_DEFAULT = 0n;
 const OPEN = ffi.proto('uintptr_t', ['const char *', 'int']);
@@ -15,7 +15,7 @@ const MESSAGE = ffi.proto('const char *', []);
 
 /* The loader's own functions, by koffi: constructors and destructors run as they would without Turnkey. */
 function loader(name: string, type: ReturnType<typeof ffi.proto>): (...args: unknown[]) => unknown {
-  return ffi.decode(binding.dlsym(RTLD_DEFAULT, name), type) as (...args: unknown[]) => unknown;
+  return functionAt(binding.dlsym(RTLD_DEFAULT, name), type);
 }
 
 /** dlopen(3) outside any gate: the handle, or the loader's message. */
@@ -29,43 +29,57 @@ export function bareClose(handle: bigint): true | string {
   return loader('dlclose', CLOSE)(handle) === 0 ? true : String(loader('dlerror', MESSAGE)());
 }
 
-export interface BareGuard {
-  make(declaration: Declaration, address: bigint): MadeFunction;
-}
-
 const POINTERS = new Set(['Pointer', 'String', 'String16', 'String32']);
 
-export const bareGuard: BareGuard = {
-  make(declaration, address) {
-    prepareKoffi();
-    const raw = ffi.decode(address, declaration.type) as ForeignFunction;
-    let gone: string | undefined;
-    const takesPointers =
-      declaration.variadic || declaration.info.arguments.some((parameter) => POINTERS.has(parameter.type.primitive));
-    const convert = (args: unknown[]): unknown[] => {
-      if (gone !== undefined) throw new Error(gone);
-      return takesPointers ? args.map((value) => (isLoan(value) ? lentAddress(value) : value)) : args;
+/** koffi's function for a declaration. `uses`: what a call in flight keeps from being given back. */
+export function makeBare(declaration: Declaration, address: bigint, uses: readonly InUse[]): MadeFunction {
+  const raw = functionAt(address, declaration.type);
+  let gone: string | undefined;
+  const takesPointers =
+    declaration.variadic || declaration.info.arguments.some((parameter) => POINTERS.has(parameter.type.primitive));
+  const convert = (args: unknown[]): unknown[] => {
+    if (gone !== undefined) throw new Error(gone);
+    return takesPointers ? args.map((value) => (isLoan(value) ? lentAddress(value) : value)) : args;
+  };
+  /* koffi calls `done` at once where it refuses an argument, and not at all where it throws. */
+  const start = (args: unknown[], done: (error: unknown, result: unknown) => void): void => {
+    const given = convert(args);
+    const used = [...uses, ...args.filter(isLoan).map(useOf)];
+    const end = (): void => {
+      for (const use of used.splice(0)) use.end();
     };
-    const call: UntypedFunction = (...args) => raw(...convert(args));
-    Object.defineProperty(call, 'name', { value: declaration.name, configurable: true });
-    const extra: Record<string, unknown> = { info: declaration.info };
-    if (!declaration.variadic) {
-      extra['async'] = (...args: unknown[]): void => {
-        raw.async(...convert(args));
-      };
-      extra['promise'] = (...args: unknown[]): Promise<unknown> =>
-        new Promise((resolve, reject) => {
-          raw.async(...convert(args), (error: unknown, result: unknown) => {
-            if (error === null) resolve(result);
-            else reject(error instanceof Error ? error : new Error(String(error as string)));
-          });
-        });
+    for (const use of used) use.begin();
+    try {
+      raw.async(...given, (error: unknown, result: unknown) => {
+        end();
+        done(error, result);
+      });
+    } catch (error) {
+      end();
+      throw error;
     }
-    return {
-      call: Object.assign(call, extra) as unknown as GuardedFunction,
-      retire(reason) {
-        gone = reason;
-      },
+  };
+  const call: UntypedFunction = (...args) => raw(...convert(args));
+  Object.defineProperty(call, 'name', { value: declaration.name, configurable: true });
+  const extra: Record<string, unknown> = { info: declaration.info };
+  if (!declaration.variadic) {
+    extra['async'] = (...args: unknown[]): void => {
+      const done = args.pop();
+      if (typeof done !== 'function') raw.async(...args, done); /* koffi's own complaint */
+      else start(args, done as (error: unknown, result: unknown) => void);
     };
-  },
-};
+    extra['promise'] = (...args: unknown[]): Promise<unknown> =>
+      new Promise((resolve, reject) => {
+        start(args, (error, result) => {
+          if (error === null) resolve(result);
+          else reject(error instanceof Error ? error : new Error(String(error)));
+        });
+      });
+  }
+  return {
+    call: Object.assign(call, extra) as unknown as GuardedFunction,
+    retire(reason) {
+      gone = reason;
+    },
+  };
+}

@@ -1,7 +1,7 @@
 /** The trap's half of the addon, typed. Addresses are bigint; a record is a Uint8Array of RECORD_BYTES. */
-import { native } from '../native.js';
+import { native, type Errno } from '../native.js';
 
-/** What the loader has mapped: `path` is '' for the program itself; `bias` is what its own addresses are moved by. */
+/** A module that the loader has mapped. `path` is '' for the program itself; `bias` is added to the file's addresses. */
 export interface LoadedModule {
   readonly path: string;
   readonly bias: bigint;
@@ -22,31 +22,37 @@ export interface TrapStatistics {
 /** Handle of a policy cell in the trap. */
 export type Policy = bigint;
 
+/** What `T` is answered with, or the negative errno of a failure: `answered` in failure.ts makes the sentence. */
+type Or<T> = T | Errno;
+
 export interface TrapBinding {
-  faultView(): ArrayBuffer;
-  thunkFault(code: bigint, record: Uint8Array): boolean;
+  faultView(): Or<ArrayBuffer>;
   depth(): number;
-  rearm(): void;
+  rearm(): Errno;
   /** Before Node installs a signal handler: the next rearm() puts those of foreign libraries back in their place. */
-  rearmNote(): void;
-  policyCreate(response: number): Policy;
+  rearmNote(): Errno;
+  policyCreate(response: number): Or<Policy>;
   policySet(policy: Policy, response: number): void;
   policyRelease(policy: Policy): void;
-  thunk(target: bigint, stackBytes: number, flags: number, policy: Policy | null, isPrivate: boolean): bigint;
-  thunkRelease(code: bigint): number;
-  callback(target: bigint, stackBytes: number): bigint;
-  callbackRelease(code: bigint): number;
+  thunk(target: bigint, stackBytes: number, flags: number, policy: Policy | null): Or<bigint>;
+  thunkRelease(code: bigint): Errno;
+  /** A ticket: the fault record of one call in flight. */
+  ticketTake(): number;
+  /** Gives a ticket back; true with the fault in `record` if its call failed. */
+  ticketEnd(ticket: number, record: Uint8Array): boolean;
+  callback(target: bigint, stackBytes: number): Or<bigint>;
+  callbackRelease(code: bigint): Errno;
   copy(destination: Uint8Array, source: bigint, bytes: number, record: Uint8Array): boolean;
   copyString(source: bigint, unitBytes: number, maxUnits: number, record: Uint8Array): string | null | undefined;
   dlopen(path: string | null, flags: number, policy: Policy | null, record: Uint8Array): bigint | string | undefined;
   dlclose(handle: bigint, policy: Policy | null, record: Uint8Array): true | string | undefined;
   dlsym(handle: bigint, name: string): bigint;
   modules(): LoadedModule[];
-  setForeignStack(enabled: boolean, bytes: number): void;
+  setForeignStack(enabled: boolean, bytes: number): Errno;
   /**
-   * Measurement only (trap_model in trap.h): from now on callouts of this process that close nothing pay a serialising
-   * delay of about so many cycles wherever rights would be written. It protects nothing. Returns the cycles reached; 0
-   * ends it. Throws where the CPU has keys.
+   * For measurement only (trap_model in trap.h): callouts of this process that close nothing pay a serialising delay of
+   * about so many cycles wherever rights would be written. It protects nothing. Returns the cycles reached, or a
+   * negative errno; 0 ends it.
    */
   model(cycles: number): number;
   statistics(): TrapStatistics;
@@ -55,7 +61,15 @@ export interface TrapBinding {
 }
 
 /** Flags of a thunk (enum trap_thunk_flags). */
-export const ThunkFlag = { canFail: 1, lent: 2, phaseLoad: 4, phaseDecode: 8, bare: 16, callerStack: 64 } as const;
+export const ThunkFlag = {
+  canFail: 1,
+  lent: 2,
+  phaseLoad: 4,
+  phaseDecode: 8,
+  bare: 16,
+  callerStack: 64,
+  ticketed: 128,
+} as const;
 
 /** Importing this attaches the thread (I13). */
 export const binding = native as unknown as TrapBinding;

@@ -4,8 +4,9 @@
  * foreign code passes are decoded by guarded reads.
  */
 import { binding } from './binding.js';
-import { ffi, type PrototypeInfo, type Type } from './koffi.js';
-import { type Fix, plainOf, type Reader } from './plain.js';
+import { answered } from './failure.js';
+import { ffi, registerFunction, type PrototypeInfo, type Type } from './koffi.js';
+import { plainOf, type Fix, type Reader } from './plain.js';
 import { stackBytes } from './signature.js';
 
 type AnyFunction = (...args: unknown[]) => unknown;
@@ -18,27 +19,42 @@ export class CallbackSlot {
   readonly native: bigint;
   /** The address to hand to foreign code. */
   readonly code: bigint;
-  run: AnyFunction = expired;
+  run: AnyFunction;
+  readonly #expired: AnyFunction;
 
   constructor(prototype: CallbackPrototype) {
-    this.native = ffi.register(prototype.enter(this), prototype.pointer);
+    this.#expired = () => prototype.expired();
+    this.run = this.#expired;
+    this.native = registerFunction(prototype.enter(this) as never, prototype.pointer);
     try {
-      this.code = binding.callback(this.native, prototype.stackBytes);
+      this.code = answered(binding.callback(this.native, prototype.stackBytes), 'make a callback', 'callbacks');
     } catch (error) {
       ffi.unregister(this.native);
       throw error;
     }
   }
 
+  /** From here on a call finds no function. */
+  expire(): void {
+    this.run = this.#expired;
+  }
+
   release(): void {
+    this.expire();
     binding.callbackRelease(this.code);
-    ffi.unregister(this.native);
+    trampolines.push(this.native);
+    if (trampolines.length > TRAMPOLINES_KEPT) ffi.unregister(trampolines.shift() as bigint);
   }
 }
 
-function expired(): never {
-  throw new Error('Cannot use non-registered callback beyond FFI call');
-}
+/*
+ * Trampolines of koffi's whose thunks were released. A foreign thread may have passed the thunk and not yet reached
+ * koffi, which crashes when the trampoline is gone by then: so the last ones stay.
+ */
+const TRAMPOLINES_KEPT = 256;
+const trampolines: bigint[] = [];
+
+let warned = false;
 
 /** What is worked out once for a callback type: the plain prototype, and slots that wait for their next function. */
 export class CallbackPrototype {
@@ -48,7 +64,10 @@ export class CallbackPrototype {
   readonly #fixes: readonly (Fix | undefined)[];
   readonly #convertResult: ((value: unknown) => unknown) | undefined;
   readonly #reader: Reader;
+  readonly #result: Type;
   readonly #idle: CallbackSlot[] = [];
+  /* Slots whose address foreign code may still have: reused oldest first, and not soon. */
+  readonly #left: CallbackSlot[] = [];
 
   constructor(info: PrototypeInfo, reader: Reader, convertResult: ConvertResult) {
     const plains = info.arguments.map((parameter) => plainOf(parameter.type));
@@ -65,6 +84,7 @@ export class CallbackPrototype {
     this.#fixes = plains.map((plain) => plain.fix);
     this.#convertResult = convertResult(info.result);
     this.#reader = reader;
+    this.#result = info.result;
   }
 
   /**
@@ -106,22 +126,51 @@ export class CallbackPrototype {
 
   /** A slot that runs `run`, until {@link giveBack}. */
   take(run: AnyFunction): CallbackSlot {
-    const slot = this.#idle.pop() ?? new CallbackSlot(this);
+    const slot =
+      this.#idle.pop() ?? (this.#left.length > LEFT_ALONE ? this.#left.shift() : undefined) ?? new CallbackSlot(this);
     slot.run = run;
     return slot;
   }
 
-  /** From here on a call through the slot is an error, until it is taken again. */
+  /** Ends `take`. From here on a call through the slot finds no function, until the slot is taken again. */
   giveBack(slot: CallbackSlot): void {
-    slot.run = expired;
+    slot.expire();
     this.#idle.push(slot);
+  }
+
+  /** The same for a slot whose address foreign code was told to keep, and may use late. */
+  leave(slot: CallbackSlot): void {
+    slot.expire();
+    this.#left.push(slot);
+  }
+
+  /**
+   * What a callback that was ended does. In a callout its caller hears of it: it throws, as koffi does. A foreign thread
+   * that calls has no caller in JavaScript: it gets a zero, and the program one warning.
+   */
+  expired(): unknown {
+    if (binding.depth() > 0) throw new Error('Cannot use non-registered callback beyond FFI call');
+    if (!warned) {
+      warned = true;
+      process.emitWarning(
+        'foreign code called a callback after its end; it gets zeros, from now on without a warning',
+        {
+          type: 'TurnkeyCallbackWarning',
+        },
+      );
+    }
+    const result = plainOf(this.#result).type;
+    return result.size === 0 ? undefined : ffi.decode(Buffer.alloc(result.size), result);
   }
 
   /** Releases what is idle; for the end of a guard. */
   close(): void {
-    for (const slot of this.#idle.splice(0)) slot.release();
+    for (const slot of [...this.#idle.splice(0), ...this.#left.splice(0)]) slot.release();
   }
 }
+
+/* Addresses of ended registrations that are not reused. */
+const LEFT_ALONE = 256;
 
 let koffiCode: { readonly start: bigint; readonly end: bigint } | undefined;
 
@@ -131,7 +180,7 @@ let koffiCode: { readonly start: bigint; readonly end: bigint } | undefined;
  */
 export function isKoffiTrampoline(address: bigint): boolean {
   if (koffiCode === undefined) {
-    const probe = ffi.register(() => undefined, ffi.pointer(ffi.proto('void', [])));
+    const probe = registerFunction((() => undefined) as never, ffi.pointer(ffi.proto('void', [])));
     const module = binding.modules().find((candidate) => probe >= candidate.start && probe < candidate.end);
     ffi.unregister(probe);
     if (module === undefined) throw new Error("koffi's code is in no module");

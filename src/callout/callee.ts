@@ -2,20 +2,25 @@
  * One guarded function: its thunks, the plain prototype that koffi calls them by, and what becomes of arguments,
  * results and faults. The JavaScript function that users call is made in function.ts.
  */
-import { type ArgumentHost, CallScope, type Converter, converterOf, type Need, needOf } from './arguments.js';
+import { isMainThread } from 'node:worker_threads';
+
 import { ThunkFlag } from './binding.js';
+import { CallScope, converterOf, needOf, type ArgumentHost, type Converter, type Need } from './arguments.js';
 import { DecodeFault } from './decode.js';
-import { at, atSite, type Called, type CalloutError, type CallSite } from './error.js';
-import { ffi, type ForeignFunction, type Parameter, prepareKoffi, type Type } from './koffi.js';
-import { type Fix, plainOf } from './plain.js';
-import { type Declaration, variadicParameter } from './prototype.js';
-import { returnedInMemory, stackBytes } from './signature.js';
-import { type CopiedRecord, takeFault, threadRecord } from './thread.js';
+import { at, atSite, type Called, type CallSite, type CalloutError } from './error.js';
+import { ffi, functionAt, type ForeignFunction, type Parameter, type Type, type TypeSpec } from './koffi.js';
+import { plainOf, type Fix } from './plain.js';
+import { variadicParameter, type Declaration } from './prototype.js';
+import { returnedInMemory, stackBytes, ticketPlace } from './signature.js';
+import { takeFault, threadRecord, type CopiedRecord } from './thread.js';
+import type { InUse } from './vm.js';
 
 /** What a callee needs of its guard. */
 export interface CalleeHost extends ArgumentHost {
+  /** Whether functions run on a foreign stack unless they say otherwise. */
+  readonly foreignStack: boolean;
   /** A thunk that the guard releases when it closes. */
-  thunk(target: bigint, stackBytes: number, flags: number, isPrivate: boolean): bigint;
+  thunk(target: bigint, stackBytes: number, flags: number): bigint;
   /** Makes the error, without a stack. */
   makeError(record: CopiedRecord, called: Called, args: readonly unknown[]): CalloutError;
   /** Tells the guard's listeners, once the error has its stack. */
@@ -25,11 +30,10 @@ export interface CalleeHost extends ArgumentHost {
 export type Entry = (...args: never[]) => unknown;
 type Raw = (...args: unknown[]) => unknown;
 
-/** A private thunk with koffi's callable on it: for one asynchronous call at a time. */
-export interface PrivateThunk {
-  readonly code: bigint;
+/** koffi's function for asynchronous calls: what follows the arguments is `fillers`, then the ticket. */
+export interface InFlight {
   readonly call: ForeignFunction;
-  readonly lent: boolean;
+  readonly fillers: readonly number[];
 }
 
 export class Callee implements Called {
@@ -43,18 +47,27 @@ export class Callee implements Called {
   /** The result goes through a hidden pointer: passed as an explicit first argument, to memory of ours. */
   readonly inMemory: boolean;
   readonly host: CalleeHost;
+  /** What a call in flight keeps from being given back: the guard, its image, the function's library. */
+  readonly uses: readonly InUse[];
   readonly #address: bigint;
   readonly #flags: number;
   readonly #converters: readonly (Converter | undefined)[];
-  readonly #plain: Type;
+  readonly #plain: { readonly result: TypeSpec; readonly parameters: readonly TypeSpec[] };
+  readonly #prototype: Type;
   readonly #raws = new Map<string, Raw>();
-  readonly #idle: { readonly closed: PrivateThunk[]; readonly lent: PrivateThunk[] } = { closed: [], lent: [] };
+  readonly #inFlight: { closed?: InFlight; lent?: InFlight } = {};
   #gone: string | undefined;
 
-  constructor(host: CalleeHost, declaration: Declaration, address: bigint, library: string | undefined) {
+  constructor(
+    host: CalleeHost,
+    declaration: Declaration,
+    address: bigint,
+    library: string | undefined,
+    uses: readonly InUse[],
+  ) {
     const { result, arguments: parameters } = declaration.info;
-    prepareKoffi();
     this.host = host;
+    this.uses = uses;
     this.declaration = declaration;
     this.name = declaration.name;
     this.library = library;
@@ -67,15 +80,25 @@ export class Callee implements Called {
     const plain = plainOf(result);
     this.fix = plain.fix;
     this.#address = address;
-    this.#flags = declaration.options.canFail === true ? ThunkFlag.canFail : 0;
+    this.#flags =
+      (declaration.options.canFail === true ? ThunkFlag.canFail : 0) |
+      ((declaration.options.foreignStack ?? host.foreignStack) ? 0 : ThunkFlag.callerStack);
     const specs = parameters.map(({ type, direction }) =>
       direction === 'Input' ? type : direction === 'Output' ? ffi.out(type) : ffi.inout(type),
     );
-    this.#plain = ffi.proto(this.inMemory ? 'void' : plain.type, [
-      ...(this.inMemory ? ['void *'] : []),
-      ...specs,
+    this.#plain = {
+      result: this.inMemory ? 'void' : plain.type,
+      parameters: [...(this.inMemory ? ['void *'] : []), ...specs],
+    };
+    this.#prototype = ffi.proto(this.#plain.result, [
+      ...this.#plain.parameters,
       ...(declaration.variadic ? ['...'] : []),
     ]);
+    /*
+     * koffi ends the process when a worker is terminated while koffi makes a function. A declaration is such a moment
+     * with koffi as well; the first asynchronous call is none.
+     */
+    if (!isMainThread && !declaration.variadic) this.inFlight(false);
   }
 
   /**
@@ -88,8 +111,8 @@ export class Callee implements Called {
     const key = `${lent ? 'lent ' : ''}${bytes}`;
     let raw = this.#raws.get(key);
     if (raw === undefined) {
-      const code = this.host.thunk(this.#address, bytes, this.#flags | (lent ? ThunkFlag.lent : 0), false);
-      raw = ffi.decode(code, this.#plain) as Raw;
+      const code = this.host.thunk(this.#address, bytes, this.#flags | (lent ? ThunkFlag.lent : 0));
+      raw = functionAt(code, this.#prototype);
       this.#raws.set(key, raw);
     }
     return raw;
@@ -100,26 +123,32 @@ export class Callee implements Called {
     this.#gone = reason;
   }
 
-  takePrivate(lent: boolean): PrivateThunk {
+  /** For calls on koffi's worker threads: a prototype with a ticket behind the arguments, where the trap finds it. */
+  inFlight(lent: boolean): InFlight {
     if (this.#gone !== undefined) throw new Error(this.#gone);
-    const idle = (lent ? this.#idle.lent : this.#idle.closed).pop();
-    if (idle !== undefined) return idle;
-    const bytes = stackBytes(
+    const known = lent ? this.#inFlight.lent : this.#inFlight.closed;
+    if (known !== undefined) return known;
+    const place = ticketPlace(
       this.declaration.info.result,
       this.parameters.map((parameter) => parameter.type),
     );
-    const code = this.host.thunk(this.#address, bytes, this.#flags | (lent ? ThunkFlag.lent : 0), true);
-    return { code, call: ffi.decode(code, this.#plain) as ForeignFunction, lent };
+    const flags = this.#flags | ThunkFlag.ticketed | (lent ? ThunkFlag.lent : 0);
+    const words = Array.from({ length: place.fillers + 1 }, () => 'int64_t');
+    const made: InFlight = {
+      call: functionAt(
+        this.host.thunk(this.#address, place.stackBytes, flags),
+        ffi.proto(this.#plain.result, [...this.#plain.parameters, ...words]),
+      ),
+      fillers: words.slice(1).map(() => 0),
+    };
+    this.#inFlight[lent ? 'lent' : 'closed'] = made;
+    return made;
   }
 
-  givePrivate(thunk: PrivateThunk): void {
-    (thunk.lent ? this.#idle.lent : this.#idle.closed).push(thunk);
-  }
-
-  /** Any call: converts, calls, decodes. Throws CalloutError; what koffi and callbacks throw passes through. */
+  /** Any synchronous call: converts, calls, decodes. Throws CalloutError, and whatever koffi or a callback throws. */
   call(args: readonly unknown[], entry: Entry): unknown {
     this.checkCount(args.length);
-    const scope = new CallScope(this.host, false);
+    const scope = new CallScope(this.host);
     try {
       const given = this.convert(args, scope);
       const result = this.inMemory ? scope.take(this.declaration.info.result.size) : undefined;
@@ -151,7 +180,7 @@ export class Callee implements Called {
     }
   }
 
-  /** Arguments as koffi is to have them. Beyond the declared ones: pairs of type and value. */
+  /** Arguments as koffi takes them. Beyond the declared ones they are pairs of type and value. */
   convert(args: readonly unknown[], scope: CallScope): unknown[] {
     const given = this.parameters.map((_, index) => {
       const converter = this.#converters[index];
@@ -166,14 +195,14 @@ export class Callee implements Called {
     return given;
   }
 
-  /** What the call left, as koffi would have given it. Throws DecodeFault. */
+  /** Decodes what the call left, as koffi would have. Throws DecodeFault. */
   decode(value: unknown, resultAddress: bigint | undefined, scope: CallScope): unknown {
     scope.finish();
     if (resultAddress !== undefined) return this.host.reader.fromOwn(resultAddress, 0, this.declaration.info.result);
     return this.fix === undefined ? value : this.fix(value, this.host.reader);
   }
 
-  /** The error for the fault this thread's record holds; without a stack, and nobody told. */
+  /** The error for the fault in this thread's record, without a stack; no listener has been told. */
   failed(args: readonly unknown[]): CalloutError {
     return this.host.makeError(takeFault(), this, args);
   }

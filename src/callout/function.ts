@@ -1,7 +1,7 @@
 /**
- * The JavaScript function for a callee. Where every argument is plain, it is written for its signature: fixed arity, no
- * closure, no loop, no array on the way; one comparison more than a bare koffi call. It is written as source so that
- * each function has type feedback of its own, and V8 can call koffi's function directly from it.
+ * The JavaScript function for a callee. Where every argument is plain, the function is written for its signature: fixed
+ * arity, no closure, no loop, no array on the way. It costs a single comparison more than a bare koffi call. It is
+ * written as source, so that each function has type feedback of its own and V8 can call koffi's function directly.
  */
 import { asyncCall, promisedCall } from './async.js';
 import type { Callee } from './callee.js';
@@ -9,7 +9,7 @@ import type { PrototypeInfo } from './koffi.js';
 import { threadRecord } from './thread.js';
 import { Loan } from './vm.js';
 
-/** What is known of a function that nobody typed. */
+/** A function whose type the user has not given. */
 export type AnyFunction = (...args: never[]) => unknown;
 export type UntypedFunction = (...args: unknown[]) => unknown;
 
@@ -76,9 +76,11 @@ function direct(callee: Callee): Written {
   const source = `'use strict';
     const { fix } = callee;
     const { captureStackTrace } = Error;
+    /* A loan, or a buffer that may be detached: its length reads 0. */
+    const special = (value) => value instanceof Loan || (value !== null && typeof value === 'object' && value.byteLength === 0);
     const call = function (${list}) {
       ${count > 0 ? `if (arguments.length < ${count}) callee.checkCount(arguments.length);` : ''}
-      ${loans.length > 0 ? `if (${loans.map((name) => `${name} instanceof Loan`).join(' || ')}) return callee.call([${list}], call);` : ''}
+      ${loans.length > 0 ? `if (${loans.map((name) => `special(${name})`).join(' || ')}) return callee.call([${list}], call);` : ''}
       let value;
       try {
         value = raw(${list});

@@ -1,8 +1,7 @@
 /**
- * The one place that imports koffi. Types as koffi really gives them (its own declarations lack directions), and notes
- * of two things that koffi knows and does not tell, and that a guard must know: what `koffi.as()` cast, and which
- * function a disposable type is disposed with.
- * The default export's `as` and `disposable` are wrapped for that; what they return is koffi's own, unchanged.
+ * The one place in src that imports koffi. It types koffi as it is (koffi's own declarations lack directions). It also
+ * notes two things that a guard must know and koffi does not tell: what `koffi.as()` cast, and which function disposes of
+ * a disposable type. For that the default export's `as` and `disposable` are wrapped; they return what koffi's do.
  */
 import koffi from 'koffi';
 
@@ -139,14 +138,33 @@ if ((ffi as Wrappable)[WRAPPED] !== true) {
 
 let ready = false;
 
-/**
- * To be called before the first callable is made by decode(): koffi allocates the memory for synchronous calls when a
- * library is first loaded. Not earlier than that: from then on koffi refuses to be configured.
+/*
+ * koffi allocates the memory of synchronous calls, and of their callbacks, when a library is first loaded: a function or
+ * a callback made before that crashes when it is called. Not earlier than needed: from then on koffi refuses to be
+ * configured.
  */
-export function prepareKoffi(): void {
+function prepare(): void {
   if (!ready) ffi.load(null);
   ready = true;
 }
+
+/** koffi's function for the code at `address`. The one way to make one, whatever came before. */
+export function functionAt(address: bigint, type: Type): ForeignFunction {
+  prepare();
+  return ffi.decode(address, type) as ForeignFunction;
+}
+
+/** koffi's code address for a JavaScript function. The one way to make one, whatever came before. */
+export function registerFunction(callback: (...args: never[]) => unknown, type: TypeSpec): bigint {
+  prepare();
+  return ffi.register(callback, type);
+}
+
+/** `koffi.decode` itself, for memory that needs no guard. A prototype type makes a function. */
+export const decodeBare = Object.assign((...call: unknown[]): unknown => {
+  prepare();
+  return ffi.decode(...(call as [unknown]));
+}, ffi.decode);
 
 /** What `koffi.as()` cast, if `value` is such a cast and was made through koffi's default export or by {@link as}. */
 export function castOf(value: unknown): Cast | undefined {

@@ -8,6 +8,12 @@ export interface FunctionOptions {
    * handler before.
    */
   readonly canFail?: boolean;
+  /**
+   * False: the function runs on the stack of the thread that calls it, as under bare koffi, and not on a foreign stack.
+   * For code that looks at the bounds of its thread's stack: a conservative collector (libgc), or a runtime that checks
+   * them (Go, a JVM, Python 3.14). An overrun of its frames then reaches those of the VM. Default: the guard's.
+   */
+  readonly foreignStack?: boolean;
 }
 
 export interface Declaration {

@@ -7,15 +7,16 @@
 import { isMainThread } from 'node:worker_threads';
 
 import { binding } from './binding.js';
+import { answered } from './failure.js';
 
 const HANDLED: readonly (string | symbol)[] = ['SIGSEGV', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGTRAP', 'SIGABRT'];
 
 function listenersWillChange(event: string | symbol): void {
-  if (HANDLED.includes(event)) binding.rearmNote();
+  if (HANDLED.includes(event)) answered(binding.rearmNote(), 'look at the signal handlers');
 }
 
 function listenersChanged(event: string | symbol): void {
-  if (HANDLED.includes(event)) binding.rearm();
+  if (HANDLED.includes(event)) rearm();
 }
 
 if (isMainThread) {
@@ -30,5 +31,5 @@ if (isMainThread) {
 
 /** Puts the trap's handlers back over any that took their place. */
 export function rearm(): void {
-  binding.rearm();
+  answered(binding.rearm(), "put the trap's signal handlers back");
 }

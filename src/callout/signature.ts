@@ -77,11 +77,15 @@ export function returnedInMemory(type: Type): boolean {
   return (type.primitive === 'Record' || type.primitive === 'Union') && registersOf(type) === undefined;
 }
 
-/**
- * Exact bytes of arguments on the stack, a multiple of 8. `result` matters because a hidden pointer takes the first
- * integer register.
- */
-export function stackBytes(result: Type, parameters: readonly Type[]): number {
+interface Placed {
+  /** Integer registers that the arguments take. */
+  readonly integer: number;
+  /** Bytes of arguments on the stack, a multiple of 8. */
+  readonly bytes: number;
+}
+
+/* `result` matters because a hidden pointer takes the first integer register. */
+function place(result: Type, parameters: readonly Type[]): Placed {
   let integer = returnedInMemory(result) ? 1 : 0;
   let vector = 0;
   let bytes = 0;
@@ -94,5 +98,24 @@ export function stackBytes(result: Type, parameters: readonly Type[]): number {
       vector += need.vector;
     }
   }
-  return bytes;
+  return { integer, bytes };
+}
+
+/** Exact bytes of arguments on the stack, a multiple of 8. */
+export function stackBytes(result: Type, parameters: readonly Type[]): number {
+  return place(result, parameters).bytes;
+}
+
+/**
+ * Where a ticket goes, an integer behind the declared arguments: the last word on the stack. `fillers`: integers in
+ * between, which take what registers are left and make `stackBytes` a multiple of 16. A function does not miss arguments
+ * that it did not declare.
+ */
+export function ticketPlace(
+  result: Type,
+  parameters: readonly Type[],
+): { readonly fillers: number; readonly stackBytes: number } {
+  const { integer, bytes } = place(result, parameters);
+  const pad = (bytes + 8) % 16 === 0 ? 0 : 1;
+  return { fillers: INTEGER_REGISTERS - integer + pad, stackBytes: bytes + 8 + 8 * pad };
 }

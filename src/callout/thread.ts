@@ -3,9 +3,10 @@
  * costs a nanosecond, a call 500).
  */
 import { binding } from './binding.js';
+import { answered } from './failure.js';
 import { RECORD_BYTES } from './record.js';
 
-const view = binding.faultView();
+const view = answered(binding.faultView(), 'attach this thread to the trap');
 
 /** The record's words; the first is not 0 while a fault waits to be taken. */
 export const threadRecord = new Uint32Array(view);

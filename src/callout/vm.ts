@@ -2,6 +2,7 @@
 import { Loan } from '../image/loan.js';
 
 export type { Image } from '../image/image.js';
+export { InUse, useOf } from '../image/in-use.js';
 export {
   GUARD_MECHANISMS,
   type GuardMechanism,

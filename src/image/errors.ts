@@ -1,6 +1,28 @@
 /**
  * Errors of the image half. Wrong arguments are TypeError and RangeError; everything else is an ImageError with a code.
  */
+import { constants } from 'node:os';
+import type { Errno } from '../native.js';
+
+const {
+  EACCES,
+  EBADF,
+  EBUSY,
+  EFAULT,
+  EFBIG,
+  EINVAL,
+  EISDIR,
+  ELOOP,
+  ENAMETOOLONG,
+  ENODATA,
+  ENOENT,
+  ENOMEM,
+  ENOTDIR,
+  EPERM,
+  ERANGE,
+} = constants.errno;
+/** Pages do not carry the key that they should (Linux asm-generic/errno.h; not among Node's constants). */
+export const EKEYREJECTED = 129;
 
 /**
  * - ERR_IMAGE_CLOSED: the image was closed (here or on another thread).
@@ -45,4 +67,73 @@ export class ImageError extends Error {
     this.code = code;
     this.errno = errno === undefined ? undefined : Math.abs(errno);
   }
+}
+
+/** The result, or an ImageError for a negative errno. `doing` completes "Cannot …". */
+export function checked<T>(result: T | Errno, doing: string): T {
+  if (typeof result !== 'number' || result >= 0) return result as T;
+  switch (result) {
+    case -EBADF:
+      throw new ImageError('ERR_IMAGE_CLOSED', `Cannot ${doing}: the image is closed.`, result);
+    case -EFAULT:
+      throw new ImageError(
+        'ERR_IMAGE_UNMAPPED',
+        `Cannot ${doing}: pages of the image are no longer mapped readable and writable; something has remapped them.`,
+        result,
+      );
+    case -ENODATA:
+      throw new ImageError(
+        'ERR_IMAGE_SNAPSHOT',
+        `Cannot ${doing}: there is no snapshot. Call image.snapshot() first.`,
+        result,
+      );
+    case -ENOMEM:
+      throw new ImageError('ERR_IMAGE_MAP', `Cannot ${doing}: the process has no memory for it.`, result);
+    case -EBUSY:
+      throw new ImageError(
+        'ERR_IMAGE_BUSY',
+        `Cannot ${doing} during a callout, or while a loan of the image is out.`,
+        result,
+      );
+    case -ERANGE:
+      throw new RangeError(`Cannot ${doing}: outside the space's committed bytes.`);
+    case -EKEYREJECTED:
+      throw new ImageError(
+        'ERR_IMAGE_TAGS',
+        `Could not ${doing}: /proc/self/smaps does not show the key and access that were asked for.`,
+        result,
+      );
+    default:
+      throw new ImageError('ERR_IMAGE_MAP', `Could not ${doing} (errno ${-result}).`, result);
+  }
+}
+
+/** Why a file of `bytes` bytes could not be loaded into `space`. */
+export function fileError(
+  errno: Errno,
+  path: string,
+  space: { readonly name: string; readonly reservedBytes: number },
+  bytes: number,
+): ImageError {
+  const why = new Map<number, string>([
+    [-ENOENT, 'there is no such file'],
+    [-ENOTDIR, 'a part of its path is no directory'],
+    [-EISDIR, 'it is a directory, not a file'],
+    [-EACCES, 'it may not be read'],
+    [-EPERM, 'it may not be read'],
+    [-ENODATA, 'it is empty'],
+    [-EINVAL, 'it is no regular file'],
+    [-ELOOP, 'its symbolic links go round in a circle'],
+    [-ENAMETOOLONG, 'its name is too long'],
+    [
+      -EFBIG,
+      `it has ${bytes} bytes, and space "${space.name}" can grow to ${space.reservedBytes}; map the ` +
+        'image with a larger reserveBytes',
+    ],
+  ]).get(errno);
+  return new ImageError(
+    'ERR_IMAGE_FILE',
+    `Cannot load ${path} into space "${space.name}": ${why ?? `errno ${-errno}`}.`,
+    errno,
+  );
 }

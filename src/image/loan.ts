@@ -4,6 +4,7 @@
  */
 import { native } from '../native.js';
 import { ImageError } from './errors.js';
+import { useOf } from './in-use.js';
 
 /**
  * The direction as the callee sees it: 'in' it reads, 'out' it writes, 'inout' both. Decides what is copied from and to
@@ -21,7 +22,7 @@ export interface LoanParts {
 }
 
 export class Loan {
-  /** Number of the native loan; never given out twice in a process. */
+  /** Number of the loan; never given out twice in a process. */
   readonly id: number;
   /** Where the callee may write. */
   readonly address: bigint;
@@ -49,14 +50,19 @@ export class Loan {
   }
 
   /**
-   * Gives the pages back; a range of a space is copied back first, unless it was lent 'in'. Releasing again does
-   * nothing.
+   * Gives the pages back; a range of a space is copied back first, unless it was lent 'in'. No call can be passed the
+   * loan from now on; while a call that was passed it is in progress, the pages stay until that has come back.
+   * Releasing again does nothing.
    * @throws ImageError 'ERR_LOAN' if the pages could not be given back
    */
   release(): void {
     if (this.#released) return;
-    const errno = native.releaseLoan(this.id, this.#memory);
     this.#released = true;
+    useOf(this).whenIdle(() => this.#giveBack());
+  }
+
+  #giveBack(): void {
+    const errno = native.releaseLoan(this.id, this.#memory);
     this.#onRelease(this);
     if (errno < 0)
       throw new ImageError(

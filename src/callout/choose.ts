@@ -1,0 +1,25 @@
+/** Which mechanism a guard uses, and why. */
+import { GUARD_MECHANISMS, type GuardMechanism, isGuardMechanism, needsKeys, probe } from './vm.js';
+
+/** The mechanism asked for, or what 'auto' finds; and the reason. Throws where it cannot be had. */
+export function chooseMechanism(asked: GuardMechanism | 'auto', hasImage: boolean): readonly [GuardMechanism, string] {
+  if (asked === 'auto') {
+    if (!hasImage) return ['flag', 'auto: there is no image to protect'];
+    const keys = probe();
+    return keys.usable
+      ? ['pkeys', 'auto: protection keys are usable']
+      : ['mprotect-range', `auto: no protection keys (${keys.reason})`];
+  }
+  if ((asked as string) === 'pkeys-model' || (asked as string) === 'process') {
+    throw new Error(`mechanism '${String(asked)}' protects nothing in this process: it is for cost experiments only`);
+  }
+  if (!isGuardMechanism(asked))
+    throw new TypeError(`unknown mechanism '${String(asked)}': use 'auto' or one of ${GUARD_MECHANISMS.join(', ')}`);
+  if (needsKeys(asked)) {
+    const keys = probe();
+    if (!keys.usable) throw new Error(`mechanism '${asked}' cannot be had here: ${keys.reason}`);
+  }
+  if (!hasImage && asked !== 'flag' && asked !== 'none')
+    throw new TypeError(`mechanism '${asked}' protects an image: give one`);
+  return [asked, 'asked for'];
+}
