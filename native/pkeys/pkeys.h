@@ -311,7 +311,7 @@ bool pkeys_find_space(uintptr_t address, struct pkeys_space *out);
  * that the VM asks for meanwhile is noted, and comes with the opening.
  *
  * PROT_EXEC alone: plain mprotect gives such pages the kernel's own execute-only key, and the way back leaves key 0.
- * Say it by pkeys_range_protect, and the pages keep the space's key.
+ * With pkeys_range_protect the pages keep the space's key.
  */
 
 /* Makes an image of spaces without memory, to adopt ranges into. `bytes` and `reserve_bytes` of each request must be 0.

@@ -178,9 +178,9 @@ int trap_callback_release(void *code);
 enum trap_access { TRAP_ACCESS_UNKNOWN = 0, TRAP_ACCESS_READ = 1, TRAP_ACCESS_WRITE = 2, TRAP_ACCESS_EXECUTE = 3 };
 enum trap_phase { TRAP_IN_CALL = 0, TRAP_IN_LOAD = 1, TRAP_IN_DECODE = 2 };
 
-/* The fault record. It also tells of a callout that was not made: then signal is 0, code a negative errno, and address
- * how much was short. -EAGAIN: thread slots; -ENOMEM: bytes of stack. JavaScript reads it at these offsets, which
- * trap.c asserts; numbers are little-endian. "Windows" and "ARM64" say where a field differs there. */
+/* The fault record. It also describes a callout that was not made: then `signal` is 0, `code` is a negative errno, and
+ * `address` is how much was short (-EAGAIN: thread slots; -ENOMEM: bytes of stack). JavaScript reads it at these
+ * offsets, which trap.c asserts; numbers are little-endian. "Windows" and "ARM64" say where a field differs there. */
 struct trap_fault {
   uint32_t pending;  /* 0: number of the fault, from 1, until the record is taken; then 0 */
   uint32_t phase;    /* 4: enum trap_phase */
