@@ -16,9 +16,9 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
+import { nativeFolder } from '../root.js';
 import type { CpioEntry } from './cpio.js';
 import { MachineError } from './errors.js';
-import { nativeFolder } from '../root.js';
 import { findBusybox, projectRoot } from './locate.js';
 
 /** What to put into a guest. */

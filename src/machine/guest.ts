@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 
 import { MachineError } from './errors.js';
 import { encodeFile, encodeFrame, type Frame, FrameReader, FrameType } from './protocol.js';
+import { Stopwatch } from './stopwatch.js';
 
 /**
  * `behaviour`: two processors or more, ordinary time. `counting`: one, and CLOCK_MONOTONIC advances 1 ns per
@@ -23,7 +24,7 @@ export interface GuestOptions {
   readonly processors: number;
   readonly memoryMiB: number;
   readonly cpu: string;
-  /** A guest that says nothing for so long is stuck. */
+  /** A guest that says nothing for so long, not counting what QEMU waits for a processor, is stuck. */
   readonly silenceLimitMs?: number;
   readonly onLog: (line: string) => void;
 }
@@ -92,7 +93,8 @@ export class Guest {
   #queue: Buffer[] = [];
   #sentBytes = 0;
   #acknowledgedBytes = 0;
-  #heardAt = Date.now();
+  readonly #stopwatch: Stopwatch;
+  #heard = true;
   #timer: NodeJS.Timeout | undefined;
   #gone: string | undefined;
   #resolveEnded: (reason: string) => void = () => undefined;
@@ -116,6 +118,7 @@ export class Guest {
     this.#child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
     this.#line = this.#child.stdio[3] as Duplex;
     running.add(this.#child);
+    this.#stopwatch = new Stopwatch(this.pid);
     this.#child.on('error', (error) => {
       this.end(`QEMU could not be started: ${error.message}`);
     });
@@ -147,11 +150,11 @@ export class Guest {
     const started = Date.now();
     const guest = new Guest(options, onFrame);
     const limitMs = BOOT_LIMIT_MS[options.mode];
-    const timer = setTimeout(() => {
+    const callOff = guest.after(limitMs, () => {
       guest.end(`no answer within ${limitMs / 1000} s`);
-    }, limitMs);
+    });
     const hello = await Promise.race([new Promise<Hello>((resolve) => (guest.#resolveHello = resolve)), guest.ended]);
-    clearTimeout(timer);
+    callOff();
     if (typeof hello === 'string')
       throw new MachineError(
         'ERR_MACHINE_BOOT',
@@ -171,6 +174,11 @@ export class Guest {
   /** QEMU's process id; -1 where it never started. */
   get pid(): number {
     return this.#child.pid ?? -1;
+  }
+
+  /** Calls back once the guest has had `ms` more, as stopwatch.ts counts. Returns what calls that off. */
+  after(ms: number, then: () => void): () => void {
+    return this.#stopwatch.after(ms, then);
   }
 
   get alive(): boolean {
@@ -236,7 +244,7 @@ export class Guest {
 
   #receive(bytes: Buffer): void {
     if (this.#gone !== undefined) return;
-    this.#heardAt = Date.now();
+    this.#heard = true;
     let frames: Frame[];
     try {
       frames = this.#reader.push(bytes);
@@ -268,18 +276,20 @@ export class Guest {
     }
   }
 
-  /** A guest that does not answer is stuck; a host that was busy itself proves nothing. */
+  /** A guest that does not answer is stuck; what kept QEMU or this process from running proves nothing. */
   #watchLife(): void {
     const everyMs = PING_MS[this.#options.mode];
     const limitMs = this.#options.silenceLimitMs ?? SILENCE_LIMIT_MS[this.#options.mode];
     let tickAt = Date.now();
-    this.#heardAt = tickAt;
+    let heardMs = this.#stopwatch.read();
     this.#timer = setInterval(() => {
       const now = Date.now();
-      if (now - tickAt > 3 * everyMs) this.#heardAt = now;
+      const hadMs = this.#stopwatch.read();
+      if (this.#heard || now - tickAt > 3 * everyMs) heardMs = hadMs;
+      this.#heard = false;
       tickAt = now;
-      if (now - this.#heardAt > limitMs)
-        this.end(`the guest is stuck: no sign of life for ${Math.round((now - this.#heardAt) / 1000)} s`);
+      if (hadMs - heardMs > limitMs)
+        this.end(`the guest is stuck: no sign of life for ${Math.round((hadMs - heardMs) / 1000)} s`);
       else if (this.#queue.length === 0) this.send(FrameType.ping, 0);
     }, everyMs);
   }

@@ -62,7 +62,9 @@ export interface Job {
   readonly files?: readonly JobFile[];
   /** Default: no input. A stream is read once: a second attempt gets no input. */
   readonly stdin?: Uint8Array | string | AsyncIterable<Uint8Array | string>;
-  /** Host time; then everything that the job started is killed. */
+  /**
+   * Host time, less what QEMU waited for a processor of a busy host; then everything that the job started is killed.
+   */
   readonly timeoutMs: number;
   /** Called as output comes in. After `onRetry` it begins again. */
   readonly onStdout?: (bytes: Buffer) => void;
@@ -128,7 +130,7 @@ class Task {
   bytes = 0;
   timedOut = false;
   id = 0;
-  timers: NodeJS.Timeout[] = [];
+  limits: (() => void)[] = [];
 
   constructor(
     readonly job: Job,
@@ -137,8 +139,8 @@ class Task {
   ) {}
 
   clear(): void {
-    for (const timer of this.timers) clearTimeout(timer);
-    this.timers = [];
+    for (const callOff of this.limits) callOff();
+    this.limits = [];
   }
 
   finish(how: Partial<JobResult>): void {
@@ -398,10 +400,10 @@ export class Machine {
       }
       if (this.#active.get(id) !== task) return; // lost meanwhile
       guest.send(FrameType.run, id, payload);
-      task.timers.push(
-        setTimeout(() => {
+      task.limits.push(
+        guest.after(job.timeoutMs, () => {
           this.#expire(guest, task);
-        }, job.timeoutMs),
+        }),
       );
       await this.#feed(guest, task);
     } catch (error) {
@@ -433,10 +435,10 @@ export class Machine {
   #expire(guest: Guest, task: Task): void {
     task.timedOut = true;
     guest.send(FrameType.kill, task.id);
-    task.timers.push(
-      setTimeout(() => {
+    task.limits.push(
+      guest.after(KILL_GRACE_MS, () => {
         guest.end(`stuck: a job could not be killed at its time limit of ${task.job.timeoutMs} ms`);
-      }, KILL_GRACE_MS),
+      }),
     );
   }
 

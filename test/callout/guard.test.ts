@@ -8,7 +8,7 @@ import { inspect } from 'node:util';
 import koffi from 'koffi';
 import t from 'tap';
 
-import { CalloutError, Guard, type GuardMechanism, Image, probe } from '../../src/index.js';
+import { type CalloutError, Guard, type GuardMechanism, Image, probe } from '../../src/index.js';
 import { built, FOREIGN, FOREIGN_FAULTS, runChild } from '../support/callout.js';
 import { fault } from '../support/fault.js';
 

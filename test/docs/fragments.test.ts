@@ -56,7 +56,6 @@ function run(command: string, args: readonly string[], cwd: string, env: NodeJS.
     cwd,
     env,
     encoding: 'utf8',
-    timeout: 120_000,
   });
   if (error !== undefined) throw error;
   if (status !== 0)
@@ -249,8 +248,8 @@ const CHECKS: Readonly<Record<string, ((fragment: Fragment) => void) | undefined
   ts: checkTypeScript,
   sh: checkShell,
   lua: checkLua,
-  text: () => {},
-  [OUTPUT]: () => {}, // by the fragment before
+  text() {},
+  [OUTPUT]() {}, // by the fragment before
 };
 
 t.test('there is an installed copy to compile against', (t) => {

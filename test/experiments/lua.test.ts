@@ -33,7 +33,7 @@ function run(...words: readonly string[]): {
   readonly out: string;
   readonly err: string;
 } {
-  const { status, stdout, stderr } = spawnSync(luaHost(), words, { cwd: root, encoding: 'utf8', timeout: 200_000 });
+  const { status, stdout, stderr } = spawnSync(luaHost(), words, { cwd: root, encoding: 'utf8' });
   return { code: status, out: stdout, err: stderr };
 }
 

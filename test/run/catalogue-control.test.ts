@@ -106,7 +106,7 @@ async function control(t: Test, executor: Executor, mechanism: GuardMechanism, c
   return open.filter(({ verdict }) => verdict === 'damaged').length;
 }
 
-t.test('I10: a gate that closes nothing turns what mprotect prevented into damage', { timeout: 290_000 }, async (t) => {
+t.test('I10: a gate that closes nothing turns what mprotect prevented into damage', async (t) => {
   const executor = new NativeExecutor({
     lane: 'native',
     keys: false,
@@ -132,15 +132,11 @@ function unavailable(): string | false {
   }
 }
 
-t.test(
-  'I10: a gate that closes nothing turns what keys prevented into damage',
-  { timeout: 290_000, skip: unavailable() },
-  async (t) => {
-    const executor = await EmulatedExecutor.boot({ mode: 'behaviour' });
-    t.teardown(() => executor.close());
-    const names = ['wild-write', 'memcpy-heap', 'atomic-add', 'constructor'];
-    const cases = preventable('pkeys', executor).filter(({ name }) => names.includes(name));
-    t.equal(cases.length, names.length);
-    t.equal(await control(t, executor, 'pkeys', cases), names.length, 'all damaged');
-  },
-);
+t.test('I10: a gate that closes nothing turns what keys prevented into damage', { skip: unavailable() }, async (t) => {
+  const executor = await EmulatedExecutor.boot({ mode: 'behaviour' });
+  t.teardown(() => executor.close());
+  const names = ['wild-write', 'memcpy-heap', 'atomic-add', 'constructor'];
+  const cases = preventable('pkeys', executor).filter(({ name }) => names.includes(name));
+  t.equal(cases.length, names.length);
+  t.equal(await control(t, executor, 'pkeys', cases), names.length, 'all damaged');
+});

@@ -92,7 +92,8 @@ t.test('what Wine does: prevented by pages, damaged without, no keys to be had',
   const argv = 'run corruption --case wild-write,exit-now --lane wine --mechanisms none,mprotect-range,pkeys --out out';
   const { code, err } = turnkeyIn(folder)(argv.split(' '));
   t.equal(code, 0, err);
-  const { records, context } = readRun(`${folder}/out`);
+  const run = readRun(`${folder}/out`);
+  const { records } = run;
   t.same(
     records.map((record) =>
       record.kind === 'corruption'
@@ -108,6 +109,6 @@ t.test('what Wine does: prevented by pages, damaged without, no keys to be had',
       ['wild-write', 'mprotect-range', 'prevented', false, 0],
     ],
   );
-  t.match(context.lanes, [{ lane: 'wine', keys: false, keysReason: /Windows has no protection keys/ }]);
+  t.match(run.context.lanes, [{ lane: 'wine', keys: false, keysReason: /Windows has no protection keys/ }]);
   t.end();
 });

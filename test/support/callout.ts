@@ -35,7 +35,6 @@ export function runChild(
   options: {
     readonly env?: Readonly<Record<string, string>>;
     readonly flags?: readonly string[];
-    readonly timeoutMs?: number;
   } = {},
 ): ChildResult {
   const { status, signal, stdout, stderr } = spawnSync(
@@ -46,7 +45,7 @@ export function runChild(
       '-e',
       `${CHILD_HEAD}\nconst HEAD = ${JSON.stringify(CHILD_HEAD)};\n${script}`,
     ],
-    { cwd: root, encoding: 'utf8', timeout: options.timeoutMs ?? 120_000, env: { ...process.env, ...options.env } },
+    { cwd: root, encoding: 'utf8', env: { ...process.env, ...options.env } },
   );
   return { status, signal, stdout, stderr };
 }

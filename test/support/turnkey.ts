@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
 import t from 'tap';
+
 import { findKernel, findQemu } from '../../src/machine/index.js';
 import { inProject } from '../../src/record/paths.js';
 
@@ -15,7 +17,7 @@ export interface Ended {
 }
 
 /** Runs turnkey with these arguments. */
-export type Turnkey = (args: readonly string[], env?: { readonly [name: string]: string }) => Ended;
+export type Turnkey = (args: readonly string[], env?: Readonly<Record<string, string>>) => Ended;
 
 /** A folder of this test file's own. */
 export function ownFolder(): string {
