@@ -15,9 +15,10 @@ const folder = join(root, 'dist', 'trial');
 const bundle = join(folder, 'trial.cjs');
 
 /** In place of src/experiment/load.ts: an import() that esbuild resolves to every experiment there is. */
+/** @type {import('esbuild').Plugin} */
 const experiments = {
   name: 'experiments',
-  setup: ({ onLoad }) => {
+  setup({ onLoad }) {
     onLoad({ filter: /[/\\]src[/\\]experiment[/\\]load\.js$/ }, ({ path }) => ({
       contents: 'export const importExperiment = (path) => import(`../../experiments/${path}.js`);',
       resolveDir: dirname(path),

@@ -14,7 +14,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-function end(code, text) {
+/** @returns {never} */
+function end(/** @type {number} */ code, /** @type {string} */ text) {
   process.stderr.write(`turnkey: ${text}\n`);
   process.exit(code);
 }
@@ -24,10 +25,11 @@ function addonLoads() {
   const module = join(root, 'dist', 'src', 'addon.js');
   const program = `(await import(${JSON.stringify(new URL(`file://${module}`).href)})).loadAddon()`;
   const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
-  return { loads: status === 0, platform: /ERR_ADDON_PLATFORM/.test(stderr), why: stderr };
+  return { loads: status === 0, platform: stderr.includes('ERR_ADDON_PLATFORM'), why: stderr };
 }
 
-const runs = (command, ...args) => spawnSync(command, args, { stdio: 'ignore' }).status === 0;
+const runs = (/** @type {string} */ command, /** @type {string[]} */ ...args) =>
+  spawnSync(command, args, { stdio: 'ignore' }).status === 0;
 
 /** The folder of cmake-js and node-addon-api: the user's own, or fetched by npm into the package's build folder. */
 function buildTools() {

@@ -25,17 +25,19 @@ import { transform } from 'esbuild';
 import { buildNative, buildTypeScript, ensurePrerequisites, fail, root, SetupError } from './setup.mjs';
 
 /** From build/, and the name in the package. turnkey-lua needs Lua and libffi, and is for a checkout. */
+/** @type {readonly (readonly [string, string])[]} */
 const PREBUILT = [
   ['Release/turnkey.node', 'node-napi-v8.node'],
-  ...['turnkey_baseline.node', 'libturnkey_warm.so'].map((name) => [`Release/${name}`, name]),
-  ...['', '_ctor', '_dtor', '_throw'].map((kind) => [
-    `Release/libturnkey_foreign${kind}.so`,
-    `libturnkey_foreign${kind}.so`,
-  ]),
-  ...['agent', 'bench', 'conformance', 'watch'].map((name) => [`packaged/turnkey-${name}`, `turnkey-${name}`]),
+  ...['turnkey_baseline.node', 'libturnkey_warm.so'].map((name) => /** @type {const} */ ([`Release/${name}`, name])),
+  ...['', '_ctor', '_dtor', '_throw'].map(
+    (kind) => /** @type {const} */ ([`Release/libturnkey_foreign${kind}.so`, `libturnkey_foreign${kind}.so`]),
+  ),
+  ...['agent', 'bench', 'conformance', 'watch'].map(
+    (name) => /** @type {const} */ ([`packaged/turnkey-${name}`, `turnkey-${name}`]),
+  ),
 ];
 
-function run(command, ...args) {
+function run(/** @type {string} */ command, /** @type {string[]} */ ...args) {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
   if (status !== 0) throw new SetupError(`${command} ${args.join(' ')} failed: ${error?.message ?? stderr}`);
   return stdout.trim();
@@ -43,14 +45,14 @@ function run(command, ...args) {
 
 /** The commit, with + where tracked files differ from it; null outside a repository. */
 function commit() {
-  const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' });
+  const git = (/** @type {string[]} */ ...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' });
   const { status, stdout } = git('rev-parse', '--short=12', 'HEAD');
   if (status !== 0) return null;
   return `${stdout.trim()}${git('status', '--porcelain', '--untracked-files=no').stdout === '' ? '' : '+'}`;
 }
 
 /** Makes prebuilds/ in a folder from what was built here. */
-export function prebuild(into) {
+export function prebuild(/** @type {string} */ into) {
   const folder = join(into, 'prebuilds', 'turnkey-linux-x64');
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
@@ -58,7 +60,7 @@ export function prebuild(into) {
     copyFileSync(join(root, 'build', from), join(folder, to));
     run('strip', '--strip-unneeded', join(folder, to));
   }
-  const compiler = run('c++', '--version').split('\n')[0];
+  const [compiler] = run('c++', '--version').split('\n');
   writeFileSync(join(folder, 'built.json'), `${JSON.stringify({ commit: commit(), compiler }, null, 2)}\n`);
 }
 
@@ -69,8 +71,8 @@ const LIBRARY = /^src\/(?:[^/]+\.js|(?:callout|image)\/)/;
  * Takes from compiled files what only a checkout needs: the names of source maps, which are not packed, and the
  * comments and spaces of the harness.
  */
-export async function slim(dist) {
-  const files = readdirSync(dist, { recursive: true }).filter(
+export async function slim(/** @type {string} */ dist) {
+  const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter(
     (name) => /\.[cm]?js$/.test(name) && !/^(?:test|vendor)\//.test(name),
   );
   for (const name of files) {

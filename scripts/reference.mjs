@@ -18,7 +18,7 @@ const SEED = '1';
 const given = process.argv.slice(2).filter((word) => word !== '--anyway');
 const anyway = process.argv.includes('--anyway');
 
-const [load] = loadavg();
+const [load = 0] = loadavg();
 const changed = spawnSync('git', ['status', '--porcelain', '--untracked-files=no'], {
   cwd: root,
   encoding: 'utf8',

@@ -27,6 +27,11 @@ import { cacheFolder, hostCpu, showsKeys } from '../src/machine/host.mjs';
 
 export { cacheFolder };
 
+/**
+ * @typedef {{ package: string, why: string, optional?: boolean, there: () => boolean }} DebianPackage
+ * @typedef {keyof typeof CROSS_LANES} CrossLane
+ */
+
 /** The project's folder. */
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -34,12 +39,14 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 export class SetupError extends Error {}
 
 /** Prints an error the way it deserves and ends with exit code 1. */
+/** @param {unknown} error @returns {never} */
 export function fail(error) {
-  process.stderr.write(`${error instanceof SetupError ? `turnkey: ${error.message}` : error.stack}\n`);
+  const stack = error instanceof Error ? error.stack : String(error);
+  process.stderr.write(`${error instanceof SetupError ? `turnkey: ${error.message}` : stack}\n`);
   process.exit(1);
 }
 
-function say(text) {
+function say(/** @type {string} */ text) {
   process.stdout.write(`turnkey: ${text}\n`);
 }
 
@@ -49,7 +56,7 @@ export const hostHasKeys = () => showsKeys(hostCpu().flags);
 const mayInstall = () => !process.env.TURNKEY_NO_INSTALL || process.env.TURNKEY_NO_INSTALL === '0';
 const isRoot = () => process.getuid?.() === 0;
 
-function onPath(name) {
+function onPath(/** @type {string} */ name) {
   return (process.env.PATH ?? '').split(delimiter).some((folder) => {
     try {
       const path = join(folder, name);
@@ -62,7 +69,7 @@ function onPath(name) {
 }
 
 /** Does something that takes a while, and says so. */
-function timed(what, action) {
+function timed(/** @type {string} */ what, /** @type {() => void} */ action) {
   say(`${what} …`);
   const started = Date.now();
   action();
@@ -70,7 +77,11 @@ function timed(what, action) {
 }
 
 /** Runs a command quietly; its output is shown only where it fails. */
-function runQuietly(command, args, options = {}) {
+function runQuietly(
+  /** @type {string} */ command,
+  /** @type {readonly string[]} */ args,
+  /** @type {{ cwd?: string, env?: NodeJS.ProcessEnv }} */ options = {},
+) {
   const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
     cwd: root,
     encoding: 'utf8',
@@ -79,26 +90,25 @@ function runQuietly(command, args, options = {}) {
   });
   if (error) throw new SetupError(`${command} could not be run: ${error.message}`);
   if (status !== 0) {
-    process.stdout.write(stdout ?? '');
-    process.stderr.write(stderr ?? '');
+    process.stdout.write(stdout);
+    process.stderr.write(stderr);
     throw new SetupError(`\`${command} ${args.join(' ')}\` failed (${signal ?? `exit code ${status}`})`);
   }
   return stdout;
 }
 
 /** A command's output, or '' where it fails. */
-function output(command, args, options = {}) {
+function output(/** @type {string} */ command, /** @type {readonly string[]} */ args) {
   const { status, stdout } = spawnSync(command, args, {
     encoding: 'utf8',
     env: { ...process.env, LC_ALL: 'C' },
-    ...options,
   });
   return status === 0 ? stdout : '';
 }
 
 // ---- what is missing ------------------------------------------------------------------------------------------------
 
-function libraryKnown(name) {
+function libraryKnown(/** @type {string} */ name) {
   const ldconfig = ['/sbin/ldconfig', '/usr/sbin/ldconfig'].find(existsSync) ?? 'ldconfig';
   return output(ldconfig, ['-p']).includes(`${name} (`);
 }
@@ -107,7 +117,8 @@ function libraryKnown(name) {
  * Debian packages that are missing, each with what it is for. `optional`: the rest works without it, and what does not
  * says so.
  */
-function missingPackages(emulated) {
+function missingPackages(/** @type {boolean} */ emulated) {
+  /** @type {DebianPackage[]} */
   const wanted = [
     { package: 'gcc', why: 'a C compiler', there: () => onPath('gcc') || onPath('cc') },
     { package: 'g++', why: 'a C++ compiler', there: () => onPath('g++') || onPath('c++') },
@@ -133,10 +144,10 @@ function missingPackages(emulated) {
     { package: 'libbz2-1.0', why: 'libbz2.so.1.0, called in experiments', there: () => libraryKnown('libbz2.so.1.0') },
     { package: 'libexpat1', why: 'libexpat.so.1, called in experiments', there: () => libraryKnown('libexpat.so.1') },
   ];
-  for (const [name, header, what] of [
+  for (const [name, header, what] of /** @type {const} */ ([
     ['liblua5.4-dev', 'lua5.4/lua.h', 'Lua'],
     ['libffi-dev', 'ffi.h', 'libffi'],
-  ]) {
+  ])) {
     const folders = ['/usr/include', '/usr/include/x86_64-linux-gnu', '/usr/local/include'];
     wanted.push({
       package: name,
@@ -223,7 +234,8 @@ const BUILD_PACKAGES = [
 ];
 
 /** The Debian packages that a lane of CROSS_LANES lacks here. */
-export function missingForLane(lane) {
+/** @returns {DebianPackage[]} */
+export function missingForLane(/** @type {CrossLane} */ lane) {
   return [...BUILD_PACKAGES, ...CROSS_LANES[lane].packages].filter(({ there }) => !there());
 }
 
@@ -238,7 +250,7 @@ function fetched() {
   }
 }
 
-function readable(path) {
+function readable(/** @type {string} */ path) {
   try {
     accessSync(path, constants.R_OK);
     return statSync(path).isFile();
@@ -279,7 +291,7 @@ function npmPackagesThere() {
 let aptUpdated = false;
 
 /** Does apt know a version of this package that it could fetch? */
-function aptKnows(name) {
+function aptKnows(/** @type {string} */ name) {
   return /Candidate: (?!\(none\))\S/.test(output('apt-cache', ['policy', name]));
 }
 
@@ -290,14 +302,14 @@ function aptUpdate() {
   if (isRoot()) runQuietly('apt-get', ['update', '-qq']);
 }
 
-function aptInstall(packages) {
+function aptInstall(/** @type {readonly string[]} */ packages) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const args = ['install', '-y', '-qq', '--no-install-recommends', ...packages];
   if (!packages.every(aptKnows)) aptUpdate();
   const first = spawnSync('apt-get', args, { encoding: 'utf8', env, maxBuffer: 1 << 28 });
   if (first.status === 0) return;
   if (aptUpdated) {
-    process.stderr.write(`${first.stdout ?? ''}${first.stderr ?? ''}`);
+    process.stderr.write(`${first.stdout}${first.stderr}`);
     throw new SetupError(`apt-get could not install ${packages.join(' ')}`);
   }
   aptUpdate(); // the lists may be older than the archive
@@ -305,7 +317,7 @@ function aptInstall(packages) {
 }
 
 /** Fetches a package into `folder` and unpacks it there, without installing it. */
-function aptUnpack(name, folder) {
+function aptUnpack(/** @type {string} */ name, /** @type {string} */ folder) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const fetch = () => spawnSync('apt-get', ['download', '-qq', name], { cwd: folder, encoding: 'utf8' });
@@ -347,7 +359,7 @@ function concreteKernelPackage() {
   return found;
 }
 
-function remember(what) {
+function remember(/** @type {Readonly<Record<string, string>>} */ what) {
   const path = join(cacheFolder(), 'machine.json');
   writeFileSync(`${path}.${process.pid}`, `${JSON.stringify({ ...fetched(), ...what }, null, 2)}\n`);
   renameSync(`${path}.${process.pid}`, path);
@@ -363,7 +375,9 @@ function fetchKernel() {
   if (find() === undefined) {
     const partial = `${folder}.${process.pid}.partial`;
     try {
-      timed(`fetching the guest kernel ${name}`, () => aptUnpack(name, partial));
+      timed(`fetching the guest kernel ${name}`, () => {
+        aptUnpack(name, partial);
+      });
       // modules are not used
       for (const left of ['lib', 'usr']) rmSync(join(partial, left), { recursive: true, force: true });
       rmSync(folder, { recursive: true, force: true });
@@ -379,7 +393,9 @@ function fetchKernel() {
 
 function fetchBusybox() {
   const folder = join(cacheFolder(), 'busybox');
-  timed('fetching busybox-static for the guest', () => aptUnpack('busybox-static', folder));
+  timed('fetching busybox-static for the guest', () => {
+    aptUnpack('busybox-static', folder);
+  });
   const path = [join(folder, 'bin', 'busybox'), join(folder, 'usr', 'bin', 'busybox')].find(readable);
   if (path === undefined) throw new SetupError('busybox-static holds no busybox');
   remember({ busybox: path });
@@ -391,7 +407,9 @@ function fetchBusybox() {
  * TURNKEY_NO_INSTALL=1.
  * With `lane` (of CROSS_LANES): of what that lane alone needs.
  */
-export function ensurePrerequisites({ lane, emulated = lane === undefined && emulatedWanted() } = {}) {
+/** @param {{ lane?: CrossLane, emulated?: boolean }} options */
+export function ensurePrerequisites(options = {}) {
+  const { lane, emulated = lane === undefined && emulatedWanted() } = options;
   const [major = 0] = process.versions.node.split('.').map(Number);
   if (process.platform !== 'linux' || process.arch !== 'x64')
     throw new SetupError(`this runs on Linux on x86-64 only, not on ${process.platform} on ${process.arch}`);
@@ -432,12 +450,17 @@ export function ensurePrerequisites({ lane, emulated = lane === undefined && emu
       `this is missing, and there is no apt-get to get it with:\n${plan.map((line) => `  - ${line}`).join('\n')}`,
     );
   say(`this is missing and will be installed now:\n${plan.map((line) => `  - ${line}`).join('\n')}`);
-  if (names.length > 0) timed('installing Debian packages', () => aptInstall(names));
+  if (names.length > 0)
+    timed('installing Debian packages', () => {
+      aptInstall(names);
+    });
   if (extrasWanted) {
     try {
-      timed('installing Debian packages for turnkey-lua', () => aptInstall(extras.map(({ package: name }) => name)));
+      timed('installing Debian packages for turnkey-lua', () => {
+        aptInstall(extras.map(({ package: name }) => name));
+      });
     } catch (error) {
-      say(`going on without turnkey-lua: ${error.message.split('\n')[0]}`);
+      say(`going on without turnkey-lua: ${String(error instanceof Error ? error.message : error).split('\n')[0]}`);
     }
   }
   if (npmMissing)
@@ -455,7 +478,8 @@ export function emulatedWanted() {
 
 // ---- building -------------------------------------------------------------------------------------------------------
 
-function filesBelow(path) {
+/** @returns {string[]} */
+function filesBelow(/** @type {string} */ path) {
   const full = join(root, path);
   if (!existsSync(full)) return [];
   if (statSync(full).isFile()) return [full];
@@ -465,7 +489,7 @@ function filesBelow(path) {
 }
 
 /** A digest of the names and contents of these files and folders. */
-function digest(paths, more = '') {
+function digest(/** @type {readonly string[]} */ paths, more = '') {
   const hash = createHash('sha256').update(more);
   for (const file of paths.flatMap(filesBelow))
     hash
@@ -476,7 +500,12 @@ function digest(paths, more = '') {
 }
 
 /** Runs `build` unless the stamp says that it was run for the same sources. */
-function unlessBuilt(stamp, wanted, what, build) {
+function unlessBuilt(
+  /** @type {string} */ stamp,
+  /** @type {string} */ wanted,
+  /** @type {string} */ what,
+  /** @type {() => void} */ build,
+) {
   const path = join(root, stamp);
   if (existsSync(path) && readFileSync(path, 'utf8') === wanted) return;
   rmSync(path, { force: true });
@@ -499,7 +528,7 @@ const nativeExtras = () =>
 /** Builds the addon, the libraries and the guest's programs where their sources have changed. */
 export function buildNative() {
   unlessBuilt('build/.turnkey-stamp', digest(NATIVE_SOURCES, nativeExtras()), 'the native parts (cmake-js)', () => {
-    const cmakeJs = (...args) =>
+    const cmakeJs = (/** @type {string[]} */ ...args) =>
       runQuietly(process.execPath, [
         join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js'),
         ...args,
@@ -550,7 +579,7 @@ export function buildNativeTests() {
 }
 
 /** Cross-compiles the C layers and their tests for a lane of CROSS_LANES. Returns the build folder. */
-export function buildCross(lane) {
+export function buildCross(/** @type {CrossLane} */ lane) {
   const { what, folder: name, toolchain, options } = CROSS_LANES[lane];
   const folder = join(root, name);
   unlessBuilt(

@@ -17,7 +17,9 @@ import {
 } from './setup.mjs';
 
 const words = process.argv.slice(2);
-const lane = Object.keys(CROSS_LANES).find((name) => words.join(' ').includes(`--lane ${name}`));
+const lane = /** @type {import('./setup.mjs').CrossLane[]} */ (Object.keys(CROSS_LANES)).find((name) =>
+  words.join(' ').includes(`--lane ${name}`),
+);
 try {
   if (lane === undefined) setUp();
   else {
@@ -37,4 +39,4 @@ const { status, signal, error } = spawnSync(
   { stdio: 'inherit' },
 );
 if (error) fail(error);
-process.exit(status ?? 128 + (constants.signals[signal] ?? 0));
+process.exit(status ?? 128 + (signal === null ? 0 : constants.signals[signal]));

@@ -1,23 +1,36 @@
 // Reading what a test said: TAP 13 or 14, top-level lines only (a subtest is one line at its parent's level).
 
 /**
- * Judges one test program.
- * `result`: { stdout, stderr, exitCode, signal, timedOut, lost, reason }.
- * Returns { passed, failed, skipped: [{ name, reason }], failures: [line, …] }. A program that says nothing of TAP
+ * How a test program ended.
+ * @typedef {object} Ended
+ * @property {string} stdout
+ * @property {string} stderr
+ * @property {number | null} exitCode
+ * @property {string | null} signal
+ * @property {boolean} timedOut
+ * @property {boolean} lost
+ * @property {string | null} reason
+ */
+
+/**
+ * Judges one test program. A program that says nothing of TAP
  * counts as one test by its exit code. A program that ends badly has at least one failure, whatever it printed.
+ * @param {Ended} result
+ * @returns {{ passed: number, skipped: { name: string, reason: string }[], failures: string[] }}
  */
 export function judge(result) {
+  /** @type {{ ok: boolean, name: string, directive: string | undefined, reason: string }[]} */
   const points = [];
   let plan;
   let planReason;
   let bail;
   for (const line of result.stdout.split('\n')) {
-    const point = /^(not )?ok\b(?:\s+\d+)?(?:\s*-?\s*)(.*)$/.exec(line);
-    if (point) {
-      const directive = /\s#\s*(skip|todo)\S*\s*(.*)$/i.exec(` ${point[2]}`);
+    const [point, not, text = ''] = /^(not )?ok\b(?:\s+\d+)?(?:\s*-?\s*)(.*)$/.exec(line) ?? [];
+    if (point !== undefined) {
+      const directive = /\s#\s*(skip|todo)\S*\s*(.*)$/i.exec(` ${text}`);
       points.push({
-        ok: point[1] === undefined,
-        name: point[2].replace(/\s*#\s*(time=|skip|todo).*$/i, '').replace(/\s*\{$/, ''),
+        ok: not === undefined,
+        name: text.replace(/\s*#\s*(time=|skip|todo).*$/i, '').replace(/\s*\{$/, ''),
         directive: directive?.[1]?.toLowerCase(),
         reason: directive?.[2] ?? '',
       });
@@ -51,25 +64,30 @@ export function judge(result) {
   else if (plan !== undefined && plan !== points.length) failures.push(`planned ${plan} tests, ran ${points.length}`);
   else if (result.exitCode !== 0 && failures.length === 0) failures.push(`exit code ${result.exitCode}`);
   const silent = plan === undefined && points.length === 0;
-  return { passed: silent && failures.length === 0 ? 1 : passed, failed: failures.length, skipped, failures };
+  return { passed: silent && failures.length === 0 ? 1 : passed, skipped, failures };
 }
 
-/** The part of a failed program's output that is worth reading. */
+/**
+ * The part of a failed program's output that is worth reading.
+ * @param {Pick<Ended, 'stdout' | 'stderr'>} result
+ */
 export function excerpt({ stdout, stderr }, most = 60) {
   const lines = stdout.split('\n');
+  /** @type {string[]} */
   const wanted = [];
-  for (let at = 0; at < lines.length; at++) {
-    if (!/^\s*not ok\b/.test(lines[at]) || /#\s*todo/i.test(lines[at])) continue;
-    let from = at; // the C tests say why before they say what
-    while (/^\s*#/.test(lines[from - 1] ?? '')) from--;
-    wanted.push(...lines.slice(from, at + 1));
-    if (/^\s*---\s*$/.test(lines[at + 1] ?? '')) {
-      for (at++; at < lines.length; at++) {
-        wanted.push(lines[at]);
-        if (/^\s*\.\.\.\s*$/.test(lines[at])) break;
+  const at = (/** @type {number} */ index) => lines[index] ?? '';
+  for (let here = 0; here < lines.length; here++) {
+    if (!/^\s*not ok\b/.test(at(here)) || /#\s*todo/i.test(at(here))) continue;
+    let from = here; // the C tests say why before they say what
+    while (/^\s*#/.test(at(from - 1))) from--;
+    wanted.push(...lines.slice(from, here + 1));
+    if (/^\s*---\s*$/.test(at(here + 1))) {
+      for (here++; here < lines.length; here++) {
+        wanted.push(at(here));
+        if (/^\s*\.\.\.\s*$/.test(at(here))) break;
       }
     } else {
-      while (/^\s*#/.test(lines[at + 1] ?? '')) wanted.push(lines[++at]);
+      while (/^\s*#/.test(at(here + 1))) wanted.push(at(++here));
     }
   }
   if (wanted.length === 0) wanted.push(...lines.filter((line) => line.trim() !== '').slice(-10));

@@ -1,9 +1,11 @@
-// `npm test`: sets up what is missing, builds, and runs every test in every lane that applies: the C layers' tests and
-// the compiled test/**/*.test.ts, here and in one emulated guest; and the C layers' tests cross-compiled, where the tools
-// for that are there already. The last line counts:
+// `npm test`: sets up what is missing, builds, and runs every test in every lane that applies. The lanes: this machine
+// (`native`: the C layers' tests, the compiled test/**/*.test.ts), beside it one emulated guest
+// (`emulated`), and the C layers' tests cross-compiled (`qemu-user`, `wine`), where the tools for that are there
+// already. The closing lines name each lane that did not run and the command that runs it. The last line counts:
 // N passed, N failed[, N skipped].
 //
 // npm test -- [--lane native|emulated|qemu-user|wine] [WORD…]   only tests whose name contains one of the words
+// npm run test:all                                              every lane and the browser, and all of it required
 //
 // A cross-compiled lane that is asked for (npm run test:arm64, npm run test:windows) sets up what it needs.
 //
@@ -11,6 +13,8 @@
 //   // lanes: native, emulated     (default: native)
 //   // alone                       nothing else runs beside it
 //   // limit: 300 s                (default: 180 s; four times that in the guest)
+// A limit is there for what hangs: it counts the time in which the test worked or slept, not that in which it waited
+// for a processor (src/machine/stopwatch.ts).
 // C tests that are programs of the project run in both lanes; the ctest label `native` or `emulated` restricts one, the
 // label `alone` sets it apart, and one with `thorough` runs in a cross-compiled lane only where that was asked for.
 //
@@ -20,6 +24,7 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -38,59 +43,101 @@ import {
 } from './setup.mjs';
 import { excerpt, judge } from './tap.mjs';
 
+/**
+ * @typedef {import('./tap.mjs').Ended} Ended
+ * @typedef {object} Test
+ * @property {string} name
+ * @property {readonly string[]} command
+ * @property {string} cwd
+ * @property {Readonly<Record<string, string>>} env
+ * @property {readonly string[]} lanes
+ * @property {boolean} alone
+ * @property {boolean} [thorough]
+ * @property {number} limitS
+ */
+/** @typedef {(test: Test) => Promise<Ended>} RunOne */
+
 const DEFAULT_LIMIT_S = 180;
 /** The guest is this much slower, as far as time limits go. */
 const GUEST_SLOWNESS = 4;
-const NATIVE_AT_ONCE = 2;
+const NATIVE_AT_ONCE = Math.max(2, availableParallelism());
 const LANES = ['native', 'emulated', ...Object.keys(CROSS_LANES)];
+/** What makes it a failure that something cannot run. */
+const REQUIRED = [
+  'TURNKEY_REQUIRE_EMULATED',
+  'TURNKEY_REQUIRE_BROWSER',
+  ...Object.values(CROSS_LANES).map(({ required }) => required),
+];
 
 const totals = { passed: 0, failed: 0, skipped: 0 };
+/** @type {Map<string, string[]>} */
 const skips = new Map();
+/** @type {string[]} */
 const failed = [];
+/** Lanes that did not run, and the command that runs each. @type {{ lane: string, reason: string, command: string }[]} */
+const missing = [];
 
 function options() {
   try {
-    const { values, positionals } = parseArgs({ allowPositionals: true, options: { lane: { type: 'string' } } });
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: { lane: { type: 'string' }, all: { type: 'boolean' } },
+    });
     if (values.lane !== undefined && !LANES.includes(values.lane))
       throw new Error(`--lane ${values.lane}: expected one of ${LANES.join(', ')}`);
+    if (values.all === true) {
+      if (values.lane !== undefined || positionals.length > 0)
+        throw new Error('--all runs everything: no lane, no word');
+      for (const name of REQUIRED) process.env[name] = '1';
+    }
     return { lane: values.lane, words: positionals };
   } catch (error) {
-    process.stderr.write(`npm test: ${error.message}\n`);
+    process.stderr.write(`npm test: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exit(2);
   }
 }
 
-/** The C tests that ctest knows. */
+/**
+ * @typedef {object} CTest
+ * @property {string} name
+ * @property {string[]} [command]
+ * @property {{ name: string, value: unknown }[]} [properties]
+ */
+
+/** The C tests that ctest knows. @param {string} folder @returns {Test[]} */
 function nativeTests(folder) {
   const { stdout, status, stderr } = spawnSync('ctest', ['--test-dir', folder, '--show-only=json-v1'], {
     encoding: 'utf8',
     maxBuffer: 1 << 26,
   });
   if (status !== 0) throw new Error(`ctest could not list the tests: ${stderr}`);
-  return JSON.parse(stdout)
-    .tests.filter(({ command }) => command !== undefined)
-    .map(({ name, command, properties = [] }) => {
-      const property = (wanted) => properties.find((each) => each.name === wanted)?.value;
-      const labels = property('LABELS') ?? [];
-      const restricted = ['native', 'emulated'].filter((lane) => labels.includes(lane));
-      return {
-        name,
-        command,
-        cwd: property('WORKING_DIRECTORY') ?? folder,
-        env: Object.fromEntries((property('ENVIRONMENT') ?? []).map((text) => text.split(/=(.*)/s).slice(0, 2))),
-        // what a tool of this machine does (cmake -P, a search in a binary) has no place in the guest
-        lanes: restricted.length > 0 ? restricted : command[0].startsWith(folder) ? ['native', 'emulated'] : ['native'],
-        alone: labels.includes('alone'),
-        thorough: labels.includes('thorough'),
-        limitS: property('TIMEOUT') ?? DEFAULT_LIMIT_S,
-      };
-    });
+  const { tests } = /** @type {{ tests: CTest[] }} */ (JSON.parse(stdout));
+  return tests.flatMap(({ name, command, properties = [] }) => {
+    if (command === undefined) return [];
+    /** @param {string} wanted */
+    const property = (wanted) => properties.find((each) => each.name === wanted)?.value;
+    const labels = /** @type {string[]} */ (property('LABELS') ?? []);
+    const environment = /** @type {string[]} */ (property('ENVIRONMENT') ?? []);
+    const restricted = ['native', 'emulated'].filter((lane) => labels.includes(lane));
+    // what a tool of this machine does (cmake -P, a search in a binary) has no place in the guest
+    const possible = command[0]?.startsWith(folder) === true ? ['native', 'emulated'] : ['native'];
+    return {
+      name,
+      command,
+      cwd: /** @type {string | undefined} */ (property('WORKING_DIRECTORY')) ?? folder,
+      env: Object.fromEntries(environment.map((text) => text.split(/=(.*)/s).slice(0, 2))),
+      lanes: restricted.length > 0 ? restricted : possible,
+      alone: labels.includes('alone'),
+      thorough: labels.includes('thorough'),
+      limitS: /** @type {number | undefined} */ (property('TIMEOUT')) ?? DEFAULT_LIMIT_S,
+    };
+  });
 }
 
-/** The compiled test files. */
+/** The compiled test files. @returns {Test[]} */
 function tapTests() {
   const folder = join(root, 'test');
-  return readdirSync(folder, { recursive: true })
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.test.ts'))
     .sort()
     .map((name) => {
@@ -110,32 +157,41 @@ function tapTests() {
     });
 }
 
-function runHere({ command: [program, ...args], cwd, env, limitS }, lane = 'native') {
+/** @param {Test} test @param {string} [lane] @returns {Promise<Ended>} */
+async function runHere({ command: [program = '', ...args], cwd, env, limitS }, lane = 'native') {
+  const { Stopwatch } = await fromDist('machine/stopwatch.js');
   return new Promise((resolve) => {
     const child = spawn(program === 'node' ? process.execPath : program, args, {
       cwd,
-      env: { ...process.env, TURNKEY_LANE: lane, TAP_TIMEOUT: String(limitS), ...env },
+      // tap's own limits are the clock's, so it gets none
+      env: { ...process.env, TURNKEY_LANE: lane, TAP_TIMEOUT: '0', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });
+    /** @type {Buffer[]} */
     const out = [];
+    /** @type {Buffer[]} */
     const err = [];
     let timedOut = false;
-    child.stdout.on('data', (bytes) => out.push(bytes));
-    child.stderr.on('data', (bytes) => err.push(bytes));
+    child.stdout.on('data', (/** @type {Buffer} */ bytes) => out.push(bytes));
+    child.stderr.on('data', (/** @type {Buffer} */ bytes) => err.push(bytes));
     const killAll = () => {
       try {
-        process.kill(-child.pid, 'SIGKILL');
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
       } catch {
         // gone already
       }
     };
-    const timer = setTimeout(() => {
-      timedOut = true;
-      killAll();
-    }, limitS * 1000);
+    const callOff =
+      child.pid === undefined
+        ? () => undefined
+        : new Stopwatch(child.pid).after(limitS * 1000, () => {
+            timedOut = true;
+            killAll();
+          });
+    /** @param {Partial<Ended>} how */
     const finish = (how) => {
-      clearTimeout(timer);
+      callOff();
       resolve({
         stdout: Buffer.concat(out).toString('utf8'),
         stderr: Buffer.concat(err).toString('utf8'),
@@ -147,178 +203,223 @@ function runHere({ command: [program, ...args], cwd, env, limitS }, lane = 'nati
         ...how,
       });
     };
-    child.on('error', (error) => finish({ reason: error.message }));
+    child.on('error', (error) => {
+      finish({ reason: error.message });
+    });
     child.on('exit', () => setTimeout(killAll, 1000).unref()); // what it left running may hold its pipes
-    child.on('close', (exitCode, signal) => finish({ exitCode, signal }));
+    child.on('close', (exitCode, signal) => {
+      finish({ exitCode, signal });
+    });
   });
 }
 
-/** Runs tests, `atOnce` at a time, those that want to be alone last and one by one. */
-async function runAll(lane, tests, atOnce, runOne) {
-  const worker = async (queue) => {
-    for (let test = queue.shift(); test !== undefined; test = queue.shift()) {
-      const started = Date.now();
-      const result = await runOne(test);
-      record(lane, test, result, Date.now() - started);
-    }
-  };
-  const together = tests.filter(({ alone }) => !alone).sort((a, b) => b.limitS - a.limitS); // the longest first
-  await Promise.all(Array.from({ length: atOnce }, () => worker(together)));
-  await worker(tests.filter(({ alone }) => alone));
+/** What was compiled. @param {string} path @returns {Promise<any>} */
+const fromDist = (path) => import(new URL(`../dist/src/${path}`, import.meta.url).href);
+
+/** Takes tests from the queue until it is empty. @param {string} lane @param {Test[]} queue @param {RunOne} runOne */
+async function worker(lane, queue, runOne) {
+  for (let test = queue.shift(); test !== undefined; test = queue.shift()) {
+    const started = Date.now();
+    const result = await runOne(test);
+    record(lane, test, result, Date.now() - started);
+  }
 }
 
+/**
+ * Runs those that share the machine, `atOnce` at a time, the longest first; answers with what runs the others.
+ * @param {string} lane @param {readonly Test[]} tests @param {number} atOnce @param {RunOne} runOne
+ */
+async function runAll(lane, tests, atOnce, runOne) {
+  const together = tests.filter(({ alone }) => !alone).sort((a, b) => b.limitS - a.limitS);
+  await Promise.all(Array.from({ length: atOnce }, () => worker(lane, together, runOne)));
+  return () =>
+    worker(
+      lane,
+      tests.filter(({ alone }) => alone),
+      runOne,
+    );
+}
+
+/** @param {string} lane @param {Test} test @param {Ended} result @param {number} ms */
 function record(lane, test, result, ms) {
   const verdict = judge(result);
-  totals.passed += verdict.passed;
-  if (lane === 'emulated') {
-    // the guest has keys: a test that misses them there is broken
-    for (const { name } of verdict.skipped.filter(({ reason }) => /no (protection )?keys/i.test(reason))) {
-      verdict.failures.push(`skipped for want of keys, which the guest has: `);
-      verdict.failed++;
-    }
-  }
-  totals.failed += verdict.failed;
-  totals.skipped += verdict.skipped.length;
-  for (const { name, reason } of verdict.skipped) {
+  const { passed, skipped, failures } = verdict;
+  if (lane === 'emulated')
+    for (const { name, reason } of skipped)
+      if (/no (protection )?keys/i.test(reason))
+        failures.push(`skipped for want of keys, which the guest has: ${name} (${reason})`);
+  totals.passed += passed;
+  totals.failed += failures.length;
+  totals.skipped += skipped.length;
+  for (const { name, reason } of skipped) {
     const key = `${lane}: ${reason || 'no reason given'}`;
     skips.set(key, [...(skips.get(key) ?? []), `${test.name}: ${name}`]);
   }
-  const counts = `${verdict.passed} passed${verdict.failed > 0 ? `, ${verdict.failed} FAILED` : ''}${verdict.skipped.length > 0 ? `, ${verdict.skipped.length} skipped` : ''}`;
-  process.stdout.write(
-    `${lane.padEnd(9)} ${verdict.failed > 0 ? 'FAIL' : 'ok  '}  ${test.name.padEnd(32)} ${counts} (${(ms / 1000).toFixed(1)} s)\n`,
-  );
-  if (verdict.failed === 0) return;
-  failed.push(...verdict.failures.map((failure) => `${lane}: ${test.name}: ${failure}`));
+  const counts = [
+    `${passed} passed`,
+    ...(failures.length > 0 ? [`${failures.length} FAILED`] : []),
+    ...(skipped.length > 0 ? [`${skipped.length} skipped`] : []),
+  ].join(', ');
+  const word = failures.length > 0 ? 'FAIL' : 'ok  ';
+  process.stdout.write(`${lane.padEnd(9)} ${word}  ${test.name.padEnd(32)} ${counts} (${(ms / 1000).toFixed(1)} s)\n`);
+  if (failures.length === 0) return;
+  failed.push(...failures.map((failure) => `${lane}: ${test.name}: ${failure}`));
   for (const line of excerpt(result)) process.stdout.write(`          | ${line}\n`);
 }
 
-/** A lane could not run: said loudly, and a failure where its variable requires it. */
-function laneMissing(lane, reason, variable, loss) {
+/**
+ * A lane could not run: said loudly, and a failure where its variable requires it.
+ * @param {{ lane: string, reason: string, variable: string, loss: string, command: string }} what
+ */
+function laneMissing({ lane, reason, variable, loss, command }) {
   const required = process.env[variable] === '1';
-  process.stdout.write(
-    `\n*** the ${lane} lane did not run: ${reason.replaceAll('\n', '\n*** ')}\n*** ${required ? `${variable}=1: that is a failure` : loss}\n\n`,
-  );
+  const lines = [
+    `the ${lane} lane did not run: ${reason}`,
+    required ? `${variable}=1: that is a failure` : loss,
+    `run it by: ${command}`,
+  ];
+  process.stdout.write(`\n${lines.map((line) => `*** ${line.replaceAll('\n', '\n*** ')}\n`).join('')}\n`);
+  const [first = ''] = reason.split('\n');
+  missing.push({ lane, reason: first, command });
   if (required) {
     totals.failed++;
     failed.push(`${lane}: the lane did not run`);
   } else {
     totals.skipped++;
-    skips.set(`${lane}: the lane did not run`, [reason.split('\n')[0]]);
+    skips.set(`${lane}: the lane did not run`, [first]);
   }
 }
-const emulatedMissing = (reason) =>
-  laneMissing('emulated', reason, 'TURNKEY_REQUIRE_EMULATED', 'nothing that needs protection keys was tested');
+/** @param {string} reason */
+const emulatedMissing = (reason) => {
+  laneMissing({
+    lane: 'emulated',
+    reason,
+    variable: 'TURNKEY_REQUIRE_EMULATED',
+    loss: 'nothing that needs protection keys was tested',
+    command: 'npm test -- --lane emulated',
+  });
+};
 
-/** The C layers for another machine. `asked`: by name, so what is missing is installed. */
+/**
+ * The C layers for another machine. `asked`: by name, so what is missing is installed. Answers with how many tests.
+ * @param {keyof typeof CROSS_LANES} lane @param {boolean} asked @param {(test: Test) => boolean} chosen
+ */
 async function crossLane(lane, asked, chosen) {
   const { what, script, required } = CROSS_LANES[lane];
-  if (!asked && process.env[required] !== '1') {
-    const missing = missingForLane(lane);
-    if (missing.length > 0) {
-      laneMissing(
-        lane,
-        `${missing.map(({ package: name }) => name).join(', ')} ${missing.length === 1 ? 'is' : 'are'} not installed (npm run ${script} would)`,
-        required,
-        `nothing was tested for ${what}`,
-      );
-      return 1;
-    }
-  } else {
-    ensurePrerequisites({ lane });
+  const lacking = missingForLane(lane).map(({ package: name }) => name);
+  if (asked || process.env[required] === '1') ensurePrerequisites({ lane });
+  else if (lacking.length > 0) {
+    const reason = `${lacking.join(', ')} ${lacking.length === 1 ? 'is' : 'are'} not installed`;
+    const loss = `nothing was tested for ${what}`;
+    laneMissing({ lane, reason, variable: required, loss, command: `npm run ${script}` });
+    return 1;
   }
-  const tests = nativeTests(buildCross(lane)).filter((test) => chosen(test) && (asked || !test.thorough));
-  await runAll(lane, tests, NATIVE_AT_ONCE, (test) => runHere(test, lane));
+  const tests = nativeTests(buildCross(lane)).filter((test) => chosen(test) && (asked || test.thorough !== true));
+  const runAlone = await runAll(lane, tests, NATIVE_AT_ONCE, (test) => runHere(test, lane));
+  await runAlone();
   return tests.length;
 }
 
-async function emulatedLane(cTests, files) {
-  const { Machine } = await import(new URL('../dist/src/machine/index.js', import.meta.url).href);
+/**
+ * Boots the guest, runs what shares it, and answers with what runs the rest and ends the guest.
+ * @param {readonly Test[]} tests
+ */
+async function emulatedLane(tests) {
+  const { Machine } = await fromDist('machine/index.js');
+  const files = tests.flatMap(({ command, cwd }) =>
+    command.filter((word) => word.startsWith('/') && existsSync(word) && word !== cwd),
+  );
   let machine;
   try {
     machine = await Machine.boot({
-      extraFiles: [
-        'libz.so.1',
-        'libsqlite3.so.0',
-        ...cTests.flatMap(({ command, cwd }) =>
-          [cwd, ...command].filter((word) => word.startsWith('/') && existsSync(word) && word !== cwd),
-        ),
-      ],
-      extraPackages: files.length > 0 ? ['tap'] : [],
+      extraFiles: ['libz.so.1', 'libsqlite3.so.0', ...files],
+      extraPackages: tests.some(({ command }) => command[0] === 'node') ? ['tap'] : [],
     });
   } catch (error) {
-    emulatedMissing(error.message);
-    return;
+    emulatedMissing(error instanceof Error ? error.message : String(error));
+    return () => Promise.resolve();
   }
   const { kernel, qemu, bootMs, conformance, processors } = machine.info;
   process.stdout.write(
-    `emulated  Linux ${kernel} on QEMU ${qemu}, up in ${(bootMs / 1000).toFixed(1)} s, ${conformance.length} conformance checks passed\n`,
+    `emulated  Linux ${kernel} on QEMU ${qemu}, up in ${(bootMs / 1000).toFixed(1)} s, ` +
+      `${conformance.length} conformance checks passed\n`,
   );
-  try {
-    const runOne = ({ command, cwd, env, limitS }) =>
-      machine.run({
-        command,
-        cwd: cwd.startsWith(join(root, 'build-c')) ? root : cwd,
-        env: { TAP_TIMEOUT: String(limitS * GUEST_SLOWNESS), ...env },
-        timeoutMs: limitS * GUEST_SLOWNESS * 1000,
-      });
-    await runAll('emulated', [...cTests, ...files], processors, runOne);
-  } finally {
+  /** @type {RunOne} */
+  const runOne = ({ command, cwd, env, limitS }) =>
+    machine.run({
+      command,
+      cwd: cwd.startsWith(join(root, 'build-c')) ? root : cwd,
+      env: { TAP_TIMEOUT: '0', ...env },
+      timeoutMs: limitS * GUEST_SLOWNESS * 1000,
+    });
+  const runAlone = await runAll('emulated', tests, processors, runOne);
+  return async () => {
+    await runAlone();
     await machine.close();
-  }
+  };
 }
 
+/** @param {number} startedMs */
 function closing(startedMs) {
   process.stdout.write('\n');
   if (skips.size > 0) {
     process.stdout.write('Skipped:\n');
-    for (const [reason, names] of skips)
-      process.stdout.write(
-        `  ${names.length} for ${reason} (${names.slice(0, 3).join('; ')}${names.length > 3 ? '; …' : ''})\n`,
-      );
+    for (const [reason, names] of skips) {
+      const some = names.slice(0, 3).join('; ') + (names.length > 3 ? '; …' : '');
+      process.stdout.write(`  ${names.length} for ${reason} (${some})\n`);
+    }
   }
   if (failed.length > 0) process.stdout.write(`Failed:\n${failed.map((line) => `  ${line}\n`).join('')}`);
+  if (missing.length > 0) {
+    process.stdout.write('Lanes that did not run:\n');
+    for (const { lane, reason, command } of missing)
+      process.stdout.write(`  ${lane.padEnd(9)} ${command.padEnd(28)} (${reason})\n`);
+    process.stdout.write(`  all       ${'npm run test:all'.padEnd(28)} (everything, and all of it required)\n`);
+  }
   process.stdout.write(`Took ${((Date.now() - startedMs) / 1000).toFixed(0)} s\n`);
   process.stdout.write(
     `${totals.passed} passed, ${totals.failed} failed${totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''}\n`,
   );
+  return totals.failed > 0 ? 1 : 0;
+}
+
+/** @param {readonly string[]} words */
+function nothingChosen(words) {
+  process.stdout.write(`no test's name contains ${words.join(' or ')}\n0 passed, 1 failed\n`);
+  return 1;
 }
 
 async function main() {
   const startedMs = Date.now();
   const { lane, words } = options();
+  /** @param {Test} test */
   const chosen = ({ name }) => words.length === 0 || words.some((word) => name.includes(word));
   if (lane !== undefined && lane in CROSS_LANES) {
-    const count = await crossLane(lane, true, chosen);
-    if (count === 0) {
-      process.stdout.write(`no test's name contains ${words.join(' or ')}\n0 passed, 1 failed\n`);
-      return 1;
-    }
-    closing(startedMs);
-    return totals.failed > 0 ? 1 : 0;
+    ensurePrerequisites({ emulated: false });
+    buildTypeScript();
+    const count = await crossLane(/** @type {keyof typeof CROSS_LANES} */ (lane), true, chosen);
+    return count === 0 ? nothingChosen(words) : closing(startedMs);
   }
   ensurePrerequisites();
   buildNative();
   buildTypeScript();
-  const cTests = nativeTests(buildNativeTests()).filter(chosen);
-  const files = tapTests().filter(chosen);
-  if (cTests.length + files.length === 0) {
-    process.stdout.write(`no test's name contains ${words.join(' or ')}\n0 passed, 1 failed\n`);
-    return 1;
-  }
-  const inLane = (wanted) => [cTests, files].map((tests) => tests.filter(({ lanes }) => lanes.includes(wanted)));
+  const tests = [...nativeTests(buildNativeTests()), ...tapTests()].filter(chosen);
+  if (tests.length === 0) return nothingChosen(words);
   process.stdout.write(`Node ${process.version}, ${relative(process.cwd(), root) || 'in this folder'}\n`);
-  if (lane !== 'emulated') await runAll('native', inLane('native').flat(), NATIVE_AT_ONCE, runHere);
-  if (lane !== 'native') {
-    const [c, tap] = inLane('emulated');
-    if (c.length + tap.length > 0) {
-      if (lane === 'emulated' || emulatedWanted()) await emulatedLane(c, tap);
-      else if (!hostHasKeys() || process.env.TURNKEY_REQUIRE_EMULATED === '1')
-        emulatedMissing('TURNKEY_NO_EMULATED is set');
-    }
-  }
-  if (lane === undefined) for (const cross of Object.keys(CROSS_LANES)) await crossLane(cross, false, chosen);
-  closing(startedMs);
-  return totals.failed > 0 ? 1 : 0;
+  const here = lane === 'emulated' ? [] : tests.filter(({ lanes }) => lanes.includes('native'));
+  const guests = lane === 'native' ? [] : tests.filter(({ lanes }) => lanes.includes('emulated'));
+  const emulated = lane === 'emulated' || emulatedWanted();
+  if (guests.length > 0 && !emulated && !hostHasKeys()) emulatedMissing('TURNKEY_NO_EMULATED is set');
+  // side by side: a test that waits, and a guest with one busy processor, leave room for the other
+  const left = await Promise.all([
+    runAll('native', here, NATIVE_AT_ONCE, runHere),
+    ...(guests.length > 0 && emulated ? [emulatedLane(guests)] : []),
+  ]);
+  for (const runRest of left) await runRest();
+  if (lane === undefined)
+    for (const cross of /** @type {(keyof typeof CROSS_LANES)[]} */ (Object.keys(CROSS_LANES)))
+      await crossLane(cross, false, chosen);
+  return closing(startedMs);
 }
 
 main().then((code) => process.exit(code), fail);

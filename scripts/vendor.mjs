@@ -23,22 +23,23 @@ const installed = new Set([
 ]);
 
 /** A package's name: the first part of a specifier, or the first two of a scoped one. */
-const packageOf = (specifier) => /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)?.[0] ?? specifier;
-const isVendored = (specifier) => !/^(\.|\/|node:|#)/.test(specifier) && !installed.has(packageOf(specifier));
+const packageOf = (/** @type {string} */ specifier) => /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)?.[0] ?? specifier;
+const isVendored = (/** @type {string} */ specifier) =>
+  !/^(\.|\/|node:|#)/.test(specifier) && !installed.has(packageOf(specifier));
 /** A specifier's file in dist/vendor. */
-const fileOf = (specifier) => `${specifier.replaceAll('/', '-').replace('@', '')}.js`;
+const fileOf = (/** @type {string} */ specifier) => `${specifier.replaceAll('/', '-').replace('@', '')}.js`;
 
 /** The compiled files of src/ and experiments/. */
 function compiledFiles() {
   return ['src', 'experiments'].flatMap((folder) =>
-    readdirSync(join(dist, folder), { recursive: true })
+    readdirSync(join(dist, folder), { recursive: true, encoding: 'utf8' })
       .filter((name) => /\.m?js$/.test(name))
       .map((name) => join(dist, folder, name)),
   );
 }
 
 /** The vendored imports of a file: specifier and place, the last first, so that places stay true while replacing. */
-function vendoredImports(text) {
+function vendoredImports(/** @type {string} */ text) {
   return ts
     .preProcessFile(text, true, true)
     .importedFiles.filter(({ fileName }) => isVendored(fileName))
@@ -46,6 +47,7 @@ function vendoredImports(text) {
 }
 
 /** benchmark looks for its two packages in a way that no bundler follows. */
+/** @type {import('esbuild').Plugin} */
 const benchmarkRequires = {
   name: 'benchmark-requires',
   setup({ onLoad }) {
@@ -59,13 +61,13 @@ const benchmarkRequires = {
 };
 
 /** Every name that a package exports: a bundler finds those of a CommonJS one only when they are listed. */
-async function exportsOf(specifier) {
+async function exportsOf(/** @type {string} */ specifier) {
   const names = Object.keys(await import(specifier)).filter((name) => /^[A-Za-z_$][\w$]*$/.test(name));
   return `export { ${names.filter((name) => name !== 'module').join(', ')} } from '${specifier}';`;
 }
 
 /** The licences of the packages that went into the bundles, as their terms ask. */
-function licences(inputs) {
+function licences(/** @type {readonly string[]} */ inputs) {
   const folders = new Set(
     inputs.flatMap((input) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0] ?? []).sort(),
   );
