@@ -3,7 +3,9 @@
  * (https://www.npmjs.com/package/pkg-prebuilds). One binary serves every Node since Node-API 8, which Node 20 has.
  */
 import './platform.js';
+
 import loadBinding from 'pkg-prebuilds';
+
 import { plainError } from './platform.js';
 import { findRoot } from './root.js';
 

@@ -1,5 +1,6 @@
 /** A picture as a PNG file: 8 bits a channel, no filter, one chunk of data. https://www.w3.org/TR/png-3 */
 import { deflateSync } from 'node:zlib';
+
 import { crc32 } from '../../src/record/crc32.js';
 
 /** The colour types that are written, by bytes of a pixel. */

@@ -103,11 +103,11 @@ export function recorded(key: string): string {
     return timesText(ratio.ratio);
   }
   if (what === 'verdict') {
-    const [name, mechanism, lane] = words;
+    const [of, mechanism, lane] = words;
     return only(
       records.flatMap((record) =>
         record.kind === 'corruption' &&
-        record.case === name &&
+        record.case === of &&
         record.mechanism === mechanism &&
         record.lane === lane &&
         record.deny === 'write' &&

@@ -220,7 +220,7 @@ class Bench implements HonestTrial {
   }
 
   callback(prototype: string): string {
-    return `${ffi.proto(prototype).name ?? ''} *`;
+    return `${ffi.proto(prototype).name} *`;
   }
 
   register(callback: (...args: never[]) => unknown, prototype: string): bigint {
@@ -342,7 +342,7 @@ async function corruption(name: string, bench: Bench): Promise<void> {
             (fn as unknown as { async: (...given: unknown[]) => void }).async(
               ...args,
               (error: unknown, result: unknown) => {
-                if (error != null) reject(error);
+                if (error != null) reject(error as Error);
                 else resolve(result);
               },
             );

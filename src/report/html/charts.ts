@@ -4,8 +4,10 @@
  * show. https://vega.github.io/vega-lite/docs/
  */
 import { createHash } from 'node:crypto';
+
 import type { TopLevelSpec } from 'vega-lite';
-import { escape, trusted, type Markup } from './markup.js';
+
+import { escape, type Markup,trusted } from './markup.js';
 import { CHARTS_NEED, drawing } from './vega.js';
 
 /** A line's or mark's look. */
