@@ -13,7 +13,6 @@
 namespace addon {
 
 constexpr size_t kRecordBytes = sizeof(struct trap_fault);
-static_assert(kRecordBytes == 1024, "src/callout/record.ts reads the fault record at fixed offsets");
 
 trap_policy *policy_argument(const Napi::CallbackInfo &info, size_t i) {
   if (info[i].IsNull()) return nullptr;
@@ -180,6 +179,42 @@ void end_of_environment(TrapState *state) {
 
 } // namespace
 
+/* Offsets in a fault record, by the names of src/callout/record.ts: trap.h has the one definition of its layout. */
+static Napi::Object record_layout(Napi::Env env) {
+  const struct {
+    const char *name;
+    size_t offset;
+  } fields[] = {
+      {"pending", offsetof(struct trap_fault, pending)},
+      {"phase", offsetof(struct trap_fault, phase)},
+      {"signal", offsetof(struct trap_fault, signal)},
+      {"code", offsetof(struct trap_fault, code)},
+      {"address", offsetof(struct trap_fault, address)},
+      {"pc", offsetof(struct trap_fault, pc)},
+      {"access", offsetof(struct trap_fault, access)},
+      {"pkey", offsetof(struct trap_fault, pkey)},
+      {"threadId", offsetof(struct trap_fault, thread_id)},
+      {"depth", offsetof(struct trap_fault, depth)},
+      {"function", offsetof(struct trap_fault, function)},
+      {"thunk", offsetof(struct trap_fault, thunk)},
+      {"spaceFound", offsetof(struct trap_fault, space_found)},
+      {"spaceImageId", offsetof(struct trap_fault, space_image_id)},
+      {"spaceOffset", offsetof(struct trap_fault, space_offset)},
+      {"spaceName", offsetof(struct trap_fault, space_name)},
+      {"errorCode", offsetof(struct trap_fault, error_code)},
+      {"trapNumber", offsetof(struct trap_fault, trap_number)},
+      {"registers", offsetof(struct trap_fault, registers)},
+      {"pkru", offsetof(struct trap_fault, pkru)},
+      {"flags", offsetof(struct trap_fault, flags)},
+      {"stackWords", offsetof(struct trap_fault, stack_words)},
+      {"mechanismHeld", offsetof(struct trap_fault, mechanism_held)},
+      {"stack", offsetof(struct trap_fault, stack)},
+  };
+  Napi::Object layout = object(env, {{"bytes", number(env, static_cast<uint64_t>(kRecordBytes))}});
+  for (const auto &[name, offset] : fields) layout.Set(name, number(env, static_cast<uint64_t>(offset)));
+  return layout;
+}
+
 void trap_init_binding(Napi::Env env, Napi::Object exports) {
   int error = trap_init();
   if (error < 0) cannot(env, "install the trap on this thread", error);
@@ -214,6 +249,7 @@ void trap_init_binding(Napi::Env env, Napi::Object exports) {
       {"model", model},
       {"statistics", statistics},
   };
+  exports.Set("recordLayout", record_layout(env));
   for (const auto &[name, function] : functions) exports.Set(name, Napi::Function::New(env, function, name, state));
 }
 

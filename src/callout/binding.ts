@@ -25,7 +25,37 @@ export type Policy = bigint;
 /** What `T` is answered with, or the negative errno of a failure: `answered` in failure.ts makes the sentence. */
 type Or<T> = T | Errno;
 
+/** What a fault record holds, by the names of trap.h (struct trap_fault). */
+export type RecordField =
+  | 'bytes'
+  | 'pending'
+  | 'phase'
+  | 'signal'
+  | 'code'
+  | 'address'
+  | 'pc'
+  | 'access'
+  | 'pkey'
+  | 'threadId'
+  | 'depth'
+  | 'function'
+  | 'thunk'
+  | 'spaceFound'
+  | 'spaceImageId'
+  | 'spaceOffset'
+  | 'spaceName'
+  | 'errorCode'
+  | 'trapNumber'
+  | 'registers'
+  | 'pkru'
+  | 'flags'
+  | 'stackWords'
+  | 'mechanismHeld'
+  | 'stack';
+
 export interface TrapBinding {
+  /** Offset of each field of a fault record, in bytes, and the `bytes` of a record. */
+  readonly recordLayout: Readonly<Record<RecordField, number>>;
   faultView(): Or<ArrayBuffer>;
   depth(): number;
   rearm(): Errno;

@@ -40,6 +40,7 @@ export class Callee implements Called {
   readonly declaration: Declaration;
   readonly name: string;
   readonly library: string | undefined;
+  title?: string;
   readonly parameters: readonly Parameter[];
   readonly needs: readonly Need[];
   /** Turns koffi's plain result into the value; `undefined` if there is nothing to do. */

@@ -5,7 +5,8 @@
 import { basename } from 'node:path';
 import { inspect, type InspectOptions } from 'node:util';
 
-import { describeLocation, type Epoch, epoch, locate, type Location } from './modules.js';
+import { type Epoch, epoch, locate, type Location } from './modules.js';
+import { type Called, describeFault } from './message.js';
 import { siCodeName, signalName } from './names.js';
 import { type Access, FaultFlag, FaultRecord, type Phase, type RegisterName } from './record.js';
 import type { CopiedRecord } from './thread.js';
@@ -27,11 +28,7 @@ export interface ImageWitness {
   compare(): number | undefined;
 }
 
-/** What was called. */
-export interface Called {
-  readonly name: string;
-  readonly library: string | undefined;
-}
+export type { Called } from './message.js';
 
 /** Whose callout it was. */
 export interface CalledBy {
@@ -102,36 +99,17 @@ export class CalloutError extends Error {
   /* One private field: V8 gives an object that has a stack a slow form, in which every field costs. */
   readonly #state: State;
 
-  /** @internal Made by a guard only. */
-  constructor(state: State) {
-    super();
-    this.#state = state;
-  }
+  /**
+   * One line: what was called, what happened, at which address and instruction. It is an own property, as the stack is:
+   * these two, and `cause`, are all of an error that structuredClone and postMessage take along. It holds what the record
+   * says. Whose code the instruction is in (`symbol`, `module`) is looked up when somebody asks.
+   */
+  declare message: string;
 
-  /** One line: what was called, what happened, where. Worked out when asked. */
-  override get message(): string {
-    const where = this.library === undefined ? '' : ` (${basename(this.library)})`;
-    const location = locationOf(this, this.#state);
-    const access =
-      this.access === 'unknown'
-        ? ''
-        : ` ${this.access} ${this.access === 'execute' ? 'at' : this.access === 'read' ? 'of' : 'to'} ` +
-          `${hex(this.address)}`;
-    const space = this.space === undefined ? '' : ` in space '${this.space}' +${hex(this.spaceOffset ?? 0n)}`;
-    const phase =
-      this.phase === 'decode'
-        ? ', decoding what it left behind'
-        : this.phase === 'load'
-          ? ', while loading or unloading'
-          : '';
-    const kind = this.stackOverflow
-      ? ' stack overflow,'
-      : this.unwound
-        ? ' unwound into the gate (C++ throw, thread exit or cancellation),'
-        : '';
-    return `${this.errorName}: ${this.function}${where}${phase}:${kind} ${this.signal} (${this.siCodeName})${access}${space}, pc ${hex(this.pc)}${
-      location === undefined ? '' : ` ${describeLocation(location)}`
-    }`;
+  /** @internal Made by a guard only. */
+  constructor(state: State, message: string) {
+    super(message);
+    this.#state = state;
   }
 
   /** As in Cog. */
@@ -147,8 +125,9 @@ export class CalloutError extends Error {
     return this.record.pc;
   }
 
-  get code(): 'ERR_CALLOUT_FAULT' {
-    return 'ERR_CALLOUT_FAULT';
+  /** 'ERR_CALLOUT_REFUSED': the call was not made, for want of memory or a thread slot; `signal` is 0 then. */
+  get code(): 'ERR_CALLOUT_FAULT' | 'ERR_CALLOUT_REFUSED' {
+    return this.record.signal === 0 ? 'ERR_CALLOUT_REFUSED' : 'ERR_CALLOUT_FAULT';
   }
   /** 'load': constructors and destructors; 'call': the function itself; 'decode': reading what it left behind. */
   get phase(): Phase {
@@ -276,11 +255,15 @@ export class CalloutError extends Error {
   /** @internal */
   setCallbackError(error: unknown): void {
     this.#state.callbackError = error;
+    Object.defineProperty(this, 'cause', { value: error, writable: true, configurable: true });
   }
 
-  /** Plain data for a log: addresses as '0x…' strings, arguments shortened. Undefined fields are left out. */
+  /**
+   * Plain data, for a log or another thread (`port.postMessage(error.toJSON())`): addresses are '0x…' strings, arguments
+   * are shortened, undefined fields are left out. A clone of the error itself has its message, stack and cause alone.
+   */
   toJSON(): Record<string, unknown> {
-    const result: Record<string, unknown> = { name: this.name, message: this.message };
+    const result: Record<string, unknown> = { name: this.name, message: this.message, stack: this.stack };
     for (const key of SHOWN) {
       const value: unknown = this[key];
       if (value !== undefined && value !== false) result[key] = typeof value === 'bigint' ? hex(value) : value;
@@ -293,6 +276,7 @@ export class CalloutError extends Error {
     const fields: Record<string, unknown> = this.toJSON();
     delete fields['name'];
     delete fields['message'];
+    delete fields['stack'];
     return `${this.stack ?? this.message} ${show(fields, options)}`;
   }
 }
@@ -369,7 +353,7 @@ export function makeCalloutError(
 ): CalloutError {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
-  const error = new CalloutError({
+  const state: State = {
     copy,
     called,
     arguments: args,
@@ -380,7 +364,8 @@ export function makeCalloutError(
     suspect: undefined,
     image: undefined,
     callbackError: undefined,
-  });
+  };
+  const error = new CalloutError(state, describeFault(copy, called));
   Error.stackTraceLimit = limit;
   return error;
 }

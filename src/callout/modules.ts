@@ -6,7 +6,6 @@
  * File format: elf(5), System V gABI chapter 4.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { basename } from 'node:path';
 
 import { binding, type LoadedModule } from './binding.js';
 
@@ -55,14 +54,6 @@ export function locate(address: bigint, when: Epoch): Location | undefined {
   return symbol === undefined
     ? { module: path, moduleOffset }
     : { module: path, moduleOffset, symbol: symbol.name, symbolOffset: moduleOffset - symbol.value };
-}
-
-/** 'libz.so.1+0x2d10 (crc32+0x30)'. */
-export function describeLocation(location: Location): string {
-  const at = `${basename(location.module)}+0x${location.moduleOffset.toString(16)}`;
-  return location.symbol === undefined
-    ? at
-    : `${at} (${location.symbol}+0x${(location.symbolOffset ?? 0n).toString(16)})`;
 }
 
 interface FunctionSymbol {

@@ -1,10 +1,14 @@
 /**
- * The fault record, as native/trap/trap.h lays it out (struct trap_fault, little-endian; static_assert in trap.c and
- * trap_binding.cc). Read lazily: a record is copied once at the fault, its fields are decoded when somebody asks.
+ * The fault record: struct trap_fault of native/trap/trap.h, little-endian. A record is copied once, at the fault; its
+ * fields are decoded when somebody asks.
  */
+import { binding } from './binding.js';
+
+/** Where the fields lie: the addon tells, as the C compiler laid them out. */
+const AT = binding.recordLayout;
 
 /** Bytes of a record. */
-export const RECORD_BYTES = 1024;
+export const RECORD_BYTES = AT.bytes;
 
 /** What `flags` may hold. */
 export const FaultFlag = { stackOverflow: 1, abort: 2, unwind: 4 } as const;
@@ -46,48 +50,48 @@ export class FaultRecord {
   }
 
   get phase(): Phase {
-    return PHASES[this.#view.getUint32(4, true)] ?? 'call';
+    return PHASES[this.#view.getUint32(AT.phase, true)] ?? 'call';
   }
   get signal(): number {
-    return this.#view.getInt32(8, true);
+    return this.#view.getInt32(AT.signal, true);
   }
   get code(): number {
-    return this.#view.getInt32(12, true);
+    return this.#view.getInt32(AT.code, true);
   }
   get address(): bigint {
-    return this.#view.getBigUint64(16, true);
+    return this.#view.getBigUint64(AT.address, true);
   }
   get pc(): bigint {
-    return this.#view.getBigUint64(24, true);
+    return this.#view.getBigUint64(AT.pc, true);
   }
   get access(): Access {
-    return ACCESSES[this.#view.getUint32(32, true)] ?? 'unknown';
+    return ACCESSES[this.#view.getUint32(AT.access, true)] ?? 'unknown';
   }
   /** The page's key as the kernel reported it, or -1. */
   get pkey(): number {
-    return this.#view.getInt32(36, true);
+    return this.#view.getInt32(AT.pkey, true);
   }
   get threadId(): number {
-    return this.#view.getInt32(40, true);
+    return this.#view.getInt32(AT.threadId, true);
   }
   get depth(): number {
-    return this.#view.getUint32(44, true);
+    return this.#view.getUint32(AT.depth, true);
   }
   get function(): bigint {
-    return this.#view.getBigUint64(48, true);
+    return this.#view.getBigUint64(AT.function, true);
   }
   get inSpace(): boolean {
-    return this.#view.getUint32(64, true) !== 0;
+    return this.#view.getUint32(AT.spaceFound, true) !== 0;
   }
   get imageId(): number {
-    return this.#view.getUint32(68, true);
+    return this.#view.getUint32(AT.spaceImageId, true);
   }
   get spaceOffset(): bigint {
-    return this.#view.getBigUint64(72, true);
+    return this.#view.getBigUint64(AT.spaceOffset, true);
   }
   get spaceName(): string {
     let name = '';
-    for (let i = 80; i < 112; i++) {
+    for (let i = AT.spaceName; i < AT.errorCode; i++) {
       const byte = this.#view.getUint8(i);
       if (byte === 0) break;
       name += String.fromCharCode(byte);
@@ -95,32 +99,32 @@ export class FaultRecord {
     return name;
   }
   get pageFaultCode(): bigint {
-    return this.#view.getBigUint64(112, true);
+    return this.#view.getBigUint64(AT.errorCode, true);
   }
   get trapNumber(): bigint {
-    return this.#view.getBigUint64(120, true);
+    return this.#view.getBigUint64(AT.trapNumber, true);
   }
   get pkru(): number {
-    return this.#view.getUint32(320, true);
+    return this.#view.getUint32(AT.pkru, true);
   }
   get flags(): number {
-    return this.#view.getUint32(324, true);
+    return this.#view.getUint32(AT.flags, true);
   }
   get mechanismHeld(): boolean {
-    return this.#view.getUint32(340, true) !== 0;
+    return this.#view.getUint32(AT.mechanismHeld, true) !== 0;
   }
 
   get registers(): Readonly<Record<RegisterName, bigint>> {
     const result: Partial<Record<RegisterName, bigint>> = {};
     REGISTERS.forEach((name, index) => {
-      result[name] = this.#view.getBigUint64(128 + 8 * index, true);
+      result[name] = this.#view.getBigUint64(AT.registers + 8 * index, true);
     });
     return result as Record<RegisterName, bigint>;
   }
 
   /** Values found on the foreign stack that point into code, innermost first. */
   get stack(): readonly bigint[] {
-    const count = Math.min(this.#view.getUint32(336, true), 64);
-    return Array.from({ length: count }, (_, index) => this.#view.getBigUint64(344 + 8 * index, true));
+    const count = Math.min(this.#view.getUint32(AT.stackWords, true), 64);
+    return Array.from({ length: count }, (_, index) => this.#view.getBigUint64(AT.stack + 8 * index, true));
   }
 }

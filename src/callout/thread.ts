@@ -14,6 +14,8 @@ export const threadRecord = new Uint32Array(view);
 /** A copied record: 1024 bytes at `offset`. */
 export interface CopiedRecord {
   readonly bytes: Uint8Array;
+  /** The same memory in words. */
+  readonly words: Uint32Array;
   readonly offset: number;
 }
 
@@ -23,6 +25,7 @@ export interface CopiedRecord {
  */
 const SLAB_RECORDS = 64;
 let slab = new Uint8Array(SLAB_RECORDS * RECORD_BYTES);
+let words = new Uint32Array(slab.buffer);
 let used = 0;
 const bytes = new Uint8Array(view);
 
@@ -30,15 +33,16 @@ const bytes = new Uint8Array(view);
 export function takeFault(): CopiedRecord {
   if (used === SLAB_RECORDS) {
     slab = new Uint8Array(SLAB_RECORDS * RECORD_BYTES);
+    words = new Uint32Array(slab.buffer);
     used = 0;
   }
   const offset = used++ * RECORD_BYTES;
   slab.set(bytes, offset);
   threadRecord[0] = 0;
-  return { bytes: slab, offset };
+  return { bytes: slab, words, offset };
 }
 
 /** A record that the addon wrote to an array of its own. */
 export function wholeRecord(record: Uint8Array): CopiedRecord {
-  return { bytes: record, offset: 0 };
+  return { bytes: record, words: new Uint32Array(record.buffer, record.byteOffset), offset: 0 };
 }

@@ -241,7 +241,7 @@ t.test('a CalloutError has every field of its interface, with the right value', 
     new RegExp(
       '^exception in FFI call: test_write_pointer \\(libturnkey_callout_foreign\\.so\\): SIGSEGV ' +
         '\\(SEGV_MAPERR\\) write to 0x1230, ' +
-        'pc 0x[0-9a-f]+ libturnkey_callout_foreign\\.so\\+0x[0-9a-f]+ \\(test_write_pointer\\+0x[0-9a-f]+\\)$',
+        'pc 0x[0-9a-f]+$',
     ),
   );
   t.match(
