@@ -3,162 +3,22 @@
 // program has passed in it.
 
 import { execFileSync } from 'node:child_process';
-import { constants } from 'node:os';
 import { delimiter, dirname } from 'node:path';
 
 import { MachineError } from './errors.js';
-import { Guest, type GuestOptions, type Hello, type MachineMode } from './guest.js';
+import { Guest, type GuestOptions, type Hello } from './guest.js';
 import { initramfs } from './initramfs.js';
+import { type Job, type JobResult, Task } from './job.js';
 import { findKernel, findQemu, projectRoot } from './locate.js';
+import type { MachineInfo, MachineOptions } from './options.js';
 import { encodeRun, type Frame, FrameType } from './protocol.js';
 
 const BOOT_ATTEMPTS = 3;
 
-export type { MachineMode } from './guest.js';
-
-/** How to boot; every field has a default. */
-export interface MachineOptions {
-  /** A bzImage; default: TURNKEY_KERNEL, what the set-up fetched, the newest in /boot. */
-  readonly kernel?: string;
-  /** Default 'behaviour'. 'counting' has one processor and a clock that counts instructions. */
-  readonly mode?: MachineMode;
-  /** Processors, and jobs at once; default 2, in counting mode always 1. */
-  readonly processors?: number;
-  /** Default 2048. */
-  readonly memoryMiB?: number;
-  /** Files, folders and names of shared libraries to take along, at their own absolute paths. */
-  readonly extraFiles?: readonly string[];
-  /** npm packages to take along besides those that the product needs at run time. */
-  readonly extraPackages?: readonly string[];
-  /** The Node binary to take along; default: the one that runs this. */
-  readonly node?: string;
-  /** QEMU's CPU; default `max,-cx16`. */
-  readonly cpu?: string;
-  /** A guest that does not answer for so long is stuck; default 45,000, in counting mode 120,000. */
-  readonly silenceLimitMs?: number;
-  /** False boots a guest that nothing vouches for. Default true. */
-  readonly conformance?: boolean;
-  /** Console lines and what happens to the guest. */
-  readonly onLog?: (line: string) => void;
-}
-
-/** A file to be written in the guest before a job starts. */
-export interface JobFile {
-  /** Absolute path in the guest. */
-  readonly path: string;
-  readonly content: Uint8Array | string;
-  /** Default 0o644. */
-  readonly mode?: number;
-}
-
-/** A command to be run in the guest. */
-export interface Job {
-  /** Program (found on PATH in the guest; `node` is there) and arguments. */
-  readonly command: readonly string[];
-  /** Default: the project's folder, which has the same path as outside. */
-  readonly cwd?: string;
-  /** Added to the guest's own: PATH, HOME, TMPDIR, LANG, TURNKEY_LANE=emulated. */
-  readonly env?: Readonly<Record<string, string>>;
-  readonly files?: readonly JobFile[];
-  /** Default: no input. A stream is read once: a second attempt gets no input. */
-  readonly stdin?: Uint8Array | string | AsyncIterable<Uint8Array | string>;
-  /**
-   * Host time, less what QEMU waited for a processor of a busy host; then everything that the job started is killed.
-   */
-  readonly timeoutMs: number;
-  /** Called as output comes in. After `onRetry` it begins again. */
-  readonly onStdout?: (bytes: Buffer) => void;
-  readonly onStderr?: (bytes: Buffer) => void;
-  /** The guest was lost under this job, which is about to be run again. */
-  readonly onRetry?: (reason: string) => void;
-}
-
-/** How a job ended. */
-export interface JobResult {
-  /** Null where a signal ended it, it could not start, or the guest was lost. */
-  readonly exitCode: number | null;
-  /** Name of the signal that ended it, e.g. 'SIGSEGV'. */
-  readonly signal: string | null;
-  readonly stdout: string;
-  readonly stderr: string;
-  /** Killed at its time limit. */
-  readonly timedOut: boolean;
-  /** The guest was lost twice under it; `reason` says how. */
-  readonly lost: boolean;
-  /** Why it could not start, was lost, or timed out. */
-  readonly reason: string | null;
-  /** 1, or 2 after a lost guest. */
-  readonly attempts: number;
-  /** By the guest's clock: in counting mode, instructions of the whole machine meanwhile. */
-  readonly guestNs: number;
-}
-
-/** What machine this is. */
-export interface MachineInfo {
-  readonly kernel: string;
-  readonly kernelVersion: string;
-  readonly kernelFile: string;
-  readonly qemu: string;
-  readonly cpu: string;
-  readonly cpuFlags: readonly string[];
-  readonly processors: number;
-  readonly mode: MachineMode;
-  readonly bootMs: number;
-  /** The conformance program's lines; empty where it was not asked for. */
-  readonly conformance: readonly string[];
-  /** QEMU's process id; it changes with each restart. */
-  readonly pid: number;
-  /** How often the guest had to be started again. */
-  readonly restarts: number;
-}
-
-const MAX_OUTPUT_BYTES = 256 << 20;
 const CONFORMANCE_LIMIT_MS = 120_000;
 /** From the kill at a job's time limit until the guest counts as stuck. */
 const KILL_GRACE_MS = 20_000;
 const DEFAULT_CPU = 'max,-cx16'; // QEMU 7.2 damages the flags in CMPXCHG16B (F8, docs/invariants.md)
-
-const SIGNAL_NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries(constants.signals).map(([name, number]) => [number, name]),
-);
-
-/** One job on its way: waiting, running, perhaps a second time. */
-class Task {
-  attempts = 0;
-  out: Buffer[] = [];
-  err: Buffer[] = [];
-  bytes = 0;
-  timedOut = false;
-  id = 0;
-  limits: (() => void)[] = [];
-
-  constructor(
-    readonly job: Job,
-    readonly resolve: (result: JobResult) => void,
-    readonly reject: (error: Error) => void,
-  ) {}
-
-  clear(): void {
-    for (const callOff of this.limits) callOff();
-    this.limits = [];
-  }
-
-  finish(how: Partial<JobResult>): void {
-    this.clear();
-    this.resolve({
-      exitCode: null,
-      signal: null,
-      stdout: Buffer.concat(this.out).toString('utf8'),
-      stderr: Buffer.concat(this.err).toString('utf8'),
-      timedOut: this.timedOut,
-      lost: false,
-      reason: this.timedOut ? `time limit of ${this.job.timeoutMs} ms` : null,
-      attempts: this.attempts,
-      guestNs: 0,
-      ...how,
-    });
-  }
-}
 
 /**
  * An emulated machine that runs jobs.
@@ -344,6 +204,13 @@ export class Machine {
       });
       void this.#launch(guest, task);
     });
+    const lines = this.#passed(result, guest);
+    this.#conformance = lines.filter((line) => line.startsWith('ok '));
+    this.#log(`machine: conformance, ${this.#conformance.length} checks passed`);
+  }
+
+  /** The conformance program's lines. Throws MachineError ERR_MACHINE_REFUSED where not all of it passed. */
+  #passed(result: JobResult, guest: Guest): readonly string[] {
     const lines = result.stdout.split('\n').filter((line) => line !== '');
     const bad = lines.filter((line) => line.startsWith('not ok') || line.startsWith('Bail out!'));
     if (result.exitCode !== 0 || bad.length > 0 || !lines.some((line) => line.startsWith('1..'))) {
@@ -361,8 +228,7 @@ export class Machine {
             ],
       );
     }
-    this.#conformance = lines.filter((line) => line.startsWith('ok '));
-    this.#log(`machine: conformance, ${this.#conformance.length} checks passed`);
+    return lines;
   }
 
   #schedule(): void {
@@ -381,12 +247,7 @@ export class Machine {
 
   async #launch(guest: Guest, task: Task): Promise<void> {
     const { job } = task;
-    task.attempts++;
-    task.id = this.#nextId++;
-    task.out = [];
-    task.err = [];
-    task.bytes = 0;
-    task.timedOut = false;
+    task.begin(this.#nextId++);
     this.#active.set(task.id, task);
     const { id } = task;
     try {
@@ -466,20 +327,11 @@ export class Machine {
   #take({ type, job: id, payload }: Frame): void {
     const task = this.#active.get(id);
     if (task === undefined) return;
-    if (type === FrameType.stdout || type === FrameType.stderr) {
-      const [parts, tell] = type === FrameType.stdout ? [task.out, task.job.onStdout] : [task.err, task.job.onStderr];
-      task.bytes += payload.length;
-      if (task.bytes <= MAX_OUTPUT_BYTES) parts.push(payload);
-      tell?.(payload);
-    } else if (type === FrameType.exit) {
-      const kind = payload.readUInt32LE(0);
-      const value = payload.readUInt32LE(4);
-      const guestNs = Number(payload.readBigUInt64LE(8));
+    if (type === FrameType.stdout) task.take('out', payload);
+    else if (type === FrameType.stderr) task.take('err', payload);
+    else if (type === FrameType.exit) {
       this.#active.delete(id);
-      if (kind === 0) task.finish({ exitCode: value, guestNs });
-      else if (kind === 1) task.finish({ signal: SIGNAL_NAMES.get(value) ?? `signal ${value}`, guestNs });
-      else
-        task.finish({ reason: `${task.job.command[0] ?? ''} could not be started in the guest: ${errorName(value)}` });
+      task.end(payload);
       this.#release(task);
     }
   }
@@ -515,8 +367,4 @@ export class Machine {
         this.#schedule();
       });
   }
-}
-
-function errorName(errno: number): string {
-  return Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
 }
