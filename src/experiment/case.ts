@@ -3,7 +3,7 @@
  */
 import type { Image } from '../image/image.js';
 import type { CostRecord, Expectation } from '../record/records.js';
-import type { CaseGroup, Denial, GuardMechanism, KeyMode, Lane, Mechanism } from '../record/words.js';
+import type { CaseGroup, Denial, GuardMechanism, KeyMode, Lane, Mechanism, CostLane } from '../record/words.js';
 
 /** A foreign function made callable. Pointers and 64-bit integers are bigint where a number does not hold them. */
 export type ForeignFunction = (...args: unknown[]) => unknown;
@@ -166,7 +166,7 @@ export type CostParameters = CostRecord['parameters'];
 /** What rows are asked for. */
 export interface CostSetting {
   /** `native`: times. `emulated`: instructions, in a guest with one processor whose clock counts them. */
-  readonly lane: 'native' | 'emulated';
+  readonly lane: CostLane;
   /** A few rows that take seconds, for `npm start`; else all of them. */
   readonly quick: boolean;
   /**

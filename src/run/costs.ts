@@ -20,6 +20,7 @@ import { median } from '../record/statistics.js';
 import { timingWarnings } from '../record/warnings.js';
 import type { ExecResult, Executor } from './executor.js';
 import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from './plan.js';
+import type { CostLane } from '../record/words.js';
 
 export interface RunCostsOptions {
   readonly setting: CostSetting;
@@ -230,7 +231,7 @@ export function benchArgument({ experiment, row }: PlannedCost): string {
 /** The command line of turnkey-bench for these rows: groups that are interleaved stand between slashes. */
 export function benchCommand(
   groups: readonly (readonly PlannedCost[])[],
-  lane: 'native' | 'emulated',
+  lane: CostLane,
   options: Pick<RunCostsOptions, 'seed' | 'setting'>,
 ): readonly string[] {
   const {

@@ -1,11 +1,10 @@
 /**
- * A lane as the runner sees it: a place to run commands of the built project in. The native lane is here; the emulated
- * one is in emulated.ts, that of Wine in wine.ts.
+ * A lane as the runner sees it: a place to run commands of the built project in. Each lane has a file of its own:
+ * native.ts, emulated.ts, wine.ts.
  */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
 import type { Readable } from 'node:stream';
 
-import { PROJECT_ROOT } from '../record/paths.js';
 import type { LaneContext } from '../record/records.js';
 import type { Lane } from '../record/words.js';
 import type { PlannedCorruption } from './plan.js';
@@ -45,14 +44,6 @@ export interface Executor {
 
 const MOST_OUTPUT = 1 << 20; /* characters kept of each stream */
 
-/**
- * The lane that this very process runs in: `emulated` inside the emulated machine, whose agent sets TURNKEY_LANE, else
- * `native`. What is run here is recorded under this name, so that nothing from a guest passes for native.
- */
-export function laneHere(): 'native' | 'emulated' {
-  return process.env['TURNKEY_LANE'] === 'emulated' ? 'emulated' : 'native';
-}
-
 /** What a child process came to, by its end or by `kill` at its time limit. */
 export function resultOf(
   child: ChildProcessByStdio<null, Readable, Readable>,
@@ -84,34 +75,4 @@ export function resultOf(
       resolve({ exitCode, signal, stdout, stderr, timedOut, lost: null });
     });
   });
-}
-
-/** Child processes on this machine, or, inside the emulated machine, in it. */
-export class NativeExecutor implements Executor {
-  readonly lane = laneHere();
-  readonly concurrency: number;
-  readonly slowness = laneHere() === 'native' ? 1 : 4;
-
-  constructor(
-    readonly context: LaneContext,
-    concurrency = 2,
-  ) {
-    this.concurrency = concurrency;
-  }
-
-  run(argv: readonly string[], options: ExecOptions): Promise<ExecResult> {
-    const [program = '', ...rest] = argv;
-    const child = spawn(program === 'node' ? process.execPath : program, rest, {
-      cwd: PROJECT_ROOT,
-      env: { ...process.env, ...options.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    return resultOf(child, options, () => {
-      child.kill('SIGKILL'); // the tracing runner takes its trial with it (PTRACE_O_EXITKILL)
-    });
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve();
-  }
 }

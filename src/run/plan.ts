@@ -21,6 +21,7 @@ import {
   type Lane,
   type Mechanism,
   needsKeys,
+  type CostLane,
 } from '../record/words.js';
 
 /** A lane that the run has. */
@@ -57,7 +58,7 @@ export type PlannedTrial = PlannedCorruption | PlannedHonest;
 export interface PlannedCost {
   readonly name: string;
   /** The lane it is measured in. */
-  readonly lane: 'native' | 'emulated';
+  readonly lane: CostLane;
   readonly experiment: CostExperiment;
   readonly row: CostRow;
 }

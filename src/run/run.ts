@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 
 import type { Catalogue } from '../experiment/catalogue.js';
 import { ExperimentError } from '../record/errors.js';
-import { inProject, missingFiles } from '../record/paths.js';
+import { missingFiles } from '../record/paths.js';
 import {
   type HonestRecord,
   type LaneContext,
@@ -21,7 +21,8 @@ import type { GuardMechanism, Lane, RunLane } from '../record/words.js';
 import { currentCommit, hostContext, imageFileContext, versions } from './context.js';
 import { type BenchClock, clockDetails, runCosts, type RunCostsOptions } from './costs.js';
 import { EmulatedExecutor } from './emulated.js';
-import { type Executor, laneHere, NativeExecutor } from './executor.js';
+import type { Executor } from './executor.js';
+import { laneHere, NativeExecutor } from './native.js';
 import { costRowName, makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
 import { compareHonest } from './trial-records.js';
 import { runTrials } from './trials.js';
@@ -426,9 +427,4 @@ export class RunInProgress {
       records: [...rest, ...compareHonest(honest)],
     };
   }
-}
-
-/** Whether some of the build is missing: for a clear message before anything else. */
-export function isBuilt(): boolean {
-  return missingFiles().length === 0 && existsSync(inProject('package.json'));
 }

@@ -13,7 +13,7 @@ import t from 'tap';
 
 import { probeKeys } from '../../src/cli/probe.js';
 import { LUA_MISSING, luaHost } from '../../src/experiment/lua-host.js';
-import { laneHere } from '../../src/run/executor.js';
+import { laneHere } from '../../src/run/native.js';
 import { built } from '../support/callout.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));

@@ -14,7 +14,8 @@ import { findKernel, findQemu } from '../../src/machine/index.js';
 import type { CorruptionRecord } from '../../src/record/records.js';
 import type { GuardMechanism } from '../../src/record/words.js';
 import { EmulatedExecutor } from '../../src/run/emulated.js';
-import { type Executor, NativeExecutor } from '../../src/run/executor.js';
+import type { Executor } from '../../src/run/executor.js';
+import { NativeExecutor } from '../../src/run/native.js';
 import type { PlannedCorruption } from '../../src/run/plan.js';
 import { runTrials } from '../../src/run/trials.js';
 

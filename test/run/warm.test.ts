@@ -10,7 +10,8 @@ import { loadCorruption } from '../../src/experiment/catalogue.js';
 import { jobOutput, parseOutput } from '../../src/experiment/protocol.js';
 import type { CorruptionRecord, RunRecord } from '../../src/record/records.js';
 import type { GuardMechanism } from '../../src/record/words.js';
-import { type ExecOptions, type ExecResult, type Executor, NativeExecutor } from '../../src/run/executor.js';
+import type { ExecOptions, ExecResult, Executor } from '../../src/run/executor.js';
+import { NativeExecutor } from '../../src/run/native.js';
 import type { PlannedCorruption } from '../../src/run/plan.js';
 import { runTrials } from '../../src/run/trials.js';
 
