@@ -482,7 +482,7 @@ CHECK_TEST(code,
 /* ---- threads and processes --------------------------------------------------------------------------------------- */
 
 static _Atomic int stop, looked, wrong_looks;
-static char *_Atomic arenas[3];
+static char *arenas[3];
 static void look(int signal) {
   (void)signal;
   /* No rights are opened here: a reader takes what it needs. */
@@ -490,7 +490,6 @@ static void look(int signal) {
     struct pkeys_space space;
     struct pkeys_range range;
     uintptr_t base = (uintptr_t)arenas[i];
-    if (!base) continue;
     for (size_t page = 0; page < 8; page++) {
       uintptr_t address = base + page * PAGE;
       if (pkeys_find_space(address, &space) && (space.name[0] != "yoc"[i] || address - space.address >= space.bytes))
@@ -509,16 +508,15 @@ static void *maps(void *argument) {
   unsigned seed = (unsigned)number + 1;
   pkeys_open_thread();
   for (int i = 0; i < 400; i++) {
-    char *memory = map(8, NONE);
+    /* At an address of its own, so that what is found there is its own too. */
+    char *memory = arenas[number];
+    CHECK(mmap(memory, 8 * PAGE, NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == memory);
     CHECK_EQ(pkeys_space_adopt(heap_image, number, memory, 8 * PAGE, RW), 0);
-    arenas[number] = memory;
     size_t page = test_random(&seed) % 8;
     CHECK_EQ(pkeys_range_protect(memory + page * PAGE, PAGE, test_random(&seed) % 2 ? R : RX), 0);
     CHECK_EQ(pkeys_range_protect(memory, 8 * PAGE, RW), 0);
     if (i % 4 == 0) CHECK_EQ(pkeys_range_release(memory + page * PAGE, (8 - page) * PAGE), 0);
-    arenas[number] = NULL;
     CHECK_EQ(pkeys_range_forget(memory, 8 * PAGE), 0);
-    munmap(memory, 8 * PAGE);
   }
   return NULL;
 }
@@ -539,6 +537,7 @@ CHECK_TEST(threads, "three threads map, protect and unmap, two make callouts, on
     char *kept = map(4, NONE);
     CHECK_EQ(pkeys_space_adopt(heap_image, 1, kept, 4 * PAGE, RW), 0);
     stop = 0;
+    for (int i = 0; i < 3; i++) arenas[i] = map(8, NONE);
     pthread_t others[3] = {start(calls, NULL), start(calls, NULL), start(looks, NULL)}, mappers[3];
     for (uintptr_t i = 0; i < 3; i++) mappers[i] = start(maps, (void *)i);
     test_interrupts(look, 499);
