@@ -14,33 +14,11 @@
 
 #define ANY_PROTECTION (PROT_READ | PROT_WRITE | PROT_EXEC)
 
-static int change_enter(void) {
-  int error = pkeys_i_registry_enter();
-  if (!error) pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
-  return error;
-}
-static int change_leave(int result) {
-  pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
-  pkeys_i_registry_leave();
-  return result;
-}
-
 /* Whole pages, none of them past the end of what a process can address. *whole gets the size in whole pages. */
 static bool valid(uintptr_t address, size_t bytes, size_t *whole) {
   if (address == 0 || address % PKEYS_PAGE != 0 || bytes == 0 || bytes > PKEYS_MAX_BYTES) return false;
   *whole = round_up(bytes);
   return address + *whole > address;
-}
-
-bool pkeys_i_range_region(const struct range *range, struct region *out) {
-  if (range->region >= MAX_REGIONS) return false;
-  pkeys_i_region_read(range->region, out);
-  if (out->kind != REGION_SPACE) return false;
-  out->address = range->address;
-  out->bytes = out->reserved = range->bytes;
-  out->protection = range->protection;
-  out->adopted = 1;
-  return true;
 }
 
 /* Calls `visit` for the part of each adopted range that lies in [address, end). Stops at the first error. `visit` may
@@ -72,7 +50,7 @@ static int apply_piece(const struct range *piece, void *context) {
   return pkeys_i_range_region(piece, &region) ? apply_region(&region) : 0;
 }
 
-/* ---- adopting ------------------------------------------------------------------------------------------------ */
+/* ---- adopting ---------------------------------------------------------------------------------------------------- */
 
 /* Whether [address, end) meets what this layer has mapped itself. */
 static bool meets_ours(uintptr_t address, uintptr_t end) {
@@ -120,13 +98,13 @@ static int adopt_locked(struct pkeys_image *image, size_t index, uintptr_t addre
 int pkeys_space_adopt(struct pkeys_image *image, size_t index, void *address, size_t bytes, int protection) {
   size_t whole;
   if (!valid((uintptr_t)address, bytes, &whole) || (protection & ~ANY_PROTECTION)) return -EINVAL;
-  int error = change_enter();
+  int error = pkeys_i_change_enter();
   if (error) return error;
-  if (!pkeys_i_image_is_open(image) || index >= image->space_count) return change_leave(-EINVAL);
-  return change_leave(adopt_locked(image, index, (uintptr_t)address, whole, protection));
+  if (!image_is_open(image) || index >= image->space_count) return pkeys_i_change_leave(-EINVAL);
+  return pkeys_i_change_leave(adopt_locked(image, index, (uintptr_t)address, whole, protection));
 }
 
-/* ---- while adopted ------------------------------------------------------------------------------------------- */
+/* ---- while adopted ----------------------------------------------------------------------------------------------- */
 
 static int protect_piece(const struct range *piece, void *context) {
   struct range changed = *piece;
@@ -149,15 +127,15 @@ int pkeys_range_protect(void *address, size_t bytes, int protection) {
   size_t whole;
   uintptr_t start = (uintptr_t)address;
   if (!valid(start, bytes, &whole) || (protection & ~ANY_PROTECTION)) return -EINVAL;
-  int error = change_enter();
+  int error = pkeys_i_change_enter();
   if (error) return error;
-  if (!all_adopted(start, whole)) return change_leave(-ENOENT);
-  if (pkeys_i_range_count() + RANGE_MOST_ADDED > PKEYS_MAX_RANGES) return change_leave(-EMFILE);
+  if (!all_adopted(start, whole)) return pkeys_i_change_leave(-ENOENT);
+  if (pkeys_i_range_count() + RANGE_MOST_ADDED > PKEYS_MAX_RANGES) return pkeys_i_change_leave(-EMFILE);
   uint32_t wanted = (uint32_t)protection;
-  return change_leave(each_piece(start, start + whole, protect_piece, &wanted));
+  return pkeys_i_change_leave(each_piece(start, start + whole, protect_piece, &wanted));
 }
 
-/* ---- giving up ----------------------------------------------------------------------------------------------- */
+/* ---- giving up --------------------------------------------------------------------------------------------------- */
 
 /* Access and key 0 for what is still mapped of it. */
 static int untag(uintptr_t address, size_t bytes, int protection) {
@@ -189,16 +167,16 @@ static int forget_piece(const struct range *piece, void *context) {
 static int give_up(void *address, size_t bytes, int (*visit)(const struct range *piece, void *context)) {
   size_t whole;
   if (!valid((uintptr_t)address, bytes, &whole)) return -EINVAL;
-  int error = change_enter();
+  int error = pkeys_i_change_enter();
   if (error) return error;
   error = each_piece((uintptr_t)address, (uintptr_t)address + whole, visit, NULL);
   if (!error) pkeys_i_registry_quiesce();
-  return change_leave(error);
+  return pkeys_i_change_leave(error);
 }
 int pkeys_range_release(void *address, size_t bytes) { return give_up(address, bytes, release_piece); }
 int pkeys_range_forget(void *address, size_t bytes) { return give_up(address, bytes, forget_piece); }
 
-/* ---- moving -------------------------------------------------------------------------------------------------- */
+/* ---- moving ------------------------------------------------------------------------------------------------------ */
 
 #define MOVE_FIXED 2     /* MREMAP_FIXED */
 #define MOVE_KEEPS_OLD 4 /* MREMAP_DONTUNMAP */
@@ -233,30 +211,12 @@ int pkeys_range_remap(void *address, size_t bytes, size_t new_bytes, int flags, 
   size_t whole, new_whole;
   uintptr_t wanted = flags & MOVE_FIXED ? (uintptr_t)new_address : (uintptr_t)address;
   if (!out || !valid((uintptr_t)address, bytes, &whole) || !valid(wanted, new_bytes, &new_whole)) return -EINVAL;
-  int error = change_enter();
+  int error = pkeys_i_change_enter();
   if (error) return error;
-  return change_leave(remap_locked((uintptr_t)address, whole, new_whole, flags, wanted, out));
+  return pkeys_i_change_leave(remap_locked((uintptr_t)address, whole, new_whole, flags, wanted, out));
 }
 
-/* ---- looking up ---------------------------------------------------------------------------------------------- */
-
-bool pkeys_range_next(uintptr_t address, struct pkeys_range *out) {
-  struct range range;
-  struct region region;
-  uint32_t saved = pkeys_i_reader_enter();
-  bool found = pkeys_i_range_next(address, &range) && pkeys_i_range_region(&range, &region);
-  pkeys_i_reader_leave(saved);
-  if (found)
-    *out = (struct pkeys_range){.address = range.address,
-                                .bytes = range.bytes,
-                                .protection = (int)range.protection,
-                                .key = region.key,
-                                .image_id = region.image_id,
-                                .space = region.number};
-  return found;
-}
-
-/* ---- for the image as a whole -------------------------------------------------------------------------------- */
+/* ---- for the image as a whole ------------------------------------------------------------------------------------ */
 
 static bool of_image(const struct range *range, const struct pkeys_image *image, struct region *region) {
   return pkeys_i_range_region(range, region) && region->image_id == atomic_load(&image->id);

@@ -25,7 +25,7 @@
 
 #include "pkeys.h"
 
-/* ---- lock.c -------------------------------------------------------------------------------------------------- */
+/* ---- lock.c ------------------------------------------------------------------------------------------------------ */
 
 /* A lock on a futex. The owner word names the thread, so a signal handler on the owner's own thread is let in: it
  * cannot wait for itself. What is locked must tolerate that; only the mechanism lock is used so. */
@@ -39,7 +39,7 @@ void pkeys_i_lock_give(struct lock *lock);
 /* True while this thread holds `lock` already: only a signal handler can see that. */
 bool pkeys_i_lock_mine(const struct lock *lock);
 
-/* ---- regions ------------------------------------------------------------------------------------------------- */
+/* ---- regions ----------------------------------------------------------------------------------------------------- */
 
 enum region_kind { REGION_FREE = 0, REGION_SPACE, REGION_HIDDEN, REGION_LOAN };
 
@@ -90,7 +90,7 @@ struct range_table {
 #define MAX_HIDDEN 128
 #define MAX_REGIONS (PKEYS_MAX_SPACES + MAX_HIDDEN + PKEYS_MAX_LOANS)
 
-/* ---- masks --------------------------------------------------------------------------------------------------- */
+/* ---- masks ------------------------------------------------------------------------------------------------------- */
 
 /* pkeys_masks and what the hooked mechanisms need beside it. A multiple of 8 bytes. */
 struct mask_record {
@@ -105,7 +105,7 @@ struct mask_latch {
   _Alignas(8) struct mask_record copy[2];
 };
 
-/* ---- the registry -------------------------------------------------------------------------------------------- */
+/* ---- the registry ------------------------------------------------------------------------------------------------ */
 
 struct pkeys_image {
   _Atomic uint32_t id;        /* 0: free slot */
@@ -179,45 +179,7 @@ struct registry {
 
 extern struct registry pkeys_i_registry;
 
-/* ---- registry.c ---------------------------------------------------------------------------------------------- */
-
-/* Reading and publishing latched state. Reads are [handler]; publishing needs both locks. */
-void pkeys_i_region_read(size_t index, struct region *out);
-void pkeys_i_region_publish(size_t index, const struct region *region);
-void pkeys_i_masks_read(struct mask_record *out);
-/* A free region's index, or -EMFILE. */
-int pkeys_i_region_free_slot(void);
-/* [handler] The region that contains `address`; its reservation counts as inside for spaces. False if none. */
-bool pkeys_i_region_find(uintptr_t address, struct region *out);
-
-/* [handler] A thread may lack the right even to read the registry (it is older than the runtime key, or in a signal
- * handler): takes it, and gives back what was there before. Returns the PKRU to hand to pkeys_i_reader_leave. */
-uint32_t pkeys_i_reader_enter(void);
-void pkeys_i_reader_leave(uint32_t saved);
-
-/* Entry and exit of every function that changes the registry: initialised, this thread's rights opened, registry lock
- * held. 0 or the negative errno of pkeys_init, without the lock then. */
-int pkeys_i_registry_enter(void);
-void pkeys_i_registry_leave(void);
-/* Allocation and probing of keys, one at a time: a probe holds every free key for an instant, and nobody else here
- * shall find none then. The lock is on key 0, and the innermost of all. */
-void pkeys_i_keys_hold(void);
-void pkeys_i_keys_let_go(void);
-int pkeys_i_key_alloc(void);
-/* Why no image can have keys, whatever is free now: -EOPNOTSUPP or -ENOSPC; 0 if they can. After pkeys_init. */
-int pkeys_i_keys_error(void);
-/* A key that the kernel does not take back is kept, and given out by the next pkeys_i_key_alloc. */
-void pkeys_i_key_free(int key);
-/* Waits until nobody uses a region without the mechanism lock. Call after unpublishing, before the address space goes.
- */
-void pkeys_i_registry_quiesce(void);
-/* Computes and publishes the masks from regions and keys, tells the listener. keys_grew: a key was added, older threads
- * must open it. */
-void pkeys_i_registry_publish_masks(bool keys_grew);
-/* The image's slot if it is open, else NULL. Registry lock held. */
-bool pkeys_i_image_is_open(const struct pkeys_image *image);
-/* Frees the loan key if nothing keyed is open any more, retagging live loans to key 0. Both locks held. */
-void pkeys_i_registry_drop_loan_key(void);
+/* ---- kinds of mechanisms ----------------------------------------------------------------------------------------- */
 
 static inline bool mechanism_is_counted(uint32_t mechanism) {
   return mechanism == PKEYS_MECHANISM_MPROTECT_PAGE || mechanism == PKEYS_MECHANISM_MPROTECT_RANGE;
@@ -230,7 +192,44 @@ static inline bool mechanism_is_hooked(uint32_t mechanism) {
          mechanism == PKEYS_MECHANISM_PKEYS_GLIBC;
 }
 
-/* ---- ranges.c ------------------------------------------------------------------------------------------------ */
+/* ---- keys.c ------------------------------------------------------------------------------------------------------ */
+
+/* [handler] A thread may lack the right even to read the registry (it is older than the runtime key, or in a signal
+ * handler): takes it, and gives back what was there before. Returns the PKRU to hand to pkeys_i_reader_leave. */
+uint32_t pkeys_i_reader_enter(void);
+void pkeys_i_reader_leave(uint32_t saved);
+/* Keys are taken and given back one at a time. The lock is on key 0, and the innermost of all. */
+void pkeys_i_keys_hold(void);
+void pkeys_i_keys_let_go(void);
+int pkeys_i_key_alloc(void);
+/* A key that the kernel does not take back is kept, and given out by the next pkeys_i_key_alloc. */
+void pkeys_i_key_free(int key);
+/* Takes the runtime key and tags the registry with it. 0 where there is none: what needs no keys works without. */
+int pkeys_i_runtime_key_take(void);
+/* Ends the set-up: the runtime key is known from now on, and the page that says so can only be read. */
+int pkeys_i_keys_seal(int runtime_key);
+bool pkeys_i_keys_sealed(void);
+/* Why no image can have keys, whatever is free now: -EOPNOTSUPP or -ENOSPC; 0 if they can. After pkeys_init. */
+int pkeys_i_keys_error(void);
+
+/* ---- regions.c --------------------------------------------------------------------------------------------------- */
+
+/* Reading is [handler]; publishing needs both locks. */
+void pkeys_i_region_read(size_t index, struct region *out);
+void pkeys_i_region_publish(size_t index, const struct region *region);
+/* A free region's index, or -EMFILE. */
+int pkeys_i_region_free_slot(void);
+size_t pkeys_i_region_count(uint32_t kind);
+/* Calls `visit` for every mapped space and hidden area of the image. Stops at the first non-zero result. Both locks
+ * held. */
+int pkeys_i_each_region(uint32_t image_id, int (*visit)(size_t index, struct region *region, void *context),
+                        void *context);
+/* Access and key of [address, address+bytes) in one call (I9). The second is for pages that were just reserved, and so
+ * have key 0 already. An access of -1 means readable and writable. */
+int pkeys_i_region_apply(uintptr_t address, size_t bytes, int access, int key);
+int pkeys_i_region_apply_fresh(uintptr_t address, size_t bytes, int access, int key);
+
+/* ---- ranges.c ---------------------------------------------------------------------------------------------------- */
 
 /* [handler] The range that contains `address`; the first that ends past `address`. False if there is none. */
 bool pkeys_i_range_find(uintptr_t address, struct range *out);
@@ -240,10 +239,39 @@ size_t pkeys_i_range_count(void);
  * are cut, neighbours that are alike joined. -EMFILE, nothing changed then. Both locks held. */
 int pkeys_i_range_set(uintptr_t address, size_t bytes, const struct range *with);
 
-/* ---- adopt.c ------------------------------------------------------------------------------------------------- */
+/* ---- find.c ------------------------------------------------------------------------------------------------------ */
 
+/* [handler] What contains `address`: a mapped region (reservations count as inside), or an adopted range as a region of
+ * its space. False if nothing does. */
+bool pkeys_i_region_find(uintptr_t address, struct region *out);
 /* [handler] The range as a region of its space. False where the space is gone. */
 bool pkeys_i_range_region(const struct range *range, struct region *out);
+/* The region as others see it. */
+void pkeys_i_space_of(const struct region *region, struct pkeys_space *out);
+
+/* ---- masks.c ----------------------------------------------------------------------------------------------------- */
+
+/* [handler] */
+void pkeys_i_masks_read(struct mask_record *out);
+/* Computes and publishes the masks from regions and keys, tells the listener. keys_grew: a key was added, older threads
+ * must open it. */
+void pkeys_i_masks_publish(bool keys_grew);
+
+/* ---- registry.c -------------------------------------------------------------------------------------------------- */
+
+/* Entry and exit of every function that changes the registry: initialised, this thread's rights opened, registry lock
+ * held. 0 or the negative errno of pkeys_init, without the lock then. */
+int pkeys_i_registry_enter(void);
+void pkeys_i_registry_leave(void);
+/* The same with both locks, as a change of regions and ranges needs. pkeys_i_change_leave returns `result`. */
+int pkeys_i_change_enter(void);
+int pkeys_i_change_leave(int result);
+/* Waits until nobody uses a region without the mechanism lock. Call after unpublishing, before the address space goes.
+ */
+void pkeys_i_registry_quiesce(void);
+
+/* ---- adopt.c ----------------------------------------------------------------------------------------------------- */
+
 /* Access and key of every adopted range of the image, as things are. 0 or a negative errno. Both locks held. */
 int pkeys_i_apply_ranges(const struct pkeys_image *image);
 /* Every adopted range of the image given back to the VM, untagged and as the VM had it. 0, or the first error: pages
@@ -252,7 +280,7 @@ int pkeys_i_release_ranges(const struct pkeys_image *image);
 /* As pkeys_i_smaps_check, in one pass, for the adopted ranges of the image. */
 int pkeys_i_verify_ranges(const struct pkeys_image *image, uintptr_t *where);
 
-/* ---- mechanism.c --------------------------------------------------------------------------------------------- */
+/* ---- mechanism.c ------------------------------------------------------------------------------------------------- */
 
 /* Whether any hooked callout is in foreign code. [handler] */
 bool pkeys_i_mechanism_anyone_inside(void);
@@ -269,7 +297,7 @@ int pkeys_i_mechanism_reconcile_locked(void);
  * that has not faulted yet. */
 bool pkeys_i_mechanism_await_open(uintptr_t address, uint64_t limit_ns);
 
-/* ---- rehearse_linux.c ---------------------------------------------------------------------------------------- */
+/* ---- rehearse_linux.c -------------------------------------------------------------------------------------------- */
 
 /* What keys need of the kernel and the CPU, in the order in which it is tried. */
 enum key_step {
@@ -297,7 +325,7 @@ bool pkeys_i_filtered(void);
 /* Raises no signal in this process. Without `thorough` it takes tens of microseconds. */
 void pkeys_i_rehearse(struct rehearsal *out, bool thorough);
 
-/* ---- kernel_linux.c: what versions of Linux are known for ---------------------------------------------------- */
+/* ---- kernel_linux.c: what versions of Linux are known for -------------------------------------------------------- */
 
 /* "6.12.3-cloud" to {6, 12, 3}. False for anything else. */
 bool pkeys_i_kernel_version(const char *release, int version[3]);
@@ -308,7 +336,7 @@ struct kernel_cpu {
 /* How this kernel is known to break keys on this CPU: one sentence, or NULL. Pure. */
 const char *pkeys_i_kernel_breaks(const int version[3], const struct kernel_cpu *cpu);
 
-/* ---- pkru_<machine>.c, beside pkeys_rdpkru and pkeys_wrpkru -------------------------------------------------- */
+/* ---- pkru_<machine>.c, beside pkeys_rdpkru and pkeys_wrpkru ------------------------------------------------------ */
 
 bool pkeys_i_cpu_has_keys(void);               /* the CPU says that it has them */
 bool pkeys_i_cpu_has_ospke(void);              /* and the kernel has switched them on */
@@ -319,13 +347,13 @@ extern const char pkeys_i_kernel_lacks_keys[]; /* the second is not so */
 /* What of the CPU decides whether a kernel breaks keys on it. */
 void pkeys_i_kernel_cpu(struct kernel_cpu *out);
 
-/* ---- pkru_x86_64.c ------------------------------------------------------------------------------------------- */
+/* ---- pkru_x86_64.c ----------------------------------------------------------------------------------------------- */
 
 /* pkey_set(3) of the C library, for pkeys-glibc. [handler] */
 void pkeys_i_library_pkey_set(int key, unsigned rights);
 bool pkeys_i_library_has_keys(void); /* whether it works; asked only where the CPU has keys */
 
-/* ---- smaps_linux.c ------------------------------------------------------------------------------------------- */
+/* ---- smaps_linux.c ----------------------------------------------------------------------------------------------- */
 
 struct smaps_expectation {
   uintptr_t address;
@@ -347,13 +375,28 @@ struct smaps_mapping {
 };
 int pkeys_i_smaps_each(bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context);
 
-/* ---- image.c ------------------------------------------------------------------------------------------------- */
+/* ---- loan.c ------------------------------------------------------------------------------------------------------ */
 
-/* Page arithmetic. round_up needs value <= PKEYS_MAX_BYTES. */
+/* Under both locks. */
+bool pkeys_i_any_loans(void);
+/* Gives every live loan `key`. 0 or a negative errno; a first part may have it then. */
+int pkeys_i_loans_retag(int key);
+/* Whether a live loan was made from past the first `bytes` of the space. */
+bool pkeys_i_loans_reach_past(const struct pkeys_image *image, size_t index, size_t bytes);
+/* Frees the loan key if nothing keyed is open any more, retagging live loans to key 0. */
+void pkeys_i_loan_key_drop(void);
+
+/* ---- tags.c, space.c --------------------------------------------------------------------------------------------- */
+
+/* Access and key of all that belongs to the image, as things are. 0 or a negative errno. Both locks held. */
+int pkeys_i_apply_image(const struct pkeys_image *image);
+/* Unmaps the hidden areas of the image. Both locks held. */
+void pkeys_i_hidden_release_all(const struct pkeys_image *image);
+
+/* ---- helpers ----------------------------------------------------------------------------------------------------- */
+
+static inline bool image_is_open(const struct pkeys_image *image) { return image && atomic_load(&image->id) != 0; }
+/* Page arithmetic. Needs value <= PKEYS_MAX_BYTES. */
 static inline size_t round_up(size_t value) { return (value + PKEYS_PAGE - 1) & ~(size_t)(PKEYS_PAGE - 1); }
-
-/* Access and key of [address, address+bytes) in one call; without a key, and on machines without keys, plain mprotect.
- */
-int pkeys_i_region_apply(uintptr_t address, size_t bytes, int access, int key);
 
 #endif

@@ -38,8 +38,53 @@ static int need_loan_key(void) {
   int key = pkeys_i_key_alloc();
   if (key < 0) return key;
   pkeys_i_registry.loan_key = key;
-  pkeys_i_registry_publish_masks(true);
+  pkeys_i_masks_publish(true);
   return 0;
+}
+
+bool pkeys_i_any_loans(void) { return pkeys_i_region_count(REGION_LOAN) > 0; }
+
+int pkeys_i_loans_retag(int key) {
+  for (size_t i = 0; i < MAX_REGIONS; i++) {
+    struct region region;
+    pkeys_i_region_read(i, &region);
+    if (region.kind != REGION_LOAN) continue;
+    int error = pkeys_i_region_apply(region.address, region.bytes, pkeys_i_mechanism_access(&region), key);
+    if (error) return error;
+    region.key = key;
+    pkeys_i_region_publish(i, &region);
+  }
+  return 0;
+}
+
+bool pkeys_i_loans_reach_past(const struct pkeys_image *image, size_t index, size_t bytes) {
+  for (size_t i = 0; i < PKEYS_MAX_LOANS; i++) {
+    const struct loan *loan = &pkeys_i_registry.loans[i];
+    if (loan->id && loan->image == image && loan->space_index == index && loan->offset + loan->bytes > bytes)
+      return true;
+  }
+  return false;
+}
+
+void pkeys_i_loan_key_drop(void) {
+  if (pkeys_i_registry.loan_key == 0) return;
+  for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++)
+    if (atomic_load(&pkeys_i_registry.images[i].id) &&
+        mechanism_is_keyed(atomic_load(&pkeys_i_registry.images[i].mechanism)))
+      return;
+  for (size_t i = 0; i < MAX_REGIONS; i++) {
+    struct region region;
+    pkeys_i_region_read(i, &region);
+    if (region.kind != REGION_LOAN) continue;
+    if (pkeys_i_region_apply(region.address, region.bytes, pkeys_i_mechanism_access(&region), 0))
+      return; /* keep the key rather than free one in use */
+    region.key = 0;
+    pkeys_i_region_publish(i, &region);
+  }
+  int key = pkeys_i_registry.loan_key;
+  pkeys_i_registry.loan_key = 0;
+  pkeys_i_masks_publish(false);
+  pkeys_i_key_free(key);
 }
 
 static struct loan *find_loan(uint32_t id) {
@@ -58,7 +103,7 @@ static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_ind
                        enum pkeys_loan_mode mode, bool flush_end, struct pkeys_loan *out, uintptr_t *source) {
   *source = 0;
   if (image) {
-    if (!pkeys_i_image_is_open(image) || space_index >= image->space_count) return -EINVAL;
+    if (!image_is_open(image) || space_index >= image->space_count) return -EINVAL;
     struct region space;
     pkeys_i_region_read(image->space[space_index], &space);
     if (offset > space.bytes || bytes > space.bytes - offset) return -ERANGE;

@@ -127,7 +127,7 @@ static int set_group(enum group group, bool close, bool by_page_allowed) {
   return first;
 }
 
-/* ---- counted ------------------------------------------------------------------------------------------------- */
+/* ---- counted ----------------------------------------------------------------------------------------------------- */
 
 /* Odd while closed; a new value with each closing, so that bystanders can tell one from the next. Neither undoes what a
  * handler in between has done. */
@@ -187,7 +187,7 @@ static int reconcile(void) {
   return error;
 }
 
-/* ---- each callout for itself --------------------------------------------------------------------------------- */
+/* ---- each callout for itself ------------------------------------------------------------------------------------- */
 
 static int naive_set(bool close, bool lent, const struct mask_record *record) {
   atomic_fetch_add(&pkeys_i_registry.lockfree_users, 1);
@@ -210,7 +210,7 @@ static void glibc_set(const struct mask_record *record, bool close, bool lent) {
   }
 }
 
-/* ---- the gate's calls ---------------------------------------------------------------------------------------- */
+/* ---- the gate's calls -------------------------------------------------------------------------------------------- */
 
 #define NO_NUMBER PKEYS_MAX_CALLERS
 
@@ -280,7 +280,7 @@ int pkeys_forked(void) {
   return error;
 }
 
-/* ---- bystanders ---------------------------------------------------------------------------------------------- */
+/* ---- bystanders -------------------------------------------------------------------------------------------------- */
 
 /*
  * Whether this thread faulted at this address before with the closing in this same state, more often than a mechanism

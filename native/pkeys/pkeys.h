@@ -62,7 +62,7 @@ TURNKEY_API_BEGIN
 #define PKEYS_MAX_BYTES ((size_t)1 << 46)   /* largest space, hidden area or loan: half of a process's addresses */
 #define PKEYS_GUARD_BYTES (16 * PKEYS_PAGE) /* size of the inaccessible guard on either side of every space */
 
-/* ---- rights and PKRU arithmetic: pure, testable on any CPU --------------------------------------------------- */
+/* ---- rights and PKRU arithmetic: pure, testable on any CPU ------------------------------------------------------- */
 
 enum pkeys_rights {
   PKEYS_OPEN = 0,      /* AD = 0, WD = 0 */
@@ -88,7 +88,7 @@ static inline enum pkeys_rights pkru_rights(uint32_t pkru, int key) {
 /* Version of the library that runs, in the form of TURNKEY_VERSION in turnkey/version.h. Async-signal-safe. */
 const char *pkeys_version(void);
 
-/* ---- the machine --------------------------------------------------------------------------------------------- */
+/* ---- the machine ------------------------------------------------------------------------------------------------- */
 
 struct pkeys_probe {
   bool cpu_pku;     /* CPUID.7.0:ECX.PKU[bit 3] */
@@ -123,7 +123,7 @@ bool pkeys_supported(void);
 uint32_t pkeys_rdpkru(void);
 void pkeys_wrpkru(uint32_t pkru);
 
-/* ---- owned keys ---------------------------------------------------------------------------------------------- */
+/* ---- owned keys -------------------------------------------------------------------------------------------------- */
 
 /*
  * The set of owned keys belongs to the process. VM code has PKEYS_OPEN rights to every owned key. So `pkru & keep` is
@@ -178,7 +178,7 @@ void pkeys_on_change(void (*listener)(const struct pkeys_masks *masks));
  * keys. */
 void pkeys_open_thread(void);
 
-/* ---- images and spaces --------------------------------------------------------------------------------------- */
+/* ---- images and spaces ------------------------------------------------------------------------------------------- */
 
 enum pkeys_mechanism {
   PKEYS_MECHANISM_UNSET = 0,
@@ -285,7 +285,7 @@ int pkeys_image_hidden_release(struct pkeys_image *image, void *area);
  * async-signal-safe. */
 bool pkeys_find_space(uintptr_t address, struct pkeys_space *out);
 
-/* ---- memory that the VM maps itself -------------------------------------------------------------------------- */
+/* ---- memory that the VM maps itself ------------------------------------------------------------------------------ */
 
 /*
  * A VM with an allocator of its own keeps it: it maps, protects, discards, moves and unmaps as it likes, and says so.
@@ -358,7 +358,7 @@ struct pkeys_range {
  * Returns false if there is none. Lock-free and async-signal-safe. */
 bool pkeys_range_next(uintptr_t address, struct pkeys_range *out);
 
-/* ---- loans --------------------------------------------------------------------------------------------------- */
+/* ---- loans ------------------------------------------------------------------------------------------------------- */
 
 /* Direction of a loan, as the callee sees it. With OUT the callee writes; with IN it reads. */
 enum pkeys_loan_mode {
@@ -406,7 +406,7 @@ int pkeys_loan_release(uint32_t id); /* -EINVAL if no such loan is live */
 /* The id of the live loan that contains [address, address+bytes), or 0. Lock-free and async-signal-safe. */
 uint32_t pkeys_find_loan(uintptr_t address, size_t bytes);
 
-/* ---- mechanisms as the gate sees them ------------------------------------------------------------------------ */
+/* ---- mechanisms as the gate sees them ---------------------------------------------------------------------------- */
 
 /*
  * The slow gate calls these two on the way into and out of foreign code, with the VM's rights. Enter closes, and leave

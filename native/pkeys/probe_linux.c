@@ -13,7 +13,7 @@
 #include "internal.h"
 #include "sys.h"
 
-/* ---- names --------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static const char *error_name(int error, char buffer[16]) {
   switch (error) {
@@ -45,7 +45,7 @@ static const char *const call_names[KEY_STEPS] = {
     [KEY_STEP_FREE] = "pkey_free",
 };
 
-/* ---- sentences ----------------------------------------------------------------------------------------------- */
+/* ---- sentences --------------------------------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 2, 3))) static void say(struct pkeys_probe *out, const char *format, ...) {
   size_t used = strlen(out->reason);
@@ -123,7 +123,7 @@ static void say_failure(struct pkeys_probe *out, const struct rehearsal *r, cons
   say_why_refused(out, r, error, version);
 }
 
-/* ---- the probe ----------------------------------------------------------------------------------------------- */
+/* ---- the probe --------------------------------------------------------------------------------------------------- */
 
 static bool went_well(const struct rehearsal *r, enum key_step step) {
   return r->reached >= step && r->error[step] == 0 && !(r->signal && r->failed == step);

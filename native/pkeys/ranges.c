@@ -19,7 +19,7 @@ static struct range_table *const table = &pkeys_i_registry.ranges;
 static uint32_t load(const _Atomic uint32_t *word) { return atomic_load_explicit(word, memory_order_relaxed); }
 static void store(_Atomic uint32_t *word, uint32_t value) { atomic_store_explicit(word, value, memory_order_relaxed); }
 
-/* ---- reading ------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 /* Position in `order` of the first range that ends past `address`; `count` if there is none. Whoever reads beside a
  * writer may get nonsense, and checks the version; it ends in any case. */
@@ -63,7 +63,7 @@ bool pkeys_i_range_find(uintptr_t address, struct range *out) {
 
 size_t pkeys_i_range_count(void) { return load(&table->count[atomic_load(&table->version) & 1]); }
 
-/* ---- changing ------------------------------------------------------------------------------------------------ */
+/* ---- changing ---------------------------------------------------------------------------------------------------- */
 
 /* The change to one copy of the order: `removed` entries at `position` replaced by `added` slots. */
 struct splice {

@@ -119,7 +119,7 @@ static void perform(struct stage *stage, bool apart) {
   while (count > 0) sys_pkey_free(keys[--count]);
 }
 
-/* ---- the child ----------------------------------------------------------------------------------------------- */
+/* ---- the child --------------------------------------------------------------------------------------------------- */
 
 static _Noreturn void leave(int code) {
   for (;;) sys_call(SYS_exit_group, code, 0, 0, 0, 0, 0);
