@@ -2,6 +2,8 @@
  * callout_foreign.c: what guarded koffi calls are tested with: each shape of result and parameter, with what a good
  * callee and what a bad one leaves behind. Wild addresses come in as numbers. Links to nothing of Turnkey's.
  */
+#define _GNU_SOURCE
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uchar.h>
+#include <unistd.h>
 
 #define API __attribute__((visibility("default")))
 #define DECLARE(...) \
@@ -277,3 +280,45 @@ API int test_variable;
 int test_variable = 42;
 API const char *test_text_variable;
 const char *test_text_variable = "a variable";
+
+/* ---- what outlives a call ------------------------------------------------------------------------------------ */
+
+DECLARE(int test_sleep(int us)) {
+  usleep((useconds_t)us);
+  return us;
+}
+DECLARE(int test_sleep_then_write(int us, uint64_t address)) {
+  usleep((useconds_t)us);
+  *(volatile int *)address = 1;
+  return us;
+}
+DECLARE(int test_sleep_then_fill(uint8_t *buffer, int bytes, int us)) {
+  usleep((useconds_t)us);
+  memset(buffer, 0xAB, (size_t)bytes);
+  return bytes;
+}
+DECLARE(int test_is_null(const void *pointer)) { return pointer == NULL; }
+DECLARE(uint64_t test_stack_address(void)) { return (uint64_t)(uintptr_t)__builtin_frame_address(0); }
+
+/* A thread that calls a callback every 100 us until told to stop, whatever the program does. */
+static int (*volatile repeated)(int);
+static volatile int repeat, last_result = -1;
+static volatile long repeats;
+static void *repeat_thread(void *argument) {
+  (void)argument;
+  while (repeat) {
+    last_result = repeated(7);
+    repeats++;
+    usleep(100);
+  }
+  return NULL;
+}
+DECLARE(int test_repeat(int (*callback)(int))) {
+  pthread_t thread;
+  repeated = callback;
+  repeat = 1;
+  return pthread_create(&thread, NULL, repeat_thread, NULL);
+}
+DECLARE(int test_repeat_result(void)) { return last_result; }
+DECLARE(long test_repeats(void)) { return repeats; }
+DECLARE(void test_repeat_end(void)) { repeat = 0; }
