@@ -152,7 +152,7 @@ function checkTypeScript(fragment: Fragment): void {
   }
 }
 
-/** Without what differs by machine (addresses, how the mechanism at hand reports a closed page) and without line breaks. */
+/** Without what differs by machine: addresses, how the mechanism at hand reports a closed page; and line breaks. */
 const withoutMachine = (text: string): string =>
   text
     .replaceAll(/0x[0-9a-f]+/g, '0x…')

@@ -1,9 +1,9 @@
 /**
- * docs/invariants.md holds the rules that code and tests cite by number. Every number cited exists; every rule is cited
- * by code and by a test; every file, function and test that the page names exists, and cites the rule. No file refers to
- * a page that is not in the repository.
+ * docs/invariants.md holds the rules that code and tests cite by number. Every number cited exists. Every rule is cited
+ * by code and by a test. Every file, function and test that the page names exists, and cites the rule. No file refers
+ * to a page that is not in the repository.
  *
- * Broken once, each: a rule's heading removed; a test's name on the page misspelt; the only citation of I8 in a test
+ * Broken once, each: a rule's heading removed; a test's name on the page misspelt; the only citations of I8 in tests
  * removed; a comment that refers to docs/nowhere.md.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
