@@ -3,7 +3,9 @@
  *
  * Stands for code patchers and debuggers. 8 bytes to 'old' by pwrite(2).
  * Varies: mechanism. Records: the kernel's answer. The kernel forces this access: neither keys, nor read-only pages,
- * nor sealing stop it.
+ * nor sealing stop it. Booted with proc_mem.force_override=never, Linux 6.12 no longer writes through read-only pages
+ * (mprotect: EIO, nothing written). It still writes through keys: remote access does not ask them, and a keyed page
+ * is writable by its protection, so nothing need be forced (tried in a guest with 6.12.95).
  */
 import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
@@ -12,8 +14,8 @@ export const experiment: CorruptionCase = {
   summary: 'pwrite(2) to /proc/self/mem',
   expected: () => expectRound('a forced access asks neither for keys nor for protections'),
   remedy:
-    'a filter of system calls that denies opening /proc/self/mem; proc mounted so that it cannot be written ' +
-    '(6.10: proc_mem.force_override)',
+    'a filter of system calls that denies opening /proc/self/mem, or a mount namespace without a writable proc; ' +
+    'proc_mem.force_override=never (6.12) helps mprotect and not keys',
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_proc_mem_write(uint64_t address, uint64_t value)')(
