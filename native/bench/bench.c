@@ -207,7 +207,8 @@ static const char *set_up(struct bench_row *row) {
                      {"fault", bench_fault},
                      {"revisit", bench_revisit},
                      {"threads", bench_threads},
-                     {"alternatives", bench_alternatives}};
+                     {"alternatives", bench_alternatives},
+                     {"adopted", bench_adopted}};
   for (size_t i = 0; i < sizeof experiments / sizeof *experiments; i++)
     if (strcmp(row->experiment, experiments[i].name) == 0) return experiments[i].set_up(row);
   return "no such experiment";
@@ -533,7 +534,7 @@ static int usage(void) {
   fprintf(stderr, "usage: turnkey-bench [--counted] [--seed N] [--processes N] [--rounds N] [--batch-us N] [--group-ms "
                   "N] [--steps N] [--clock monotonic] ROW... [/ ROW...]\n"
                   "  ROW: EXPERIMENT:MECHANISM[:NAME=VALUE,...], EXPERIMENT one of flip, callout, gate, fault, "
-                  "revisit, threads, alternatives\n");
+                  "revisit, threads, alternatives, adopted\n");
   return 2;
 }
 

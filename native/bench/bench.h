@@ -65,5 +65,6 @@ const char *bench_fault(struct bench_row *row);
 const char *bench_revisit(struct bench_row *row);
 const char *bench_threads(struct bench_row *row);
 const char *bench_alternatives(struct bench_row *row);
+const char *bench_adopted(struct bench_row *row);
 
 #endif
