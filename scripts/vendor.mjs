@@ -23,23 +23,22 @@ const installed = new Set([
 ]);
 
 /** A package's name: the first part of a specifier, or the first two of a scoped one. */
-const packageOf = (/** @type {string} */ specifier) => /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)?.[0] ?? specifier;
-const isVendored = (/** @type {string} */ specifier) =>
-  !/^(\.|\/|node:|#)/.test(specifier) && !installed.has(packageOf(specifier));
+const packageOf = (specifier) => /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)?.[0] ?? specifier;
+const isVendored = (specifier) => !/^(\.|\/|node:|#)/.test(specifier) && !installed.has(packageOf(specifier));
 /** A specifier's file in dist/vendor. */
-const fileOf = (/** @type {string} */ specifier) => `${specifier.replaceAll('/', '-').replace('@', '')}.js`;
+const fileOf = (specifier) => `${specifier.replaceAll('/', '-').replace('@', '')}.js`;
 
 /** The compiled files of src/ and experiments/. */
 function compiledFiles() {
   return ['src', 'experiments'].flatMap((folder) =>
-    readdirSync(join(dist, folder), { recursive: true, encoding: 'utf8' })
+    readdirSync(join(dist, folder), { recursive: true })
       .filter((name) => /\.m?js$/.test(name))
       .map((name) => join(dist, folder, name)),
   );
 }
 
 /** The vendored imports of a file: specifier and place, the last first, so that places stay true while replacing. */
-function vendoredImports(/** @type {string} */ text) {
+function vendoredImports(text) {
   return ts
     .preProcessFile(text, true, true)
     .importedFiles.filter(({ fileName }) => isVendored(fileName))
@@ -47,7 +46,6 @@ function vendoredImports(/** @type {string} */ text) {
 }
 
 /** benchmark looks for its two packages in a way that no bundler follows. */
-/** @type {import('esbuild').Plugin} */
 const benchmarkRequires = {
   name: 'benchmark-requires',
   setup({ onLoad }) {
@@ -60,14 +58,24 @@ const benchmarkRequires = {
   },
 };
 
-/** Every name that a package exports: a bundler finds those of a CommonJS one only when they are listed. */
-async function exportsOf(/** @type {string} */ specifier) {
-  const names = Object.keys(await import(specifier)).filter((name) => /^[A-Za-z_$][\w$]*$/.test(name));
-  return `export { ${names.filter((name) => name !== 'module').join(', ')} } from '${specifier}';`;
+/** The names that the compiled files import from a package. They import nothing by `* as`, nor while running. */
+function namesOf(specifier, texts) {
+  const names = new Set();
+  for (const text of texts) {
+    for (const [, clause = '', from] of text.matchAll(/^import (?!type)([^;]*?) from '([^']+)';$/gm)) {
+      if (from !== specifier) continue;
+      const [, own, list] = /^(?:(\w+)(?:, )?)?(?:\{([^}]*)\})?$/.exec(clause.trim()) ?? [];
+      if (own === undefined && list === undefined)
+        throw new Error(`an import of ${specifier} that cannot be bundled: ${clause}`);
+      if (own !== undefined) names.add('default');
+      for (const name of list?.split(',') ?? []) if (name.trim() !== '') names.add(name.trim().split(' as ')[0]);
+    }
+  }
+  return [...names].sort();
 }
 
 /** The licences of the packages that went into the bundles, as their terms ask. */
-function licences(/** @type {readonly string[]} */ inputs) {
+function licences(inputs) {
   const folders = new Set(
     inputs.flatMap((input) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0] ?? []).sort(),
   );
@@ -90,8 +98,13 @@ export async function vendorPackages() {
   if (specifiers.length === 0 && existsSync(vendor)) return; // done before, and nothing was compiled since
   rmSync(vendor, { recursive: true, force: true });
 
-  const entries = new Map();
-  for (const specifier of specifiers) entries.set(specifier, await exportsOf(specifier));
+  const texts = files.map(({ text }) => text);
+  const entries = new Map(
+    specifiers.map((specifier) => [
+      specifier,
+      `export { ${namesOf(specifier, texts).join(', ')} } from '${specifier}';`,
+    ]),
+  );
   const { metafile } = await build({
     entryPoints: specifiers.map((specifier) => ({
       in: `vendored:${specifier}`,

@@ -1,6 +1,6 @@
 /**
  * Finds and loads the addon: what cmake-js built below build/, else the prebuilt binary of the package below prebuilds/
- * (https://www.npmjs.com/package/pkg-prebuilds). One binary serves every Node since Node-API 8, which Node 20 has.
+ * (the npm package pkg-prebuilds finds them). One binary serves every Node since Node-API 8, which Node 20 has.
  */
 import './platform.js';
 
