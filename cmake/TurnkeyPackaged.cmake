@@ -1,8 +1,8 @@
 # turnkey_packaged(PROGRAM [LINK-OPTION…])
 #
 # The objects of a static program once more, linked dynamically: packaged/PROGRAM in the build folder, which the npm
-# package carries (scripts/package.mjs). Four static programs hold the C library four times, and would make the
-# package half as large again.
+# package carries (scripts/package.mjs). Four static programs hold the C library four times, and would make the package
+# half as large again.
 function(turnkey_packaged program)
   if(NOT DEFINED CMAKE_JS_INC)
     return()

@@ -81,7 +81,8 @@ function build() {
   if (missing.length > 0)
     end(
       1,
-      `no prebuilt addon fits this system, and building it needs ${missing.join(', ')}: apt-get install ${missing.join(' ')}`,
+      `no prebuilt addon fits this system, and building it needs ${missing.join(', ')}: ` +
+        `apt-get install ${missing.join(' ')}`,
     );
   const { cmakeJs, modules } = buildTools();
   const { status } = spawnSync(

@@ -101,9 +101,9 @@ function restore() {
 const PARTS = ['package.json', 'README.md', 'LICENSE', 'CMakeLists.txt', 'cmake', 'native', 'scripts/install.mjs'];
 
 /** The package's folder as a copy, from what was built here. */
-export async function stage(into) {
+export async function stage(/** @type {string} */ into) {
   for (const part of PARTS) cpSync(join(root, part), join(into, part), { recursive: true });
-  const wanted = (path) => !/\.map$|^\/(?:test|\.)/.test(path.slice(dist.length));
+  const wanted = (/** @type {string} */ path) => !/\.map$|^\/(?:test|\.)/.test(path.slice(dist.length));
   cpSync(dist, join(into, 'dist'), { recursive: true, filter: wanted });
   prebuild(into);
   await slim(join(into, 'dist'));

@@ -9,7 +9,7 @@ import { cacheFolder, fail, root, SetupError } from './setup.mjs';
 
 const [first, ...others] = process.argv.slice(2);
 const printed = first === '--binary';
-const [version, ...rest] = printed ? others : [first, ...others];
+const [version, ...rest] = printed ? others : process.argv.slice(2);
 
 function binary() {
   if (version === undefined || !/^\d+(\.\d+){0,2}$/.test(version))

@@ -23,22 +23,23 @@ const installed = new Set([
 ]);
 
 /** A package's name: the first part of a specifier, or the first two of a scoped one. */
-const packageOf = (specifier) => /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)?.[0] ?? specifier;
-const isVendored = (specifier) => !/^(\.|\/|node:|#)/.test(specifier) && !installed.has(packageOf(specifier));
+const packageOf = (/** @type {string} */ specifier) => /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)?.[0] ?? specifier;
+const isVendored = (/** @type {string} */ specifier) =>
+  !/^(\.|\/|node:|#)/.test(specifier) && !installed.has(packageOf(specifier));
 /** A specifier's file in dist/vendor. */
-const fileOf = (specifier) => `${specifier.replaceAll('/', '-').replace('@', '')}.js`;
+const fileOf = (/** @type {string} */ specifier) => `${specifier.replaceAll('/', '-').replace('@', '')}.js`;
 
 /** The compiled files of src/ and experiments/. */
 function compiledFiles() {
   return ['src', 'experiments'].flatMap((folder) =>
-    readdirSync(join(dist, folder), { recursive: true })
+    readdirSync(join(dist, folder), { recursive: true, encoding: 'utf8' })
       .filter((name) => /\.m?js$/.test(name))
       .map((name) => join(dist, folder, name)),
   );
 }
 
 /** The vendored imports of a file: specifier and place, the last first, so that places stay true while replacing. */
-function vendoredImports(text) {
+function vendoredImports(/** @type {string} */ text) {
   return ts
     .preProcessFile(text, true, true)
     .importedFiles.filter(({ fileName }) => isVendored(fileName))
@@ -46,6 +47,7 @@ function vendoredImports(text) {
 }
 
 /** benchmark looks for its two packages in a way that no bundler follows. */
+/** @type {import('esbuild').Plugin} */
 const benchmarkRequires = {
   name: 'benchmark-requires',
   setup({ onLoad }) {
@@ -58,8 +60,14 @@ const benchmarkRequires = {
   },
 };
 
-/** The names that the compiled files import from a package. They import nothing by `* as`, nor while running. */
+/**
+ * The names that the compiled files import from a package. They import nothing by `* as`, nor while running.
+ *
+ * @param {string} specifier
+ * @param {readonly string[]} texts
+ */
 function namesOf(specifier, texts) {
+  /** @type {Set<string>} */
   const names = new Set();
   for (const text of texts) {
     for (const [, clause = '', from] of text.matchAll(/^import (?!type)([^;]*?) from '([^']+)';$/gm)) {
@@ -68,14 +76,14 @@ function namesOf(specifier, texts) {
       if (own === undefined && list === undefined)
         throw new Error(`an import of ${specifier} that cannot be bundled: ${clause}`);
       if (own !== undefined) names.add('default');
-      for (const name of list?.split(',') ?? []) if (name.trim() !== '') names.add(name.trim().split(' as ')[0]);
+      for (const name of (list ?? '').split(',')) if (name.trim() !== '') names.add(name.trim().split(' as ')[0] ?? '');
     }
   }
   return [...names].sort();
 }
 
 /** The licences of the packages that went into the bundles, as their terms ask. */
-function licences(inputs) {
+function licences(/** @type {readonly string[]} */ inputs) {
   const folders = new Set(
     inputs.flatMap((input) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0] ?? []).sort(),
   );
@@ -100,10 +108,7 @@ export async function vendorPackages() {
 
   const texts = files.map(({ text }) => text);
   const entries = new Map(
-    specifiers.map((specifier) => [
-      specifier,
-      `export { ${namesOf(specifier, texts).join(', ')} } from '${specifier}';`,
-    ]),
+    specifiers.map((name) => [name, `export { ${namesOf(name, texts).join(', ')} } from '${name}';`]),
   );
   const { metafile } = await build({
     entryPoints: specifiers.map((specifier) => ({
@@ -135,7 +140,7 @@ export async function vendorPackages() {
             namespace: 'vendored',
           }));
           onLoad({ filter: /.*/, namespace: 'vendored' }, ({ path }) => ({
-            contents: entries.get(path),
+            contents: entries.get(path) ?? '',
             resolveDir: root,
           }));
         },

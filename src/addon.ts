@@ -13,8 +13,8 @@ import { findRoot } from './root.js';
 const BINARY = { name: 'turnkey', napi_versions: [8] };
 
 const BUILD_IT =
-  'build it with `npm rebuild turnkey` (a C++ compiler and CMake; npm 11 asks first: `npm install-scripts approve turnkey`), ' +
-  'in a checkout with `npm run build:native`';
+  'build it with `npm rebuild turnkey` (a C++ compiler and CMake; ' +
+  'npm 11 asks first: `npm install-scripts approve turnkey`), in a checkout with `npm run build:native`';
 
 /**
  * The addon.

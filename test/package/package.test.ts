@@ -154,7 +154,7 @@ t.test('its programs run where glibc 2.34 and the libstdc++ of GCC 11 are', (t) 
     t.equal(status, 0, text.slice(0, 200));
     const wanted = [...stdout.matchAll(/\b(GLIBC|GLIBCXX|CXXABI|GCC)_([\d.]+)/g)];
     t.strictSame(
-      wanted.filter(([, kind = '', version = '']) => newer(version, NEWEST[kind] ?? '')).map(([text]) => text),
+      wanted.filter(([, kind = '', version = '']) => newer(version, NEWEST[kind] ?? '')).map(([symbol]) => symbol),
       [],
       name,
     );
