@@ -43,16 +43,8 @@ AT(struct trap_pass, signal, P_SIGNAL);
 AT(struct trap_pass, info, P_INFO);
 AT(struct trap_pass, context, P_CONTEXT);
 _Static_assert(sizeof(struct trap_pass) == PASS_SIZE, "pass");
-AT(struct trap_fault, address, 16);
-AT(struct trap_fault, access, 32);
-AT(struct trap_fault, function, 48);
-AT(struct trap_fault, space_found, 64);
-AT(struct trap_fault, space_name, 80);
-AT(struct trap_fault, error_code, 112);
-AT(struct trap_fault, registers, 128);
-AT(struct trap_fault, pkru, 320);
-AT(struct trap_fault, foreign_sp_top, 328);
-AT(struct trap_fault, stack, 344);
+#define BYTES_OF(field) +sizeof(((struct trap_fault *)0)->field)
+_Static_assert((0 TRAP_FAULT_FIELDS(BYTES_OF)) == sizeof(struct trap_fault), "every field is listed, none is padded");
 _Static_assert(sizeof(struct trap_fault) == 1024, "fault record");
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -179,40 +179,49 @@ enum trap_access { TRAP_ACCESS_UNKNOWN = 0, TRAP_ACCESS_READ = 1, TRAP_ACCESS_WR
 enum trap_phase { TRAP_IN_CALL = 0, TRAP_IN_LOAD = 1, TRAP_IN_DECODE = 2 };
 
 /* The fault record. It also describes a callout that was not made: then `signal` is 0, `code` is a negative errno, and
- * `address` is how much was short (-EAGAIN: thread slots; -ENOMEM: bytes of stack). JavaScript reads it at these
- * offsets, which trap.c asserts; numbers are little-endian. "Windows" and "ARM64" say where a field differs there. */
+ * `address` is how much was short (-EAGAIN: thread slots; -ENOMEM: bytes of stack). Bindings take the
+ * fields' offsets from TRAP_FAULT_FIELDS; numbers are little-endian. "Windows" and "ARM64" say where a field differs
+ * there. */
 struct trap_fault {
-  uint32_t pending;  /* 0: number of the fault, from 1, until the record is taken; then 0 */
-  uint32_t phase;    /* 4: enum trap_phase */
-  int32_t signal;    /* 8: signal number. Windows: the C signal that stands for the exception: SIGSEGV, SIGILL, SIGFPE,
-                        or SIGABRT for abort and for an exception that reached the gate */
-  int32_t code;      /* 12: si_code. Windows: the exception code, such as 0xC0000005 */
-  uint64_t address;  /* 16: si_addr; 0 for general-protection faults. Windows gives the last address for those */
-  uint64_t pc;       /* 24: address of the instruction that faulted */
-  uint32_t access;   /* 32: enum trap_access */
-  int32_t pkey;      /* 36: si_pkey, or -1 */
-  int32_t thread_id; /* 40: the kernel's thread id */
-  uint32_t depth;    /* 44: nesting depth of the failed callout, from 1 */
-  uint64_t function; /* 48: the function that the thunk calls */
-  uint64_t thunk;    /* 56: the thunk's code address */
-  uint32_t space_found;    /* 64: 1 if `address` lies in a space; the next three fields then name it */
-  uint32_t space_image_id; /* 68 */
-  uint64_t space_offset;   /* 72 */
-  char space_name[32];     /* 80 */
-  uint64_t error_code;     /* 112: page-fault error code (REG_ERR), valid if trap_number is 14. ARM64: ESR, or 0 where
-                              the kernel gives none */
-  uint64_t trap_number;    /* 120: REG_TRAPNO. ARM64: the exception class of ESR */
-  uint64_t registers[24]; /* 128: rax rbx rcx rdx rsi rdi rbp rsp r8..r15 rip rflags; the rest 0. ARM64: x0..x18 x29 x30
-                             sp pc pstate */
-  uint32_t pkru;          /* 320: PKRU of the interrupted code if known, else 0 */
-  uint32_t flags;         /* 324: TRAP_FAULT_* */
-  uint64_t foreign_sp_top; /* 328: top of the foreign stack that was in use, or 0 */
-  uint32_t stack_words;    /* 336: number of entries used in `stack` */
-  uint32_t mechanism_held; /* 340: 1 if the rights were still denied at the fault; the callee had not opened them */
-  uint64_t stack[64];      /* 344: words on the foreign stack that point into executable mappings, innermost first */
-  uint64_t more_registers[10]; /* 856: ARM64: x19..x28 */
-  uint64_t reserved[11];       /* 936: fills the record to 1,024 bytes */
+  uint32_t pending;     /* number of the fault, from 1, until the record is taken; then 0 */
+  uint32_t phase;       /* enum trap_phase */
+  int32_t signal;       /* signal number. Windows: the C signal that stands for the exception: SIGSEGV, SIGILL, SIGFPE,
+                           or SIGABRT for abort and for an exception that reached the gate */
+  int32_t code;         /* si_code. Windows: the exception code, such as 0xC0000005 */
+  uint64_t address;     /* si_addr; 0 for general-protection faults. Windows gives the last address for those */
+  uint64_t pc;          /* address of the instruction that faulted */
+  uint32_t access;      /* enum trap_access */
+  int32_t pkey;         /* si_pkey, or -1 */
+  int32_t thread_id;    /* the kernel's thread id */
+  uint32_t depth;       /* nesting depth of the failed callout, from 1 */
+  uint64_t function;    /* the function that the thunk calls */
+  uint64_t thunk;       /* the thunk's code address */
+  uint32_t space_found; /* 1 if `address` lies in a space; the next three fields then name it */
+  uint32_t space_image_id;
+  uint64_t space_offset;
+  char space_name[32];
+  uint64_t error_code;         /* page-fault error code (REG_ERR), valid if trap_number is 14. ARM64: ESR, or 0 where
+                                  the kernel gives none */
+  uint64_t trap_number;        /* REG_TRAPNO. ARM64: the exception class of ESR */
+  uint64_t registers[24];      /* rax rbx rcx rdx rsi rdi rbp rsp r8..r15 rip rflags; the rest 0. ARM64: x0..x18 x29 x30
+                                  sp pc pstate */
+  uint32_t pkru;               /* PKRU of the interrupted code if known, else 0 */
+  uint32_t flags;              /* TRAP_FAULT_* */
+  uint64_t foreign_sp_top;     /* top of the foreign stack that was in use, or 0 */
+  uint32_t stack_words;        /* number of entries used in `stack` */
+  uint32_t mechanism_held;     /* 1 if the rights were still denied at the fault; the callee had not opened them */
+  uint64_t stack[64];          /* words on the foreign stack that point into executable mappings, innermost first */
+  uint64_t more_registers[10]; /* ARM64: x19..x28 */
+  uint64_t reserved[11];       /* fills the record to 1,024 bytes */
 };
+/* The fields in order, without gaps: for bindings, which need offsets. */
+#define TRAP_FAULT_FIELDS(X)                                                                                     \
+  X(pending)                                                                                                     \
+  X(phase)                                                                                                       \
+  X(signal)                                                                                                      \
+  X(code) X(address) X(pc) X(access) X(pkey) X(thread_id) X(depth) X(function) X(thunk) X(space_found)           \
+      X(space_image_id) X(space_offset) X(space_name) X(error_code) X(trap_number) X(registers) X(pkru) X(flags) \
+          X(foreign_sp_top) X(stack_words) X(mechanism_held) X(stack) X(more_registers) X(reserved)
 /* Bits of `flags`:
  *
  *   STACK_OVERFLOW  the address lies in the guard below the foreign stack. Windows: EXCEPTION_STACK_OVERFLOW, on the
