@@ -14,7 +14,8 @@ if(NOT TURNKEY_PACKAGE_VERSION VERSION_EQUAL PROJECT_VERSION)
   message(FATAL_ERROR "package.json says version ${TURNKEY_PACKAGE_VERSION}, CMakeLists.txt ${PROJECT_VERSION}")
 endif()
 
-configure_file(${PROJECT_SOURCE_DIR}/native/include/turnkey/version.h.in ${PROJECT_BINARY_DIR}/include/turnkey/version.h @ONLY)
+configure_file(${PROJECT_SOURCE_DIR}/native/include/turnkey/version.h.in ${PROJECT_BINARY_DIR}/include/turnkey/version.h
+  @ONLY)
 set_property(GLOBAL PROPERTY TURNKEY_LIBRARIES "")
 
 function(turnkey_library name)
@@ -37,7 +38,8 @@ function(turnkey_library name)
       # nodelete: handlers, thunks and thread-exit hooks point into it for the life of the process. defs: nothing is
       # left to be found by luck.
       target_link_options(${target} PRIVATE -Wl,-z,now -Wl,-z,nodelete -Wl,-z,defs)
-      set_target_properties(${target} PROPERTIES OUTPUT_NAME turnkey_${name} VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+      set_target_properties(${target} PROPERTIES OUTPUT_NAME turnkey_${name} VERSION ${PROJECT_VERSION} SOVERSION
+        ${PROJECT_VERSION_MAJOR}
         INSTALL_RPATH "$ORIGIN")
     endif()
     set_target_properties(${target} PROPERTIES EXPORT_NAME ${name}_${kind})
@@ -71,7 +73,8 @@ function(turnkey_library name)
   list(TRANSFORM L_SYSTEM_LIBRARIES PREPEND "-l" OUTPUT_VARIABLE TURNKEY_PC_LIBS_PRIVATE)
   list(JOIN TURNKEY_PC_LIBS_PRIVATE " " TURNKEY_PC_LIBS_PRIVATE)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/turnkey.pc.in ${PROJECT_BINARY_DIR}/cmake/turnkey-${name}.pc @ONLY)
-  install(FILES ${PROJECT_BINARY_DIR}/cmake/turnkey-${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+  install(FILES ${PROJECT_BINARY_DIR}/cmake/turnkey-${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT
+    development)
 endfunction()
 
 function(turnkey_install_package)
@@ -79,10 +82,12 @@ function(turnkey_install_package)
   install(FILES ${PROJECT_SOURCE_DIR}/native/include/turnkey/export.h ${PROJECT_BINARY_DIR}/include/turnkey/version.h
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/turnkey COMPONENT development)
   install(EXPORT Turnkey NAMESPACE Turnkey:: FILE TurnkeyTargets.cmake DESTINATION ${folder} COMPONENT development)
-  configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/TurnkeyConfig.cmake.in ${PROJECT_BINARY_DIR}/cmake/TurnkeyConfig.cmake
+  configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/TurnkeyConfig.cmake.in
+    ${PROJECT_BINARY_DIR}/cmake/TurnkeyConfig.cmake
     INSTALL_DESTINATION ${folder} NO_SET_AND_CHECK_MACRO)
   # While the major version is 0, the minor one says what is compatible.
-  write_basic_package_version_file(${PROJECT_BINARY_DIR}/cmake/TurnkeyConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/cmake/TurnkeyConfigVersion.cmake COMPATIBILITY
+    SameMinorVersion)
   install(FILES ${PROJECT_BINARY_DIR}/cmake/TurnkeyConfig.cmake ${PROJECT_BINARY_DIR}/cmake/TurnkeyConfigVersion.cmake
     DESTINATION ${folder} COMPONENT development)
 endfunction()

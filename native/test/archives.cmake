@@ -1,7 +1,8 @@
 # cmake -DNM=… "-DARCHIVES=a.a;b.a" -P archives.cmake: every symbol that a static archive shows to whoever links it
 # begins with a prefix of ours. Hidden visibility does not help there: a name without one would clash with a VM's own.
 foreach(archive IN LISTS ARCHIVES)
-  execute_process(COMMAND ${NM} --defined-only --extern-only --format=posix ${archive} OUTPUT_VARIABLE listing COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${NM} --defined-only --extern-only --format=posix ${archive} OUTPUT_VARIABLE listing
+    COMMAND_ERROR_IS_FATAL ANY)
   string(REGEX MATCHALL "[^\n]+" lines "${listing}")
   set(count 0)
   set(strangers "")

@@ -6,7 +6,8 @@ endif()
 add_library(turnkey_callout_foreign SHARED callout_foreign.c)
 target_link_libraries(turnkey_callout_foreign PRIVATE turnkey_options)
 # It must fault as written.
-target_compile_options(turnkey_callout_foreign PRIVATE -O1 -fno-delete-null-pointer-checks -fno-strict-aliasing -fno-optimize-sibling-calls)
+target_compile_options(turnkey_callout_foreign PRIVATE -O1 -fno-delete-null-pointer-checks -fno-strict-aliasing
+  -fno-optimize-sibling-calls)
 set_target_properties(turnkey_callout_foreign PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/Release)
 
 find_program(TURNKEY_NODE node)

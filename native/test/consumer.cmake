@@ -17,10 +17,12 @@ set(installed ${consumer}/installed)
 file(MAKE_DIRECTORY ${consumer})
 get_property(libraries GLOBAL PROPERTY TURNKEY_LIBRARIES)
 
-file(GLOB package_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/* ${PROJECT_SOURCE_DIR}/native/include/turnkey/* ${PROJECT_SOURCE_DIR}/native/pkeys/pkeys.h ${PROJECT_SOURCE_DIR}/native/trap/*.h)
+file(GLOB package_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/* ${PROJECT_SOURCE_DIR}/native/include/turnkey/*
+  ${PROJECT_SOURCE_DIR}/native/pkeys/pkeys.h ${PROJECT_SOURCE_DIR}/native/trap/*.h)
 add_custom_command(OUTPUT ${consumer}/installed.stamp
   COMMAND ${CMAKE_COMMAND} -E rm -rf ${installed}
-  COMMAND ${CMAKE_COMMAND} --install ${PROJECT_BINARY_DIR} --component development --prefix ${installed} > ${consumer}/install.log
+  COMMAND ${CMAKE_COMMAND} --install ${PROJECT_BINARY_DIR} --component development --prefix ${installed} >
+  ${consumer}/install.log
   COMMAND ${CMAKE_COMMAND} -E touch ${consumer}/installed.stamp
   DEPENDS ${libraries} ${package_files} VERBATIM)
 
@@ -33,7 +35,9 @@ function(turnkey_consumer folder kind)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*)
   string(COMPARE EQUAL ${kind} shared shared)
   add_custom_command(OUTPUT ${out}.stamp
-    COMMAND ${CMAKE_COMMAND} --no-warn-unused-cli -S ${PROJECT_SOURCE_DIR}/${folder} -B ${out} -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=${installed} -DTurnkey_SHARED_LIBS=${shared} ${toolchain} > ${out}.log
+    COMMAND ${CMAKE_COMMAND} --no-warn-unused-cli -S ${PROJECT_SOURCE_DIR}/${folder} -B ${out}
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=${installed} -DTurnkey_SHARED_LIBS=${shared} ${toolchain} >
+    ${out}.log
     COMMAND ${CMAKE_COMMAND} -E env MAKEFLAGS=--no-print-directory ${CMAKE_COMMAND} --build ${out} --clean-first
     COMMAND ${CMAKE_COMMAND} -E touch ${out}.stamp
     DEPENDS ${consumer}/installed.stamp ${sources} VERBATIM)
@@ -48,7 +52,8 @@ foreach(kind static shared)
 endforeach()
 turnkey_consumer(examples/guard-a-call static guard-a-call)
 turnkey_consumer(examples/tiny-vm static tiny-vm-tests)
-add_test(NAME installed_dlopen COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} ${consumer}/consumer-static/opens ${installed}/${CMAKE_INSTALL_LIBDIR}/libturnkey_trap.so)
+add_test(NAME installed_dlopen COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} ${consumer}/consumer-static/opens
+  ${installed}/${CMAKE_INSTALL_LIBDIR}/libturnkey_trap.so)
 # The loader gives no more room in the static block than it must.
 set_tests_properties(installed_dlopen PROPERTIES ENVIRONMENT GLIBC_TUNABLES=glibc.rtld.optional_static_tls=0)
 
@@ -58,7 +63,8 @@ if(PKG_CONFIG)
   add_custom_command(OUTPUT ${out}.stamp
     COMMAND ${CMAKE_COMMAND} -E make_directory ${out}
     COMMAND ${CMAKE_COMMAND} -E env MAKEFLAGS= PKG_CONFIG_PATH=${installed}/${CMAKE_INSTALL_LIBDIR}/pkgconfig
-      make -B -C ${PROJECT_SOURCE_DIR}/test/consumer OUT=${out} PKG_CONFIG=${PKG_CONFIG} CC=${CMAKE_C_COMPILER} CXX=${CMAKE_CXX_COMPILER} > ${out}.log
+      make -B -C ${PROJECT_SOURCE_DIR}/test/consumer OUT=${out} PKG_CONFIG=${PKG_CONFIG} CC=${CMAKE_C_COMPILER}
+      CXX=${CMAKE_CXX_COMPILER} > ${out}.log
     COMMAND ${CMAKE_COMMAND} -E touch ${out}.stamp
     DEPENDS ${consumer}/consumer-static.stamp VERBATIM)
   list(APPEND consumer_stamps ${out}.stamp)
@@ -72,4 +78,5 @@ endif()
 add_custom_target(turnkey_consumers ALL DEPENDS ${consumer_stamps})
 
 # What the libraries export is what the public headers declare.
-add_test(NAME installed_exports COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} -DINSTALLED=${installed} -DLIBDIR=${CMAKE_INSTALL_LIBDIR} -P ${CMAKE_CURRENT_SOURCE_DIR}/exports.cmake)
+add_test(NAME installed_exports COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} -DINSTALLED=${installed}
+  -DLIBDIR=${CMAKE_INSTALL_LIBDIR} -P ${CMAKE_CURRENT_SOURCE_DIR}/exports.cmake)

@@ -1,6 +1,8 @@
-# cmake -DNM=… -DARCHIVE=… "-DORDER=lock;keys;…" -P order.cmake: each file of an archive calls only files that stand before it in ORDER, so that there is no
-# circle. Files that are not in ORDER (those of the platform) may be called by all.
-execute_process(COMMAND ${NM} --extern-only --format=posix ${ARCHIVE} OUTPUT_VARIABLE listing COMMAND_ERROR_IS_FATAL ANY)
+# cmake -DNM=… -DARCHIVE=… "-DORDER=lock;keys;…" -P order.cmake: each file of an archive calls only files that stand
+# before it in ORDER, so that there is no circle. Files that are not in ORDER (those of the platform) may be called by
+# all.
+execute_process(COMMAND ${NM} --extern-only --format=posix ${ARCHIVE} OUTPUT_VARIABLE listing COMMAND_ERROR_IS_FATAL
+  ANY)
 string(REGEX MATCHALL "[^\n]+" lines "${listing}")
 set(calls 0)
 foreach(pass definitions uses)

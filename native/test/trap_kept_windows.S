@@ -1,6 +1,8 @@
 /*
- * trap_kept_windows.S: kept_call(code, out, argument) sets every register that a callee must keep to a pattern, calls code(argument), and stores what it finds afterwards: rbx rbp rdi rsi r12-r15, then
- * xmm6-xmm15, then mxcsr, the x87 control word and tag word, then rsp's difference, rflags, and rax. breaks_all is a callee that keeps none of them, and returns.
+ * trap_kept_windows.S: kept_call(code, out, argument) sets every register that a callee must keep to a pattern, calls
+ * code(argument), and stores what it finds afterwards: rbx rbp rdi rsi r12-r15, then xmm6-xmm15, then mxcsr, the x87
+ * control word and tag word, then rsp's difference, rflags, and rax. breaks_all is a callee that keeps none of them,
+ * and returns.
  */
 	.text
 	.globl	kept_call

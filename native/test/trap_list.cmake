@@ -4,4 +4,5 @@ if(NOT TARGET turnkey_trap)
 endif()
 turnkey_test(trap_list SOURCES trap_list.c trap_throw.cpp LIBRARIES turnkey_trap)
 # It must fault as written.
-target_compile_options(trap_list PRIVATE -O1 -fno-delete-null-pointer-checks -fno-optimize-sibling-calls -Wno-infinite-recursion -Wno-div-by-zero)
+target_compile_options(trap_list PRIVATE -O1 -fno-delete-null-pointer-checks -fno-optimize-sibling-calls
+  -Wno-infinite-recursion -Wno-div-by-zero)

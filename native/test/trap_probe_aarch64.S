@@ -1,6 +1,7 @@
 /*
- * trap_probe_aarch64.S: a caller and a callee that see every register that AAPCS64 names, for the gate's tests; and callees that fault in a
- * state, or by an instruction, that compiled code seldom has. Offsets: struct probe in trap_machine_aarch64.h.
+ * trap_probe_aarch64.S: a caller and a callee that see every register that AAPCS64 names, for the gate's tests; and
+ * callees that fault in a state, or by an instruction, that compiled code seldom has. Offsets: struct probe in
+ * trap_machine_aarch64.h.
  */
 	.arch	armv8.3-a+lse
 	.section .note.GNU-stack, "", %progbits

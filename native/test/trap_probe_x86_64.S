@@ -1,6 +1,7 @@
 /*
- * trap_probe_x86_64.S: a caller and a callee that see every register that the System V x86-64 ABI names, for the gate's tests; and callees that leave flags,
- * x87 stack or control words in a state that compiled code never has. Offsets: struct probe in trap_common.h.
+ * trap_probe_x86_64.S: a caller and a callee that see every register that the System V x86-64 ABI names, for the
+ * gate's tests; and callees that leave flags, x87 stack or control words in a state that compiled code never has.
+ * Offsets: struct probe in trap_common.h.
  */
 	.section .note.GNU-stack, "", @progbits
 	.bss

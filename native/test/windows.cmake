@@ -9,11 +9,14 @@ include(trap_list.cmake)
 add_executable(trap_list_unhandled $<TARGET_PROPERTY:trap_list,SOURCES> unhandled_windows.c)
 target_link_libraries(trap_list_unhandled PRIVATE turnkey_options turnkey_trap Threads::Threads)
 target_compile_options(trap_list_unhandled PRIVATE $<TARGET_PROPERTY:trap_list,COMPILE_OPTIONS>)
-add_test(NAME trap_without_handler COMMAND ${CMAKE_COMMAND} "-DPROGRAM=${CMAKE_CROSSCOMPILING_EMULATOR};$<TARGET_FILE:trap_list_unhandled>"
-  "-DTESTS=null and wild;division by zero;innermost;10,000 faults;stack overflows in a row" -P ${CMAKE_CURRENT_SOURCE_DIR}/must_fail.cmake)
+add_test(NAME trap_without_handler COMMAND ${CMAKE_COMMAND}
+  "-DPROGRAM=${CMAKE_CROSSCOMPILING_EMULATOR};$<TARGET_FILE:trap_list_unhandled>"
+  "-DTESTS=null and wild;division by zero;innermost;10,000 faults;stack overflows in a row" -P
+  ${CMAKE_CURRENT_SOURCE_DIR}/must_fail.cmake)
 
 turnkey_test(trap_windows SOURCES trap_windows.c trap_kept_windows.S LIBRARIES turnkey_trap)
-target_compile_options(trap_windows PRIVATE $<$<COMPILE_LANGUAGE:C>:-O1 -fno-delete-null-pointer-checks -fno-optimize-sibling-calls -fno-inline>)
+target_compile_options(trap_windows PRIVATE $<$<COMPILE_LANGUAGE:C>:-O1 -fno-delete-null-pointer-checks
+  -fno-optimize-sibling-calls -fno-inline>)
 
 include(signature.cmake)
 include(mutants.cmake)
