@@ -15,6 +15,8 @@
 
 #include <turnkey/call.h>
 
+#include "memory.h"
+
 #define THREADS 8
 #define STACK_VALUES 2048
 #define METHODS 64
@@ -71,10 +73,8 @@ static void own(void) { pthread_mutex_lock(&lock); }
 static void disown(void) { pthread_mutex_unlock(&lock); }
 
 static char *space_at(enum space space, size_t *bytes) {
-  struct pkeys_space found;
-  if (pkeys_image_space(image, space, &found) < 0) give_up("a space is gone");
-  if (bytes != NULL) *bytes = found.bytes;
-  return (char *)found.address;
+  size_t unused;
+  return memory_at(image, space, bytes != NULL ? bytes : &unused);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
@@ -117,6 +117,7 @@ static void collect(void) {
     struct object *object = (struct object *)scan;
     for (uint32_t i = 0; object->kind == TUPLE && i < object->size; i++) object->slots[i] = moved(object->slots[i]);
   }
+  memory_discard(image, vm->half ? HALF_A : HALF_B);
   vm->collections++;
 }
 
@@ -130,7 +131,7 @@ static value new_object(enum kind kind, uint32_t size) {
     size_t before, half = 0;
     for (int each = HALF_A; each <= HALF_B; each++) {
       space_at((enum space)each, &before);
-      if (pkeys_space_resize(image, (size_t)each, before * 2 + bytes) < 0) {
+      if (memory_grow(image, (size_t)each, before * 2 + bytes) < 0) {
         vm->full = true;
         return NIL;
       }
@@ -327,17 +328,17 @@ int vm_heartbeat(unsigned microseconds) {
 /* ---- the VM from outside ------------------------------------------------------------------------------------- */
 
 int vm_open(enum pkeys_mechanism mechanism, size_t heap_bytes) {
-  const struct pkeys_space_request requests[SPACES] = {
+  const struct memory_space spaces[SPACES] = {
       [STATE] = {.name = "state", .bytes = sizeof(struct state)},
       [STACKS] = {.name = "stacks", .bytes = THREADS * STACK_VALUES * sizeof(value)},
-      [HALF_A] = {.name = "half-a", .bytes = heap_bytes, .reserve_bytes = heap_bytes * 64},
-      [HALF_B] = {.name = "half-b", .bytes = heap_bytes, .reserve_bytes = heap_bytes * 64},
+      [HALF_A] = {.name = "half-a", .bytes = heap_bytes, .reserve = heap_bytes * 64},
+      [HALF_B] = {.name = "half-b", .bytes = heap_bytes, .reserve = heap_bytes * 64},
   };
   /* [K11] First the trap, whose handlers chain to those that are there; then the image; then its mechanism. Without
    * keys -EOPNOTSUPP: the caller decides, and says so. */
   int rc = trap_init();
-  if (rc == 0) rc = pkeys_image_map(requests, SPACES, PKEYS_KEY_PER_IMAGE, &image, NULL);
-  if (rc == 0 && (rc = pkeys_image_set_mechanism(image, mechanism)) < 0) pkeys_image_close(image);
+  if (rc == 0) rc = memory_open(spaces, SPACES, &image);
+  if (rc == 0 && (rc = pkeys_image_set_mechanism(image, mechanism)) < 0) memory_close(image);
   if (rc < 0) return rc;
   vm = (struct state *)space_at(STATE, NULL);
   vm->free = space_at(HALF_A, &heap_bytes);
@@ -351,7 +352,7 @@ int vm_close(void) {
     TRAP_RELEASE(vm->functions[i].plain);
     TRAP_RELEASE(vm->functions[i].lent);
   }
-  return pkeys_image_close(image);
+  return memory_close(image);
 }
 
 int vm_method(const struct instruction *program, int locals) {

@@ -51,7 +51,7 @@ foreach(kind static shared)
   turnkey_consumer(test/consumer ${kind} calls from-cpp)
 endforeach()
 turnkey_consumer(examples/guard-a-call static guard-a-call)
-turnkey_consumer(examples/tiny-vm static tiny-vm-tests)
+turnkey_consumer(examples/tiny-vm static tiny-vm-tests-mapped tiny-vm-tests-own)
 add_test(NAME installed_dlopen COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} ${consumer}/consumer-static/opens
   ${installed}/${CMAKE_INSTALL_LIBDIR}/libturnkey_trap.so)
 # The loader gives no more room in the static block than it must.

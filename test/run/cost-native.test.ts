@@ -75,7 +75,8 @@ t.test('every experiment of turnkey-bench, small images: records that the schema
     );
     const small = plan.costs.filter(
       ({ row }) =>
-        Number((row.options ?? row.parameters)['pages'] ?? 1) <= MOST_PAGES ||
+        (Number((row.options ?? row.parameters)['pages'] ?? 1) <= MOST_PAGES &&
+          Number(row.parameters['ranges'] ?? 1) <= 1000) ||
         (name === 'revisit' && row.mechanism !== 'mprotect-page' && Number(row.parameters['touchedPages']) <= 16),
     );
     const groups = costGroups(small);
