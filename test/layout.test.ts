@@ -41,7 +41,7 @@ function folderOf(path: string): string {
   return top === 'src' && !second.includes('.') ? `src/${second}` : top;
 }
 
-/** What a module imports, with its types: import, export from, import() and require(), where the name is written out. */
+/** What a module imports, its types too: import, export from, import() and require() of a name that is written out. */
 function importsOf(path: string): readonly string[] {
   const text = readFileSync(join(PROJECT_ROOT, path), 'utf8');
   const names = ts.preProcessFile(text, true, true).importedFiles.map(({ fileName }) => fileName);

@@ -1,6 +1,6 @@
 /**
- * Records of trials, from what their processes printed: one for each trial, then one for each cell. Pure. The verdict is
- * verdict.ts's.
+ * Records of trials, from what their processes printed: one for each trial, then one for each cell. Pure. The verdict
+ * is that of verdict.ts.
  */
 import { parseOutput, processEvidence, type TrialOutput } from '../experiment/protocol.js';
 import { withoutRoot } from '../record/paths.js';

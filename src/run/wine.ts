@@ -1,6 +1,6 @@
 /**
- * The Wine lane as an executor: the corruption cases that are plain C, by a Windows program (native/matrix), one process
- * for each trial. Behaviour only: what Wine does, which is not always what Windows does.
+ * The Wine lane as an executor: the corruption cases that are plain C, by a Windows program (native/matrix), one
+ * process for each trial. Behaviour only: what Wine does, which is not always what Windows does.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
