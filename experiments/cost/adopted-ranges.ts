@@ -21,6 +21,11 @@ const row = (mechanism: Mechanism, ranges: number, operation: string): CostRow =
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'a heap of many ranges that the VM has mapped itself',
+  title: 'A heap of many ranges',
+  question: 'What does a heap of many ranges cost that the VM has mapped itself?',
+  order: 95,
+  shows: 'lines',
+  parameters: { ranges: { role: 'x' }, operation: { role: 'row', alone: true } },
   bench: 'adopted',
   rows: ({ quick }) =>
     quick

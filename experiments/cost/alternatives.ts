@@ -25,6 +25,15 @@ const WAYS = [
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'the same call in another thread or process',
+  title: 'What one would do otherwise',
+  question: 'What does the same callout cost in another thread or process?',
+  order: 120,
+  shows: 'rows',
+  parameters: {
+    way: { role: 'row', alone: true, free: true, baseline: 'call' },
+    bufferBytes: { role: 'row', unit: 'bytes' },
+    processors: { role: 'row', unit: 'count', free: true },
+  },
   bench: 'alternatives',
   rows: ({ quick, lane, cores }) =>
     quick
@@ -39,6 +48,9 @@ export const experiment: CostExperiment = {
                   parameters: { way, bufferBytes: bytes, processors },
                   options: { way: option, bytes, processors },
                   together: `${bytes} bytes, ${processors}`,
+                  ...(option === 'call' || bytes > 0
+                    ? {}
+                    : { rung: `${way}, ${processors === 1 ? 'one processor' : 'two processors'}` }),
                 }),
               ),
             ),

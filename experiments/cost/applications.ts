@@ -21,6 +21,12 @@ const QUICK: ReadonlySet<string> = new Set(['zlib, 4 KiB chunks', 'sqlite3, sele
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'zlib, SQLite, qsort and libpng doing real work',
+  title: 'Whole applications',
+  question: 'How much slower does real work get?',
+  order: 30,
+  shows: 'ratios',
+  parameters: { application: { role: 'row', alone: true }, imageBytes: { role: 'size', unit: 'bytes' } },
+  measures: 'applications',
   rounds: ({ quick }) => (quick ? 1 : ROUNDS),
   timeoutMs: 120_000,
   rows: ({ quick }) =>
@@ -39,7 +45,7 @@ export const experiment: CostExperiment = {
     const { samples, crossings, warm } = timed;
     return {
       samples,
-      ...(warm ? {} : { warnings: ['the warm-up had not settled; leave the machine alone and run again'] }),
+      ...(warm ? {} : { warnings: [{ code: 'warm-up' }] }),
       found: {
         ...crossings,
         unit: application.unit,

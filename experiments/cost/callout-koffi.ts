@@ -32,6 +32,8 @@ interface Kind {
   /** The function's name in the module of N-API functions. */
   readonly napi: string;
   readonly check: number | undefined;
+  /** How often the callee calls back. */
+  readonly callbacks?: number;
   make(call: Call): () => unknown;
 }
 
@@ -83,6 +85,7 @@ const KINDS: readonly Kind[] = [
     prototype: `int foreign_call_back(${CALLBACK.name} *callback, int value)`,
     napi: 'callBack',
     check: 8,
+    callbacks: 1,
     make(call) {
       const back = (value: number): number => value + 4;
       return () => call(back, 3);
@@ -122,9 +125,30 @@ function benchmarked(run: () => unknown, maxTime: number): readonly number[] {
   return bench.stats.sample.slice(-SAMPLES).map((seconds) => seconds * 1e9);
 }
 
+/** The plainest call is a rung of the ladder. */
+const rung = (signature: string, label: string): Pick<CostRow, 'rung'> =>
+  signature === KINDS[0]?.signature ? { rung: label } : {};
+
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'one guarded callout through koffi, beside koffi itself and N-API functions written by hand',
+  title: 'One callout from JavaScript',
+  question:
+    'What does one guarded callout cost through koffi, from JavaScript and back, beside koffi itself and functions written for N-API by hand?',
+  order: 80,
+  shows: 'rows',
+  parameters: {
+    imageBytes: { role: 'size', unit: 'bytes' },
+    signature: { role: 'row', alone: true },
+    by: {
+      role: 'series',
+      alone: true,
+      free: true,
+      baseline: 'koffi',
+      marks: { koffi: 'koffi itself', 'N-API': 'N-API by hand' },
+    },
+  },
+  measures: 'calls by koffi',
   rows(setting) {
     const kinds = setting.quick ? KINDS.filter(({ napi }) => napi === 'add' || napi === 'callBack') : KINDS;
     const sizes = setting.quick ? IMAGES.slice(1, 2) : IMAGES;
@@ -133,6 +157,7 @@ export const experiment: CostExperiment = {
         mechanism: 'none',
         together: signature,
         parameters: { signature, by },
+        ...rung(signature, by === 'koffi' ? 'koffi alone, from JavaScript' : 'N-API function, from JavaScript'),
       })),
       ...sizes.flatMap((imageBytes) =>
         (['none', 'flag', 'mprotect-page', 'mprotect-range', 'mprotect-naive', 'pkeys-glibc', 'pkeys'] as const)
@@ -141,6 +166,7 @@ export const experiment: CostExperiment = {
             mechanism,
             together: signature,
             parameters: { signature, by: 'guard', imageBytes },
+            ...(mechanism === 'none' ? {} : rung(signature, `callout by koffi, ${mechanism}`)),
           })),
       ),
     ]);
@@ -171,6 +197,10 @@ export const experiment: CostExperiment = {
       kept = run();
       return kept;
     }, maxTime).map((ns) => Math.max(0, ns - empty));
-    return { samples, warnings: sampleWarnings(samples) };
+    return {
+      samples,
+      warnings: sampleWarnings(samples),
+      ...(kind.callbacks === undefined ? {} : { found: { callbacks: kind.callbacks } }),
+    };
   },
 };

@@ -13,9 +13,22 @@ import { imagePages, imageSize, sizedRow } from '../support/sizes.js';
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'one guarded callout of an empty C function',
+  title: 'One callout in C',
+  question: 'What does one guarded callout of an empty function cost, without a language binding?',
+  order: 90,
+  shows: 'lines',
+  parameters: { imageBytes: { role: 'size', unit: 'bytes' } },
+  headline: {
+    picture: 'one guarded callout of an empty C function: close the image, call, open it',
+    sentence: 'a guarded callout of an empty function',
+  },
+  measures: 'call in C',
   bench: 'callout',
   rows: (setting) =>
     imagePages(setting).flatMap((pages) =>
-      GUARD_MECHANISMS.map((mechanism) => sizedRow(setting, mechanism, pages, imageSize(pages))),
+      GUARD_MECHANISMS.map((mechanism) => ({
+        ...sizedRow(setting, mechanism, pages, imageSize(pages)),
+        ...(mechanism === 'none' ? {} : { rung: `callout in C, ${mechanism}` }),
+      })),
     ),
 };

@@ -63,6 +63,12 @@ function measure({ row }: CostTrial): CostMeasurement {
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'one callout that faults, from the call in JavaScript to the caught error',
+  title: 'A fault, seen from JavaScript',
+  question: 'What does a failed callout cost from the call to the caught CalloutError?',
+  order: 60,
+  shows: 'rows',
+  parameters: { imageBytes: { role: 'size', unit: 'bytes' }, occurrence: { role: 'row' } },
+  measures: 'caught fault',
   rows: ({ quick }) =>
     quick
       ? []

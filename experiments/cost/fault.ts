@@ -23,31 +23,48 @@ const MECHANISMS: readonly Mechanism[] = [
 ];
 const KINDS: readonly Mechanism[] = ['flag', 'mprotect-range', 'pkeys'];
 
+/** Of the image over which the parts are measured. */
+const PAGES = 16;
+
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'one callout that faults and is recovered, in C, and its parts',
+  title: 'A fault, from the store to the error',
+  question: 'What does a callout cost that faults and is recovered?',
+  order: 50,
+  shows: 'lines',
+  parameters: {
+    imageBytes: { role: 'size', unit: 'bytes' },
+    part: { role: 'aside', alone: true, usual: 'whole' },
+    occurrence: { role: 'aside' },
+  },
+  measures: 'fault',
   bench: 'fault',
   rows(setting) {
     const whole = imagePages(setting, [16, 1024, 16384]).flatMap((pages) =>
-      MECHANISMS.map((mechanism) => sizedRow(setting, mechanism, pages, { ...imageSize(pages), part: 'whole' })),
+      MECHANISMS.map((mechanism) => ({
+        ...sizedRow(setting, mechanism, pages, { ...imageSize(pages), part: 'whole' }),
+        rung: `failed callout in C, ${mechanism}`,
+      })),
     );
     if (setting.quick) return whole;
-    const size = imageSize(16);
+    const size = imageSize(PAGES);
+    const pages = PAGES;
     const together = 'parts';
     return [
       ...whole,
       ...KINDS.flatMap((mechanism): readonly CostRow[] => [
-        { mechanism, parameters: { ...size, part: 'delivery' }, together },
-        { mechanism, parameters: { ...size, part: 'gate' }, together },
+        { mechanism, parameters: { ...size, part: 'delivery' }, options: { pages, part: 'delivery' }, together },
+        { mechanism, parameters: { ...size, part: 'gate' }, options: { pages, part: 'gate' }, together },
         {
           mechanism,
           parameters: { ...size, part: 'whole', occurrence: 'first' },
-          options: { ...size, part: 'whole', cold: true },
+          options: { pages, part: 'whole', cold: true },
         },
         {
           mechanism,
           parameters: { ...size, part: 'delivery', occurrence: 'first' },
-          options: { ...size, part: 'delivery', cold: true },
+          options: { pages, part: 'delivery', cold: true },
         },
       ]),
     ];

@@ -28,6 +28,21 @@ function rows(
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'one deny-and-restore pair over the whole image',
+  title: 'Closing and opening the image',
+  question: 'What does it cost to take the write right away from the whole image and to give it back?',
+  order: 110,
+  shows: 'lines',
+  parameters: {
+    imageBytes: { role: 'size', unit: 'bytes' },
+    touched: { role: 'row', usual: true },
+    pageBytes: { role: 'row', unit: 'bytes', usual: 4096 },
+    spaces: { role: 'row', unit: 'count', usual: 1 },
+    call: { role: 'row', alone: true, usual: 'mprotect' },
+  },
+  headline: {
+    picture: 'one pair of closing and opening the whole image',
+    sentence: 'closing and opening the whole image',
+  },
   bench: 'flip',
   rows(setting) {
     const sizes = imagePages(setting);

@@ -17,12 +17,29 @@ function row(mechanism: Mechanism, way: string, option: string, args: number, mo
     parameters: { way, arguments: args, ...more },
     options: { way: option, arguments: args, ...more },
     together: `${args} arguments`,
+    rung: way === 'guarded' ? `guarded call in C, ${mechanism}` : `${way} in C`,
   };
 }
 
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'what the gate adds to one call, in C',
+  title: 'The call gate',
+  question: 'What do the parts of the gate cost, without any language binding?',
+  order: 100,
+  shows: 'rows',
+  parameters: {
+    way: { role: 'row', alone: true, free: true, baseline: 'raw call' },
+    arguments: { role: 'row', unit: 'count', usual: 0 },
+    foreignStack: {
+      role: 'row',
+      words: { yes: 'foreign stack', no: "caller's stack" },
+      usual: true,
+      free: true,
+    },
+    floats: { role: 'row', free: true },
+  },
+  measures: 'gate',
   bench: 'gate',
   rows: ({ quick }) =>
     quick

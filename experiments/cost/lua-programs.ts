@@ -36,6 +36,13 @@ const LONG = 'callouts-10';
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: "ordinary Lua programs with the VM's whole heap protected",
+  title: 'Lua programs behind each mechanism',
+  question:
+    'What does protecting the heap of a real VM cost its programs? One row is a run of one of them; counted is a share of some, with as much work between two callouts.',
+  order: 130,
+  shows: 'ratios',
+  parameters: { vm: { role: 'row', alone: true }, program: { role: 'row', alone: true } },
+  wholeWork: true,
   rows: ({ quick, lane }) =>
     quick
       ? []
@@ -43,11 +50,8 @@ export const experiment: CostExperiment = {
           LUA_MECHANISMS.filter((mechanism) => mechanism !== 'mprotect-page' || BEARABLE.includes(program)).map(
             (mechanism) => ({
               mechanism,
-              parameters: {
-                vm: 'Lua 5.4',
-                program,
-                unit: lane === 'native' || percent === 100 ? 'a whole run' : `${percent} % of a run`,
-              },
+              parameters: { vm: 'Lua 5.4', program },
+              about: { unit: lane === 'native' || percent === 100 ? 'a whole run' : `${percent} % of a run` },
               ...(luaIsBuilt() ? {} : { skip: LUA_MISSING }),
             }),
           ),

@@ -20,6 +20,12 @@ const NOT_COUNTED =
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'two Lua states on two threads, one allocating, one in callouts',
+  title: 'Two Lua states on two threads',
+  question: 'What does one thread pay for the callouts of another?',
+  order: 140,
+  shows: 'rows',
+  parameters: { vm: { role: 'row', alone: true }, otherState: { role: 'row' } },
+  measures: 'bystanders',
   rows({ quick, lane }) {
     if (quick) return [];
     if (lane === 'emulated')

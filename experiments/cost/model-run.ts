@@ -20,6 +20,15 @@ const QUICK = 'zlib, 4 KiB chunks';
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'the applications with a delay in place of each rights write: a model of keys',
+  title: 'Applications with a stand-in for keys',
+  question: 'What would real work feel of a rights write of so many cycles?',
+  order: 40,
+  shows: 'ratios',
+  parameters: {
+    application: { role: 'row', alone: true },
+    cycles: { role: 'series', unit: 'count', free: true },
+  },
+  measures: 'model of keys',
   rounds: ({ quick }) => (quick ? 1 : ROUNDS),
   timeoutMs: 120_000,
   rows({ quick, keys }) {
@@ -55,7 +64,7 @@ export const experiment: CostExperiment = {
     const { samples, crossings, warm } = timed;
     return {
       samples,
-      ...(warm ? {} : { warnings: ['the warm-up had not settled; leave the machine alone and run again'] }),
+      ...(warm ? {} : { warnings: [{ code: 'warm-up' }] }),
       found: {
         ...crossings,
         unit: application.unit,

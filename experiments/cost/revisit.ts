@@ -17,6 +17,15 @@ const IMAGE_PAGES = 16384;
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'touching pages of the image after a callout',
+  title: 'Coming back to the image',
+  question: 'What does the VM pay when it touches its image again after a callout?',
+  order: 10,
+  shows: 'lines',
+  parameters: {
+    imageBytes: { role: 'size', unit: 'bytes' },
+    touchedPages: { role: 'x' },
+    access: { role: 'row', alone: true },
+  },
   bench: 'revisit',
   rows: ({ quick, lane }) =>
     quick

@@ -36,6 +36,17 @@ function row(mechanism: Mechanism, work: string, threads: number, what: string, 
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'what other threads pay while one makes callouts',
+  title: 'Other threads',
+  question: 'What do other threads of the VM lose while one makes callouts?',
+  order: 20,
+  shows: 'ratios',
+  parameters: {
+    imageBytes: { role: 'size', unit: 'bytes' },
+    what: { role: 'panel', alone: true },
+    work: { role: 'row', alone: true },
+    threads: { role: 'row', unit: 'count' },
+  },
+  measures: 'bystanders',
   bench: 'threads',
   rows({ quick, lane, cores }) {
     if (quick) return [];

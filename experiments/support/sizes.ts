@@ -19,8 +19,8 @@ export function imagePages(
 }
 
 /** The parameters that tell an image's size. */
-export function imageSize(pages: number): { readonly imageBytes: number; readonly pages: number } {
-  return { imageBytes: pages * PAGE_BYTES, pages };
+export function imageSize(pages: number): { readonly imageBytes: number } {
+  return { imageBytes: pages * PAGE_BYTES };
 }
 
 /**
@@ -33,7 +33,8 @@ export function sizedRow(
   pages: number,
   parameters: CostParameters,
 ): CostRow {
-  const row: CostRow = { mechanism, parameters };
+  const { imageBytes: _, ...rest } = parameters;
+  const row: CostRow = { mechanism, parameters, options: { pages, ...rest } };
   if (mechanism !== 'mprotect-page') return row;
   if (setting.lane === 'emulated' && pages > MOST_COUNTED_PAGES) {
     return {

@@ -39,7 +39,7 @@ struct bench_row {
   struct bench_counts counts;
   uint64_t at_most;     /* repeats in a batch at most (0: no limit) */
   bool many_processors; /* is not to be pinned to one */
-  const char *warning;  /* of set-up; static text */
+  const char *warning;  /* of set-up: a code of src/record/warnings.ts; static text */
   struct bench_observed observed[BENCH_OBSERVED];
 };
 

@@ -119,8 +119,6 @@ const char *bench_threads(struct bench_row *row) {
   row->at_most = 1;
   row->many_processors = true;
   row->take_down = end_threads;
-  if (other_count > count - 1)
-    row->warning =
-        "oversubscribed: more threads than processors, so the scheduler is part of the figure; use a machine with more";
+  if (other_count > count - 1) row->warning = "oversubscribed";
   return NULL;
 }

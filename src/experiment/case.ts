@@ -2,7 +2,9 @@
  * What an experiment's file exports. The name of a case is its file's name; nothing has to be registered anywhere.
  */
 import type { Image } from '../image/image.js';
-import type { CostRecord, Expectation } from '../record/records.js';
+import type { CostDescription } from '../record/description.js';
+import type { CostRecord, Expectation, Remedy, Values } from '../record/records.js';
+import type { Warning } from '../record/warnings.js';
 import type { CaseGroup, Denial, GuardMechanism, KeyMode, Lane, Mechanism, CostLane } from '../record/words.js';
 
 /** A foreign function made callable. Pointers and 64-bit integers are bigint where a number does not hold them. */
@@ -103,8 +105,11 @@ export interface CorruptionCase {
   readonly kind: 'corruption';
   /** What real bug it stands for, in one sentence. */
   readonly summary: string;
-  /** What would stop it where keys do not, for docs/limits.md: one sentence. Only for cases that keys leave open. */
-  readonly remedy?: string;
+  /**
+   * What would stop it where keys do not, for docs/limits.md: the kinds of remedies that it names, and one sentence.
+   * Only for cases that keys leave open.
+   */
+  readonly remedy?: Remedy;
   /** Shared libraries it needs besides the C library, by file name. */
   readonly libraries?: readonly string[];
   /**
@@ -161,7 +166,7 @@ export interface HonestCase {
  * What a row of a cost experiment varies, and a reader of its record needs to know: names with units (`imageBytes`,
  * `pages`, `way`).
  */
-export type CostParameters = CostRecord['parameters'];
+export type CostParameters = Values;
 
 /** What rows are asked for. */
 export interface CostSetting {
@@ -188,6 +193,10 @@ export interface CostRow {
    * mechanisms of one variation.
    */
   readonly together?: string;
+  /** What describes the row without telling it apart from others: goes to the record's `found`. */
+  readonly about?: CostParameters;
+  /** Its name on the report's ladder from a raw call up, where it is a rung. */
+  readonly rung?: string;
   /** Why it cannot be had here. */
   readonly skip?: string;
   /** The record's lane where it is not the one measured in: `model` for a stand-in delay. */
@@ -196,7 +205,8 @@ export interface CostRow {
   readonly options?: CostParameters;
 }
 
-interface CostExperimentBase {
+/** A cost experiment describes itself: a report needs no other word about it. */
+interface CostExperimentBase extends CostDescription {
   readonly kind: 'cost';
   readonly summary: string;
   /** Its rows, plainest first. Pure: the same setting gives the same rows. */
@@ -232,7 +242,7 @@ export type CostMeasurement =
       /** Operations in a batch. */
       readonly repeats?: number;
       readonly counts?: CostRecord['counts'];
-      readonly warnings?: readonly string[];
+      readonly warnings?: readonly Warning[];
       /** What was seen besides, for the record's `observed`; of several processes the sum. */
       readonly observed?: CostRecord['observed'];
       /** Batches before the first sample. */
@@ -242,7 +252,7 @@ export type CostMeasurement =
        * work.
        */
       readonly answer?: string;
-      /** What only measuring told and a reader needs to know: goes to the record's parameters. Of the first round. */
+      /** What only measuring told and a reader needs to know: goes to the record's `found`. Of the first round. */
       readonly found?: CostParameters;
     }
   | { readonly skipped: string };

@@ -5,6 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
+import type { ExperimentContext } from '../record/description.js';
 import { ExperimentError } from '../record/errors.js';
 import { BUILT, inProject } from '../record/paths.js';
 import { CASE_GROUPS, type CaseGroup, groupFolder } from '../record/words.js';
@@ -97,4 +98,20 @@ export async function loadCatalogue(): Promise<Catalogue> {
   const all = async <T extends ExperimentModule>(family: Family): Promise<readonly Named<T>[]> =>
     Promise.all(namesIn(family).map(async (name) => ({ name, experiment: (await load(family, name)) as T })));
   return { corruption: await all('corruption'), honest: await all('honest'), cost: await all('cost') };
+}
+
+/** A cost experiment in its own words, for a run's context. */
+export function describeCost({ name, experiment }: Named<CostExperiment>): ExperimentContext {
+  const { title, question, order, shows, parameters, wholeWork, headline, measures } = experiment;
+  return {
+    name,
+    title,
+    question,
+    order,
+    shows,
+    parameters,
+    ...(wholeWork === undefined ? {} : { wholeWork }),
+    ...(headline === undefined ? {} : { headline }),
+    ...(measures === undefined ? {} : { measures }),
+  };
 }

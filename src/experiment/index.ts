@@ -37,3 +37,4 @@ export type {
 export * from './expectations.js';
 export { LUA_HOST, LUA_MECHANISMS, LUA_MISSING, luaIsBuilt } from './lua-host.js';
 export { kernelSince, sealed } from './sealed.js';
+export type { CostDescription } from '../record/description.js';

@@ -1,5 +1,6 @@
 /** Cases over sealed pages, and which kernels can seal. */
 import { closesImage, needsKeys } from '../record/words.js';
+import type { Remedy } from '../record/records.js';
 import type { CorruptionCase } from './case.js';
 
 /** Whether a kernel is of a version or later; one that is not known yet is taken to be. */
@@ -12,7 +13,7 @@ export function kernelSince(kernel: string, major: number, minor: number): boole
  * A case once more, over an image whose old space the VM has sealed first (mseal(2)): what sealing helps, and what it
  * does not. The mprotect mechanisms cannot close sealed pages, so that they have no such cells.
  */
-export function sealed(open: CorruptionCase, expected: CorruptionCase['expected'], remedy?: string): CorruptionCase {
+export function sealed(open: CorruptionCase, expected: CorruptionCase['expected'], remedy?: Remedy): CorruptionCase {
   return {
     kind: 'corruption',
     summary: `${open.summary}; old space is sealed`,

@@ -2,13 +2,12 @@
  * What a run writes down. One JSON document per run, `run.json`, whose shape `schema.ts` checks on write and on read.
  * Addresses are strings of the form 0x1234: JSON has no 64-bit integers.
  */
-import type { CaseGroup, Denial, KeyMode, Lane, Mechanism, Verdict } from './words.js';
+import type { ExperimentContext } from './description.js';
+import type { Warning } from './warnings.js';
+import type { CaseGroup, Denial, KeyMode, Lane, Mechanism, RemedyKind, Verdict } from './words.js';
 
-/** The version of run.json that this program writes, and the only one that it reads. */
-export const SCHEMA_VERSION = 1;
-
-/** How what image.verify() said begins where it found nothing. */
-export const SOUND = 'sound';
+/** The version of run.json that this program writes; version1.ts reads the one before. */
+export const SCHEMA_VERSION = 2;
 
 /** A whole run. */
 export interface Run {
@@ -33,6 +32,8 @@ export interface Context {
   readonly imageFile: { readonly name: string; readonly bytes: number; readonly sha256: string } | null;
   /** The image that trials use. */
   readonly spaces?: readonly { readonly name: string; readonly bytes: number }[];
+  /** The cost experiments of the run, in their own words. */
+  readonly experiments: readonly ExperimentContext[];
   /** Set when this run holds one shard of a campaign. */
   readonly shard?: { readonly index: number; readonly count: number };
 }
@@ -58,6 +59,8 @@ export interface LaneContext {
   readonly kernel: string;
   /** Lane-specific facts: QEMU's version, the guest's processors, the result of the conformance job. */
   readonly details: Readonly<Record<string, string>>;
+  /** What makes all times of the lane less than they could be. */
+  readonly warnings?: readonly Warning[];
 }
 
 export type RunRecord = CorruptionRecord | HonestRecord | CostRecord | SkippedRecord;
@@ -75,7 +78,7 @@ export interface CorruptionRecord {
   /** The case's own sentence. */
   readonly summary?: string;
   /** What would stop it where keys do not, by the case. */
-  readonly remedy?: string;
+  readonly remedy?: Remedy;
   readonly expected: Expectation;
   readonly verdict: Verdict;
   /** For `damaged`: whether a fault was raised as well. */
@@ -88,6 +91,12 @@ export interface CorruptionRecord {
   readonly repetitions: readonly Verdict[];
   readonly seed: number;
   readonly evidence: Evidence;
+}
+
+/** What would stop a case that keys leave open: kinds that several cases share, and the case's own sentence. */
+export interface Remedy {
+  readonly kinds: readonly [RemedyKind, ...RemedyKind[]];
+  readonly text: string;
 }
 
 /** What was expected of a case, and why. */
@@ -156,8 +165,14 @@ export interface DiffEvidence {
       readonly isFree: boolean;
     };
   }[];
-  /** What image.verify() said, SOUND first where it found nothing; null if it was not asked. */
-  readonly heap: string | null;
+  /** What image.verify() said; null if it was not asked. */
+  readonly heap: HeapEvidence | null;
+}
+
+/** What a walk over the heap told. */
+export interface HeapEvidence {
+  readonly sound: boolean;
+  readonly text: string;
 }
 
 /** What `image.restore()` did about an image that differed, after all else was seen. */
@@ -223,13 +238,23 @@ export interface HonestRecord {
   readonly detail: string;
 }
 
+/** Parameters by name; names end in their unit where they have one (`imageBytes`). */
+export interface Values {
+  readonly [name: string]: number | string | boolean;
+}
+
 /** One measured cost. Native lane: unit ns. Emulated lane: unit instructions. Never one for the other. */
 export interface CostRecord {
   readonly kind: 'cost';
   readonly experiment: string;
   readonly mechanism: Mechanism;
   readonly lane: Lane;
-  readonly parameters: Readonly<Record<string, number | string | boolean>>;
+  /** What the row varies: rows of one experiment, mechanism and lane differ in it. */
+  readonly varied: Values;
+  /** What only measuring told, or describes the row without telling it apart: `repeats`, `callouts`, `unit`. */
+  readonly found: Values;
+  /** Its name on the ladder from a raw call up, where it is a rung. */
+  readonly rung?: string;
   readonly unit: 'ns' | 'instructions';
   /** Cost of one operation, one entry per batch; the empty loop is already subtracted. */
   readonly samples: readonly number[];
@@ -257,8 +282,8 @@ export interface CostRecord {
     readonly warmUp?: number;
     readonly pinned?: boolean;
   };
-  /** What makes it less than it could be, each with a remedy. */
-  readonly warnings?: readonly string[];
+  /** What makes it less than it could be. */
+  readonly warnings?: readonly Warning[];
 }
 
 /** Something that could not be tried, and why. */

@@ -5,8 +5,11 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 
 import { RunFormatError } from './errors.js';
+import { MEASURED_THINGS } from './description.js';
 import { type Run, SCHEMA_VERSION } from './records.js';
-import { CASE_GROUPS, DENIALS, KEY_MODES, LANES, MECHANISMS, VERDICTS } from './words.js';
+import { fromVersion1 } from './version1.js';
+import { WARNING_VALUES } from './warnings.js';
+import { CASE_GROUPS, DENIALS, KEY_MODES, LANES, MECHANISMS, REMEDY_KINDS, VERDICTS } from './words.js';
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -31,6 +34,46 @@ function shape(fields: Readonly<Record<string, Schema>>): Schema {
   }
   return { type: 'object', properties, required, additionalProperties: false };
 }
+
+const value: Schema = { type: ['number', 'string', 'boolean'] };
+const values = map(value);
+
+/** Each code with the values that it has. */
+const warning: Schema = {
+  type: 'object',
+  discriminator: { propertyName: 'code' },
+  required: ['code'],
+  oneOf: Object.entries(WARNING_VALUES).map(([code, fields]) =>
+    shape({
+      code: { const: code },
+      ...Object.fromEntries(Object.entries(fields).map(([name, type]) => [name, { type }])),
+    }),
+  ),
+};
+
+/** A cost experiment in its own words. */
+const experiment = shape({
+  name: text,
+  title: text,
+  question: text,
+  order: number,
+  shows: oneOf(['lines', 'ratios', 'rows']),
+  parameters: map(
+    shape({
+      role: oneOf(['size', 'x', 'row', 'panel', 'series', 'aside']),
+      'unit?': oneOf(['bytes', 'count']),
+      'alone?': { const: true },
+      'words?': shape({ yes: text, no: text }),
+      'usual?': value,
+      'baseline?': text,
+      'free?': { const: true },
+      'marks?': map(text),
+    }),
+  ),
+  'wholeWork?': { const: true },
+  'headline?': shape({ picture: text, sentence: text }),
+  'measures?': oneOf(MEASURED_THINGS),
+});
 
 const mechanism = oneOf(MECHANISMS);
 const lane = oneOf(LANES);
@@ -75,7 +118,7 @@ const evidence = shape({
           }),
         }),
       ),
-      heap: orNull(text),
+      heap: orNull(shape({ sound: flag, text })),
     }),
   ),
   'restored?': shape({ bytes: natural, equal: flag, heap: text }),
@@ -113,7 +156,7 @@ const corruption = shape({
   deny: oneOf(DENIALS),
   'keys?': oneOf(KEY_MODES),
   'summary?': text,
-  'remedy?': text,
+  'remedy?': shape({ kinds: { ...list(oneOf(REMEDY_KINDS)), minItems: 1 }, text }),
   expected: shape({ verdicts: list(verdict), why: text }),
   verdict,
   'announced?': flag,
@@ -144,12 +187,14 @@ const cost: Schema = {
     experiment: text,
     mechanism,
     lane,
-    parameters: map({ type: ['number', 'string', 'boolean'] }),
+    varied: values,
+    found: values,
+    'rung?': text,
     unit: oneOf(['ns', 'instructions']),
     samples: { ...list(number), minItems: 1 },
     median: number,
     'counts?': shape({ wrpkru: natural, rdpkru: natural, syscalls: natural, faults: natural }),
-    'warnings?': list(text),
+    'warnings?': list(warning),
     'observed?': map(number),
     'method?': shape({ processes: natural, 'group?': natural, 'warmUp?': natural, 'pinned?': flag }),
   }),
@@ -192,10 +237,21 @@ export const RUN_SCHEMA: Schema = {
         keys: flag,
         virtualised: flag,
       }),
-      lanes: list(shape({ lane, keys: flag, keysReason: orNull(text), cpu: text, kernel: text, details: map(text) })),
+      lanes: list(
+        shape({
+          lane,
+          keys: flag,
+          keysReason: orNull(text),
+          cpu: text,
+          kernel: text,
+          details: map(text),
+          'warnings?': list(warning),
+        }),
+      ),
       versions: map(text),
       imageFile: orNull(shape({ name: text, bytes: natural, sha256: text })),
       'spaces?': list(shape({ name: text, bytes: natural })),
+      experiments: list(experiment),
       'shard?': shape({ index: natural, count: natural }),
     }),
     records: list({
@@ -227,7 +283,7 @@ function describe(error: ErrorObject | undefined): string {
 }
 
 /**
- * Checks a parsed run.json.
+ * Checks a parsed run.json; one of the version before is converted.
  * @param value what JSON.parse gave
  * @param name of the file, for messages
  * @throws RunFormatError on another schemaVersion, or where the schema does not hold
@@ -236,13 +292,14 @@ export function checkRun(value: unknown, name: string): Run {
   if (typeof value !== 'object' || value === null || !('schemaVersion' in value)) {
     throw new RunFormatError(`${name} is not a Turnkey run: it has no schemaVersion`);
   }
-  if (value.schemaVersion !== SCHEMA_VERSION) {
+  const run = value.schemaVersion === 1 ? fromVersion1(value, name) : value;
+  if (run.schemaVersion !== SCHEMA_VERSION) {
     throw new RunFormatError(
       `${name} has schemaVersion ${JSON.stringify(value.schemaVersion)}; this version of Turnkey reads ` +
-        `${SCHEMA_VERSION} only`,
+        `1 and ${SCHEMA_VERSION}`,
     );
   }
   const validate = validator();
-  if (!validate(value)) throw new RunFormatError(`${name} is not a valid run: ${describe(validate.errors?.[0])}`);
-  return value as unknown as Run;
+  if (!validate(run)) throw new RunFormatError(`${name} is not a valid run: ${describe(validate.errors?.[0])}`);
+  return run as unknown as Run;
 }

@@ -4,6 +4,7 @@
  */
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -13,7 +14,8 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
 
 import { ExperimentError, RunFormatError } from './errors.js';
 import type { Run } from './records.js';
@@ -21,6 +23,8 @@ import { checkRun } from './schema.js';
 
 /** The name of a run's record file in its directory. */
 export const RUN_FILE = 'run.json';
+/** The same, packed by gzip: how runs are kept. */
+export const PACKED_FILE = 'run.json.gz';
 /** The name of a run's report in its directory. */
 export const REPORT_FILE = 'report.md';
 /** Beside it. */
@@ -79,23 +83,53 @@ export function writeRun(directory: string, run: Run): string {
   return path;
 }
 
+/** gzip's header says which system packed a file (RFC 1952, 2.3): 255 is none, so that the bytes are the run's alone. */
+const SYSTEM_BYTE = 9;
+const NO_SYSTEM = 255;
+
+/** Text packed by gzip: the same text gives the same bytes on every machine. */
+export function packed(text: string): Buffer {
+  const bytes = gzipSync(text, { level: 9 });
+  bytes[SYSTEM_BYTE] = NO_SYSTEM;
+  return bytes;
+}
+
+/** Writes a run as DIR/run.json.gz, as runs are kept; DIR/run.json goes. Returns the path. */
+export function writePacked(directory: string, run: Run): string {
+  const path = join(directory, PACKED_FILE);
+  writeWhole(path, packed(`${JSON.stringify(checkRun(run, 'this run'))}\n`));
+  rmSync(join(directory, RUN_FILE), { force: true });
+  return path;
+}
+
+/** The run's file in a directory: the plain one, where there are both, for it is written first. */
+function runFileIn(directory: string): string {
+  const [plain, small] = [join(directory, RUN_FILE), join(directory, PACKED_FILE)];
+  return !existsSync(plain) && existsSync(small) ? small : plain;
+}
+
+/** The directory of a run, by its path or that of its file. */
+export function directoryOf(path: string): string {
+  return resolve(/\.json(\.gz)?$/.test(path) ? dirname(path) : path);
+}
+
 /**
  * Reads a run.
- * @param path of a run.json, or of the directory that holds it
- * @throws ExperimentError when it cannot be read, RunFormatError when it is not a run of this version
+ * @param path of a run.json or run.json.gz, or of the directory that holds it
+ * @throws ExperimentError when it cannot be read, RunFormatError when it is not a run of a known version
  */
 export function readRun(path: string): Run {
   let file = path;
-  let content: string;
+  let content: Buffer;
   try {
-    if (statSync(path).isDirectory()) file = join(path, RUN_FILE);
-    content = readFileSync(file, 'utf8');
+    if (statSync(path).isDirectory()) file = runFileIn(path);
+    content = readFileSync(file);
   } catch (error) {
     throw new ExperimentError(`cannot read ${file}: ${reasonOf(error)}`, { cause: error });
   }
   let value: unknown;
   try {
-    value = JSON.parse(content);
+    value = JSON.parse((file.endsWith('.gz') ? gunzipSync(content) : content).toString('utf8'));
   } catch (error) {
     throw new RunFormatError(`${file} is not JSON: ${reasonOf(error)}`);
   }

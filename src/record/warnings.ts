@@ -1,10 +1,45 @@
 /**
- * What makes a measured row less than it could be: one sentence each, with what to do about it. Pure. Records carry the
- * sentences, so that a report repeats them without knowing why.
+ * What makes a measured row, or a whole lane, less than it could be. Warnings are data: a code, and the value that a
+ * reader wants to know. The report makes sentences and remedies of them. Pure.
  */
 import { medianAbsoluteDeviation } from 'simple-statistics';
-
 import { median } from './statistics.js';
+
+/** Shares are from 0 to 1, and say from which share on the warning is given. */
+export type Warning =
+  | { readonly code: 'few-samples'; readonly samples: number }
+  | { readonly code: 'noisy'; readonly over: number }
+  | { readonly code: 'coarse-clock'; readonly over: number }
+  | { readonly code: 'steal'; readonly over: number }
+  | { readonly code: 'frequency'; readonly over: number }
+  | { readonly code: 'put-aside'; readonly over: number }
+  | { readonly code: 'unsettled' }
+  | { readonly code: 'warm-up' }
+  | { readonly code: 'unpinned' }
+  | { readonly code: 'oversubscribed' }
+  | { readonly code: 'clock-drift'; readonly drift: number }
+  | { readonly code: 'no-invariant-tsc' }
+  | { readonly code: 'virtualised' }
+  /** An experiment's own. */
+  | { readonly code: 'other'; readonly text: string; readonly remedy: string };
+
+/** The codes, with the type of the value that each has besides. */
+export const WARNING_VALUES = {
+  'few-samples': { samples: 'number' },
+  noisy: { over: 'number' },
+  'coarse-clock': { over: 'number' },
+  steal: { over: 'number' },
+  frequency: { over: 'number' },
+  'put-aside': { over: 'number' },
+  unsettled: {},
+  'warm-up': {},
+  unpinned: {},
+  oversubscribed: {},
+  'clock-drift': { drift: 'number' },
+  'no-invariant-tsc': {},
+  virtualised: {},
+  other: { text: 'string', remedy: 'string' },
+} as const satisfies { readonly [code in Warning['code']]: { readonly [value: string]: 'number' | 'string' } };
 
 /** What is known of how a row was timed. */
 export interface TimingFacts {
@@ -26,47 +61,33 @@ export interface TimingFacts {
 
 export const WARNING_LIMITS = {
   deviation: 0.05,
-  batchOverheads: 50,
+  /** Of what is timed at once, the share that reading the clock takes. */
+  clock: 0.02,
   steal: 0.01,
   frequency: 0.03,
+  /** Batches in which the process was put aside. */
+  putAside: 0.25,
   leastSamples: 5,
 } as const;
 
-const percent = (share: number): string => `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
-
 /** The warnings of a timed row. */
-export function timingWarnings(facts: TimingFacts): readonly string[] {
+export function timingWarnings(facts: TimingFacts): readonly Warning[] {
   const { samples, timedOperations, clockOverheadNs, settled, pinned, steal, ghz, switches } = facts;
+  const limits = WARNING_LIMITS;
   const middle = median(samples);
   const deviation = middle > 0 ? medianAbsoluteDeviation([...samples]) / middle : 0;
   const [before = 0, after = 0] = ghz;
-  const warnings: string[] = [];
-  if (samples.length < WARNING_LIMITS.leastSamples)
-    warnings.push(`only ${samples.length} samples: one operation takes long; measure a smaller image for an interval`);
-  if (deviation > WARNING_LIMITS.deviation)
-    warnings.push(
-      `noisy: the median absolute deviation is over ${percent(WARNING_LIMITS.deviation)} of the median; let ` +
-        'nothing else run and try again',
-    );
-  if (middle * timedOperations < WARNING_LIMITS.batchOverheads * clockOverheadNs)
-    warnings.push(
-      `the clock is coarse for this: reading it takes over ${percent(1 / WARNING_LIMITS.batchOverheads)} of ` +
-        'what is timed at once; that is taken off, but compare only with rows timed alike',
-    );
-  if (steal > WARNING_LIMITS.steal)
-    warnings.push(
-      `steal time: over ${percent(WARNING_LIMITS.steal)} of this virtual machine's time went to others ` +
-        'meanwhile; use a dedicated or bare-metal machine',
-    );
-  if (before > 0 && Math.abs(after / before - 1) > WARNING_LIMITS.frequency)
-    warnings.push(
-      `the core's frequency changed by over ${percent(WARNING_LIMITS.frequency)} meanwhile; fix it (cpupower ` +
-        'frequency-set -g performance, boost off)',
-    );
-  if (switches > samples.length / 4)
-    warnings.push('put aside for other processes in one batch of four, or more; let nothing else run and try again');
-  if (!settled) warnings.push('batches were still getting faster when warm-up ended; measure longer');
-  if (!pinned) warnings.push('the process could not be pinned to one processor; allow sched_setaffinity');
+  const warnings: Warning[] = [];
+  if (samples.length < limits.leastSamples) warnings.push({ code: 'few-samples', samples: samples.length });
+  if (deviation > limits.deviation) warnings.push({ code: 'noisy', over: limits.deviation });
+  if (middle * timedOperations * limits.clock < clockOverheadNs)
+    warnings.push({ code: 'coarse-clock', over: limits.clock });
+  if (steal > limits.steal) warnings.push({ code: 'steal', over: limits.steal });
+  if (before > 0 && Math.abs(after / before - 1) > limits.frequency)
+    warnings.push({ code: 'frequency', over: limits.frequency });
+  if (switches > samples.length * limits.putAside) warnings.push({ code: 'put-aside', over: limits.putAside });
+  if (!settled) warnings.push({ code: 'unsettled' });
+  if (!pinned) warnings.push({ code: 'unpinned' });
   return warnings;
 }
 
@@ -74,7 +95,7 @@ export function timingWarnings(facts: TimingFacts): readonly string[] {
  * The warnings of a row that JavaScript timed: of all facts, the samples alone are known, and whether warm-up had
  * settled.
  */
-export function sampleWarnings(samples: readonly number[], settled = true): readonly string[] {
+export function sampleWarnings(samples: readonly number[], settled = true): readonly Warning[] {
   return timingWarnings({
     samples,
     timedOperations: 1,

@@ -17,7 +17,7 @@ import { BUILT, withoutRoot } from '../record/paths.js';
 import { randomBelow, shuffled } from '../record/random.js';
 import type { CostRecord, RunRecord, SkippedRecord } from '../record/records.js';
 import { median } from '../record/statistics.js';
-import { timingWarnings } from '../record/warnings.js';
+import { timingWarnings, type Warning } from '../record/warnings.js';
 import type { ExecResult, Executor } from './executor.js';
 import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from './plan.js';
 import type { CostLane } from '../record/words.js';
@@ -51,6 +51,7 @@ interface BenchLine {
   readonly ghz?: readonly number[];
   readonly switches?: number;
   readonly observed?: Readonly<Record<string, number>>;
+  /** A code of record/warnings.ts. */
   readonly warning?: string;
   readonly skipped?: string;
   readonly broken?: string;
@@ -70,32 +71,26 @@ export function benchClock(stdout: string): BenchClock | undefined {
   return line === undefined ? undefined : (JSON.parse(line) as { clock: BenchClock }).clock;
 }
 
-/** The clock and what is to be said of the machine as a whole, for a lane's details. */
-export function clockDetails(clock: BenchClock, virtualised: boolean): Readonly<Record<string, string>> {
-  return {
-    clock: `${clock.name}, read in ${clock.overheadNs.toFixed(1)} ns, which is taken off`,
-    ...(Math.abs(clock.drift) > 1e-4
-      ? {
-          'warning: clock':
-            `two calibrations of the clock differ by ${(Math.abs(clock.drift) * 100).toFixed(3)} %; times are no ` +
-            'more exact than that',
-        }
-      : {}),
-    ...(clock.name.includes('TSC')
-      ? {}
-      : {
-          'warning: timer':
-            'no invariant TSC: short operations are timed in long batches by CLOCK_MONOTONIC; a machine with ' +
-            'one gives tighter intervals',
-        }),
-    ...(virtualised
-      ? {
-          'warning: virtualised':
-            'a virtual machine: page-table work costs more under nested paging, and others share the ' +
-            'processor; measure on bare metal for figures that hold elsewhere',
-        }
-      : {}),
-  };
+/** The clock, for a lane's details. */
+export function clockDetails({ name, overheadNs }: BenchClock): { readonly [name: string]: string } {
+  return { clock: `${name}, read in ${overheadNs.toFixed(1)} ns, which is taken off` };
+}
+
+/** Two calibrations that differ by more make times inexact. */
+const MOST_DRIFT = 1e-4;
+
+/** What the clock and the machine take from all times of a lane. */
+export function laneWarnings({ name, drift }: BenchClock, virtualised: boolean): readonly Warning[] {
+  return [
+    ...(Math.abs(drift) > MOST_DRIFT ? [{ code: 'clock-drift', drift: Math.abs(drift) } as const] : []),
+    ...(name.includes('TSC') ? [] : [{ code: 'no-invariant-tsc' } as const]),
+    ...(virtualised ? [{ code: 'virtualised' } as const] : []),
+  ];
+}
+
+/** A warning of turnkey-bench: a code of ours, or a sentence. */
+function benchWarning(word: string): Warning {
+  return word === 'oversubscribed' ? { code: word } : { code: 'other', text: word, remedy: '' };
 }
 
 function benchLines(stdout: string): readonly BenchLine[] {
@@ -125,7 +120,7 @@ function recordOf(
   more: {
     readonly repeats?: number | undefined;
     readonly counts?: CostRecord['counts'] | undefined;
-    readonly warnings?: readonly string[] | undefined;
+    readonly warnings?: readonly Warning[] | undefined;
     readonly found?: CostParameters | undefined;
     readonly observed?: CostRecord['observed'] | undefined;
     readonly method?: CostRecord['method'] | undefined;
@@ -137,7 +132,9 @@ function recordOf(
     experiment: cost.name,
     mechanism: cost.row.mechanism,
     lane: cost.row.lane ?? cost.lane,
-    parameters: { ...cost.row.parameters, ...found, ...(repeats === undefined ? {} : { repeats }) },
+    varied: cost.row.parameters,
+    found: { ...cost.row.about, ...found, ...(repeats === undefined ? {} : { repeats }) },
+    ...(cost.row.rung === undefined ? {} : { rung: cost.row.rung }),
     unit,
     samples,
     median: median(samples),
@@ -216,7 +213,7 @@ export function benchRecords(costs: readonly PlannedCost[], result: ExecResult):
       repeats,
       counts,
       method: { processes, group: groupOf.get(cost) ?? 0, warmUp, pinned },
-      warnings: [...(warning === undefined ? [] : [warning]), ...timed],
+      warnings: [...(warning === undefined ? [] : [benchWarning(warning)]), ...timed],
       observed: { ...(instructions === undefined ? {} : { userInstructions: instructions }), ...observed },
     });
   });
@@ -274,6 +271,11 @@ function measurementIn({ experiment }: PlannedCost, { stdout, exitCode }: ExecRe
   );
 }
 
+/** Each warning once. */
+function distinct(warnings: readonly Warning[]): readonly Warning[] {
+  return [...new Map(warnings.map((warning) => [JSON.stringify(warning), warning])).values()];
+}
+
 type Measured = Exclude<CostMeasurement, { readonly skipped: string }>;
 
 /** Sums each observed counter over the processes. */
@@ -327,7 +329,7 @@ export function measuredRecord(
       repeats: first?.repeats,
       counts: first?.counts,
       found: first?.found,
-      warnings: [...new Set(seen.flatMap(({ warnings }) => warnings ?? []))],
+      warnings: distinct(seen.flatMap(({ warnings }) => warnings ?? [])),
       observed: observedIn(seen),
       method: { processes: results.length, group, ...(first?.warmUp === undefined ? {} : { warmUp: first.warmUp }) },
     },

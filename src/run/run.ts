@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 
-import type { Catalogue } from '../experiment/catalogue.js';
+import { type Catalogue, describeCost } from '../experiment/catalogue.js';
 import { ExperimentError } from '../record/errors.js';
 import { missingFiles } from '../record/paths.js';
 import {
@@ -19,7 +19,7 @@ import {
 import { TRIAL_SPACES } from '../record/trial-image.js';
 import type { GuardMechanism, Lane, RunLane } from '../record/words.js';
 import { currentCommit, hostContext, imageFileContext, versions } from './context.js';
-import { type BenchClock, clockDetails, runCosts, type RunCostsOptions } from './costs.js';
+import { type BenchClock, clockDetails, laneWarnings, runCosts, type RunCostsOptions } from './costs.js';
 import { EmulatedExecutor } from './emulated.js';
 import type { Executor } from './executor.js';
 import { laneHere, NativeExecutor } from './native.js';
@@ -142,7 +142,7 @@ export class RunInProgress {
     const { cores, virtualised } = hostContext();
     const onClock = (clock: BenchClock): void => {
       if (here === 'emulated') return; // the lane's context tells of its clock already
-      this.#addDetails(lane, clockDetails(clock, virtualised));
+      this.#addDetails(lane, clockDetails(clock), laneWarnings(clock, virtualised));
     };
     return {
       setting: { lane: here, keys, quick: quickCosts, cores },
@@ -278,10 +278,16 @@ export class RunInProgress {
     return result;
   }
 
-  #addDetails(lane: Lane, details: LaneContext['details']): void {
+  #addDetails(lane: Lane, details: LaneContext['details'], warnings: LaneContext['warnings'] = []): void {
     const at = this.#contexts.findIndex((context) => context.lane === lane);
     const known = this.#contexts[at];
-    if (known !== undefined) this.#contexts[at] = { ...known, details: { ...known.details, ...details } };
+    if (known === undefined) return;
+    this.#contexts[at] = {
+      ...known,
+      details: { ...known.details, ...details },
+      // each call of turnkey-bench tells of its clock: the last word holds
+      ...(warnings.length === 0 ? {} : { warnings }),
+    };
   }
 
   async #shut(executor: Executor): Promise<void> {
@@ -410,6 +416,7 @@ export class RunInProgress {
     const honest = this.#records.filter((record): record is HonestRecord => record.kind === 'honest');
     const rest = this.#records.filter((record) => record.kind !== 'honest');
     const { seed, quick } = this.#options;
+    const measured = new Set(rest.flatMap((record) => (record.kind === 'cost' ? [record.experiment] : [])));
     return {
       schemaVersion: SCHEMA_VERSION,
       context: {
@@ -423,6 +430,7 @@ export class RunInProgress {
         versions: versions(),
         imageFile: this.#imageContext,
         spaces: this.lanes.includes('wine') ? WINE_SPACES : TRIAL_SPACES,
+        experiments: this.#catalogue.cost.filter(({ name }) => measured.has(name)).map(describeCost),
       },
       records: [...rest, ...compareHonest(honest)],
     };

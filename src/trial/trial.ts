@@ -28,7 +28,7 @@ import { ImageError } from '../image/errors.js';
 import { Image } from '../image/image.js';
 import { BUILT, inProject } from '../record/paths.js';
 import { randomBelow } from '../record/random.js';
-import { type DiffEvidence, type FaultEvidence, type RestoreEvidence, SOUND } from '../record/records.js';
+import type { DiffEvidence, FaultEvidence, HeapEvidence, RestoreEvidence } from '../record/records.js';
 import { TRIAL_SPACES } from '../record/trial-image.js';
 import { type Denial, type GuardMechanism, isGuardMechanism, type KeyMode, type Lane } from '../record/words.js';
 import { aftermath } from './aftermath.js';
@@ -257,13 +257,10 @@ class Bench implements HonestTrial {
     };
   }
 
-  verify(): string {
-    const report = this.image.verify();
-    return report.ok
-      ? `${SOUND}: ${report.objects} objects`
-      : `${report.problemCount} problems: ${Object.entries(report.byKind)
-          .map(([kind, count]) => `${count} ${kind}`)
-          .join(', ')}`;
+  verify(): HeapEvidence {
+    const { ok, objects, problemCount, byKind } = this.image.verify();
+    const problems = Object.entries(byKind).map(([kind, count]) => `${count} ${kind}`);
+    return { sound: ok, text: ok ? `sound: ${objects} objects` : `${problemCount} problems: ${problems.join(', ')}` };
   }
 
   diff(): DiffEvidence {
@@ -275,7 +272,7 @@ class Bench implements HonestTrial {
       return {
         changedBytes: this.spaces.reduce((sum, { address, bytes }) => sum + lostBytes(address, bytes), 0),
         ranges: [],
-        heap: error.message,
+        heap: { sound: false, text: error.message },
       };
     }
     return {
@@ -304,7 +301,7 @@ class Bench implements HonestTrial {
   restore(): RestoreEvidence {
     try {
       const bytes = this.image.restore();
-      return { bytes, equal: this.image.diff().equal, heap: this.verify() };
+      return { bytes, equal: this.image.diff().equal, heap: this.verify().text };
     } catch (error) {
       if (!(error instanceof ImageError)) throw error;
       return { bytes: 0, equal: false, heap: error.message };
@@ -334,7 +331,7 @@ async function corruption(name: string, bench: Bench): Promise<void> {
   say(called);
   const steps = await aftermath({
     load: (library) => bench.library(library),
-    verify: () => bench.verify(),
+    verify: () => bench.verify().text,
     onThread: (fn, ...args) =>
       !('async' in fn)
         ? Promise.reject(new Error('this function has no async form'))

@@ -139,7 +139,7 @@ t.test('limits: what keys stopped is not told, what they did not is, with its re
         case: 'remapped',
         verdict: 'damaged',
         summary: 'mmap over the image',
-        remedy: 'Sealing.',
+        remedy: { kinds: ['seal'], text: 'Sealing.' },
         expected: { verdicts: ['damaged'], why: 'a new mapping has key 0' },
       }),
       limited({ case: 'remapped', mechanism: 'flag', verdict: 'damaged', announced: true }),

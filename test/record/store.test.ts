@@ -21,10 +21,10 @@ t.test('a run comes back as it was written', (t) => {
 });
 
 t.test('unknown versions are refused by name', (t) => {
-  for (const schemaVersion of [0, 2, '1', null]) {
+  for (const schemaVersion of [0, 3, '1', '2', null]) {
     t.throws(() => checkRun({ ...exampleRun, schemaVersion }, 'x/run.json'), {
       name: 'RunFormatError',
-      message: /x\/run\.json has schemaVersion .*reads 1 only/,
+      message: /x\/run\.json has schemaVersion .*reads 1 and 2$/,
     });
   }
   t.throws(() => checkRun({ context: {} }, 'run.json'), { message: /no schemaVersion/ });

@@ -7,16 +7,15 @@
  * limit: 600 s
  */
 import t from 'tap';
-
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
-import { luaIsBuilt } from '../../src/experiment/lua-host.js';
-import { findKernel, findQemu } from '../../src/machine/index.js';
-import type { CostRecord } from '../../src/record/records.js';
-import { GUARD_MECHANISMS } from '../../src/record/words.js';
-import { COUNT_TOLERANCE } from '../../src/report/compare.js';
 import { runCosts } from '../../src/run/costs.js';
 import { EmulatedExecutor } from '../../src/run/emulated.js';
 import { makePlan, type PlannedCost } from '../../src/run/plan.js';
+import type { CostRecord } from '../../src/record/records.js';
+import { GUARD_MECHANISMS } from '../../src/record/words.js';
+import { findKernel, findQemu } from '../../src/machine/index.js';
+import { COUNT_TOLERANCE } from '../../src/report/compare.js';
+import { luaIsBuilt } from '../../src/experiment/lua-host.js';
 
 function unavailable(): string | false {
   try {
@@ -28,10 +27,10 @@ function unavailable(): string | false {
   }
 }
 
-/** Relative tolerance for one whole program. */
+/** Of one whole program. */
 const PROGRAM_TOLERANCE = 0.01;
 
-/** Whether a row is among the few small ones that are counted here. */
+/** Of each experiment a few small rows. */
 function chosen({ name, row: { mechanism, parameters } }: PlannedCost): boolean {
   const pages = Number(parameters['pages'] ?? 0);
   if (name === 'flip') return (pages === 16 || pages === 256) && parameters['touched'] === true;
@@ -77,15 +76,14 @@ t.test('counted twice in one guest', { skip: unavailable() }, async (t) => {
       t.same(
         b.counts,
         a.counts,
-        `events as seen and as known from the code path: ${a.experiment}, ${a.mechanism}, ` +
-          `${JSON.stringify(a.parameters)}`,
+        `events as seen and as known from the code path: ${a.experiment}, ${a.mechanism}, ${JSON.stringify(a.varied)}`,
       );
   }
   const least = (record: CostRecord): number => Math.min(...record.samples);
   for (const [at, a] of first.entries()) {
     const b = second[at];
     if (a.kind !== 'cost' || b?.kind !== 'cost') continue;
-    const name = `${a.experiment}, ${a.mechanism}, ${JSON.stringify(a.parameters)}: ${least(a)} and ${least(b)}`;
+    const name = `${a.experiment}, ${a.mechanism}, ${JSON.stringify(a.varied)}: ${least(a)} and ${least(b)}`;
     t.equal(a.unit, 'instructions');
     if (a.experiment === 'lua-programs') {
       t.ok(
@@ -100,7 +98,7 @@ t.test('counted twice in one guest', { skip: unavailable() }, async (t) => {
       t.ok(Math.abs(least(a) - least(b)) < COUNT_TOLERANCE.userInstructions, `exactly: ${name}`);
     else {
       const tolerance =
-        events.faults > 0 || a.mechanism === 'mprotect-page' || Number(a.parameters['spaces'] ?? 1) > 1
+        events.faults > 0 || a.mechanism === 'mprotect-page' || Number(a.varied['spaces'] ?? 1) > 1
           ? COUNT_TOLERANCE.signals
           : COUNT_TOLERANCE.kernel;
       t.ok(Math.abs(least(b) / least(a) - 1) <= tolerance, `within ${tolerance * 100} %: ${name}`);
@@ -113,8 +111,8 @@ t.test('counted twice in one guest', { skip: unavailable() }, async (t) => {
         (record) =>
           record.experiment === experiment &&
           record.mechanism === mechanism &&
-          record.parameters['pages'] === pages &&
-          record.parameters['spaces'] === undefined,
+          record.varied['imageBytes'] === pages * 4096 &&
+          record.varied['spaces'] === undefined,
       );
   for (const experiment of ['flip', 'callout']) {
     const [small, large] = [of(experiment, 'pkeys', 16), of(experiment, 'pkeys', 256)];
@@ -132,7 +130,7 @@ t.test('counted twice in one guest', { skip: unavailable() }, async (t) => {
     t.notOk(luaIsBuilt(), 'the Lua rows are missing only where its host is');
     return;
   }
-  t.equal(guarded.parameters['callouts'], unguarded.parameters['callouts']);
-  const added = (least(guarded) - least(unguarded)) / Number(guarded.parameters['callouts']);
+  t.equal(guarded.found['callouts'], unguarded.found['callouts']);
+  const added = (least(guarded) - least(unguarded)) / Number(guarded.found['callouts']);
   t.ok(added > 10 && added < 200, `keys add a gate to each callout of a Lua program: ${added.toFixed(1)} instructions`);
 });

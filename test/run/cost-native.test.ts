@@ -17,7 +17,8 @@ import { BUILT, inProject, PROJECT_ROOT } from '../../src/record/paths.js';
 import type { CostRecord, RunRecord } from '../../src/record/records.js';
 import { checkRun } from '../../src/record/schema.js';
 import { pairedRatios } from '../../src/record/statistics.js';
-import { timingWarnings } from '../../src/record/warnings.js';
+import { timingWarnings, type Warning } from '../../src/record/warnings.js';
+import { warningText } from '../../src/report/findings/warnings.js';
 import { GUARD_MECHANISMS } from '../../src/record/words.js';
 import { benchArgument, benchClock, benchRecords, measuredRecord } from '../../src/run/costs.js';
 import type { ExecResult } from '../../src/run/executor.js';
@@ -48,7 +49,17 @@ function typed(rows: readonly string[]): readonly PlannedCost[] {
   return rows.map((_, at) => ({
     name: 'typed',
     lane: 'native',
-    experiment: { kind: 'cost', summary: '', bench: '', rows: () => [] },
+    experiment: {
+      kind: 'cost',
+      summary: '',
+      title: '',
+      question: '',
+      order: 1,
+      shows: 'rows',
+      parameters: {},
+      bench: '',
+      rows: () => [],
+    },
     row: { mechanism: 'none', parameters: { at } },
   }));
 }
@@ -255,20 +266,21 @@ t.test('warnings are data with a remedy, and none where there is nothing to warn
     switches: 0,
   };
   t.same(timingWarnings(calm), []);
-  const cases: readonly [Partial<typeof calm>, RegExp][] = [
-    [{ samples: [100, 150, 60, 100, 140, 50] }, /^noisy/],
-    [{ timedOperations: 1 }, /clock is coarse/],
-    [{ steal: 0.05 }, /steal time/],
-    [{ ghz: [4.2, 3.1] }, /frequency changed/],
-    [{ switches: 3 }, /put aside/],
-    [{ settled: false }, /still getting faster/],
-    [{ pinned: false }, /sched_setaffinity/],
-    [{ samples: [100, 100] }, /only 2 samples/],
+  const cases: readonly [Partial<typeof calm>, Warning, RegExp][] = [
+    [{ samples: [100, 150, 60, 100, 140, 50] }, { code: 'noisy', over: 0.05 }, /over 5\.0 % of the median/],
+    [{ timedOperations: 1 }, { code: 'coarse-clock', over: 0.02 }, /over 2\.0 % of what is timed at once/],
+    [{ steal: 0.05 }, { code: 'steal', over: 0.01 }, /over 1\.0 % of this virtual machine's time/],
+    [{ ghz: [4.2, 3.1] }, { code: 'frequency', over: 0.03 }, /frequency changed by over 3\.0 %/],
+    [{ switches: 3 }, { code: 'put-aside', over: 0.25 }, /in 25 % of the batches/],
+    [{ settled: false }, { code: 'unsettled' }, /still getting faster/],
+    [{ pinned: false }, { code: 'unpinned' }, /could not be pinned/],
+    [{ samples: [100, 100] }, { code: 'few-samples', samples: 2 }, /only 2 samples/],
   ];
-  for (const [change, expected] of cases) {
-    const warnings = timingWarnings({ ...calm, ...change });
-    t.match(warnings, [expected]);
-    t.match(warnings[0], /;/, 'with a remedy');
+  for (const [change, expected, words] of cases) {
+    t.same(timingWarnings({ ...calm, ...change }), [expected]);
+    const { text, remedy } = warningText(expected);
+    t.match(text, words);
+    t.not(remedy, '', 'with a remedy');
   }
   t.end();
 });

@@ -9,6 +9,9 @@ import type { ExecResult, Executor } from '../../src/run/executor.js';
 import { costGroups, makePlan, type PlannedCost } from '../../src/run/plan.js';
 import { exampleFlip, exampleRun } from '../support/example-run.js';
 
+/** What an experiment must say of itself. */
+const description = { title: 'Sum', question: 'How much?', order: 1, shows: 'rows', parameters: {} } as const;
+
 const setting = { lane: 'native', quick: false, keys: true, cores: 2 } as const;
 const flips: readonly PlannedCost[] = exampleFlip
   .rows(setting)
@@ -58,7 +61,8 @@ t.test('lines of turnkey-bench are matched by number; the rest are rows that say
       mechanism: 'pkeys',
       median: 23,
       unit: 'instructions',
-      parameters: { pages: 1, repeats: 8 },
+      varied: { pages: 1 },
+      found: { repeats: 8 },
       counts: { wrpkru: 2 },
       method: { group: 0, processes: 1 },
     },
@@ -76,6 +80,7 @@ t.test(
     const experiment: MeasuredExperiment = {
       kind: 'cost',
       summary: 'sum',
+      ...description,
       rounds: () => 3,
       measure: () => ({ samples: [1] }),
       rows: () =>
@@ -116,7 +121,7 @@ t.test(
         asked.push(`${round} ${row.mechanism}`);
         return Promise.resolve(
           result(
-            `koffi says something\n${COST_MARK}${JSON.stringify({ samples: [round, 10 + round], repeats: 5, warnings: ['busy'] })}\n`,
+            `koffi says something\n${COST_MARK}${JSON.stringify({ samples: [round, 10 + round], repeats: 5, warnings: [{ code: 'warm-up' }] })}\n`,
           ),
         );
       },
@@ -128,8 +133,9 @@ t.test(
         lane: 'native',
         unit: 'ns',
         samples: [0, 10, 1, 11, 2, 12],
-        parameters: { signature: 'int(int)', repeats: 5 },
-        warnings: ['busy'],
+        varied: { signature: 'int(int)' },
+        found: { repeats: 5 },
+        warnings: [{ code: 'warm-up' }],
       },
       { mechanism: 'flag' },
       { mechanism: 'pkeys-model', lane: 'model' },
@@ -173,6 +179,7 @@ t.test(
     const experiment: ProgramExperiment = {
       kind: 'cost',
       summary: 'sum',
+      ...description,
       rows: ({ lane }) =>
         (['none', 'pkeys'] as const).map((mechanism) => ({
           mechanism,
@@ -239,7 +246,8 @@ t.test(
         lane: 'native',
         unit: 'ns',
         samples: [7, 9, 8, 7, 9, 8, 7, 9, 8],
-        parameters: { program: 'sum', repeats: 1, callouts: 3 },
+        varied: { program: 'sum' },
+        found: { repeats: 1, callouts: 3 },
         observed: { faults: 6 },
         method: { processes: 3, group: 0, warmUp: 1 },
       },

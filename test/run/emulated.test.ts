@@ -114,7 +114,7 @@ t.test(
     const least = (mechanism: string): readonly number[] =>
       costs
         .filter((record) => record.mechanism === mechanism)
-        .sort((a, b) => Number(a.parameters['imageBytes']) - Number(b.parameters['imageBytes']))
+        .sort((a, b) => Number(a.varied['imageBytes']) - Number(b.varied['imageBytes']))
         .map(({ samples }) => Math.round(Math.min(...samples)));
     const [small, large] = least('pkeys');
     t.equal(small, large);

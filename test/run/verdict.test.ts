@@ -38,7 +38,7 @@ const prevented: Observation = {
   fault,
   errno: null,
   disclosed: false,
-  diff: { changedBytes: 0, ranges: [], heap: 'sound' },
+  diff: { changedBytes: 0, ranges: [], heap: { sound: true, text: 'sound' } },
   canaries: [],
   aftermath: [{ step: 'allocation', ok: true, detail: '' }],
   process,
@@ -123,7 +123,11 @@ t.test('a read of a space whose reads are denied is prevented too', (t) => {
 });
 
 t.test('damage is announced when a fault was raised, else silent', (t) => {
-  const diff = { changedBytes: 3, ranges: [{ space: 'eden', offset: 4, bytes: 3 }], heap: 'broken' };
+  const diff = {
+    changedBytes: 3,
+    ranges: [{ space: 'eden', offset: 4, bytes: 3 }],
+    heap: { sound: false, text: 'broken' },
+  };
   t.match(judge({ ...prevented, diff }), { verdict: 'damaged', announced: true });
   t.match(judge({ ...prevented, diff, fault: null }), { verdict: 'damaged', announced: false });
   t.end();

@@ -3,10 +3,10 @@
  * means harm.
  */
 import { randomFrom } from '../../src/record/random.js';
-import type { CorruptionRecord, CostRecord, Run, RunRecord } from '../../src/record/records.js';
+import type { CorruptionRecord, CostRecord, Run, RunRecord, Values } from '../../src/record/records.js';
 import { checkRun } from '../../src/record/schema.js';
 import { CASE_GROUPS, type GuardMechanism, type Verdict } from '../../src/record/words.js';
-import { exampleCorruption, exampleHonest, exampleRun, exampleSkipped } from './example-run.js';
+import { costParameters, exampleCorruption, exampleHonest, exampleRun, exampleSkipped } from './example-run.js';
 
 const MECHANISMS: readonly GuardMechanism[] = [
   'none',
@@ -95,7 +95,7 @@ function costRecords(): readonly CostRecord[] {
     experiment: string,
     mechanism: CostRecord['mechanism'],
     lane: 'native' | 'emulated' | 'model',
-    parameters: CostRecord['parameters'],
+    parameters: Values,
     value: number,
   ): void => {
     const counted = lane === 'emulated';
@@ -108,7 +108,7 @@ function costRecords(): readonly CostRecord[] {
       experiment,
       mechanism,
       lane,
-      parameters,
+      ...costParameters(experiment, mechanism, parameters),
       unit: counted ? 'instructions' : 'ns',
       samples,
       median: [...samples].sort((a, b) => a - b)[samples.length >> 1] ?? value,
@@ -116,7 +116,7 @@ function costRecords(): readonly CostRecord[] {
         ? { observed: { bystanderFaults: 12, bystanderWaitedNs: 34_000, unprotectedWindows: 0 } }
         : {}),
       ...(mechanism === 'mprotect-page' && lane === 'native' && experiment !== 'threads'
-        ? { warnings: ['the machine is virtualised; run on bare metal for tighter intervals'] }
+        ? { warnings: [{ code: 'noisy', over: 0.05 }] }
         : {}),
     });
   };
@@ -130,7 +130,7 @@ function costRecords(): readonly CostRecord[] {
           'callout',
           mechanism,
           lane,
-          { imageBytes: pages * 4096, pages, repeats: 100 },
+          { imageBytes: pages * 4096, repeats: 100 },
           cost(mechanism, lane, pages) + (mechanism.startsWith('mprotect') ? 300 : 0),
         );
         for (const touched of [true, false])
@@ -139,7 +139,7 @@ function costRecords(): readonly CostRecord[] {
               'flip',
               mechanism,
               lane,
-              { imageBytes: pages * 4096, pages, touched, repeats: 100 },
+              { imageBytes: pages * 4096, touched, repeats: 100 },
               cost(mechanism, lane, touched ? pages : pages / 3),
             );
         for (const access of ['read', 'write'])
@@ -183,16 +183,10 @@ function costRecords(): readonly CostRecord[] {
               40 + cost(mechanism, lane, imageBytes / 4096),
             );
         if (mechanism !== 'none')
-          add(
-            'fault',
-            mechanism,
-            lane,
-            { imageBytes, pages: imageBytes / 4096, part: 'whole' },
-            2500 + cost(mechanism, lane, imageBytes / 4096),
-          );
+          add('fault', mechanism, lane, { imageBytes, part: 'whole' }, 2500 + cost(mechanism, lane, imageBytes / 4096));
       }
       if (/flag|range|pkeys$/.test(mechanism)) {
-        const size = { imageBytes: 65536, pages: 16 };
+        const size = { imageBytes: 65536 };
         add('fault', mechanism, lane, { ...size, part: 'delivery' }, 1200);
         add('fault', mechanism, lane, { ...size, part: 'gate' }, cost(mechanism, lane, 16));
         add('fault', mechanism, lane, { ...size, part: 'whole', occurrence: 'first' }, 9000);
@@ -302,13 +296,23 @@ export function harmfulRun(): Run {
       host: { ...exampleRun.context.host, cpu: HARM },
       versions: { [HARM]: HARM },
       commit: HARM,
+      experiments: [
+        {
+          name: HARM,
+          title: HARM,
+          question: HARM,
+          order: 1,
+          shows: 'lines',
+          parameters: { imageBytes: { role: 'size' } },
+        },
+      ],
     },
     records: [
       {
         ...exampleCorruption,
         case: HARM,
         summary: HARM,
-        remedy: HARM,
+        remedy: { kinds: ['process'], text: HARM },
         surprise: true,
         expected: { verdicts: ['trapped'], why: HARM },
         evidence: {
@@ -329,11 +333,13 @@ export function harmfulRun(): Run {
         experiment: HARM,
         mechanism: 'flag',
         lane: 'native',
-        parameters: { imageBytes, [HARM]: HARM },
+        varied: { imageBytes, [HARM]: HARM },
+        found: { [HARM]: HARM },
+        rung: HARM,
         unit: 'ns',
         samples: [1, 2, 3],
         median: 2,
-        warnings: [HARM],
+        warnings: [{ code: 'other', text: HARM, remedy: HARM }],
       })),
       { ...exampleSkipped, name: HARM, reason: HARM },
     ],

@@ -1,6 +1,14 @@
 /** A small run that holds one record of each kind, for tests. */
 import type { CostExperiment } from '../../src/experiment/case.js';
-import type { CorruptionRecord, CostRecord, HonestRecord, Run, SkippedRecord } from '../../src/record/records.js';
+import type {
+  CorruptionRecord,
+  CostRecord,
+  HonestRecord,
+  Run,
+  SkippedRecord,
+  Values,
+} from '../../src/record/records.js';
+import { VERSION1_EXPERIMENTS, VERSION1_RUNGS } from '../../src/record/version1-experiments.js';
 
 export const exampleCorruption: CorruptionRecord = {
   kind: 'corruption',
@@ -35,7 +43,7 @@ export const exampleCorruption: CorruptionRecord = {
     },
     answer: null,
     errno: null,
-    diff: { changedBytes: 0, ranges: [], heap: 'sound' },
+    diff: { changedBytes: 0, ranges: [], heap: { sound: true, text: 'sound' } },
     canaries: [],
     aftermath: [{ step: 'allocation', ok: true, detail: '' }],
     process: {
@@ -71,12 +79,32 @@ export const exampleCost: CostRecord = {
   experiment: 'flip',
   mechanism: 'mprotect-range',
   lane: 'native',
-  parameters: { imageBytes: 65536, pages: 16 },
+  varied: { imageBytes: 65536 },
+  found: { repeats: 256 },
   unit: 'ns',
   samples: [5000, 4900, 5100],
   median: 5000,
   counts: { wrpkru: 0, rdpkru: 0, syscalls: 2, faults: 0 },
 };
+
+/** What only measuring finds, or describes a row. */
+const FOUND = ['repeats', 'callouts', 'callbacks', 'reads', 'unit', 'reachedCycles'];
+
+/** A row's parameters as its record keeps them apart, with its rung. */
+export function costParameters(
+  experiment: string,
+  mechanism: string,
+  parameters: Values,
+): Pick<CostRecord, 'varied' | 'found' | 'rung'> {
+  const entries = Object.entries(parameters);
+  const varied = Object.fromEntries(entries.filter(([name]) => !FOUND.includes(name)));
+  const rung = VERSION1_RUNGS[experiment]?.(mechanism, varied);
+  return {
+    varied,
+    found: Object.fromEntries(entries.filter(([name]) => FOUND.includes(name))),
+    ...(rung === undefined ? {} : { rung }),
+  };
+}
 
 export const exampleSkipped: SkippedRecord = {
   kind: 'skipped',
@@ -88,7 +116,7 @@ export const exampleSkipped: SkippedRecord = {
 };
 
 export const exampleRun: Run = {
-  schemaVersion: 1,
+  schemaVersion: 2,
   context: {
     started: '2025-01-01T00:00:00.000Z',
     finished: '2025-01-01T00:01:00.000Z',
@@ -110,6 +138,7 @@ export const exampleRun: Run = {
     ],
     versions: { node: '20.0.0', koffi: '3.3.4' },
     imageFile: null,
+    experiments: VERSION1_EXPERIMENTS,
   },
   records: [exampleCorruption, exampleHonest, exampleCost, exampleSkipped],
 };
@@ -118,6 +147,11 @@ export const exampleRun: Run = {
 export const exampleFlip: CostExperiment = {
   kind: 'cost',
   summary: 'flip',
+  title: 'Closing and opening',
+  question: 'What does it cost?',
+  order: 1,
+  shows: 'lines',
+  parameters: {},
   bench: 'flip',
   rows: () =>
     [1, 2].flatMap((pages) =>

@@ -13,9 +13,12 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'free of a block that is free already',
   timeoutMs: 1500,
-  remedy:
-    'Nothing in the same process: its allocator is lost. Another process; or an allocator of the foreign ' +
-    "code's own, to be thrown away with it.",
+  remedy: {
+    kinds: ['process', 'nothing'],
+    text:
+      'Nothing in the same process: its allocator is lost. Another process; or an allocator of the foreign ' +
+      "code's own, to be thrown away with it.",
+  },
   expected: (setting) => expectHang(setting, "glibc aborts with its arena's lock held; the next malloc waits for ever"),
   run(trial) {
     trial.foreign('void foreign_double_free(void)')();

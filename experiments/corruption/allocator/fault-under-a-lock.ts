@@ -14,7 +14,10 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'localtime_r into a structure of 36 bytes, then once more into one of 56',
   timeoutMs: 1500,
-  remedy: 'Another process; within one, a VM can only ask the error for its `suspect` and restart.',
+  remedy: {
+    kinds: ['process'],
+    text: 'Another process; within one, a VM can only ask the error for its `suspect` and restart.',
+  },
   expected: (setting) =>
     closesImage(setting.mechanism)
       ? { verdicts: ['hung'], why: 'the fault leaves the time zone lock held' }

@@ -11,7 +11,10 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'pause() without end',
   timeoutMs: 1500,
-  remedy: 'An asynchronous callout (the event loop goes on), a watchdog, another process.',
+  remedy: {
+    kinds: ['process'],
+    text: 'An asynchronous callout (the event loop goes on), a watchdog, another process.',
+  },
   expected: () => ({ verdicts: ['hung'], why: 'no fault is raised' }),
   run(trial) {
     trial.foreign('void foreign_sleep_forever(void)')();

@@ -10,7 +10,10 @@ import type { CorruptionCase } from '../../../src/experiment/index.js';
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: '_exit(7)',
-  remedy: 'A syscall filter (seccomp with SECCOMP_RET_TRAP on exit_group during callouts), or another process.',
+  remedy: {
+    kinds: ['process', 'filter'],
+    text: 'A syscall filter (seccomp with SECCOMP_RET_TRAP on exit_group during callouts), or another process.',
+  },
   expected: () => ({ verdicts: ['crashed'], why: '_exit is an ordinary system call, not a fault' }),
   run(trial) {
     trial.foreign('void foreign_exit_now(int code)')(7);

@@ -11,9 +11,12 @@ import type { CorruptionCase } from '../../../src/experiment/index.js';
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'exit(7)',
-  remedy:
-    'A syscall filter (seccomp with SECCOMP_RET_TRAP on exit_group during callouts), interposing exit, or ' +
-    'another process.',
+  remedy: {
+    kinds: ['process', 'filter'],
+    text:
+      'A syscall filter (seccomp with SECCOMP_RET_TRAP on exit_group during callouts), interposing exit, or ' +
+      'another process.',
+  },
   expected: () => ({ verdicts: ['crashed'], why: 'exit is an ordinary system call, not a fault' }),
   run(trial) {
     trial.foreign('void foreign_exit(int code)')(7);

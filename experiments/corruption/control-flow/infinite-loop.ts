@@ -12,7 +12,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a loop without end',
   timeoutMs: 1500,
-  remedy: 'A watchdog, and another process to be killed by it.',
+  remedy: { kinds: ['process'], text: 'A watchdog, and another process to be killed by it.' },
   expected: () => ({ verdicts: ['hung'], why: 'no fault is raised' }),
   run(trial) {
     trial.foreign('void foreign_spin(void)')();

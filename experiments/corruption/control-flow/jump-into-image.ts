@@ -12,7 +12,10 @@ import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.j
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a call to an address in the code space',
-  remedy: "Pages that are not executable; for a just-in-time compiler's, control-flow integrity (IBT, shadow stacks).",
+  remedy: {
+    kinds: ['vm'],
+    text: "Pages that are not executable; for a just-in-time compiler's, control-flow integrity (IBT, shadow stacks).",
+  },
   expected: expectTrap,
   run(trial) {
     trial.foreign('int foreign_call(uint64_t address)')(trial.addressIn('code'));

@@ -13,8 +13,10 @@ import type { CorruptionCase } from '../../../src/experiment/index.js';
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'longjmp from an inner callout over a callback into the outer one',
-  remedy:
-    'Nothing in the same process: the frames in between are gone. Error handling by return values at the interface.',
+  remedy: {
+    kinds: ['nothing'],
+    text: 'Nothing in the same process: the frames in between are gone. Error handling by return values at the interface.',
+  },
   expected: (setting) =>
     setting.mechanism === 'none'
       ? { verdicts: ['crashed', 'hung'], why: 'the engine does not survive that its frames are jumped over' }

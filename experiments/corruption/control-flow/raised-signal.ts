@@ -12,7 +12,7 @@ import type { CorruptionCase } from '../../../src/experiment/index.js';
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'raise(SIGSEGV)',
-  remedy: 'Nothing should: a sent signal is a request to the process.',
+  remedy: { kinds: ['nothing'], text: 'Nothing should: a sent signal is a request to the process.' },
   expected: () => ({ verdicts: ['crashed'], why: 'a signal that was sent is not a fault (I5)' }),
   run(trial) {
     trial.foreign('void foreign_raise(int signal)')(11);

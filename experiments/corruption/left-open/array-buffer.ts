@@ -11,7 +11,10 @@ import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/i
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: '32 bytes past the Buffer that was passed, into the next one of the same ArrayBuffer',
-  remedy: 'Pass loans, which have pages of their own, in place of Buffers; or another process.',
+  remedy: {
+    kinds: ['process'],
+    text: 'Pass loans, which have pages of their own, in place of Buffers; or another process.',
+  },
   expected: () => expectHostDamage('the next view is in the same pages'),
   run(trial) {
     const pool = new ArrayBuffer(256);

@@ -14,7 +14,10 @@ import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/i
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'close(2) of a descriptor that the VM has open',
-  remedy: 'A syscall filter (seccomp) that lets callees close only what they opened, or another process.',
+  remedy: {
+    kinds: ['process', 'filter'],
+    text: 'A syscall filter (seccomp) that lets callees close only what they opened, or another process.',
+  },
   expected: () => expectHostDamage('descriptors are not memory'),
   run(trial) {
     const file = openSync('/dev/null', 'r');

@@ -12,8 +12,10 @@ import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/i
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: '4 bytes into a global variable of the C library',
-  remedy:
-    "A key of their own on a VM's few vital globals, as Turnkey does with its own state (I11); or another process.",
+  remedy: {
+    kinds: ['process'],
+    text: "A key of their own on a VM's few vital globals, as Turnkey does with its own state (I11); or another process.",
+  },
   expected: () => expectHostDamage('globals lie on key 0'),
   run(trial) {
     const address = trial.foreign('uint64_t foreign_global_address(void)')();

@@ -13,7 +13,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: '8 bytes into a block that the host has from malloc',
   quick: true,
-  remedy: 'Foreign code in another process, with only what it is lent shared.',
+  remedy: { kinds: ['process'], text: 'Foreign code in another process, with only what it is lent shared.' },
   expected: () => expectHostDamage("malloc's heap lies on key 0"),
   run(trial) {
     const block = trial.library('libc.so.6').func('uintptr_t malloc(size_t bytes)')(64);

@@ -13,9 +13,12 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'fesetround(FE_UPWARD), never undone',
   libraries: ['libm.so.6'],
-  remedy:
-    'A gate that restores mxcsr and the x87 control word on every return; functions declared to touch them ' +
-    'could ask for it.',
+  remedy: {
+    kinds: ['vm'],
+    text:
+      'A gate that restores mxcsr and the x87 control word on every return; functions declared to touch them ' +
+      'could ask for it.',
+  },
   expected: () => expectHostDamage('floating-point control is a register, not memory'),
   run(trial) {
     const divide = (by: number): number => 1 / by;

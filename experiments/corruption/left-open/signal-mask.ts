@@ -11,7 +11,7 @@ import { type CorruptionCase,expectHostDamage } from '../../../src/experiment/in
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'all signals blocked, never undone',
-  remedy: 'pthread_sigmask after calls into libraries that are known to change the mask',
+  remedy: { kinds: ['vm'], text: 'pthread_sigmask after calls into libraries that are known to change the mask' },
   expected: () => expectHostDamage('the signal mask belongs to the thread, not to memory'),
   run(trial) {
     const blocked = trial.unguarded('uint64_t foreign_blocked_signals(void)');

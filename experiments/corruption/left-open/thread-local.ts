@@ -12,7 +12,7 @@ import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/i
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: '8 bytes into a thread-local variable',
-  remedy: 'Foreign code in another process, with only what it is lent shared.',
+  remedy: { kinds: ['process'], text: 'Foreign code in another process, with only what it is lent shared.' },
   expected: () => expectHostDamage('thread-local storage lies on key 0'),
   run(trial) {
     const address = trial.foreign('uint64_t foreign_thread_local_address(void)')();

@@ -12,7 +12,7 @@ import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/i
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: '8 bytes into a local variable of a thread that waits',
-  remedy: 'Foreign code in another process, with only what it is lent shared.',
+  remedy: { kinds: ['process'], text: 'Foreign code in another process, with only what it is lent shared.' },
   expected: () => expectHostDamage('stacks of threads lie on key 0'),
   run(trial) {
     const local = trial.foreign('uint64_t foreign_standing_thread(void)')();

@@ -11,7 +11,7 @@ import { type CorruptionCase, expectRead } from '../../../src/experiment/index.j
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'memcpy of 320 bytes out of a buffer of 256 next to the image',
-  remedy: 'Deny all access, not only writes, and lend what the callee is to read.',
+  remedy: { kinds: ['no-access'], text: 'Deny all access, not only writes, and lend what the callee is to read.' },
   expected: expectRead,
   run(trial) {
     const request = trial.neighbour(256);

@@ -10,7 +10,7 @@ import { type CorruptionCase,expectRead } from '../../../src/experiment/index.js
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a jump out of a handler of its own, then a load',
-  remedy: 'mechanism pkeys with access denied; what the callee is to read is lent',
+  remedy: { kinds: ['no-access'], text: 'mechanism pkeys with access denied; what the callee is to read is lent' },
   expected: (setting) => expectRead(setting),
   run(trial) {
     const offset = 8 * trial.random(trial.space('old').bytes / 8);

@@ -11,7 +11,7 @@ import type { CorruptionCase } from '../../../src/experiment/index.js';
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: '8 bytes read from a JavaScript Buffer through a kept pointer',
-  remedy: 'Foreign code in another process, with only what it is lent shared.',
+  remedy: { kinds: ['process'], text: 'Foreign code in another process, with only what it is lent shared.' },
   expected: () => ({ verdicts: ['disclosed'], why: "the host's memory lies on key 0" }),
   run(trial) {
     const secret = Buffer.from("a secret of JavaScript's");

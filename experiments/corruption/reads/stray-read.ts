@@ -13,7 +13,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'one 8-byte load through a wild pointer into old space',
   quick: true,
-  remedy: 'Deny all access, not only writes, and lend what the callee is to read.',
+  remedy: { kinds: ['no-access'], text: 'Deny all access, not only writes, and lend what the callee is to read.' },
   expected: expectRead,
   run(trial) {
     const offset = 8 * trial.random(1024);

@@ -11,7 +11,7 @@ import { type CorruptionCase, expectRead } from '../../../src/experiment/index.j
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'strlen of a full buffer next to the image',
-  remedy: 'Deny all access, not only writes, and lend what the callee is to read.',
+  remedy: { kinds: ['no-access'], text: 'Deny all access, not only writes, and lend what the callee is to read.' },
   expected: expectRead,
   run(trial) {
     const buffer = trial.neighbour(64);

@@ -12,9 +12,12 @@ import type { CorruptionCase } from '../../../src/experiment/index.js';
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: '101 bytes written to a loan of 100 that begins its page',
-  remedy:
-    'Lend with the end flush to the guard page (loan-past-page); bounds inside a page need compiled-in ' +
-    'checks (AddressSanitizer) or memory tagging.',
+  remedy: {
+    kinds: ['vm'],
+    text:
+      'Lend with the end flush to the guard page (loan-past-page); bounds inside a page need compiled-in ' +
+      'checks (AddressSanitizer) or memory tagging.',
+  },
   expected: () => ({
     verdicts: ['harmless'],
     why: "the byte past the buffer lies in the loan's own page, which is open and belongs to nobody else",

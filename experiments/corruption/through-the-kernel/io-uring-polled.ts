@@ -20,7 +20,10 @@ export const experiment: CorruptionCase = {
     const copy = expectCopy(setting);
     return { verdicts: [...copy.verdicts, 'refused', 'harmless'], why: `${copy.why}, if there is io_uring` };
   },
-  remedy: 'a filter of system calls that denies io_uring, or rings made inside a callout only',
+  remedy: {
+    kinds: ['filter'],
+    text: 'a filter of system calls that denies io_uring, or rings made inside a callout only',
+  },
   run(trial) {
     const ring = trial.unguarded('int64_t foreign_uring_open(int polled)')(1);
     trial.answered(

@@ -13,9 +13,12 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'pwrite(2) to /proc/self/mem',
   expected: () => expectRound('a forced access asks neither for keys nor for protections'),
-  remedy:
-    'a filter of system calls that denies opening /proc/self/mem, or a mount namespace without a writable proc; ' +
-    'proc_mem.force_override=never (6.12) helps mprotect and not keys',
+  remedy: {
+    kinds: ['filter'],
+    text:
+      'a filter of system calls that denies opening /proc/self/mem, or a mount namespace without a writable proc; ' +
+      'proc_mem.force_override=never (6.12) helps mprotect and not keys',
+  },
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_proc_mem_write(uint64_t address, uint64_t value)')(

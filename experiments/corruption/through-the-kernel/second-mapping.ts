@@ -12,7 +12,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a store through a second, unkeyed mapping of a page of old space',
   expected: () => expectRound('protection and key are those of the other mapping'),
-  remedy: 'private memory for the image; no second mapping left in the process',
+  remedy: { kinds: ['vm'], text: 'private memory for the image; no second mapping left in the process' },
   run(trial) {
     const page = trial.pageIn('old');
     const second = BigInt(trial.unguarded('int64_t foreign_alias(uint64_t page)')(page) as number);

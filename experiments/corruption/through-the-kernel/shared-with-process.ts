@@ -11,7 +11,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a store by another process that shares a page of old space',
   expected: () => expectRound("the other process's mapping has its own protection"),
-  remedy: 'private memory for the image',
+  remedy: { kinds: ['vm'], text: 'private memory for the image' },
   run(trial) {
     const page = trial.pageIn('old');
     const second = BigInt(trial.unguarded('int64_t foreign_alias(uint64_t page)')(page) as number);

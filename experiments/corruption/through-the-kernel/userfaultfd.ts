@@ -12,7 +12,10 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a page of old space dropped and filled through userfaultfd(2)',
   expected: () => expectRound('dropping a page and filling a missing one ask for no key'),
-  remedy: 'sealing (mseal, 6.10) while the key denies writes, against MADV_DONTNEED; a filter of system calls',
+  remedy: {
+    kinds: ['filter', 'seal'],
+    text: 'sealing (mseal, 6.10) while the key denies writes, against MADV_DONTNEED; a filter of system calls',
+  },
   run(trial) {
     trial.answered(trial.foreign('int64_t foreign_userfault_fill(uint64_t page)')(trial.pageIn('old')));
   },

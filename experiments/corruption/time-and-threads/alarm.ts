@@ -11,7 +11,7 @@ import type { CorruptionCase } from '../../../src/experiment/index.js';
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a timer set, then a fault',
-  remedy: 'alarm(0), and setitimer with zero, after a failed callout',
+  remedy: { kinds: ['vm'], text: 'alarm(0), and setitimer with zero, after a failed callout' },
   expected: () => ({ verdicts: ['crashed'], why: 'nobody cancels the timer; SIGALRM ends the process' }),
   async run(trial) {
     trial.answered(trial.foreign('int foreign_alarm(int ms)')(100));

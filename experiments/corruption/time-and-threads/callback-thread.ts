@@ -13,7 +13,7 @@ export const experiment: CorruptionCase = {
   summary: 'a callback from another thread, awaited by the callee',
   timeoutMs: 1000,
   expected: () => ({ verdicts: ['hung'], why: 'JavaScript has one thread, and it waits in the callout' }),
-  remedy: 'asynchronous callouts for libraries that call back from threads of their own',
+  remedy: { kinds: ['vm'], text: 'asynchronous callouts for libraries that call back from threads of their own' },
   run(trial) {
     const type = trial.callback('int CallbackThread(int value)');
     trial.foreign(`int foreign_call_back_on_thread(${type} callback, int value)`)((value: number) => value * 2, 20);

@@ -11,7 +11,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'the callee calls daemon(3)',
   expected: () => ({ verdicts: ['crashed'], why: 'the process is gone, by its own exit' }),
-  remedy: 'a filter of system calls, or a process of its own for the callee',
+  remedy: { kinds: ['process', 'filter'], text: 'a filter of system calls, or a process of its own for the callee' },
   run(trial) {
     trial.foreign('int foreign_daemon(void)')();
   },

@@ -11,7 +11,10 @@ import { type CorruptionCase,expectRound } from '../../../src/experiment/index.j
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a store from a pthread_atfork handler, when the VM forks',
-  remedy: 'start child processes with posix_spawn or vfork, which run no such handlers; _exit past those of atexit',
+  remedy: {
+    kinds: ['vm'],
+    text: 'start child processes with posix_spawn or vfork, which run no such handlers; _exit past those of atexit',
+  },
   expected: () => expectRound('no callout is in progress: the handler runs as the VM'),
   run(trial) {
     trial.answered(

@@ -13,7 +13,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: "a store from a signal handler of the callee's, after the callout",
   expected: () => expectRound('no callout is in progress: the handler runs as the VM'),
-  remedy: "look for handlers that a callout has left behind, and put the VM's own back",
+  remedy: { kinds: ['vm'], text: "look for handlers that a callout has left behind, and put the VM's own back" },
   async run(trial) {
     trial.foreign('int foreign_handler_writes(uint64_t address, uint64_t value, int delay_ms, int wait_ms)')(
       trial.addressIn('old'),

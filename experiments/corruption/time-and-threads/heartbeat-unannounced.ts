@@ -17,7 +17,10 @@ export const experiment: CorruptionCase = {
     closesImage(mechanism)
       ? { verdicts: ['crashed'], why: "the VM's own handler meets a closed image; its fault is nobody's callout" }
       : { verdicts: ['harmless'], why: 'nothing closes the image' },
-  remedy: "trap_signal_enter and trap_signal_leave in every handler of the VM's that may touch the image",
+  remedy: {
+    kinds: ['vm'],
+    text: "trap_signal_enter and trap_signal_leave in every handler of the VM's that may touch the image",
+  },
   run(trial) {
     const [enter, leave] = [0n, 0n];
     const offset = 8 * trial.random(trial.space('old').bytes / 8);

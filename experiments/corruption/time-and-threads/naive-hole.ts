@@ -16,7 +16,7 @@ export const experiment: CorruptionCase = {
     setting.mechanism === 'mprotect-naive'
       ? { verdicts: ['damaged'], why: 'the first callout to return opens the pages for all' }
       : expectStore(setting),
-  remedy: 'count the callouts in progress, as mprotect-range does; or keys',
+  remedy: { kinds: ['keys'], text: 'count the callouts in progress, as mprotect-range does; or keys' },
   async run(trial) {
     const sleep = trial.foreign('void foreign_sleep_ms(int ms)');
     const other = new Promise((resolve) => {

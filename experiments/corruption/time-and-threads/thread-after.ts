@@ -12,9 +12,12 @@ import { type CorruptionCase, needsKeys } from '../../../src/experiment/index.js
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a store, 100 ms after the callout, from a thread that the callee has left behind',
-  remedy:
-    'For the image nothing is needed. For the process: another process, since a fault in no callout has no ' +
-    'call to fail.',
+  remedy: {
+    kinds: ['process'],
+    text:
+      'For the image nothing is needed. For the process: another process, since a fault in no callout has no ' +
+      'call to fail.',
+  },
   expected: ({ mechanism }) =>
     needsKeys(mechanism)
       ? {

@@ -21,9 +21,12 @@ export const experiment: CorruptionCase = {
             'and its fault is in no callout: the process ends, its image intact',
         }
       : { verdicts: ['damaged'], why: 'nothing closes the image' },
-  remedy:
-    'For the image nothing is needed. For the process: another process, since a fault in no callout has no ' +
-    'call to fail.',
+  remedy: {
+    kinds: ['process'],
+    text:
+      'For the image nothing is needed. For the process: another process, since a fault in no callout has no ' +
+      'call to fail.',
+  },
   run(trial) {
     trial.answered(
       trial.foreign('int foreign_thread_write_during(uint64_t address, uint64_t value)')(

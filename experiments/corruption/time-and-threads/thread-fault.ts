@@ -14,7 +14,7 @@ export const experiment: CorruptionCase = {
     verdicts: ['crashed'],
     why: 'the fault is in no callout: the thread that waits cannot answer for it',
   }),
-  remedy: 'a process of its own for code that starts threads',
+  remedy: { kinds: ['process'], text: 'a process of its own for code that starts threads' },
   run(trial) {
     trial.foreign('int foreign_thread_fault(void)')();
   },

@@ -20,7 +20,10 @@ export const experiment: CorruptionCase = {
           verdicts: ['damaged'],
           why: closesImage(mechanism) ? "this thread has the VM's rights" : 'nothing closes the image',
         },
-  remedy: 'start foreign libraries through the guard only, so that their threads are made without the rights',
+  remedy: {
+    kinds: ['vm'],
+    text: 'start foreign libraries through the guard only, so that their threads are made without the rights',
+  },
   run(trial) {
     trial.unguarded('int foreign_thread_park(uint64_t address, uint64_t value)')(
       trial.addressIn('old'),

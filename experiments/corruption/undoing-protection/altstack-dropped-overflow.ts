@@ -10,7 +10,10 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'the alternate stack dropped, then recursion without end',
   expected: () => ({ verdicts: ['crashed'], why: 'no stack is left for the handler' }),
-  remedy: 'set the alternate stack again on the way into each callout, at the price of a system call',
+  remedy: {
+    kinds: ['vm'],
+    text: 'set the alternate stack again on the way into each callout, at the price of a system call',
+  },
   run(trial) {
     trial.answered(trial.foreign('int foreign_drop_altstack(void)')());
     trial.foreign('uint64_t foreign_recurse(uint64_t depth, uint64_t frame_bytes)')(0, 64);

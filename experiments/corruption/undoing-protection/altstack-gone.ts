@@ -11,7 +11,10 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'an alternate stack that is unmapped, then a null pointer',
   expected: () => ({ verdicts: ['crashed'], why: 'the kernel cannot write the signal frame' }),
-  remedy: 'set the alternate stack again on the way into each callout, at the price of a system call',
+  remedy: {
+    kinds: ['vm'],
+    text: 'set the alternate stack again on the way into each callout, at the price of a system call',
+  },
   run(trial) {
     trial.answered(trial.foreign('int foreign_altstack_gone(void)')());
     trial.foreign('void foreign_null_write(void)')();

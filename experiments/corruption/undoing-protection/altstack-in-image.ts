@@ -25,7 +25,7 @@ export const experiment: CorruptionCase = {
           why: 'before 6.12 the kernel writes the frame with the interrupted rights, and cannot',
         };
   },
-  remedy: 'a filter of system calls that denies sigaltstack to the callee',
+  remedy: { kinds: ['filter'], text: 'a filter of system calls that denies sigaltstack to the callee' },
   run(trial) {
     const bytes = 65536;
     const { address } = trial.space('old');

@@ -13,7 +13,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: "an entry of koffi's global offset table redirected",
   expected: () => expectRound('the store is made later, by code that runs as the VM'),
-  remedy: 'modules of the VM linked with -z relro -z now, so that their tables are read-only',
+  remedy: { kinds: ['vm'], text: 'modules of the VM linked with -z relro -z now, so that their tables are read-only' },
   run(trial) {
     const nothing = trial.foreign('void foreign_nothing(void)');
     trial.answered(

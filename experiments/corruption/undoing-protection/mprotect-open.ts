@@ -15,7 +15,7 @@ export const experiment: CorruptionCase = {
     setting.mechanism.startsWith('mprotect')
       ? { verdicts: ['damaged'], why: 'the callee undoes what the gate did, by the same call' }
       : expectStore(setting),
-  remedy: 'keys; or a filter of system calls',
+  remedy: { kinds: ['filter', 'keys'], text: 'keys; or a filter of system calls' },
   run(trial) {
     const page = trial.pageIn('old');
     trial.answered(

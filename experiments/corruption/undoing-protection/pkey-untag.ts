@@ -17,7 +17,7 @@ export const experiment: CorruptionCase = {
       : setting.mechanism.startsWith('mprotect') && setting.lane === 'emulated'
         ? expectRound('the call makes the page writable as well')
         : expectStore(setting),
-  remedy: 'sealing (mseal, 6.10), or a filter of system calls',
+  remedy: { kinds: ['filter', 'seal'], text: 'sealing (mseal, 6.10), or a filter of system calls' },
   run(trial) {
     const page = trial.pageIn('old');
     trial.answered(

@@ -17,7 +17,10 @@ export const experiment: CorruptionCase = {
     closesImage(setting.mechanism)
       ? { verdicts: ['hung'], why: 'the store is denied again and again' }
       : expectStore(setting),
-  remedy: 'look at the handlers after each callout into suspicious libraries, or deny rt_sigaction by a filter',
+  remedy: {
+    kinds: ['filter'],
+    text: 'look at the handlers after each callout into suspicious libraries, or deny rt_sigaction by a filter',
+  },
   run(trial) {
     trial.foreign('int foreign_install_handler(int signal)')(constants.signals.SIGSEGV);
     trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(

@@ -16,7 +16,10 @@ export const experiment: CorruptionCase = {
     closesImage(setting.mechanism)
       ? { verdicts: ['crashed'], why: "the store is denied, and the callee's handler ends the process" }
       : expectStore(setting),
-  remedy: 'look at the handlers after each callout into suspicious libraries, or deny rt_sigaction by a filter',
+  remedy: {
+    kinds: ['filter'],
+    text: 'look at the handlers after each callout into suspicious libraries, or deny rt_sigaction by a filter',
+  },
   run(trial) {
     trial.foreign('int foreign_exit_on(int signal)')(constants.signals.SIGSEGV);
     trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(

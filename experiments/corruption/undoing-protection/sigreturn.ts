@@ -15,7 +15,10 @@ export const experiment: CorruptionCase = {
     needsKeys(setting.mechanism)
       ? expectRound("a signal's return restores PKRU from user memory")
       : expectStore(setting),
-  remedy: 'a filter of system calls that denies rt_sigaction to the callee; a process of its own',
+  remedy: {
+    kinds: ['process', 'filter'],
+    text: 'a filter of system calls that denies rt_sigaction to the callee; a process of its own',
+  },
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_sigreturn_write(uint32_t pkru, uint64_t address, uint64_t value)')(

@@ -23,7 +23,7 @@ export const experiment: CorruptionCase = {
       why: 'the way back reads a frame that is none, and ends the process with a message',
     };
   },
-  remedy: 'keys',
+  remedy: { kinds: ['keys'], text: 'keys' },
   run(trial) {
     const record = binding.hooks().faultRecord;
     // the record lies in the second of a thread's two pages, wherever the loader has put them; the frames are in the

@@ -13,7 +13,10 @@ export const experiment: CorruptionCase = {
   summary: 'XRSTOR of PKRU = 0 and a store in the same callout',
   expected: (setting) =>
     needsKeys(setting.mechanism) ? expectRound('PKRU is part of what XRSTOR restores') : expectStore(setting),
-  remedy: 'a search for WRPKRU and XRSTOR in every library before it is loaded (ERIM); a process of its own',
+  remedy: {
+    kinds: ['process', 'scan'],
+    text: 'a search for WRPKRU and XRSTOR in every library before it is loaded (ERIM); a process of its own',
+  },
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_xrstor_write(uint32_t pkru, uint64_t address, uint64_t value)')(

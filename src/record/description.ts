@@ -1,0 +1,66 @@
+/**
+ * What a cost experiment says about itself: its title, its question, its place in a report, how it is drawn, what its
+ * parameters mean. A run copies it into run.json (`context.experiments`), so that a report needs the run alone.
+ */
+
+/** How one parameter of a row is read, drawn, and matched with the unguarded row. */
+export interface ParameterDescription {
+  /**
+   * `size`: the image's size in bytes. `x`: varied in steps, the axis of a chart of lines. `row`: told in the label of a
+   * row. `panel`: a chart for each value. `series`: a mark of its own for each value. `aside`: charts draw the usual
+   * value only.
+   */
+  readonly role: 'size' | 'x' | 'row' | 'panel' | 'series' | 'aside';
+  /** Numbers: `bytes` are written in KiB, a `count` before the name (`2 threads`), others after the name. */
+  readonly unit?: 'bytes' | 'count';
+  /** A text that is understood without the parameter's name. */
+  readonly alone?: true;
+  /** What `true` and `false` are called; `touched` and `not touched` where missing. */
+  readonly words?: { readonly yes: string; readonly no: string };
+  /** The plainest value: where one row stands for all, the row with the usual values does. */
+  readonly usual?: number | string | boolean;
+  /** The value of the unguarded row that others are set beside. */
+  readonly baseline?: string;
+  /** The unguarded row may differ in it. */
+  readonly free?: true;
+  /** Values of a series that have marks of their own, in order, and what a chart calls them. */
+  readonly marks?: { readonly [value: string]: string };
+}
+
+/** What a derived table of the report may draw on. */
+export const MEASURED_THINGS = [
+  'fault',
+  'caught fault',
+  'applications',
+  'model of keys',
+  'call in C',
+  'calls by koffi',
+  'gate',
+  'bystanders',
+  'image check',
+] as const;
+
+/** A cost experiment in its own words. */
+export interface CostDescription {
+  readonly title: string;
+  readonly question: string;
+  /** Its place among the experiments of a report: small numbers first. */
+  readonly order: number;
+  /**
+   * `lines`: cost over the parameter of role `x`, else over the image's size. `ratios`: rows of how many times the
+   * unguarded cost. `rows`: rows of costs.
+   */
+  readonly shows: 'lines' | 'ratios' | 'rows';
+  readonly parameters: { readonly [name: string]: ParameterDescription };
+  /** A row is whole work, not one operation: counted instructions, too, are told as a multiple of the unguarded ones. */
+  readonly wholeWork?: true;
+  /** Fit for the main picture: what one operation is, in the picture's words and in those of the first sentences. */
+  readonly headline?: { readonly picture: string; readonly sentence: string };
+  /** The report works a table of its own out of these rows. */
+  readonly measures?: (typeof MEASURED_THINGS)[number];
+}
+
+/** A description under the experiment's name, as a run holds it. */
+export interface ExperimentContext extends CostDescription {
+  readonly name: string;
+}
