@@ -1,13 +1,14 @@
 /** `turnkey compare` and `turnkey export`: reading and writing around the pure functions of src/report/. */
 import { mkdirSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 
 import { InvalidArgumentError } from 'commander';
 
 import { ExperimentError } from '../record/errors.js';
-import { readRun, reasonOf, writeWhole } from '../record/store.js';
+import { directoryOf, readRun, reasonOf, writeWhole } from '../record/store.js';
 import { compareRuns, DEFAULT_THRESHOLD, differs, isWorse, renderComparison } from '../report/compare.js';
 import { renderCsv } from '../report/csv.js';
+import { findings } from '../report/findings/index.js';
 
 /** Exit codes: the same or better; B is worse (or, with --any, different). */
 export const COMPARE_EXIT = { fine: 0, worse: 5 } as const;
@@ -47,13 +48,13 @@ export function compareCommand(a: string, b: string, flags: CompareFlags): numbe
 export function exportCommand(directory: string, flags: { readonly csv?: boolean; readonly out?: string }): number {
   if (flags.csv !== true) throw new ExperimentError('say in which form: turnkey export --csv DIR');
   const run = readRun(directory);
-  const out = resolve(flags.out ?? join(directory.endsWith('.json') ? dirname(directory) : directory, 'csv'));
+  const out = resolve(flags.out ?? join(directoryOf(directory), 'csv'));
   try {
     mkdirSync(out, { recursive: true });
   } catch (error) {
     throw new ExperimentError(`cannot write tables to ${out}: ${reasonOf(error)}`, { cause: error });
   }
-  for (const [name, content] of renderCsv(run)) {
+  for (const [name, content] of renderCsv(findings(run))) {
     writeWhole(join(out, name), content);
     process.stdout.write(`${join(out, name)}\n`);
   }

@@ -9,17 +9,17 @@
  */
 import { randomInt } from 'node:crypto';
 import { accessSync, constants, mkdirSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 
 import { Command, CommanderError, Option } from 'commander';
 
 import { loadCatalogue } from '../experiment/catalogue.js';
 import { writeCase } from '../experiment/template.js';
 import { ExperimentError } from '../record/errors.js';
-import { readRun, reasonOf, writeRun } from '../record/store.js';
+import { directoryOf, readRun, reasonOf, writeRun } from '../record/store.js';
 import { type Denial, GUARD_MECHANISMS, type GuardMechanism, type KeyMode } from '../record/words.js';
 import { renderCell } from '../report/cell.js';
-import { surprises } from '../report/model.js';
+import { findings } from '../report/findings/index.js';
 import { renderTerminal } from '../report/terminal.js';
 import { versions } from '../run/context.js';
 import { RunInProgress, type RunOptions } from '../run/run.js';
@@ -137,7 +137,8 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   // brings the chart library along: only where it is needed
   const { chartsNote, writeReports } = await import('../report/files.js');
   const reports = await writeReports(directory, document);
-  process.stdout.write(`\n${renderTerminal(document, terminalOptions())}\n`);
+  const found = findings(document);
+  process.stdout.write(`\n${renderTerminal(found, terminalOptions())}\n`);
   if (chosen.length > 0)
     for (const record of document.records)
       if (record.kind === 'corruption') process.stdout.write(`${renderCell(record)}\n`);
@@ -148,7 +149,7 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   process.stdout.write(`${[json, ...reports].join('\n')}\n`);
   const note = await chartsNote(directory);
   if (note !== undefined) process.stdout.write(`turnkey: ${note}\n`);
-  if (strict() && (surprises(document).length > 0 || document.records.some((record) => record.kind === 'skipped')))
+  if (strict() && (found.surprises.length > 0 || document.records.some((record) => record.kind === 'skipped')))
     return EXIT.strict;
   return failures.length > 0 || document.records.some((record) => record.kind === 'skipped' && record.broken === true)
     ? EXIT.incomplete
@@ -188,10 +189,10 @@ function probe(json: boolean): number {
 
 async function report(directory: string, { limits, beside }: ReportFlags): Promise<number> {
   const document = readRun(directory);
-  process.stdout.write(`${renderTerminal(document, terminalOptions())}\n`);
+  process.stdout.write(`${renderTerminal(findings(document), terminalOptions())}\n`);
   const { writeReports } = await import('../report/files.js');
   const paths = await writeReports(
-    directory.endsWith('.json') ? dirname(resolve(directory)) : resolve(directory),
+    directoryOf(directory),
     document,
     limits,
     beside === undefined ? undefined : readRun(beside),
@@ -273,7 +274,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
   program
     .command('report')
     .description("print a run's tables and write its report.md, report.html, limits.md and cost.svg again")
-    .argument('<dir>', 'directory of a run, or its run.json')
+    .argument('<dir>', 'directory of a run, or its run.json or run.json.gz')
     .option('--limits <file>', 'where to write what keys do not stop (default: limits.md beside run.json)')
     .option('--beside <dir>', 'a run under another kernel: limits.md tells what differs')
     .action(async (directory: string, flags: ReportFlags) => {
@@ -282,7 +283,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
   program
     .command('compare')
     .description('set two runs side by side and say which differences are real')
-    .argument('<a>', 'directory of a run, or its run.json')
+    .argument('<a>', 'directory of a run, or its run.json or run.json.gz')
     .argument('<b>', 'the run to judge')
     .option('--threshold <percent>', 'least difference of times that counts (default: 5 %)', parsePercent)
     .option('--all', 'show the costs that do not differ too')
@@ -294,7 +295,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something 
   program
     .command('export')
     .description("write a run's records as tables")
-    .argument('<dir>', 'directory of a run, or its run.json')
+    .argument('<dir>', 'directory of a run, or its run.json or run.json.gz')
     .option('--csv', 'as comma-separated values')
     .option('--out <dir>', 'directory for the tables (default: csv beside run.json)')
     .action((directory: string, flags: { csv?: boolean; out?: string }) => {

@@ -9,18 +9,16 @@
  * split mappings within 6 %.
  */
 import Table3 from 'cli-table3';
-
+import { bootstrapRatio, type Interval } from './findings/bootstrap.js';
+import { costCells, costKey, LEAST_SAMPLES, type Cost } from './findings/costs.js';
+import { columnOf, corruptionOf, honestOf, outcomeText, skippedOf, toneOf } from './findings/records.js';
+import { valueOf, variantOf } from './findings/variation.js';
 import type { HonestRecord, Run } from '../record/records.js';
-import { bootstrapRatio, type Interval } from './bootstrap.js';
-import { type Cost, costKey, costs, valueOf, variantOf } from './html/figures.js';
-import { columnOf, corruptionOf, honestOf, skippedOf, toneOf, verdictText } from './model.js';
 
 /** By how much a count may differ without meaning anything. */
 export const COUNT_TOLERANCE = { userInstructions: 0.5, kernel: 0.02, signals: 0.06 } as const;
 /** The threshold for times where none is given. */
 export const DEFAULT_THRESHOLD = 0.05;
-/** Fewer samples on either side decide nothing. */
-export const LEAST_SAMPLES = 5;
 
 export type Change = 'better' | 'worse' | 'other';
 
@@ -60,7 +58,7 @@ export interface Comparison {
 
 function compareCounts(a: Cost, b: Cost): Pick<CostComparison, 'real' | 'rule'> {
   const counts = a.counts ?? b.counts;
-  if (counts?.syscalls === 0 && counts.faults === 0) {
+  if (counts !== undefined && counts.syscalls === 0 && counts.faults === 0) {
     return { real: Math.abs(b.value - a.value) >= COUNT_TOLERANCE.userInstructions, rule: 'user mode: exactly' };
   }
   const signals = counts === undefined || counts.faults > 0 || a.mechanism === 'mprotect-page';
@@ -99,7 +97,7 @@ function outcomes(run: Run): ReadonlyMap<string, { readonly text: string; readon
   const found = new Map<string, { text: string; good: boolean }>();
   for (const record of corruptionOf(run))
     found.set(`${record.case}, ${columnOf(record)}, ${record.lane}`, {
-      text: verdictText(record).replace(/ [!?]/g, ''),
+      text: outcomeText(record),
       good: toneOf(record) === 'good',
     });
   for (const record of honestOf(run)) {
@@ -117,10 +115,13 @@ function outcomes(run: Run): ReadonlyMap<string, { readonly text: string; readon
 }
 
 function nameOf(cost: Cost): string {
-  return [cost.experiment, variantOf(cost, ['pages']), cost.mechanism, cost.lane]
+  return [cost.experiment.name, variantOf(cost, []), cost.mechanism, cost.lane]
     .filter((part) => part !== '')
     .join(', ');
 }
+
+const byKey = (run: Run): ReadonlyMap<string, Cost> =>
+  new Map(costCells(run).map((cost) => [costKey(cost, cost.experiment.name), cost]));
 
 /** Compares two runs. `threshold` is the least difference of times that counts, as a fraction. */
 export function compareRuns(a: Run, b: Run, threshold: number = DEFAULT_THRESHOLD): Comparison {
@@ -156,8 +157,8 @@ export function compareRuns(a: Run, b: Run, threshold: number = DEFAULT_THRESHOL
       },
     ];
   });
-  const costsB = new Map(costs(b).map((cost) => [costKey(cost), cost]));
-  const costsA = new Map(costs(a).map((cost) => [costKey(cost), cost]));
+  const costsB = byKey(b);
+  const costsA = byKey(a);
   const compared = [...costsA].flatMap(([key, cost]): CostComparison[] => {
     const other = costsB.get(key);
     return other === undefined ? [] : [compareCost(cost, other, threshold)];

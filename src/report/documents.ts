@@ -1,152 +1,148 @@
 /**
- * Figures in prose, tied to recorded results: `<!--= RUN WHAT… -->text<!--/-->`, where RUN is a directory of results/
- * and WHAT one of
+ * Recorded figures in documents. A table stands between two comments that name it, and is written whole:
  *
- *   cost EXPERIMENT MECHANISM LANE [NAME=VALUE…]  the median of the row with these parameters, with its unit; of the
- * whole where it has parts. A number alone is imageBytes; _ stands for a space
- *   ratio EXPERIMENT MECHANISM LANE [NAME=VALUE…] how many times the unguarded cost, as reports say it; rows are picked
- * likewise
- *   verdict CASE MECHANISM LANE                   the verdict of a corruption case (writes denied, one key for the
- * image)
- *   verdicts MECHANISM VERDICT                    how many cases of the emulated lane have it (writes denied, one key
- * for the image)
+ *   <!-- begin figures: verdicts -->
+ *   …
+ *   <!-- end figures -->
+ *
+ * A figure in a sentence is marked by itself: `<!--= KEY -->text<!--/-->`. Keys are described in figures.ts.
  */
-import { join } from 'node:path';
-
+import { readFileSync, writeFileSync } from 'node:fs';
 import { inProject } from '../record/paths.js';
-import type { CostRecord, Run } from '../record/records.js';
-import { readRun } from '../record/store.js';
-import { formatCount, formatNs } from './format.js';
-import { costs, ratioOf, timesText } from './html/figures.js';
+import { Figures } from './figures.js';
+import { left, words, type Table } from './findings/table.js';
+import { markdownBlocks } from './markdown.js';
 
-/** The documents that have such figures, and how many at least. */
-export const DOCUMENTS: readonly (readonly [string, number])[] = [
-  ['docs/porting.md', 20],
-  ['README.md', 10],
-  ['docs/lua.md', 20],
+/** The documents that have such figures. */
+export const DOCUMENTS: readonly string[] = ['docs/porting.md', 'README.md', 'docs/lua.md'];
+
+/** A row: what it is about, and a key, or words, for each column. */
+type FigureRow = readonly [string, ...(string | { readonly words: string })[]];
+
+interface FigureTable {
+  readonly columns: readonly string[];
+  readonly rows: readonly FigureRow[];
+}
+
+const verdicts = (label: string, name: string, mechanisms: readonly string[]): FigureRow => [
+  label,
+  ...mechanisms.map((mechanism) => `reference verdict ${name} ${mechanism} emulated`),
 ];
+const costs = (label: string, row: string, mechanisms: readonly string[], bytes: number): FigureRow => {
+  const [experiment, lane] = row.split(' ');
+  return [
+    label,
+    ...mechanisms.map((mechanism) => `reference cost ${experiment ?? ''} ${mechanism} ${lane ?? ''} ${bytes}`),
+  ];
+};
+
+const ALL = ['none', 'flag', 'mprotect-range', 'pkeys'] as const;
+const GUARDED = ['flag', 'mprotect-range', 'pkeys'] as const;
+const NO_KEYS = { words: 'this CPU has no keys' };
+const [SMALL, LARGE] = [64 << 10, 64 << 20];
+const LUA_PROGRAMS = [
+  'binary-trees',
+  'strings',
+  'spectral-norm',
+  'callouts-10',
+  'callouts-10000',
+  'callouts-1000000',
+  'callbacks',
+  'checksums',
+] as const;
+
+/** The tables by name. */
+const TABLES: { readonly [name: string]: FigureTable } = {
+  verdicts: {
+    columns: ['', 'nothing', 'trap alone (`flag`)', '`mprotect-range`', '`pkeys`'],
+    rows: [
+      verdicts('a wild write into the image', 'wild-write', ALL),
+      verdicts('a pointer kept from an earlier callout', 'retained-pointer', ALL),
+      verdicts('a null pointer', 'null-pointer', ALL),
+      verdicts("a stray write into malloc's heap", 'malloc-heap', ALL),
+      verdicts('the callee executes WRPKRU', 'wrpkru', ALL),
+      costs('one guarded callout, image of 64 KiB, counted (emulated)', 'callout emulated', ALL, SMALL),
+      costs('the same, 64 MiB', 'callout emulated', ALL, LARGE),
+      [...costs('the same, 64 MiB, timed (native)', 'callout native', ALL.slice(0, 3), LARGE), NO_KEYS],
+    ],
+  },
+  porting: {
+    columns: ['', 'trap alone (`flag`)', '`mprotect-range`', '`pkeys`'],
+    rows: [
+      verdicts('a wild store into the image', 'wild-write', GUARDED),
+      verdicts('a null pointer', 'null-pointer', GUARDED),
+      verdicts('read(2) into the image', 'read-into', GUARDED),
+      verdicts("a store into malloc's heap", 'malloc-heap', GUARDED),
+      costs('one callout, image of 64 KiB, counted', 'callout emulated', GUARDED, SMALL),
+      costs('the same, 64 MiB, counted', 'callout emulated', GUARDED, LARGE),
+      [...costs('the same, 64 MiB, timed', 'callout native', GUARDED.slice(0, 2), LARGE), NO_KEYS],
+      costs('a fault, recovered, counted', 'fault emulated', GUARDED, SMALL),
+    ],
+  },
+  'lua-programs': {
+    columns: [
+      'program',
+      '`flag`, timed',
+      '`mprotect-range`, timed',
+      '`flag`, counted',
+      '`mprotect-range`, counted',
+      '`pkeys`, counted',
+    ],
+    rows: LUA_PROGRAMS.map((program): FigureRow => [
+      `\`${program}\``,
+      ...['flag native', 'mprotect-range native', 'flag emulated', 'mprotect-range emulated', 'pkeys emulated'].map(
+        (row) => `reference ratio lua-programs ${row} program=${program}`,
+      ),
+    ]),
+  },
+};
 
 const MARK = /<!--= (.+?) -->([^<]*)<!--\/-->/g;
+const BLOCK = /<!-- begin figures: (\S+) -->\n[\s\S]*?<!-- end figures -->/g;
 
-/** A figure as it stands in a document, and as the records say. */
-export interface Figure {
-  readonly key: string;
-  readonly stands: string;
-  readonly recorded: string;
-}
-
-const runs = new Map<string, Run>();
-
-function run(name: string): Run {
-  let found = runs.get(name);
-  if (found === undefined) {
-    found = readRun(inProject(join('results', name)));
-    runs.set(name, found);
-  }
-  return found;
-}
-
-/** Not a part of something, and not its first occurrence in a process. */
-function isWhole({ part, occurrence }: CostRecord['parameters']): boolean {
-  return (part === undefined || part === 'whole') && occurrence === undefined;
-}
-
-/** Whether a row has these parameters: NAME=VALUE, a number alone is imageBytes, _ stands for a space. */
-function isVariation(parameters: CostRecord['parameters'], wanted: readonly string[]): boolean {
-  return wanted
-    .map((word) => (word.includes('=') ? word : `imageBytes=${word}`).split('='))
-    .every(([name = '', value]) => String(parameters[name]) === value?.replaceAll('_', ' '));
-}
-
-/** The text for a key. Throws where no record, or more than one, has it. */
-export function recorded(key: string): string {
-  const [name = '', what, ...words] = key.split(' ');
-  const { records } = run(name);
-  const only = <T>(found: readonly T[]): T => {
-    const [first] = found;
-    if (first === undefined || found.length > 1) throw new Error(`${key}: ${found.length} records`);
-    return first;
+function tableText(name: string, figures: Figures): string {
+  const table = TABLES[name];
+  if (table === undefined) throw new Error(`there is no table of figures '${name}'`);
+  const value: Table = {
+    id: name,
+    title: name,
+    columns: table.columns.map(left),
+    rows: table.rows.map(([label, ...cells]) => ({
+      cells: [
+        words(label),
+        ...cells.map((cell) => words(typeof cell === 'string' ? figures.recorded(cell) : cell.words)),
+      ],
+    })),
+    notes: [],
   };
-  if (what === 'cost') {
-    const [experiment, mechanism, lane, ...wanted] = words;
-    const found = only(
-      records.flatMap((record) =>
-        record.kind === 'cost' &&
-        record.experiment === experiment &&
-        record.mechanism === mechanism &&
-        record.lane === lane &&
-        isVariation(record.parameters, wanted) &&
-        isWhole(record.parameters)
-          ? [record]
-          : [],
-      ),
-    );
-    return found.unit === 'ns' ? formatNs(found.median) : `${formatCount(found.median)} instructions`;
-  }
-  if (what === 'ratio') {
-    const [experiment, mechanism, lane, ...wanted] = words;
-    const all = costs(run(name));
-    const ratio = ratioOf(
-      only(
-        all.filter(
-          (cost) =>
-            cost.experiment === experiment &&
-            cost.mechanism === mechanism &&
-            cost.lane === lane &&
-            isVariation(cost.varied, wanted) &&
-            isWhole(cost.varied),
-        ),
-      ),
-      all,
-    );
-    if (ratio === null) throw new Error(`${key}: nothing to set it beside`);
-    return timesText(ratio.ratio);
-  }
-  if (what === 'verdict') {
-    const [of, mechanism, lane] = words;
-    return only(
-      records.flatMap((record) =>
-        record.kind === 'corruption' &&
-        record.case === of &&
-        record.mechanism === mechanism &&
-        record.lane === lane &&
-        record.deny === 'write' &&
-        record.keys !== 'space'
-          ? [record]
-          : [],
-      ),
-    ).verdict;
-  }
-  if (what === 'verdicts') {
-    const [mechanism, verdict] = words;
-    return String(
-      records.filter(
-        (record) =>
-          record.kind === 'corruption' &&
-          record.lane === 'emulated' &&
-          record.deny === 'write' &&
-          record.keys !== 'space' &&
-          record.mechanism === mechanism &&
-          record.verdict === verdict,
-      ).length,
-    );
-  }
-  throw new Error(`${key}: unknown kind of figure`);
+  return markdownBlocks([{ kind: 'table', table: value }], { link: (to) => to, titles: false })
+    .join('\n')
+    .trimEnd();
 }
 
-/** The marked figures of a document. */
-export function figures(text: string): readonly Figure[] {
-  return [...text.matchAll(MARK)].map(([, key = '', stands = '']) => ({ key, stands, recorded: recorded(key) }));
+/** A document with its figures as the records say. */
+export function withFigures(text: string, figures: Figures): string {
+  return text
+    .replace(
+      BLOCK,
+      (_, name: string) => `<!-- begin figures: ${name} -->\n\n${tableText(name, figures)}\n\n<!-- end figures -->`,
+    )
+    .replace(MARK, (_, key: string) => `<!--= ${key} -->${figures.recorded(key)}<!--/-->`);
 }
 
-/** The document with its marked figures as the records say. */
-export function withFigures(text: string): string {
-  return text.replace(MARK, (_, key: string) => `<!--= ${key} -->${recorded(key)}<!--/-->`);
+/** Writes the recorded figures into all documents. */
+export function writeFigures(): void {
+  const figures = new Figures();
+  for (const document of DOCUMENTS) {
+    const path = inProject(document);
+    writeFileSync(path, withFigures(readFileSync(path, 'utf8'), figures));
+  }
 }
 
-/** Figures with a unit that stand outside of marks and code. */
+/** Figures with a unit that stand outside of marks, tables of figures and code. */
 export function unmarked(text: string): readonly string[] {
   const prose = text
+    .replace(BLOCK, '')
     .replace(MARK, '')
     .replace(/^```[\s\S]*?^```/gm, '')
     .replace(/`[^`\n]*`/g, '');

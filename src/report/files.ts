@@ -4,12 +4,12 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { PROJECT_ROOT } from '../record/paths.js';
 import type { Run } from '../record/records.js';
 import { LIMITS_FILE, REPORT_FILE, writeWhole } from '../record/store.js';
+import { findings } from './findings/index.js';
 import { renderHtml } from './html/index.js';
 import { renderPicture } from './html/picture.js';
-import { CHARTS_NEED, drawing } from './html/vega.js';
+import { CHARTS_NEED, packages } from './html/vega.js';
 import { renderLimits } from './limits.js';
 import { renderMarkdown } from './markdown.js';
-import { corruptionOf } from './model.js';
 
 /** The page, and the main picture as a file of its own. */
 export const HTML_FILE = 'report.html';
@@ -26,7 +26,7 @@ function limitsFor(path: string, run: Run, beside?: Run): string {
 
 /** One sentence where the charts of a report could not be drawn, and what draws them. */
 export async function chartsNote(directory: string): Promise<string | undefined> {
-  if ((await drawing()) !== undefined) return undefined;
+  if ((await packages()) !== undefined) return undefined;
   return `the charts were not drawn: ${CHARTS_NEED}, then npx turnkey report ${relative('', directory) || '.'}`;
 }
 
@@ -41,16 +41,17 @@ export async function writeReports(
   limits?: string,
   beside?: Run,
 ): Promise<readonly string[]> {
-  const picture = await renderPicture(run);
+  const found = findings(run);
+  const picture = await renderPicture(found.picture);
   const files: readonly (readonly [string, string])[] = [
-    [REPORT_FILE, renderMarkdown(run)],
-    [HTML_FILE, await renderHtml(run)],
+    [REPORT_FILE, renderMarkdown(found)],
+    [HTML_FILE, await renderHtml(found)],
     ...(picture === null ? [] : [[PICTURE_FILE, picture] as const]),
   ];
-  const told = limits !== undefined || corruptionOf(run).length > 0;
+  const hasLimits = limits !== undefined || found.evidence.length > 0;
   const limitsPath = limits ?? join(directory, LIMITS_FILE);
   const texts = [
-    ...(told ? [[limitsPath, limitsFor(limitsPath, run, beside)] as const] : []),
+    ...(hasLimits ? [[limitsPath, limitsFor(limitsPath, run, beside)] as const] : []),
     ...files.map(([name, content]) => [join(directory, name), content] as const),
   ];
   for (const [path, content] of texts) writeWhole(path, content);

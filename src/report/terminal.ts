@@ -1,11 +1,10 @@
-/** The tables in a terminal, with or without colour: the words say the same either way. A pure function of a run. */
+/** The report's main tables in a terminal, with or without colour: the words say the same either way. */
 import Table3 from 'cli-table3';
+import type { Findings } from './findings/index.js';
+import { cellPlain, cellTone, left, type Cell, type Table, type Tone } from './findings/table.js';
+import { plainText } from './findings/text.js';
 
-import type { Run } from '../record/records.js';
-import { costTables } from './cost-tables.js';
-import { type Cell, honestTable, matrices, skippedTable, surprises, type Table, type Tone, totals } from './model.js';
-
-const CODES: Readonly<Record<Tone, readonly [number, number] | undefined>> = {
+const CODES: { readonly [tone in Tone]: readonly [number, number] | undefined } = {
   good: [32, 39],
   bad: [31, 39],
   neutral: [33, 39],
@@ -15,15 +14,11 @@ const CODES: Readonly<Record<Tone, readonly [number, number] | undefined>> = {
 
 export interface TerminalOptions {
   readonly colour: boolean;
-  /** Columns; the skipped reasons are wrapped to it. */
+  /** Columns; long texts are wrapped to it. */
   readonly width: number;
 }
 
-function paint(cell: Cell, colour: boolean): string {
-  const code = CODES[cell.tone];
-  return colour && code !== undefined ? `\u001b[${code[0]}m${cell.text}\u001b[${code[1]}m` : cell.text;
-}
-
+/** Wraps words; a word that is longer stays whole. */
 function wrap(text: string, width: number): string {
   const lines: string[] = [];
   let line = '';
@@ -36,49 +31,52 @@ function wrap(text: string, width: number): string {
   return [...lines, line].join('\n');
 }
 
-function draw(table: Table, options: TerminalOptions): string {
-  if (table.rows.length === 0) return '';
+const HEAD_WIDTH = 16;
+const LEAST_WIDTH = 18;
+/** What the narrow columns of a table with long texts take. */
+const NARROW_COLUMNS = 50;
+
+/** Draws a table. */
+export function drawTable(table: Table, options: TerminalOptions): string {
+  const { title, columns, rows, notes, terminal = Number.POSITIVE_INFINITY } = table;
+  if (rows.length === 0) return '';
+  const grouped = rows.some(({ group }) => group !== undefined);
+  const heads = [...(grouped ? [left('group')] : []), ...columns];
   const drawn = new Table3({
-    head: table.head.map((text) => wrap(text, 16)),
+    head: heads.map((column) => wrap(column.title, HEAD_WIDTH)),
     style: { head: [], border: [], compact: true },
-    colAligns: table.head.map((_, at) =>
-      table.numericFrom !== undefined && at >= table.numericFrom ? 'right' : 'left',
-    ),
+    colAligns: heads.map(({ align }) => align),
   });
-  for (const row of table.rows) drawn.push(row.map((cell) => paint(cell, options.colour)));
-  return [table.title, drawn.toString(), ...table.notes.map((note) => `  ${note}`), ''].join('\n');
+  const longest = Math.max(24, Math.floor((options.width - NARROW_COLUMNS) / 2));
+  const cellOf = (cell: Cell): string => {
+    const text = cellPlain(cell);
+    const code = CODES[cellTone(cell)];
+    const wrapped = text.length > Math.max(LEAST_WIDTH, longest) ? wrap(text, longest) : text;
+    return options.colour && code !== undefined ? `\u001b[${code[0]}m${wrapped}\u001b[${code[1]}m` : wrapped;
+  };
+  for (const { group, cells } of rows.slice(0, terminal))
+    drawn.push([...(grouped ? [group ?? ''] : []), ...cells.map(cellOf)]);
+  return [
+    title,
+    drawn.toString(),
+    ...(rows.length > terminal ? [`  ${rows.length - terminal} more rows are in the report`] : []),
+    ...notes.map((note) => `  ${plainText(note)}`),
+    '',
+  ].join('\n');
 }
 
-/** Of one experiment. */
-const MOST_COST_ROWS = 12;
-
 /** The report for a terminal. */
-export function renderTerminal(run: Run, options: TerminalOptions): string {
-  const found = surprises(run);
-  const parts: string[] = [];
-  if (found.length > 0) {
-    parts.push(
-      `Surprises (${found.length})`,
-      ...found.map(({ title, lines }) => [`  ! ${title}`, ...lines.map((line) => `      ${line}`)].join('\n')),
-      '',
-    );
-  }
-  for (const table of [...matrices(run), totals(run), honestTable(run), ...costTables(run, MOST_COST_ROWS)])
-    parts.push(draw(table, options));
-  const skipped = skippedTable(run);
-  parts.push(
-    draw(
-      {
-        ...skipped,
-        rows: skipped.rows.map((row) =>
-          row.map((cell, at) => ({
-            ...cell,
-            text: wrap(cell.text, at < 3 ? 18 : Math.max(24, Math.floor((options.width - 50) / 2))),
-          })),
-        ),
-      },
-      options,
-    ),
-  );
-  return parts.filter((part) => part !== '').join('\n');
+export function renderTerminal({ surprises, tables }: Findings, options: TerminalOptions): string {
+  return [
+    ...(surprises.length === 0
+      ? []
+      : [
+          `Surprises (${surprises.length})`,
+          ...surprises.flatMap(({ title, lines }) => [`  ! ${title}`, ...lines.map((line) => `      ${line}`)]),
+          '',
+        ]),
+    ...tables.filter(({ terminal }) => terminal !== undefined).map((table) => drawTable(table, options)),
+  ]
+    .filter((part, at, all) => part !== '' || all[at - 1] !== '')
+    .join('\n');
 }

@@ -3,14 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
 import t from 'tap';
-
 import { inProject } from '../../src/record/paths.js';
-import { randomFrom } from '../../src/record/random.js';
 import type { CostRecord, Run } from '../../src/record/records.js';
 import { readRun, writeRun } from '../../src/record/store.js';
-import { bootstrapRatio } from '../../src/report/bootstrap.js';
+import { randomFrom } from '../../src/record/random.js';
+import { bootstrapRatio } from '../../src/report/findings/bootstrap.js';
+import { findings } from '../../src/report/findings/index.js';
 import { compareRuns, differs, isWorse, renderComparison } from '../../src/report/compare.js';
 import { csvLine, renderCsv } from '../../src/report/csv.js';
 import { exampleCorruption, exampleCost, exampleHonest, exampleRun, exampleSkipped } from '../support/example-run.js';
@@ -34,7 +33,7 @@ const counted = (value: number, mechanism: CostRecord['mechanism'], counts: Cost
 const none = { wrpkru: 2, rdpkru: 2, syscalls: 0, faults: 0 };
 
 t.test('a run is not different from itself', (t) => {
-  const run = readRun(inProject('test/fixtures/run-quick/run.json'));
+  const run = readRun(inProject('test/fixtures/run-quick'));
   const comparison = compareRuns(run, run);
   t.ok(comparison.costs.length > 30);
   t.equal(differs(comparison), false);
@@ -147,10 +146,10 @@ t.test('CSV: every field comes back, whatever is in it', (t) => {
     { ...exampleCorruption, evidence: { ...exampleCorruption.evidence, because: harm } },
     exampleHonest,
     exampleCost,
-    { ...exampleCost, parameters: { threads: 2 } },
+    { ...exampleCost, varied: { threads: 2 } },
     exampleSkipped,
   ]);
-  const tables = renderCsv(run);
+  const tables = renderCsv(findings(run));
   for (const [name, text] of tables) {
     const rows = readCsv(text);
     t.ok(
@@ -163,17 +162,15 @@ t.test('CSV: every field comes back, whatever is in it', (t) => {
   const samples = readCsv(tables.get('samples.csv') ?? '');
   t.equal(samples.length, 1 + 6);
   t.same(
-    samples[0]?.filter((name) => name.startsWith('parameter_')),
-    ['parameter_imageBytes', 'parameter_pages', 'parameter_threads'],
+    samples[0]?.filter((name) => name.startsWith('varied_')),
+    ['varied_imageBytes', 'varied_threads'],
   );
   t.end();
 });
 
 t.test('the commands: exit codes, and files', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'turnkey-compare-'));
-  t.teardown(() => {
-    rmSync(folder, { recursive: true, force: true });
-  });
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   writeRun(join(folder, 'a'), withRecords([exampleCorruption, noisy(5000, 1)]));
   writeRun(join(folder, 'b'), withRecords([{ ...exampleCorruption, verdict: 'damaged' }, noisy(9000, 2)]));
   const turnkey = (
@@ -194,7 +191,11 @@ t.test('the commands: exit codes, and files', (t) => {
   t.equal(turnkey('export', 'a').status, 1);
   const exported = turnkey('export', '--csv', 'a');
   t.equal(exported.status, 0);
-  t.equal(exported.stdout.trim().split('\n').length, 5);
+  const run = readRun(join(folder, 'a'));
+  t.same(
+    exported.stdout.trim().split('\n'),
+    [...renderCsv(findings(run)).keys()].map((name) => join(folder, 'a', 'csv', name)),
+  );
   t.match(
     readFileSync(join(folder, 'a', 'csv', 'corruption.csv'), 'utf8'),
     /^case,group,.*\r\nwild-write,stray writes,pkeys,/,

@@ -3,34 +3,33 @@
  * numbers whose answer is known.
  */
 import t from 'tap';
-
-import type { CostRecord, Run } from '../../src/record/records.js';
-import { bootstrapRatio, pairedRatio } from '../../src/report/bootstrap.js';
-import {
-  addedPerCallout,
-  applicationRates,
-  faultTimelines,
-  fitsOf,
-  koffiKeys,
-  ladders,
-  rateAt,
-  suffered,
-} from '../../src/report/derived.js';
-import { linearTicks } from '../../src/report/html/charts.js';
-import { costs, ratioOf } from '../../src/report/html/figures.js';
-import { renderHtml } from '../../src/report/html/index.js';
-import { html, textOf } from '../../src/report/html/markup.js';
+import type { CostRecord, Run, Values } from '../../src/record/records.js';
+import { ratioOf } from '../../src/report/findings/baseline.js';
+import { basisOf, type Basis } from '../../src/report/findings/basis.js';
+import { bootstrapRatio, pairedRatio } from '../../src/report/findings/bootstrap.js';
+import { addedPerCallout, rateAt } from '../../src/report/findings/break-even.js';
+import { suffered } from '../../src/report/findings/bystanders.js';
+import { costCells } from '../../src/report/findings/costs.js';
+import { faultTimelines } from '../../src/report/findings/fault-parts.js';
+import { findings } from '../../src/report/findings/index.js';
+import { fitsOf } from '../../src/report/findings/fits.js';
+import { koffiKeys } from '../../src/report/findings/koffi-keys.js';
+import { laddersOf } from '../../src/report/findings/ladder.js';
+import { applicationRates } from '../../src/report/findings/rates.js';
+import { spreadOf } from '../../src/report/findings/spread.js';
+import { warningsOf } from '../../src/report/findings/warnings.js';
+import { linearTicks } from '../../src/report/html/row-charts.js';
 import { renderMarkdown } from '../../src/report/markdown.js';
-import { spreadOf } from '../../src/report/spread.js';
-import { warningsOf } from '../../src/report/warnings.js';
+import { renderHtml } from '../../src/report/html/index.js';
+import { costParameters, exampleRun } from '../support/example-run.js';
 import { largeRun } from '../support/example-report.js';
-import { exampleRun } from '../support/example-run.js';
 
 const runOf = (records: readonly CostRecord[]): Run => ({ ...exampleRun, records });
+const basisFor = (records: readonly CostRecord[]): Basis => basisOf(runOf(records));
 const row = (
   experiment: string,
   mechanism: CostRecord['mechanism'],
-  parameters: CostRecord['parameters'],
+  parameters: Values,
   value: number | readonly number[],
   lane: 'native' | 'emulated' | 'model' = 'native',
 ): CostRecord => {
@@ -40,7 +39,7 @@ const row = (
     experiment,
     mechanism,
     lane,
-    parameters,
+    ...costParameters(experiment, mechanism, parameters),
     unit: lane === 'emulated' ? 'instructions' : 'ns',
     samples,
     median: [...samples].sort((a, b) => a - b)[samples.length >> 1] ?? 0,
@@ -66,10 +65,9 @@ t.test('outliers are named by number and value; a constant has none', (t) => {
 });
 
 t.test(
-  'counted instructions of a whole program are set beside those of the same program unguarded, never ' +
-    'beside a time; those of one operation stand alone',
+  'counted instructions of a whole program are set beside those of the same program unguarded, never beside a time; those of one operation stand alone',
   (t) => {
-    const lua = (program: string, unit: string): CostRecord['parameters'] => ({ vm: 'Lua 5.4', program, unit });
+    const lua = (program: string, unit: string): Values => ({ vm: 'Lua 5.4', program, unit });
     const run = runOf([
       row('lua-programs', 'none', lua('sum', 'a whole run'), 1000),
       row('lua-programs', 'flag', lua('sum', 'a whole run'), 1100),
@@ -79,11 +77,11 @@ t.test(
       row('callout', 'none', { pages: 16 }, 4, 'emulated'),
       row('callout', 'pkeys', { pages: 16 }, 56, 'emulated'),
     ]);
-    const all = costs(run);
+    const all = costCells(run);
     const of = (experiment: string, mechanism: string, lane: string, program?: string) => {
       const cost = all.find(
         (one) =>
-          one.experiment === experiment &&
+          one.experiment.name === experiment &&
           one.mechanism === mechanism &&
           one.lane === lane &&
           one.varied['program'] === program,
@@ -100,7 +98,7 @@ t.test(
     t.equal(of('lua-programs', 'pkeys', 'emulated', 'other'), null);
     t.equal(of('lua-programs', 'none', 'emulated', 'sum'), null);
     t.equal(of('callout', 'pkeys', 'emulated'), null);
-    const text = renderMarkdown(run);
+    const text = renderMarkdown(findings(run));
     t.match(text, /300 instr\. ×1\.500/);
     t.end();
   },
@@ -119,12 +117,16 @@ t.test(
       { ...row('lua-threads', 'mprotect-range', { vm: 'Lua 5.4', otherState: 'busy' }, 5), observed },
       { ...row('lua-threads', 'mprotect-range', { vm: 'Lua 5.4', otherState: 'idle' }, 5), observed },
     ]);
-    t.match(suffered(run, 'threads'), [{ threads: 2, work: 'write', faults: 12, waitedNs: 34_000, windows: 1 }]);
-    t.match(suffered(run, 'lua-threads'), [
-      { threads: 1, work: 'Lua 5.4 allocates', faults: 12, waitedNs: 34_000, windows: 1 },
-    ]);
-    t.equal(suffered(run, 'lua-threads').length, 1);
-    t.match(renderMarkdown(run), /\| Lua 5\.4 allocates \| 1[^|]*\| mprotect-range \| 12 \|/);
+    t.match(
+      suffered(basisOf(run)).filter(({ cost }) => cost.experiment.name === 'threads'),
+      [{ threads: 2, work: 'write', faults: 12, waitedNs: 34_000, windows: 1 }],
+    );
+    t.match(
+      suffered(basisOf(run)).filter(({ cost }) => cost.experiment.name === 'lua-threads'),
+      [{ threads: 1, work: 'Lua 5.4 allocates', faults: 12, waitedNs: 34_000, windows: 1 }],
+    );
+    t.equal(suffered(basisOf(run)).filter(({ cost }) => cost.experiment.name === 'lua-threads').length, 1);
+    t.match(renderMarkdown(findings(run)), /\| Lua 5\.4 allocates \| 1[^|]*\| mprotect-range \| 12 \|/);
     t.end();
   },
 );
@@ -142,12 +144,12 @@ t.test('what a time is set beside: the raw call of the same arguments, koffi its
     row('model-run', 'none', { application: 'sort', callouts: 1 }, 100),
     row('model-run', 'pkeys-model', { application: 'sort', cycles: 60, callouts: 1 }, 150, 'model'),
   ]);
-  const all = costs(run);
+  const all = costCells(run);
   const ratio = (experiment: string, mechanism: string, way?: string): number | undefined =>
     ratioOf(
       all.find(
         (cost) =>
-          cost.experiment === experiment &&
+          cost.experiment.name === experiment &&
           cost.mechanism === mechanism &&
           (way === undefined || cost.varied['way'] === way || cost.varied['by'] === way),
       )!,
@@ -163,21 +165,21 @@ t.test('what a time is set beside: the raw call of the same arguments, koffi its
 });
 
 t.test('parts of a fault add up to the whole; JavaScript comes on top', (t) => {
-  const size = { imageBytes: 65536, pages: 16 };
+  const size = { imageBytes: 65536 };
   const parts = [
     row('fault', 'flag', { ...size, part: 'whole' }, 2500),
     row('fault', 'flag', { ...size, part: 'delivery' }, 1500),
     row('fault', 'flag', { ...size, part: 'gate' }, 10),
   ];
-  const [one] = faultTimelines(runOf(parts));
+  const [one] = faultTimelines(basisFor(parts));
   t.same(
     one?.parts.map(({ value }) => value),
     [10, 1500, 990],
   );
   t.equal(one?.whole, 2500);
-  const [caught] = faultTimelines(runOf([...parts, row('fault-javascript', 'flag', { part: 'whole' }, 9000)]));
+  const [caught] = faultTimelines(basisFor([...parts, row('fault-javascript', 'flag', { part: 'whole' }, 9000)]));
   t.equal(caught?.whole, 9000);
-  t.same(faultTimelines(runOf(parts.slice(1))), [], 'no whole, no timeline');
+  t.same(faultTimelines(basisFor(parts.slice(1))), [], 'no whole, no timeline');
   t.end();
 });
 
@@ -190,18 +192,17 @@ t.test('rates: 1,000 ns a callout is 1 % at 10,000 a second, and the raw call is
     ]),
   );
   t.same(
-    addedPerCallout(run).map(({ sizeBytes, ns }) => [sizeBytes, ns]),
+    addedPerCallout(basisOf(run)).map(({ sizeBytes, ns }) => [sizeBytes, ns]),
     [
       [4096, 4096],
       [8192, 8192],
     ],
   );
   const [sort] = applicationRates(
-    runOf([
+    basisFor([
       row('applications', 'none', { application: 'sort', callouts: 2, callbacks: 10, unit: 'a list' }, 1000),
       row('applications', 'flag', { application: 'sort', callouts: 2, callbacks: 10, unit: 'a list' }, 1250),
     ]),
-    'applications',
   );
   t.match(sort, {
     application: 'sort',
@@ -221,27 +222,32 @@ t.test(
       row('callout', 'pkeys', { imageBytes: 4096 }, 55, 'emulated'),
     ];
     const flag = row('callout-koffi', 'flag', { signature: 'int(int, int)', by: 'guard', imageBytes: 4096 }, 44);
-    t.match(koffiKeys(runOf([...counted, flag])), [
+    t.match(koffiKeys(basisFor([...counted, flag])), [
       { signature: 'int(int, int)', moreInstructions: 17, rightsWrites: 2, flag: { value: 44 }, model: {} },
     ]);
     t.match(
-      koffiKeys(runOf([...counted, { ...flag, parameters: { ...flag.parameters, signature: 'one callback' } }])),
+      koffiKeys(
+        basisFor([
+          ...counted,
+          { ...flag, varied: { ...flag.varied, signature: 'one callback' }, found: { callbacks: 1 } },
+        ]),
+      ),
       [{ rightsWrites: 4, moreInstructions: null }],
       'a callback was not counted',
     );
-    t.same(koffiKeys(runOf([...counted, flag, { ...flag, mechanism: 'pkeys' }])), []);
-    t.same(koffiKeys(runOf([flag])), []);
+    t.same(koffiKeys(basisFor([...counted, flag, { ...flag, mechanism: 'pkeys' }])), []);
+    t.same(koffiKeys(basisFor([flag])), []);
     t.end();
   },
 );
 
 t.test('a straight line is found, keys are constant', (t) => {
-  const sizes = [1, 4, 16, 64].map((pages) => ({ imageBytes: pages * 4096, pages }));
+  const sizes = [1, 4, 16, 64].map((pages) => ({ imageBytes: pages * 4096 }));
   const found = fitsOf(
-    costs(
+    costCells(
       runOf(
         sizes.flatMap((size) => [
-          row('flip', 'mprotect-range', size, 100 + 7 * size.pages),
+          row('flip', 'mprotect-range', size, 100 + (7 * size.imageBytes) / 4096),
           row('flip', 'pkeys', size, 22, 'emulated'),
         ]),
       ),
@@ -256,14 +262,14 @@ t.test('a straight line is found, keys are constant', (t) => {
 });
 
 t.test('the ladder goes up from the raw call, each rung once', (t) => {
-  for (const { rungs } of ladders(largeRun())) {
+  for (const { rungs } of laddersOf(costCells(largeRun()))) {
     t.equal(new Set(rungs.map(({ label }) => label)).size, rungs.length);
     t.same(
       rungs.map(({ cost }) => cost.value),
       rungs.map(({ cost }) => cost.value).sort((a, b) => a - b),
     );
   }
-  const labels = ladders(largeRun())[0]?.rungs.map(({ label }) => label) ?? [];
+  const labels = laddersOf(costCells(largeRun()))[0]?.rungs.map(({ label }) => label) ?? [];
   for (const label of [
     'raw call in C',
     'N-API function, from JavaScript',
@@ -281,38 +287,36 @@ t.test('warnings are told once, with their remedies and where they hold', (t) =>
     ...exampleRun,
     context: {
       ...exampleRun.context,
-      lanes: [
-        { ...first!, details: { clock: 'TSC', 'warning: virtualised': 'a virtual machine; measure on bare metal' } },
-      ],
+      lanes: [{ ...first!, details: { clock: 'TSC' }, warnings: [{ code: 'virtualised' }] }],
     },
     records: [
-      { ...row('flip', 'flag', {}, 1), warnings: ['noisy: MAD over 5 %; let nothing else run'] },
-      { ...row('flip', 'none', {}, 1), warnings: ['noisy: MAD over 5 %; let nothing else run'] },
+      { ...row('flip', 'flag', {}, 1), warnings: [{ code: 'noisy', over: 0.05 }] },
+      { ...row('flip', 'none', {}, 1), warnings: [{ code: 'noisy', over: 0.05 }] },
     ],
   };
-  t.same(warningsOf(run), [
-    { text: 'a virtual machine', remedy: 'measure on bare metal', rows: 0, of: [`${first?.lane ?? ''} lane`] },
-    {
-      text: 'noisy: MAD over 5 %',
-      remedy: 'let nothing else run',
-      rows: 2,
-      of: ['flip, flag, native', 'flip, none, native'],
-    },
-  ]);
-  t.match(renderMarkdown(run), /noisy: MAD over 5 %: \*\*let nothing else run\*\*/);
+  t.same(
+    warningsOf(run).map(({ warning, rows, of }) => [warning.code, rows, of]),
+    [
+      ['virtualised', 0, [`${first?.lane ?? ''} lane`]],
+      ['noisy', 2, ['flip, flag, native', 'flip, none, native']],
+    ],
+  );
+  t.match(
+    renderMarkdown(findings(run)),
+    /noisy: the median absolute deviation is over 5\.0 % of the median: \*\*let nothing else run and try again\*\*/,
+  );
   t.end();
 });
 
-t.test('axes and text', (t) => {
+t.test('axes', (t) => {
   t.same(linearTicks(9.1), [0, 5]);
   t.same(linearTicks(11_000), [0, 5000, 10_000]);
-  t.equal(textOf(html`<p title="x">a &amp; b <b>${'<c>'}</b></p>`), 'a & b <c>');
   t.end();
 });
 
 t.test('both reports say the same: every section of the one has its part in the other', async (t) => {
   const run = largeRun();
-  const [page, text] = [await renderHtml(run), renderMarkdown(run)];
+  const [page, text] = [await renderHtml(findings(run)), renderMarkdown(findings(run))];
   for (const [section, words] of [
     ['matrix', '## Corruption'],
     ['ladder', '## Cost ladder'],

@@ -13,6 +13,7 @@ import t from 'tap';
 
 import { inProject } from '../../src/record/paths.js';
 import { readRun } from '../../src/record/store.js';
+import { findings } from '../../src/report/findings/index.js';
 import { renderHtml } from '../../src/report/html/index.js';
 import { harmfulRun, largeRun } from '../support/example-report.js';
 
@@ -35,7 +36,7 @@ if (!existsSync(CHROMIUM)) {
 } else {
   const folder = mkdtempSync(join(tmpdir(), 'turnkey-report-'));
   const runs = {
-    quick: readRun(inProject('test/fixtures/run-quick/run.json')),
+    quick: readRun(inProject('test/fixtures/run-quick')),
     large: largeRun(),
     harmful: harmfulRun(),
   };
@@ -44,7 +45,8 @@ if (!existsSync(CHROMIUM)) {
     await browser.close();
     rmSync(folder, { recursive: true, force: true });
   });
-  for (const [name, run] of Object.entries(runs)) writeFileSync(join(folder, `${name}.html`), await renderHtml(run));
+  for (const [name, run] of Object.entries(runs))
+    writeFileSync(join(folder, `${name}.html`), await renderHtml(findings(run)));
 
   /** Opens a report from disk and keeps what the browser complained of and asked for. */
   const open = async (

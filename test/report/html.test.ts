@@ -3,27 +3,29 @@
  * of it is in html-browser.test.ts.
  */
 import { gunzipSync } from 'node:zlib';
-
 import t from 'tap';
-
-import { inProject } from '../../src/record/paths.js';
 import type { CostRecord, Run } from '../../src/record/records.js';
+import { inProject } from '../../src/record/paths.js';
 import { readRun } from '../../src/record/store.js';
-import { bootstrapMedian } from '../../src/report/bootstrap.js';
-import { answer } from '../../src/report/html/answer.js';
-import { dodge, logAxis } from '../../src/report/html/charts.js';
-import { costs, keyModel } from '../../src/report/html/figures.js';
+import { bootstrapMedian } from '../../src/report/findings/bootstrap.js';
+import { logAxis } from '../../src/report/findings/charts.js';
+import { costCells } from '../../src/report/findings/costs.js';
+import { findings } from '../../src/report/findings/index.js';
+import { keyModel } from '../../src/report/findings/key-model.js';
+import { plainText } from '../../src/report/findings/text.js';
+import { drawPanel } from '../../src/report/html/blocks.js';
+import { dodge } from '../../src/report/html/line-chart.js';
 import { renderHtml } from '../../src/report/html/index.js';
 import { escape, html, slug } from '../../src/report/html/markup.js';
-import { mainPicture, renderPicture } from '../../src/report/html/picture.js';
-import { harmfulRun, largeRun } from '../support/example-report.js';
+import { renderPicture } from '../../src/report/html/picture.js';
 import { exampleCorruption, exampleCost, exampleRun } from '../support/example-run.js';
+import { harmfulRun, largeRun } from '../support/example-report.js';
 
-const quick = readRun(inProject('test/fixtures/run-quick/run.json'));
+const quick = readRun(inProject('test/fixtures/run-quick'));
 const withRecords = (records: Run['records'], run: Run = exampleRun): Run => ({ ...run, records });
 const answerText = (run: Run): string =>
-  answer(run)
-    .map(({ text }) => text.text.replace(/<[^>]*>/g, '').replace(/\s+/g, ' '))
+  findings(run)
+    .answer.map(({ text }) => plainText(text))
     .join(' ');
 
 t.test('templates escape what is put into them, and only that', (t) => {
@@ -38,11 +40,11 @@ t.test('templates escape what is put into them, and only that', (t) => {
 });
 
 t.test('the same run gives the same page', async (t) => {
-  t.equal(await renderHtml(quick), await renderHtml(JSON.parse(JSON.stringify(quick)) as Run));
+  t.equal(await renderHtml(findings(quick)), await renderHtml(findings(JSON.parse(JSON.stringify(quick)) as Run)));
 });
 
 t.test('a page asks for nothing: no address of another host, a policy that forbids it', async (t) => {
-  const page = await renderHtml(largeRun());
+  const page = await renderHtml(findings(largeRun()));
   t.match(page, /Content-Security-Policy" content="default-src &#39;none&#39;;/);
   const outside = [...page.matchAll(/(?:src|href|action|url)\s*[=(]\s*["']?([a-z]+:[^"'\s>)]*)/g)]
     .map(([, address]) => address ?? '')
@@ -51,7 +53,7 @@ t.test('a page asks for nothing: no address of another host, a policy that forbi
 });
 
 t.test('text from a run cannot become markup, wherever it stands', async (t) => {
-  const page = await renderHtml(harmfulRun());
+  const page = await renderHtml(findings(harmfulRun()));
   const packed = /id="evidence-data">([^<]*)</.exec(page)?.[1] ?? '';
   const evidence = gunzipSync(Buffer.from(packed, 'base64')).toString();
   for (const [name, text] of [
@@ -67,12 +69,14 @@ t.test('text from a run cannot become markup, wherever it stands', async (t) => 
 });
 
 t.test('times and counted instructions never share a picture, and the model has one of its own', async (t) => {
-  const picture = await mainPicture(quick);
+  const { picture } = findings(quick);
   t.same(
     picture.panels.map(({ lane }) => lane),
     ['native', 'emulated', 'model'],
   );
-  const [native, emulated, model] = picture.panels.map(({ svg }) => svg.text);
+  const [native, emulated, model] = (await Promise.all(picture.panels.map((panel) => drawPanel(panel, 'main')))).map(
+    ({ svg }) => svg.text,
+  );
   t.match(native, /<title>mprotect-range[^<]*native lane/);
   t.notMatch(native, /instr|emulated lane/);
   t.notMatch(native, /pkeys/, 'nothing of keys was measured here');
@@ -86,12 +90,12 @@ t.test('where the CPU has keys there is no model', async (t) => {
   const key: CostRecord = { ...exampleCost, mechanism: 'pkeys', samples: [20, 20, 20, 20, 20], median: 20 };
   const run = withRecords([
     exampleCost,
-    { ...exampleCost, parameters: { imageBytes: 1 << 20 } },
+    { ...exampleCost, varied: { imageBytes: 1 << 20 } },
     key,
-    { ...key, parameters: { imageBytes: 1 << 20 } },
+    { ...key, varied: { imageBytes: 1 << 20 } },
   ]);
   t.equal(keyModel(run), null);
-  t.notMatch(await renderHtml(run), /a model/);
+  t.notMatch(await renderHtml(findings(run)), /a model/);
   t.match(answerText(run), /Keys cost the same for every image from 64 KiB to 1 MiB/);
 });
 
@@ -133,15 +137,15 @@ t.test('what keys do not stop is in the answer, by name', (t) => {
 });
 
 t.test('an experiment that nobody foresaw, and an empty run, have their place', async (t) => {
-  t.match(await renderHtml(largeRun()), /an-experiment-of-the-future/);
-  const empty = await renderHtml(withRecords([]));
+  t.match(await renderHtml(findings(largeRun())), /an-experiment-of-the-future/);
+  const empty = await renderHtml(findings(withRecords([])));
   t.match(empty, /No surprises/);
   t.notMatch(empty, /id="matrix"/);
-  t.equal(await renderPicture(withRecords([])), null);
+  t.equal(await renderPicture(findings(withRecords([])).picture), null);
 });
 
 t.test('every record is in the page: as a cell, as a number, and in the raw data', async (t) => {
-  const page = await renderHtml(quick);
+  const page = await renderHtml(findings(quick));
   const evidence = gunzipSync(Buffer.from(/id="evidence-data">([^<]*)</.exec(page)?.[1] ?? '', 'base64')).toString();
   const buttons = page.match(/<button class="badge/g)?.length;
   t.equal(buttons, quick.records.filter(({ kind }) => kind === 'corruption').length);
@@ -159,7 +163,7 @@ t.test('every record is in the page: as a cell, as a number, and in the raw data
 t.test("a full run's page is at most 2 MiB and takes at most 3 s of a processor", async (t) => {
   const run = largeRun();
   const before = process.cpuUsage();
-  const page = await renderHtml(run);
+  const page = await renderHtml(findings(run));
   const { user, system } = process.cpuUsage(before);
   t.ok(Buffer.byteLength(page) <= 2 << 20, `${Buffer.byteLength(page)} bytes`);
   t.ok(user + system <= 3e6, `${(user + system) / 1e6} s`);
@@ -169,7 +173,7 @@ t.test('so is that of the reference: the whole matrix in both lanes, every cost 
   const reference = readRun(inProject('results/reference'));
   const cells = reference.records.filter((record) => record.kind === 'corruption');
   t.ok(cells.length > 1500, `${cells.length} cells`);
-  const page = await renderHtml(reference);
+  const page = await renderHtml(findings(reference));
   t.ok(Buffer.byteLength(page) <= 2 << 20, `${Buffer.byteLength(page)} bytes`);
 });
 
@@ -215,19 +219,18 @@ t.test('so is that of a matrix in both lanes whose evidence packing cannot join'
     }),
   );
   t.ok(corruption.length > 1500, `${corruption.length} cells`);
-  const page = await renderHtml({
-    ...catalogue,
-    records: [...corruption, ...largeRun().records.filter((record) => record.kind !== 'corruption')],
-  });
+  const page = await renderHtml(
+    findings({
+      ...catalogue,
+      records: [...corruption, ...largeRun().records.filter((record) => record.kind !== 'corruption')],
+    }),
+  );
   t.ok(Buffer.byteLength(page) <= 2 << 20, `${Buffer.byteLength(page)} bytes`);
 });
 
 t.test('samples of one cell are joined; intervals hold the median; repeats do not make a new cell', (t) => {
-  const cells = costs(
-    withRecords([
-      exampleCost,
-      { ...exampleCost, parameters: { ...exampleCost.parameters, repeats: 7 }, samples: [4000, 4100], median: 4050 },
-    ]),
+  const cells = costCells(
+    withRecords([exampleCost, { ...exampleCost, found: { repeats: 7 }, samples: [4000, 4100], median: 4050 }]),
   );
   t.equal(cells.length, 1);
   t.same(cells[0]?.samples, [5000, 4900, 5100, 4000, 4100]);
@@ -245,13 +248,13 @@ t.test('labels do not cover each other and stay inside; axes hold their values',
     if (index > 0) t.ok(at - (sorted[index - 1] ?? 0) >= 14);
   });
   t.ok(placed.every((at) => at <= 200));
-  const axis = logAxis([0.7, 3e6], 'x', String);
+  const axis = logAxis([0.7, 3e6], 'x', 'ns');
   t.ok(axis.domain[0] <= 0.7 && axis.domain[1] >= 3e6);
   t.end();
 });
 
 t.test('the picture is a file of its own that knows both schemes', async (t) => {
-  const svg = (await renderPicture(quick)) ?? '';
+  const svg = (await renderPicture(findings(quick).picture)) ?? '';
   t.match(svg, /^<svg xmlns/);
   t.match(svg, /prefers-color-scheme:dark/);
   t.match(svg, /native: measured on this CPU/);

@@ -2,12 +2,11 @@
  * Reports: pure functions of a run; everything in it is in them, and no time from where only instructions are counted.
  */
 import t from 'tap';
-
 import type { CostRecord, Run } from '../../src/record/records.js';
-import { costTables } from '../../src/report/cost-tables.js';
-import { formatBytes, formatCount, formatNs } from '../../src/report/format.js';
+import { findings } from '../../src/report/findings/index.js';
+import { formatBytes, formatCount, formatNs } from '../../src/report/findings/format.js';
+import { cellPlain } from '../../src/report/findings/table.js';
 import { renderMarkdown } from '../../src/report/markdown.js';
-import { aftermathTable, surprises } from '../../src/report/model.js';
 import { renderTerminal } from '../../src/report/terminal.js';
 import { exampleCorruption, exampleCost, exampleHonest, exampleRun } from '../support/example-run.js';
 
@@ -36,30 +35,33 @@ t.test('numbers', (t) => {
 });
 
 t.test('the same run gives the same text', (t) => {
-  t.equal(renderMarkdown(exampleRun), renderMarkdown(JSON.parse(JSON.stringify(exampleRun)) as Run));
+  t.equal(
+    renderMarkdown(findings(exampleRun)),
+    renderMarkdown(findings(JSON.parse(JSON.stringify(exampleRun)) as Run)),
+  );
   t.end();
 });
 
 t.test('lanes have tables of their own, and the emulated one has no times', (t) => {
-  const tables = costTables(withRecords([exampleCost, counted]));
+  const tables = findings(withRecords([exampleCost, counted])).tables.filter(({ id }) => id.startsWith('costs-'));
   t.same(
     tables.map(({ title }) => title.replace(/.*, /, '')),
     ['native lane', 'emulated lane'],
   );
   t.same(
-    tables.map(({ head }) => head),
+    tables.map(({ columns }) => columns.map((column) => column.title)),
     [
       ['image', 'mechanism'],
       ['image', 'mechanism'],
     ].map(([image], at) => [image, at === 0 ? 'mprotect-range' : 'pkeys']),
   );
   t.same(
-    tables.map(({ rows }) => rows.map((row) => row.map((cell) => cell.text))),
+    tables.map(({ rows }) => rows.map(({ cells }) => cells.map(cellPlain))),
     [[['64 KiB', '5.00 µs']], [['64 KiB', '22 instr. [0 / 0 / 2 / 0]']]],
   );
-  const markdown = renderMarkdown(withRecords([counted]));
+  const markdown = renderMarkdown(findings(withRecords([counted])));
   const measured = markdown
-    .replace(/\d+ to \d+ ns by published latencies \(a model[^)]*\)/g, '')
+    .replace(/\*\*\d+ to \d+ ns\*\* by published latencies \(a model[^)]*\)/g, '')
     .replace(/^.*two WRPKRU at 11 to 260 cycles.*$/gm, '');
   t.notMatch(measured, /\d (ns|µs|ms)\b/, "no time in a report of counted rows only, but the model's");
   t.end();
@@ -85,20 +87,24 @@ t.test('surprises come first and say what was expected and seen', (t) => {
       broken: true,
     },
   ]);
-  t.equal(surprises(run).length, 3);
-  const markdown = renderMarkdown(run);
+  t.same(
+    findings(run).surprises.map(({ record }) => record),
+    run.records,
+    'each with its record',
+  );
+  const markdown = renderMarkdown(findings(run));
   t.ok(markdown.indexOf('## Surprises') < markdown.indexOf('## Corruption'));
   t.match(markdown, /wild-write, pkeys, emulated: damaged !/);
   t.match(markdown, /expected prevented: the key denies writes/);
   t.match(markdown, /seen: 8 bytes differ/);
-  t.match(renderTerminal(run, { colour: false, width: 120 }), /^Surprises \(3\)/);
+  t.match(renderTerminal(findings(run), { colour: false, width: 120 }), /^Surprises \(3\)/);
   t.end();
 });
 
 t.test('colour adds nothing that the words do not say', (t) => {
   // eslint-disable-next-line no-control-regex
-  const bare = renderTerminal(exampleRun, { colour: true, width: 120 }).replace(/\u001b\[\d+m/g, '');
-  t.equal(bare, renderTerminal(exampleRun, { colour: false, width: 120 }));
+  const bare = renderTerminal(findings(exampleRun), { colour: true, width: 120 }).replace(/\u001b\[\d+m/g, '');
+  t.equal(bare, renderTerminal(findings(exampleRun), { colour: false, width: 120 }));
   t.match(bare, /prevented/);
   t.match(bare, /the CPU shows no PKU/);
   t.end();
@@ -116,7 +122,7 @@ t.test('text from a run cannot break a Markdown table', (t) => {
     },
   ]);
   const line =
-    renderMarkdown(run)
+    renderMarkdown(findings(run))
       .split('\n')
       .find((one) => one.includes('a\\|b')) ?? '';
   t.match(line, /line break \\\| &lt;b>bold/);
@@ -124,8 +130,8 @@ t.test('text from a run cannot break a Markdown table', (t) => {
 });
 
 t.test('an empty run has a report', (t) => {
-  t.match(renderMarkdown(withRecords([])), /None: every verdict/);
-  t.type(renderTerminal(withRecords([]), { colour: false, width: 80 }), 'string');
+  t.match(renderMarkdown(findings(withRecords([]))), /Every verdict was an expected one/);
+  t.type(renderTerminal(findings(withRecords([])), { colour: false, width: 80 }), 'string');
   t.end();
 });
 
@@ -133,10 +139,14 @@ t.test('after the callout: what had to be checked, and what restore() did', (t) 
   const { evidence } = exampleCorruption;
   const { fault } = evidence;
   if (fault === null) throw new Error('the example has a fault');
-  const diff = (heap: string): typeof evidence.diff => ({ changedBytes: 8, ranges: [], heap });
+  const diff = (text: string): typeof evidence.diff => ({
+    changedBytes: 8,
+    ranges: [],
+    heap: { sound: text.startsWith('sound'), text },
+  });
   const restored = (equal: boolean): NonNullable<typeof evidence.restored> => ({ bytes: 4096, equal, heap: 'sound' });
   const flag = { ...exampleCorruption, mechanism: 'flag' } as const;
-  const table = aftermathTable(
+  const table = findings(
     withRecords([
       exampleCorruption,
       { ...flag, verdict: 'trapped', evidence: { ...evidence, fault: { ...fault, image: 'unknown' } } },
@@ -180,18 +190,18 @@ t.test('after the callout: what had to be checked, and what restore() did', (t) 
         ...exampleCost,
         experiment: 'image-check',
         mechanism: 'none',
-        parameters: { imageBytes: 1 << 26, operation: 'verify' },
+        varied: { imageBytes: 1 << 26, operation: 'verify' },
         median: 38e6,
       },
     ]),
-  );
+  ).tables.find(({ id }) => id === 'aftermath');
   t.same(
-    table.rows.map((row) => row.map(({ text }) => text)),
+    table?.rows.map(({ cells }) => cells.map(cellPlain)),
     [
       ['emulated', 'flag', '2', '2', '1', '1 of 1', '3', '1 of 2', '2 of 3'],
       ['emulated', 'pkeys', '1', '0', '0', '–', '0', '–', '–'],
     ],
   );
-  t.match(table.notes.join(' '), /64 MiB, native lane: verify\(\) 38\.0 ms$/);
+  t.match(table?.notes.join(' '), /64 MiB, native lane: verify\(\) 38\.0 ms$/);
   t.end();
 });

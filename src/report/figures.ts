@@ -1,0 +1,110 @@
+/**
+ * Figures that documents quote, each by a key of words: `RUN WHAT…`, where RUN is a directory of results/ and WHAT one of
+ *
+ *   cost EXPERIMENT MECHANISM LANE [NAME=VALUE…]  the median of the row with these parameters, with its unit; of the
+ * whole where it has parts. A number alone is imageBytes; _ stands for a space
+ *   ratio EXPERIMENT MECHANISM LANE [NAME=VALUE…] how many times the unguarded cost, as reports say it; rows are picked
+ * likewise
+ *   verdict CASE MECHANISM LANE                   the verdict of a corruption case (writes denied, one key for the
+ * image)
+ *   verdicts MECHANISM VERDICT                    how many cases of the emulated lane have it (writes denied, one key
+ * for the image)
+ */
+import { join } from 'node:path';
+import { inProject } from '../record/paths.js';
+import type { CorruptionRecord, Run, Values } from '../record/records.js';
+import { readRun } from '../record/store.js';
+import { ratioOf } from './findings/baseline.js';
+import { costCells, type Cost } from './findings/costs.js';
+import { formatCount, formatNs, formatTimes } from './findings/format.js';
+import { corruptionOf, variantOf } from './findings/records.js';
+
+/** Not a part of something, and not its first occurrence in a process. */
+function isWhole({ part, occurrence }: Values): boolean {
+  return (part === undefined || part === 'whole') && occurrence === undefined;
+}
+
+/** Whether a row has these parameters: NAME=VALUE, a number alone is imageBytes, _ stands for a space. */
+function isVariation(varied: Values, wanted: readonly string[]): boolean {
+  return wanted
+    .map((word) => (word.includes('=') ? word : `imageBytes=${word}`).split('='))
+    .every(([name = '', value]) => String(varied[name]) === value?.replaceAll('_', ' '));
+}
+
+function only<T>(entries: readonly T[], key: string): T {
+  const [first] = entries;
+  if (first === undefined || entries.length > 1) throw new Error(`${key}: ${entries.length} records`);
+  return first;
+}
+
+/** A recorded run, with its costs joined once for all figures. */
+class RecordedRun {
+  readonly #plain: readonly CorruptionRecord[];
+  readonly #costs: readonly Cost[];
+
+  constructor(run: Run) {
+    this.#plain = corruptionOf(run).filter((record) => variantOf(record) === '');
+    this.#costs = costCells(run);
+  }
+
+  #cost(key: string, [experiment, mechanism, lane, ...wanted]: readonly string[]): Cost {
+    return only(
+      this.#costs.filter(
+        (cost) =>
+          cost.experiment.name === experiment &&
+          cost.mechanism === mechanism &&
+          cost.lane === lane &&
+          isVariation(cost.varied, wanted) &&
+          isWhole(cost.varied),
+      ),
+      key,
+    );
+  }
+
+  /** @throws Error where no record, or more than one, has it */
+  figure(key: string, what: string, words: readonly string[]): string {
+    switch (what) {
+      case 'cost': {
+        const { unit, value } = this.#cost(key, words);
+        return unit === 'ns' ? formatNs(value) : `${formatCount(value)} instructions`;
+      }
+      case 'ratio': {
+        const ratio = ratioOf(this.#cost(key, words), this.#costs);
+        if (ratio === null) throw new Error(`${key}: nothing to set it beside`);
+        return formatTimes(ratio.ratio);
+      }
+      case 'verdict': {
+        const [name, mechanism, lane] = words;
+        return only(
+          this.#plain.filter(
+            (record) => record.case === name && record.mechanism === mechanism && record.lane === lane,
+          ),
+          key,
+        ).verdict;
+      }
+      case 'verdicts': {
+        const [mechanism, verdict] = words;
+        return String(
+          this.#plain.filter(
+            (record) => record.lane === 'emulated' && record.mechanism === mechanism && record.verdict === verdict,
+          ).length,
+        );
+      }
+      default:
+        throw new Error(`${key}: unknown kind of figure`);
+    }
+  }
+}
+
+/** The recorded runs, each read once. */
+export class Figures {
+  readonly #runs = new Map<string, RecordedRun>();
+
+  /** The text for a key. @throws Error where no record, or more than one, has it */
+  recorded(key: string): string {
+    const [name = '', what = '', ...words] = key.split(' ');
+    const run = this.#runs.get(name) ?? new RecordedRun(readRun(inProject(join('results', name))));
+    this.#runs.set(name, run);
+    return run.figure(key, what, words);
+  }
+}

@@ -1,0 +1,25 @@
+/** What the derived tables are worked out from. Computed once for a run, by `findings`, and handed down. */
+import type { MEASURED_THINGS } from '../../record/description.js';
+import type { Run } from '../../record/records.js';
+import { ratiosOf, type Ratio } from './baseline.js';
+import { costCells, headlineOf, type Cost, type Headline } from './costs.js';
+import { keyModel, type KeyModel } from './key-model.js';
+
+export interface Basis {
+  readonly run: Run;
+  readonly cells: readonly Cost[];
+  readonly ratios: ReadonlyMap<Cost, Ratio>;
+  readonly model: KeyModel | null;
+  readonly headline: Headline;
+}
+
+/** Joins records to cells and sets them beside their baselines: the costly part, with all bootstrap intervals. */
+export function basisOf(run: Run): Basis {
+  const cells = costCells(run);
+  return { run, cells, ratios: ratiosOf(cells), model: keyModel(run), headline: headlineOf(cells) };
+}
+
+/** The cells of the experiments that measure something which a derived table draws on. */
+export function measuring({ cells }: Basis, thing: (typeof MEASURED_THINGS)[number]): readonly Cost[] {
+  return cells.filter(({ experiment }) => experiment.measures === thing);
+}

@@ -1,0 +1,70 @@
+/** What other threads suffered while one made callouts. */
+import { measuring, type Basis } from './basis.js';
+import type { Cost } from './costs.js';
+import { left, right, words, type Table } from './table.js';
+
+/** Over all windows of a row. */
+export interface Suffered {
+  readonly cost: Cost;
+  readonly threads: number;
+  readonly work: string;
+  readonly faults: number;
+  readonly waitedNs: number;
+  readonly windows: number;
+}
+
+/** Of the rows that tell: those of the others' operations, while somebody was in callouts. */
+export function suffered(basis: Basis): readonly Suffered[] {
+  return measuring(basis, 'bystanders').flatMap((cost): readonly Suffered[] => {
+    const { observed, varied } = cost;
+    if (observed === undefined || varied['what'] === 'callout meanwhile' || varied['otherState'] === 'idle') return [];
+    return [
+      {
+        cost,
+        threads: Number(varied['threads'] ?? 1),
+        work: String(varied['work'] ?? `${String(varied['vm'] ?? '')} allocates`),
+        faults: observed['bystanderFaults'] ?? 0,
+        waitedNs: observed['bystanderWaitedNs'] ?? 0,
+        windows: observed['unprotectedWindows'] ?? 0,
+      },
+    ];
+  });
+}
+
+/** Faults, waits and unprotected windows of one experiment. */
+export function sufferedTable({ run }: Basis, experiment: string, all: readonly Suffered[]): Table {
+  const { cores } = run.context.host;
+  return {
+    id: `bystanders-${experiment}`,
+    title: `Bystanders: faults, waits and unprotected windows while another thread makes callouts (${experiment})`,
+    columns: [
+      left('work of the others'),
+      right('threads', 'count'),
+      left('mechanism'),
+      right('faults', 'count'),
+      right('waited', 'ns'),
+      right('unprotected windows', 'count'),
+    ],
+    rows: all
+      .filter(({ cost }) => cost.experiment.name === experiment)
+      .map(({ cost, threads, work, faults, waitedNs, windows }) => ({
+        cells: [
+          words(work),
+          {
+            kind: 'figure',
+            value: threads,
+            unit: 'count',
+            ...(threads >= cores ? { after: ' (oversubscribed)' } : {}),
+          },
+          words(cost.mechanism),
+          { kind: 'figure', value: faults, unit: 'count' },
+          waitedNs === 0 ? words('0') : { kind: 'figure', value: waitedNs, unit: 'ns' },
+          { kind: 'figure', value: windows, unit: 'count' },
+        ],
+      })),
+    notes: [
+      `Over all windows measured. A thread that faults on a closed image waits until it is open; past a limit it opens it, and an unprotected window is counted. From ${cores} threads besides the first on, processors are oversubscribed; interruptions of more than ${cores} processors (TLB shootdown) could not be measured here.`,
+    ],
+    folded: true,
+  };
+}
