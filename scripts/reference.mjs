@@ -4,10 +4,8 @@
 // run all the same. Other arguments go on to `turnkey run`.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 
 import { fail, root, setUp } from './setup.mjs';
 
@@ -55,9 +53,7 @@ const status =
   ).status ?? 1;
 if (status !== 0 && status !== 4) process.exit(status);
 // 4: something could not be tried, which the report says; the figures are what was recorded.
-const { DOCUMENTS, withFigures } = await import(
-  pathToFileURL(join(root, 'dist', 'src', 'report', 'documents.js')).href
+process.exit(
+  spawnSync(process.execPath, [join(root, 'scripts', 'report-reference.mjs')], { cwd: root, stdio: 'inherit' })
+    .status ?? status,
 );
-for (const [document] of DOCUMENTS)
-  writeFileSync(join(root, document), withFigures(readFileSync(join(root, document), 'utf8')));
-process.exit(status);
