@@ -45,7 +45,7 @@ t.test('what cannot be done: one line, exit code 1, a stack only with --verbose'
     [['run', '--case', 'nothing-like-it'], /there is no experiment 'nothing-like-it'; turnkey list/],
     [['run', 'honest', '--case', 'wild-write'], /there is no honest 'wild-write'/],
     [['report', 'nowhere'], /cannot read nowhere: no such file or directory/],
-    [['report', 'old.json'], /old\.json has schemaVersion 99; this version of Turnkey reads 1 only/],
+    [['report', 'old.json'], /old\.json has schemaVersion 99; this version of Turnkey reads 1 and 2/],
     [
       ['run', '--lane', 'native', '--image', 'nowhere.image'],
       /cannot read the image file .*nowhere\.image: no such file/,

@@ -14,7 +14,8 @@ import t from 'tap';
 import ts from 'typescript';
 
 import { inProject } from '../../src/record/paths.js';
-import { DOCUMENTS, figures, unmarked, withFigures } from '../../src/report/documents.js';
+import { DOCUMENTS, unmarked, withFigures } from '../../src/report/documents.js';
+import { Figures } from '../../src/report/figures.js';
 
 interface Fragment {
   readonly document: string;
@@ -285,14 +286,16 @@ t.test('there are fragments of every kind', (t) => {
   t.end();
 });
 
-for (const [document, least] of DOCUMENTS)
+/** Broken once: a digit changed in a table, and in a sentence; a figure written by hand. Each was named. */
+const recorded = new Figures();
+for (const document of DOCUMENTS)
   t.test(`the figures of ${document} are the recorded ones, and all of its figures are marked`, (t) => {
     const path = inProject(document);
-    if (process.env['TURNKEY_WRITE_FIGURES'] === '1') writeFileSync(path, withFigures(readFileSync(path, 'utf8')));
-    const text = readFileSync(path, 'utf8');
-    const found = figures(text);
-    t.ok(found.length > least, `${found.length} figures`);
-    for (const { key, stands, recorded } of found) t.equal(stands, recorded, key);
+    const stands = readFileSync(path, 'utf8');
+    const text = withFigures(stands, recorded);
+    if (process.env['TURNKEY_WRITE_FIGURES'] === '1') writeFileSync(path, text);
+    else t.equal(stands, text);
+    t.match(text, '<!-- begin figures: ');
     t.same(unmarked(text), []);
     t.end();
   });
