@@ -297,7 +297,8 @@ export class RunInProgress {
 
   /** A guest that cannot be had is rows that say so, for everything planned in it. */
   #giveUp(plan: Plan, what: 'trials' | 'costs', error: unknown): void {
-    const reason = `no emulated machine: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`;
+    const message = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+    const reason = `no emulated machine: ${message}`;
     const base = { kind: 'skipped', lane: 'emulated', reason, broken: true } as const;
     if (what === 'trials')
       this.#records.push(

@@ -30,7 +30,7 @@ function brokenBy(output: TrialOutput, result: ExecResult): string | undefined {
   if (output.watch === null)
     return (
       `no report from the tracing runner (exit code ${result.exitCode ?? 'none'}): ` +
-      `${result.stderr.trim().split('\n').pop() ?? ''}`
+      (result.stderr.trim().split('\n').pop() ?? '')
     );
   if (output.setUp === null && output.watch.timedOut)
     return 'the trial was not ready for its callout in time: this machine is too busy';
@@ -38,7 +38,7 @@ function brokenBy(output: TrialOutput, result: ExecResult): string | undefined {
     return (
       'the trial died before it was set up ' +
       `(${output.watch.signal ?? `exit code ${output.watch.exitCode ?? 'unknown'}`}): ` +
-      `${result.stderr.trim().split('\n').slice(-2).join(' ')}`
+      result.stderr.trim().split('\n').slice(-2).join(' ')
     );
   }
   return undefined;
@@ -120,8 +120,7 @@ export function honestRecord(trial: PlannedHonest, result: ExecResult): HonestRe
       ...none,
       outcome: 'failed',
       detail:
-        `the process ended with ${process.signal ?? `exit code ${process.exitCode ?? 'unknown'}`}: ` +
-        `${process.stderr}`,
+        `the process ended with ${process.signal ?? `exit code ${process.exitCode ?? 'unknown'}`}: ` + process.stderr,
     };
   }
   const { sha256, bytes, callouts, imageEqual } = message;

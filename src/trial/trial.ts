@@ -339,7 +339,7 @@ async function corruption(name: string, bench: Bench): Promise<void> {
             (fn as unknown as { async: (...given: unknown[]) => void }).async(
               ...args,
               (error: unknown, result: unknown) => {
-                if (error != null) reject(error as Error);
+                if (error != null) reject(error);
                 else resolve(result);
               },
             );

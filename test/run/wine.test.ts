@@ -32,7 +32,8 @@ const ANSWER: ExecResult = {
   signal: null,
   stdout: [
     '@trial {"stage":"set up","vmModules":[],"spaces":[]}',
-    '@trial {"stage":"called","inapplicable":null,"fault":null,"answer":null,"errno":null,"disclosed":false,"notes":[]}',
+    '@trial {"stage":"called","inapplicable":null,"fault":null,"answer":null,"errno":null,"disclosed":false,' +
+      '"notes":[]}',
     '@trial {"stage":"finished","aftermath":[],"diff":{"changedBytes":8,"ranges":[],"heap":null},"canaries":[]}',
     `@watch ${JSON.stringify(WATCH)}`,
   ].join('\n'),
