@@ -322,6 +322,20 @@ t.test('links lead to files, and to headings in them', (t) => {
   t.end();
 });
 
+t.test('files of the project that a page names exist', (t) => {
+  let named = 0;
+  for (const document of documents)
+    for (const [, path = ''] of readFileSync(inProject(document), 'utf8').matchAll(
+      /`((?:cmake|docs|examples|experiments|native|scripts|src|test)\/[\w./-]+\.\w+)`/g,
+    )) {
+      if (path.includes('NAME')) continue; // one that the reader makes
+      named++;
+      t.ok(existsSync(inProject(path)), `${document}: ${path}`);
+    }
+  t.ok(named > 50, `${named} names`);
+  t.end();
+});
+
 t.test('the marks of the tiny VM and of the guide are the same', (t) => {
   const marks = (text: string): string[] =>
     [...new Set([...text.matchAll(/\[(K\d+)\]/g)].map(([, mark = '']) => mark))].sort(
