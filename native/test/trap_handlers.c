@@ -80,8 +80,6 @@ static __attribute__((noinline)) void profiled(struct way *way) {
   }
   *(volatile int *)way->space = 1; /* the VM still has its rights */
 }
-/* Broken once, each: `callout_rights_lost` always false (with keys every callout fails, and with SA_ONSTACK the process
- * dies); it looks at rights alone and not at what they allow (the endless loop of denied_after_jump). */
 CHECK_TEST(profiler, "I12: a handler that unwinds, and says nothing to the trap, walks from callee, nested callout and "
                      "callback through the gate; no callout fails") {
   outermost = CODE(profiled);
@@ -173,7 +171,7 @@ static void denied(struct way *way) {
   if (way->mechanism == WAY_KEYS) CHECK(fault.pkey > 0);
   CHECK_EQ(*image, 5);
 }
-/* Broken once: mechanism_held compares masks bit by bit (a handler's PKRU denies all access, not writes alone). */
+/* Broken once: what pkeys-glibc denies left out of `callout_rights` (the store lands). */
 CHECK_TEST(denied_after_jump,
            "what the callout's rights deny fails it after a siglongjmp too, once, with its evidence") {
   each_way(denied);
@@ -340,7 +338,8 @@ static void *on_thread(void *own) {
   if (rc == 0 && (own != NULL ? !on_own : !near)) rc = 5;
   return (void *)(intptr_t)rc;
 }
-/* Broken once, each: trap_context_move left out (dies silently); alternate_suffices always false (the same). */
+/* Broken once, each: trap_context_move left out; alternate_suffices always false; SA_ONSTACK not looked at in
+ * ran_on_interrupted_stack. */
 CHECK_TEST(stack_as_before, "I5: a handler before us runs on the stack that it would have run on: the interrupted one, "
                             "or the thread's own alternate stack, of which nothing is missing") {
   own_stack = mmap(NULL, OWN_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -66,7 +66,6 @@ t.test('a callee that leaves a handler of its own by siglongjmp reads the image 
   t.end();
 });
 
-/* Broken once: give_back left out in trap_dlopen. */
 t.test('loading gives back the floating-point environment and the signal mask', (t) => {
   const { stdout, stderr } = runChild(
     `
