@@ -1,35 +1,35 @@
 /**
- * Guard: calls foreign functions so that a bad call fails with a CalloutError and the image stays as it was. The surface
- * is koffi's.
+ * Guard: calls foreign functions so that a bad call fails with a CalloutError and the image stays as it was. Its
+ * surface is koffi's.
  */
 import { makeBare } from './bare.js';
-import { binding, ThunkFlag, type Policy } from './binding.js';
-import { Callee, type CalleeHost, type Entry } from './callee.js';
+import { binding, type Policy, ThunkFlag } from './binding.js';
 import { Callbacks } from './callbacks.js';
+import { Callee, type CalleeHost, type Entry } from './callee.js';
 import { chooseMechanism } from './choose.js';
 import {
   DecodeFault,
+  type Decoder,
   DEFAULT_DECODE_LIMIT,
   GuardedReader,
   parseDecodeCall,
   withNamedDecoders,
-  type Decoder,
 } from './decode.js';
 import { Disposer } from './disposer.js';
-import { at, makeCalloutError, type Called, type CalledBy, type CalloutError } from './error.js';
+import { at, type Called, type CalledBy, type CalloutError, makeCalloutError } from './error.js';
 import { answered } from './failure.js';
 import {
-  makeFunction,
   type AnyFunction,
   type GuardedFunction,
   type MadeFunction,
+  makeFunction,
   type UntypedFunction,
 } from './function.js';
 import { decodeBare, ffi, registerFunction, type Type, type TypeSpec } from './koffi.js';
 import { Libraries } from './libraries.js';
 import type { GuardedLibrary, LoadOptions } from './library.js';
 import { whenOutside } from './lifetime.js';
-import { declarationOf, type Declaration } from './prototype.js';
+import { type Declaration, declarationOf } from './prototype.js';
 import { rearm } from './signals.js';
 import type { CopiedRecord } from './thread.js';
 import { type GuardMechanism, holdsThroughout, type Image, InUse, useOf } from './vm.js';
@@ -53,8 +53,8 @@ export interface GuardOptions {
    */
   readonly response?: Response;
   /**
-   * False: functions run on the stack of the thread that calls them, as under bare koffi, unless their own `foreignStack`
-   * says otherwise. For libraries that look at the bounds of their thread's stack (see there). Default true.
+   * False: functions run on the stack of the thread that calls them, as under bare koffi, unless their own
+   * `foreignStack` says otherwise. For libraries that look at the bounds of their thread's stack (see there). Default true.
    */
   readonly foreignStack?: boolean;
   /** Bytes that one decoded string or array may have; default 16 MiB. */
@@ -140,7 +140,9 @@ export class Guard {
     const disposer = new Disposer((address, declaration) => this.#make(declaration, address, undefined, []).call);
     this.#reader = new GuardedReader(
       decodeLimit,
-      (type, pointer) => disposer.dispose(type, pointer),
+      (type, pointer) => {
+        disposer.dispose(type, pointer);
+      },
       (read) => this.#late(read),
     );
     this.decode = this.#isBare ? (decodeBare as unknown as Decoder) : this.#guardedDecoder();
@@ -167,7 +169,9 @@ export class Guard {
     this.#libraries = new Libraries({
       guarded: !this.#isBare && !bareGate,
       policy: this.#resources.policy,
-      requireOpen: () => this.#requireOpen(),
+      requireOpen: () => {
+        this.#requireOpen();
+      },
       make: (declaration, address, library, use) => this.#make(declaration, address, library, [...this.#uses, use]),
       fail: (record, called, args, entry) => this.#fail(record, called, args, entry),
     });
@@ -198,7 +202,7 @@ export class Guard {
    * that names a library that cannot be loaded, or a CalloutError of phase 'load' when a constructor faults.
    */
   load(path: string | null, options: LoadOptions = {}): GuardedLibrary {
-    return this.#libraries.load(path, options, this.load as Entry);
+    return this.#libraries.load(path, options, this.load);
   }
 
   /**
@@ -242,9 +246,9 @@ export class Guard {
   }
 
   /**
-   * Ends the guard: its functions throw from now on, and its registered callbacks end. Nothing is taken from under foreign code:
-   * asynchronous calls in flight come back as if the guard were open, and thunks are given back after the last. Libraries
-   * stay loaded, and the image stays as it is.
+   * Ends the guard: its functions throw from now on, and its registered callbacks end. Nothing is taken from under
+   * foreign code: asynchronous calls in flight come back as if the guard were open, and thunks are given back after the
+   * last. Libraries stay loaded, and the image stays as it is.
    */
   close(): void {
     if (this.#closed) return;
@@ -262,7 +266,9 @@ export class Guard {
 
   /** Resolves when no asynchronous call of this guard is in flight. */
   idle(): Promise<void> {
-    return new Promise((resolve) => this.#use.whenIdle(resolve));
+    return new Promise((resolve) => {
+      this.#use.whenIdle(resolve);
+    });
   }
 
   [Symbol.dispose](): void {
@@ -300,7 +306,7 @@ export class Guard {
   }
 
   #guardedDecoder(): Decoder {
-    const decode: UntypedFunction = (...call) => this.#decode(call, decode as Entry);
+    const decode: UntypedFunction = (...call) => this.#decode(call, decode);
     return withNamedDecoders(decode, this.#reader, (args, entry, read) => this.#reading(args, entry, read));
   }
 

@@ -20,6 +20,15 @@ export interface Called {
 
 const AT = binding.recordLayout;
 const WORD = 4;
+/* Fields, in words. */
+const SIGNAL = AT.signal / WORD;
+const CODE = AT.code / WORD;
+const ACCESSED = AT.access / WORD;
+const ADDRESS = AT.address / WORD;
+const PC = AT.pc / WORD;
+const FLAGS = AT.flags / WORD;
+const PHASED = AT.phase / WORD;
+const SPACE = AT.spaceFound / WORD;
 const HIGH = 2 ** 32;
 
 const ACCESS = ['', ' read of 0x', ' write to 0x', ' execute at 0x'] as const;
@@ -38,10 +47,22 @@ function nameOf(signal: number, code: number): string {
   return name;
 }
 
-/* Addresses of user space are exact as numbers. */
-function hex(words: Uint32Array, at: number): string {
+/* A program faults at few instructions, again and again: the last one's text is kept. */
+const last = { low: 0, high: 0, text: '0' };
+
+function pcText(words: Uint32Array, at: number): string {
   const low = words[at] as number;
   const high = words[at + 1] as number;
+  if (low !== last.low || high !== last.high) {
+    last.text = hex(low, high);
+    last.low = low;
+    last.high = high;
+  }
+  return last.text;
+}
+
+/* Addresses of user space are exact as numbers. */
+function hex(low: number, high: number): string {
   return high < 0x20_0000 ? (high * HIGH + low).toString(16) : ((BigInt(high) << 32n) | BigInt(low)).toString(16);
 }
 
@@ -49,34 +70,37 @@ function hex(words: Uint32Array, at: number): string {
 export function describeFault(copy: CopiedRecord, called: Called): string {
   const { words } = copy;
   const start = copy.offset / WORD;
-  const at = (offset: number): number => words[start + offset / WORD] as number;
-  const signal = at(AT.signal);
-  called.title ??=
-    `exception in FFI call: ${called.name}` + (called.library === undefined ? '' : ` (${basename(called.library)})`);
+  const signal = words[start + SIGNAL] as number;
+  const title = (called.title ??= titleOf(called));
   if (signal === 0) {
     const record = new FaultRecord(copy.bytes, copy.offset);
-    return `${called.title}: not called, ${shortage(record.code, record.address)}`;
+    return `${title}: not called, ${shortage(record.code, record.address)}`;
   }
-  const flags = at(AT.flags);
-  const kind =
-    flags === 0
-      ? ': '
-      : (flags & FaultFlag.stackOverflow) !== 0
-        ? ': stack overflow, '
-        : (flags & FaultFlag.unwind) !== 0
-          ? ': unwound into the gate (C++ throw, thread exit or cancellation), '
-          : ': ';
-  const access = at(AT.access);
+  const access = words[start + ACCESSED] as number;
+  const address =
+    access === 0
+      ? ''
+      : (ACCESS[access] as string) + hex(words[start + ADDRESS] as number, words[start + ADDRESS + 1] as number);
   return (
-    called.title +
-    PHASE[at(AT.phase)] +
-    kind +
-    nameOf(signal, at(AT.code) | 0) +
-    (access === 0 ? '' : (ACCESS[access] as string) + hex(words, start + AT.address / WORD)) +
-    (at(AT.spaceFound) === 0 ? '' : inSpace(copy)) +
+    title +
+    (PHASE[words[start + PHASED] as number] as string) +
+    kindOf(words[start + FLAGS] as number) +
+    nameOf(signal, (words[start + CODE] as number) | 0) +
+    address +
+    (words[start + SPACE] === 0 ? '' : inSpace(copy)) +
     ', pc 0x' +
-    hex(words, start + AT.pc / WORD)
+    pcText(words, start + PC)
   );
+}
+
+function titleOf(called: Called): string {
+  const library = called.library === undefined ? '' : ` (${basename(called.library)})`;
+  return `exception in FFI call: ${called.name}${library}`;
+}
+
+function kindOf(flags: number): string {
+  if ((flags & FaultFlag.stackOverflow) !== 0) return ': stack overflow, ';
+  return (flags & FaultFlag.unwind) === 0 ? ': ' : ': unwound into the gate (C++ throw, thread exit or cancellation), ';
 }
 
 function inSpace(copy: CopiedRecord): string {
