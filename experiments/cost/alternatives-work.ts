@@ -1,0 +1,88 @@
+/**
+ * What would people pick instead, what does it cost them for the same work, and what does it survive?
+ *
+ * A function of two ints, zlib's inflate of 1 MiB, and SQLite's insert and select: by koffi, through a guard, by koffi
+ * in a worker thread and in a child process (a message there and back each time), in plain JavaScript (pako) and in
+ * WebAssembly (sql.js). Beside the cost stands what came of four faults of the callee: a null write, an abort, 8 wild
+ * bytes into the caller's malloc heap and into an image. Each is done, in a process of its own, before the timing.
+ * Varies: work, choice. Records: samples of one piece of work in ns, native lane; what the caller survived.
+ */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+import { type CostExperiment, type CostRow } from '../../src/experiment/index.js';
+import { sampleWarnings } from '../../src/record/warnings.js';
+import { type Choice, CHOICES, choose, type Ready, Unavailable } from '../support/choices.js';
+import { ANSWERS, HARMS, type Work, WORKS } from '../support/choices-work.js';
+import { openImage } from '../support/cost-guard.js';
+
+const HARM = fileURLToPath(new URL('../support/choices-harm.js', import.meta.url));
+const SAMPLES = 10;
+/** ns: a sample is a batch of at least so long. */
+const BATCH_NS = 4e6;
+const IMAGE_BYTES = 4 << 20;
+
+/** What became of the caller: in its own word, or how it died. */
+function survived(choice: Choice, mechanism: string, harm: string): string {
+  const { status, signal, stdout } = spawnSync(process.execPath, [HARM, choice, mechanism, harm], {
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  return status === 0 ? stdout : `dies: ${signal ?? `exit code ${String(status)}`}`;
+}
+
+async function timed(run: Ready['run'], times: number): Promise<number> {
+  const start = process.hrtime.bigint();
+  for (let at = 0; at < times; at++) {
+    const answer = run();
+    if (typeof answer !== 'number') await answer;
+  }
+  return Number(process.hrtime.bigint() - start);
+}
+
+export const experiment: CostExperiment = {
+  kind: 'cost',
+  summary: 'the same work by what people pick instead of a guard, and what each survives',
+  rows: ({ quick }) =>
+    quick
+      ? []
+      : WORKS.flatMap((work) =>
+          CHOICES.flatMap((choice) =>
+            (choice === 'guard'
+              ? (['flag', 'mprotect-range', 'pkeys'] as const)
+              : ([choice === 'child process' ? 'process' : 'none'] as const)
+            ).map((mechanism): CostRow => ({ mechanism, parameters: { work, choice }, together: work })),
+          ),
+        ),
+  async measure({ row, round }) {
+    const [work, choice] = [row.parameters['work'] as Work, row.parameters['choice'] as Choice];
+    const mechanism = choice === 'guard' ? row.mechanism : 'none';
+    const { guard } = openImage({ ...row, mechanism }, IMAGE_BYTES);
+    let ready: Ready;
+    try {
+      ready = await choose(choice, work, guard);
+    } catch (error) {
+      if (error instanceof Unavailable) return { skipped: error.message };
+      throw error;
+    }
+    try {
+      const answer = await ready.run();
+      if (answer !== ANSWERS[work]) throw new Error(`${work} by ${choice} answered ${answer}, not ${ANSWERS[work]}`);
+      const found =
+        round === 0 ? Object.fromEntries(HARMS.map((harm) => [harm, survived(choice, mechanism, harm)])) : undefined;
+      let times = 1;
+      while ((await timed(ready.run, times)) < BATCH_NS) times *= 2; // warms up too
+      const samples: number[] = [];
+      for (let at = 0; at < SAMPLES; at++) samples.push((await timed(ready.run, times)) / times);
+      return {
+        samples,
+        repeats: times,
+        warnings: sampleWarnings(samples),
+        answer: String(answer),
+        ...(found === undefined ? {} : { found }),
+      };
+    } finally {
+      ready.stop();
+    }
+  },
+};

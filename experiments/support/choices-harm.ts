@@ -1,0 +1,38 @@
+/**
+ * Lets the callee of one choice do harm, in a process of its own, and prints what came of the caller in a word:
+ * 'CalloutError' or 'error' where the caller was told and its memory is intact, 'damaged', or 'unharmed'.
+ *
+ *   node choices-harm.js CHOICE MECHANISM HARM
+ *
+ * A caller that dies prints nothing: whoever started this sees how it died.
+ */
+import { CalloutError } from '../../src/callout/error.js';
+import { Guard } from '../../src/callout/guard.js';
+import { ffi } from '../../src/callout/koffi.js';
+import { Image } from '../../src/image/image.js';
+import type { GuardMechanism } from '../../src/image/mechanism.js';
+import { type Choice, choose } from './choices.js';
+import type { Harm } from './choices-work.js';
+
+async function main(choice: Choice, mechanism: GuardMechanism, harm: Harm): Promise<string> {
+  const image = Image.map({ spaces: [{ name: 'old', bytes: 1 << 16 }] });
+  image.fill(1);
+  image.snapshot();
+  const guard = new Guard({ image, mechanism });
+  const heap = BigInt(ffi.load('libc.so.6').func('uintptr_t calloc(size_t count, size_t bytes)')(1, 64) as number);
+  const target = harm === 'image write' ? image.space('old').address + 64n : heap;
+  const ready = await choose(choice, 'int(int, int)', guard);
+  let told = 'unharmed';
+  try {
+    await ready.harm(harm, target);
+  } catch (error) {
+    told = error instanceof CalloutError ? 'CalloutError' : 'error';
+  }
+  const bytes = ffi.decode(heap, 'uint8_t', 64) as ArrayLike<number>;
+  return Array.from(bytes).some((byte) => byte !== 0) || image.diff().changedBytes > 0 ? 'damaged' : told;
+}
+
+const [choice, mechanism, harm] = process.argv.slice(2) as [Choice, GuardMechanism, Harm];
+void main(choice, mechanism, harm).then((seen) => {
+  process.stdout.write(seen, () => process.exit(0));
+});
