@@ -43,6 +43,14 @@ async function timed(run: Ready['run'], times: number): Promise<number> {
 export const experiment: CostExperiment = {
   kind: 'cost',
   summary: 'the same work by what people pick instead of a guard, and what each survives',
+  title: 'What people pick instead',
+  question: 'What does the same work cost by other means, and which faults of the callee does the caller survive?',
+  order: 121,
+  shows: 'rows',
+  parameters: {
+    work: { role: 'row', alone: true },
+    choice: { role: 'row', alone: true, free: true, baseline: 'koffi' },
+  },
   rows: ({ quick }) =>
     quick
       ? []
