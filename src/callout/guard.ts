@@ -54,7 +54,7 @@ export interface GuardOptions {
   readonly response?: Response;
   /**
    * False: functions run on the stack of the thread that calls them, as under bare koffi, unless their own
-   * `foreignStack` says otherwise. For libraries that look at the bounds of their thread's stack (see there). Default true.
+   * `foreignStack` says otherwise. For libraries that look at the bounds of their stack (see there). Default true.
    */
   readonly foreignStack?: boolean;
   /** Bytes that one decoded string or array may have; default 16 MiB. */
