@@ -99,9 +99,7 @@ export async function renderHtml(found: Findings, options: HtmlOptions = {}): Pr
           </main>
           <footer>Made by <code>turnkey report</code> from run.json alone. No figure here is typed by hand.</footer>
         </div>
-        <script>
-          ${trusted(SCRIPT)};
-        </script>
+        ${trusted(`<script>${SCRIPT}</script>`)}
       </body>
     </html> `;
   return page.text;
