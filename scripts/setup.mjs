@@ -175,8 +175,8 @@ function missingPackages(/** @type {boolean} */ emulated) {
 
 /**
  * Lanes in which the C layers run cross-compiled, for another machine or system. Each says what it needs, its toolchain
- * file under cmake/, its build folder, further options for CMake, and the variable that makes it a failure that the lane
- * cannot run.
+ * file under cmake/, its build folder, further options for CMake, and the variable that makes it a failure that the
+ * lane cannot run.
  */
 export const CROSS_LANES = {
   'qemu-user': {
@@ -330,7 +330,9 @@ function aptUnpack(/** @type {string} */ name, /** @type {string} */ folder) {
   const archive = readdirSync(folder).find((file) => file.endsWith('.deb'));
   if (result.status !== 0 || archive === undefined)
     throw new SetupError(
-      `apt-get could not download ${name}: ${(result.stderr || result.error?.message || '').trim()}${isRoot() ? '' : '\n  its lists may be missing or old: sudo apt-get update'}`,
+      `apt-get could not download ${name}: ` +
+        (result.stderr || result.error?.message || '').trim() +
+        (isRoot() ? '' : '\n  its lists may be missing or old: sudo apt-get update'),
     );
   runQuietly('dpkg', ['-x', archive, '.'], { cwd: folder });
   rmSync(join(folder, archive));
@@ -354,7 +356,9 @@ function concreteKernelPackage() {
   }
   if (found === undefined)
     throw new SetupError(
-      `apt knows none of ${KERNEL_PACKAGES.join(', ')}${isRoot() ? '' : '; its lists may be missing: sudo apt-get update'}. Or name a kernel: TURNKEY_KERNEL=FILE`,
+      'apt knows none of ' +
+        `${KERNEL_PACKAGES.join(', ')}${isRoot() ? '' : '; its lists may be missing: sudo apt-get update'}. Or ` +
+        'name a kernel: TURNKEY_KERNEL=FILE',
     );
   return found;
 }
@@ -421,7 +425,10 @@ export function ensurePrerequisites(options = {}) {
   const extrasWanted = extras.length > 0 && mayInstall() && isRoot() && onPath('apt-get');
   if (extras.length > 0 && !extrasWanted) {
     say(
-      `going on without ${extras.map(({ package: name, why }) => `${name} (${why})`).join(' and ')}: ${mayInstall() ? `install with: sudo apt-get install ${extras.map(({ package: name }) => name).join(' ')}` : 'TURNKEY_NO_INSTALL is set'}`,
+      `going on without ${extras.map(({ package: name, why }) => `${name} (${why})`).join(' and ')}: ` +
+        (mayInstall()
+          ? `install with: sudo apt-get install ${extras.map(({ package: name }) => name).join(' ')}`
+          : 'TURNKEY_NO_INSTALL is set'),
     );
   }
   const npmMissing = lane === undefined && !npmPackagesThere();
@@ -442,7 +449,10 @@ export function ensurePrerequisites(options = {}) {
   const names = packages.map(({ package: name }) => name);
   if (names.length > 0 && !isRoot()) {
     throw new SetupError(
-      `these Debian packages are missing:\n${packages.map(({ package: name, why }) => `  - ${name}: ${why}`).join('\n')}\nrun this once, then try again:\n  sudo sh -c 'apt-get update && apt-get install -y --no-install-recommends ${names.join(' ')}'`,
+      'these Debian packages are ' +
+        `missing:\n${packages.map(({ package: name, why }) => `  - ${name}: ${why}`).join('\n')}\nrun this once, ` +
+        `then try again:\n  sudo sh -c 'apt-get update && apt-get install -y --no-install-recommends ` +
+        `${names.join(' ')}'`,
     );
   }
   if ((names.length > 0 || kernelMissing || busyboxMissing) && !onPath('apt-get'))

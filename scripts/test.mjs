@@ -74,7 +74,10 @@ const totals = { passed: 0, failed: 0, skipped: 0 };
 const skips = new Map();
 /** @type {string[]} */
 const failed = [];
-/** Lanes that did not run, and the command that runs each. @type {{ lane: string, reason: string, command: string }[]} */
+/**
+ * Lanes that did not run, and the command that runs each.
+ * @type {{ lane: string, reason: string, command: string }[]}
+ */
 const missing = [];
 
 function options() {

@@ -53,7 +53,9 @@ const benchmarkRequires = {
   setup({ onLoad }) {
     onLoad({ filter: /[/\\]benchmark[/\\]benchmark\.js$/ }, ({ path }) => {
       const text = readFileSync(path, 'utf8');
-      const contents = `const packages = { lodash: require('lodash'), platform: require('platform') };${text.replace('freeRequire(id)', 'packages[id]')}`;
+      const contents =
+        `const packages = { lodash: require('lodash'), platform: require('platform') ` +
+        `};${text.replace('freeRequire(id)', 'packages[id]')}`;
       if (!text.includes('freeRequire(id)')) throw new Error('benchmark.js no longer says freeRequire(id)');
       return { contents };
     });
@@ -125,7 +127,9 @@ export async function vendorPackages() {
     target: 'node20',
     legalComments: 'none', // in LICENCES.txt
     banner: {
-      js: `import { createRequire as packagedRequire } from 'node:module'; const require = packagedRequire(import.meta.url);`,
+      js:
+        `import { createRequire as packagedRequire } from 'node:module'; const require = ` +
+        'packagedRequire(import.meta.url);',
     },
     chunkNames: 'shared-[hash]',
     metafile: true,

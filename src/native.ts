@@ -1,5 +1,6 @@
 /**
- * Loading the addon, and the types of what it gives. Importing this attaches the thread to Turnkey (I13, docs/invariants.md).
+ * Loading the addon, and the types of what it gives. Importing this attaches the thread to Turnkey (I13,
+ * docs/invariants.md).
  *
  * The addon answers failures that depend on the machine or the data with a negative errno; src/image and src/callout
  * make the sentences.

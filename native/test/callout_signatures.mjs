@@ -77,10 +77,17 @@ out.push(`#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <uchar.h>
-static uint64_t mix(uint64_t h, uint64_t v) { h ^= v + 0x9e3779b97f4a7c15u + (h << 6) + (h >> 2); h *= 0xff51afd7ed558ccdu; return h ^ (h >> 33); }
-static const char *const texts_char[] = {"", "a", "two words", "gr\\xc3\\xbc\\xc3\\x9f", "0123456789012345678901234567890123456789", NULL, "x", "end"};
-static const char16_t *const texts_char16_t[] = {u"", u"a", u"two words", u"gr\\u00fc\\u00df", u"0123456789", NULL, u"\\U0001F41F", u"end"};
-static const char32_t *const texts_char32_t[] = {U"z", U"a", U"two words", U"gr\\u00fc\\u00df", U"0123456789", NULL, U"\\U0001F41F", U"end"};`);
+static uint64_t mix(uint64_t h, uint64_t v) {
+  h ^= v + 0x9e3779b97f4a7c15u + (h << 6) + (h >> 2);
+  h *= 0xff51afd7ed558ccdu;
+  return h ^ (h >> 33);
+}
+static const char *const texts_char[] = {"", "a", "two words", "gr\\xc3\\xbc\\xc3\\x9f",
+  "0123456789012345678901234567890123456789", NULL, "x", "end"};
+static const char16_t *const texts_char16_t[] = {u"", u"a", u"two words", u"gr\\u00fc\\u00df",
+  u"0123456789", NULL, u"\\U0001F41F", u"end"};
+static const char32_t *const texts_char32_t[] = {U"z", U"a", U"two words", U"gr\\u00fc\\u00df",
+  U"0123456789", NULL, U"\\U0001F41F", U"end"};`);
 for (const unit of Object.values(STRINGS)) {
   out.push(
     `static uint64_t fold_${unit}(uint64_t h, const ${unit} *s) { if (s == NULL) return mix(h, 77); while ` +

@@ -44,6 +44,7 @@ void signature_leaves(void);
 void signature_made(void);
 void signature_got(void);
 
+/* clang-format off: one scalar a line */
 #define SIGNATURE_SCALARS(X)                                                                                   \
   X(b, _Bool)                                                                                                  \
   X(c, char)                                                                                                   \

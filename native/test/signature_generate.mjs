@@ -377,7 +377,8 @@ function signature(number) {
     source: [
       `static ${r} f${number}(${declared}) { signature_called(${number}, __builtin_frame_address(0)); ` +
         `${body.join(' ')} ` +
-        `signature_leaves();${result ? ` ${r} r; fill_${result.id}(&r); signature_made(); return r;` : ' signature_made();'} }`,
+        'signature_leaves();' +
+        `${result ? ` ${r} r; fill_${result.id}(&r); signature_made(); return r;` : ' signature_made();'} }`,
       `static void c${number}(void *function) { ` +
         `${result ? `${r} r = ${call}; signature_got(); mix_${result.id}(&r);` : `${call}; signature_got();`} }`,
     ].join('\n'),

@@ -247,7 +247,8 @@ function convertOut(value: unknown, type: Type, alsoIn: boolean, scope: CallScop
     if (ref.primitive === 'Union') return convertOutUnion(value as Record<string, unknown>, ref, alsoIn, scope);
     if (types.isExternal(value)) {
       throw new TypeError(
-        "this cast cannot be decoded after the call: koffi keeps what it casts to itself; use as() from turnkey, or as() of koffi's default export",
+        'this cast cannot be decoded after the call: koffi keeps what it casts to itself; use as() from ' +
+          "turnkey, or as() of koffi's default export",
       );
     }
   }

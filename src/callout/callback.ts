@@ -145,8 +145,8 @@ export class CallbackPrototype {
   }
 
   /**
-   * What a callback that was ended does. In a callout its caller hears of it: it throws, as koffi does. A foreign thread
-   * that calls has no caller in JavaScript: it gets a zero, and the program one warning.
+   * What a callback that was ended does. In a callout its caller hears of it: it throws, as koffi does. A foreign
+   * thread that calls has no caller in JavaScript: it gets a zero, and the program one warning.
    */
   expired(): unknown {
     if (binding.depth() > 0) throw new Error('Cannot use non-registered callback beyond FFI call');

@@ -73,14 +73,16 @@ function direct(callee: Callee): Written {
   const names = Array.from({ length: count }, (_, index) => `a${index}`);
   const list = names.join(', ');
   const loans = names.filter((_, index) => callee.needs[index] === 'loan');
+  const loanTest = loans.map((name) => `special(${name})`).join(' || ');
   const source = `'use strict';
     const { fix } = callee;
     const { captureStackTrace } = Error;
     /* A loan, or a buffer that may be detached: its length reads 0. */
-    const special = (value) => value instanceof Loan || (value !== null && typeof value === 'object' && value.byteLength === 0);
+    const special = (value) =>
+      value instanceof Loan || (value !== null && typeof value === 'object' && value.byteLength === 0);
     const call = function (${list}) {
       ${count > 0 ? `if (arguments.length < ${count}) callee.checkCount(arguments.length);` : ''}
-      ${loans.length > 0 ? `if (${loans.map((name) => `special(${name})`).join(' || ')}) return callee.call([${list}], call);` : ''}
+      ${loans.length > 0 ? `if (${loanTest}) return callee.call([${list}], call);` : ''}
       let value;
       try {
         value = raw(${list});

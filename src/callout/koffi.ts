@@ -1,7 +1,7 @@
 /**
  * The one place in src that imports koffi. It types koffi as it is (koffi's own declarations lack directions). It also
- * notes two things that a guard must know and koffi does not tell: what `koffi.as()` cast, and which function disposes of
- * a disposable type. For that the default export's `as` and `disposable` are wrapped; they return what koffi's do.
+ * notes two things that a guard must know and koffi does not tell: what `koffi.as()` cast, and which function disposes
+ * of a disposable type. For that the default export's `as` and `disposable` are wrapped; they return what koffi's do.
  */
 import koffi from 'koffi';
 
@@ -139,8 +139,8 @@ if ((ffi as Wrappable)[WRAPPED] !== true) {
 let ready = false;
 
 /*
- * koffi allocates the memory of synchronous calls, and of their callbacks, when a library is first loaded: a function or
- * a callback made before that crashes when it is called. Not earlier than needed: from then on koffi refuses to be
+ * koffi allocates the memory of synchronous calls, and of their callbacks, when a library is first loaded: a function
+ * or a callback made before that crashes when it is called. Not earlier than needed: from then on koffi refuses to be
  * configured.
  */
 function prepare(): void {

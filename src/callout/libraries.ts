@@ -94,7 +94,8 @@ export class Libraries {
     if (address === 0n) {
       throw new Error(
         `Cannot find symbol '${name}' in ` +
-          `${library.path === null ? 'the program' : `library '${library.path}'`}; 'nm -D' on the file lists what it exports`,
+          `${library.path === null ? 'the program' : `library '${library.path}'`}; 'nm -D' on the file lists ` +
+          'what it exports',
       );
     }
     return address;

@@ -108,8 +108,8 @@ export function stackBytes(result: Type, parameters: readonly Type[]): number {
 
 /**
  * Where a ticket goes, an integer behind the declared arguments: the last word on the stack. `fillers`: integers in
- * between, which take what registers are left and make `stackBytes` a multiple of 16. A function does not miss arguments
- * that it did not declare.
+ * between, which take what registers are left and make `stackBytes` a multiple of 16. A function does not miss
+ * arguments that it did not declare.
  */
 export function ticketPlace(
   result: Type,

@@ -36,7 +36,9 @@ export function parsePercent(text: string): number {
 export function compareCommand(a: string, b: string, flags: CompareFlags): number {
   const comparison = compareRuns(readRun(a), readRun(b), flags.threshold ?? DEFAULT_THRESHOLD);
   process.stdout.write(
-    `${flags.json === true ? JSON.stringify(comparison, null, 1) : renderComparison(comparison, { all: flags.all ?? false })}\n`,
+    flags.json === true
+      ? `${JSON.stringify(comparison, null, 1)}\n`
+      : `${renderComparison(comparison, { all: flags.all ?? false })}\n`,
   );
   return isWorse(comparison) || (flags.any === true && differs(comparison)) ? COMPARE_EXIT.worse : COMPARE_EXIT.fine;
 }

@@ -213,7 +213,8 @@ function commands(done: (code: number) => void): Command {
       'after',
       `
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 with TURNKEY_STRICT=1, something was skipped or not as expected;
-4 the run is written, but part of it could not be tried. probe: 0 keys are usable, 1 they are not. compare: 5 the second run is worse.`,
+4 the run is written, but part of it could not be tried. probe: 0 keys are usable, 1 they are not.
+compare: 5 the second run is worse.`,
     );
   program.exitOverride().showHelpAfterError(false).showSuggestionAfterError(false);
   program

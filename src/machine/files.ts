@@ -1,5 +1,5 @@
-// Which files travel into the guest: the runtime, the built project at the same paths as outside, and the files that the
-// user names. Programs and libraries bring along the shared libraries that they need.
+// Which files travel into the guest: the runtime, the built project at the same paths as outside, and the files that
+// the user names. Programs and libraries bring along the shared libraries that they need.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import {

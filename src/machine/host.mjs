@@ -1,6 +1,6 @@
 /**
- * What scripts/setup.mjs and the harness both know of this machine. Plain JavaScript, since the set-up runs before there
- * is a compiler.
+ * What scripts/setup.mjs and the harness both know of this machine. Plain JavaScript, since the set-up runs before
+ * there is a compiler.
  */
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';

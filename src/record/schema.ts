@@ -279,7 +279,8 @@ function validator(): ValidateFunction {
 function describe(error: ErrorObject | undefined): string {
   if (error === undefined) return 'it does not match the schema';
   const where = error.instancePath === '' ? 'the document' : error.instancePath;
-  return `${where} ${error.message ?? 'is wrong'}${error.keyword === 'additionalProperties' ? ` (${String(error.params['additionalProperty'])})` : ''}`;
+  const which = error.keyword === 'additionalProperties' ? ` (${String(error.params['additionalProperty'])})` : '';
+  return `${where} ${error.message ?? 'is wrong'}${which}`;
 }
 
 /**

@@ -181,7 +181,8 @@ t.test('more in flight than koffi takes is an error, not a hang', async (t) => {
     const add = lib.func('int test_add(int a, int b)');
     const outcomes = await Promise.allSettled(Array.from({ length: 200 }, (_, index) => add.promise(index, 1)));
     const kept = outcomes.filter(outcome => outcome.status === 'fulfilled').length;
-    const reasons = new Set(outcomes.filter(outcome => outcome.status === 'rejected').map(outcome => outcome.reason.message));
+    const rejected = outcomes.filter(outcome => outcome.status === 'rejected');
+    const reasons = new Set(rejected.map(outcome => outcome.reason.message));
     console.log(kept > 0 && kept < 200, [...reasons].join());
     console.log(await add.promise(40, 2));
   `);

@@ -453,7 +453,13 @@ t.test('every kind of fault that foreign code can raise becomes an error, and th
     const lib = new Guard({ mechanism: 'flag' }).load(FOREIGN_FAULTS);
     const add = lib.func('int foreign_add(int a, int b)');
     const attempt = (definition, ...args) => {
-      try { lib.func(definition)(...args); return 'nothing'; } catch (error) { assert.equal(add(40, 2), 42); return error; }
+      try {
+        lib.func(definition)(...args);
+        return 'nothing';
+      } catch (error) {
+        assert.equal(add(40, 2), 42);
+        return error;
+      }
     };
     const seen = {};
     for (const name of ${JSON.stringify(Object.keys(kinds))}) seen[name] = attempt('void ' + name + '()').signal;

@@ -261,9 +261,17 @@ t.test('disposables: decoded, then disposed of through the gate', async (t) => {
 
   const result = runChild(`
     const lib = new Guard({ mechanism: 'flag' }).load(FOREIGN);
-    try { lib.func('char *! test_not_from_heap()')(); } catch (error) { console.log(error.function, error.signal, error.suspect); }
+    try {
+      lib.func('char *! test_not_from_heap()')();
+    } catch (error) {
+      console.log(error.function, error.signal, error.suspect);
+    }
     koffi.disposable('Bad', 'str', lib.func('void test_dispose_fault(void *pointer)'));
-    try { lib.func('Bad test_heap_string(const char *text)')('x'); } catch (error) { console.log(error.function, error.signal, error.address); }
+    try {
+      lib.func('Bad test_heap_string(const char *text)')('x');
+    } catch (error) {
+      console.log(error.function, error.signal, error.address);
+    }
     process.kill(process.pid, 'SIGKILL');   // the allocator may hold its lock by now
   `);
   t.equal(result.stdout, 'free SIGABRT allocator\ntest_dispose_fault SIGSEGV 8n\n', result.stderr);

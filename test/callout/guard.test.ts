@@ -184,7 +184,8 @@ t.test('response: never, declared, always; changeable', async (t) => {
   t.equal(never.signal, 'SIGSEGV');
   const changed = run(
     'never',
-    `guard.response = 'always'; attempt('plain', plain); guard.response = 'declared'; attempt('declared', declared); console.log(guard.response);
+    `guard.response = 'always'; attempt('plain', plain);
+     guard.response = 'declared'; attempt('declared', declared); console.log(guard.response);
     guard.response = 'never'; attempt('declared', declared);`,
   );
   t.equal(changed.stdout, 'plain ERR_CALLOUT_FAULT\ndeclared ERR_CALLOUT_FAULT\ndeclared\n', changed.stderr);
@@ -192,7 +193,8 @@ t.test('response: never, declared, always; changeable', async (t) => {
   const two = run(
     'never',
     `
-    const other = new Guard({ mechanism: 'flag', response: 'always' }).load(FOREIGN).func('int test_read(uint64_t address)');
+    const other = new Guard({ mechanism: 'flag', response: 'always' })
+      .load(FOREIGN).func('int test_read(uint64_t address)');
     attempt('other', other); attempt('declared', declared);`,
   );
   t.equal(two.stdout, 'other ERR_CALLOUT_FAULT\n', 'each guard has its own');
@@ -295,7 +297,11 @@ t.test('constructors and destructors are foreign code too', async (t) => {
     `
     const guard = new Guard({ mechanism: 'flag' });
     process.env.TURNKEY_FOREIGN_CTOR = 'write:0x1230';
-    try { guard.load(${JSON.stringify(ctor)}); } catch (error) { console.log(error.phase, error.function, error.address, error.module); }
+    try {
+      guard.load(${JSON.stringify(ctor)});
+    } catch (error) {
+      console.log(error.phase, error.function, error.address, error.module);
+    }
     process.kill(process.pid, 'SIGKILL');   // the loader's lock may be held by now
   `,
     { env: { TURNKEY_FOREIGN_CTOR: 'write:0x1230' } },

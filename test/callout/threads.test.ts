@@ -41,7 +41,11 @@ const code = ${JSON.stringify(WORK)};
 function spawn() {
   const source = HEAD + code + \`
     parentPort.on('message', async ({ mechanism, imageId }) => {
-      try { parentPort.postMessage({ result: await work(mechanism, imageId) }); } catch (error) { parentPort.postMessage({ error: String(error.stack) }); }
+      try {
+        parentPort.postMessage({ result: await work(mechanism, imageId) });
+      } catch (error) {
+        parentPort.postMessage({ error: String(error.stack) });
+      }
       parentPort.close();
     });
     parentPort.postMessage('ready');\`;
@@ -118,7 +122,8 @@ t.test('workers that come and go leave nothing behind', async (t) => {
     const before = native.statistics();
     for (let i = 0; i < 3; i++) await round();
     const after = native.statistics();
-    console.log(after.thunksLive - before.thunksLive, after.callbacksLive - before.callbacksLive, after.threadsLive - before.threadsLive);
+    const more = (name) => after[name] - before[name];
+    console.log(more('thunksLive'), more('callbacksLive'), more('threadsLive'));
   `);
   t.equal(out, '0 0 0\n', err);
 });

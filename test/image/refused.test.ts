@@ -22,7 +22,12 @@ const SCRIPT = `
 import { Guard, Image, probe } from '${new URL('../../src/index.js', import.meta.url).href}';
 const image = () => Image.map({ spaces: [{ name: 'old', bytes: 65536 }] });
 const seen = { probe: probe() };
-try { new Guard({ image: image(), mechanism: 'pkeys' }); seen.pkeys = ''; } catch (error) { seen.pkeys = error.message; }
+try {
+  new Guard({ image: image(), mechanism: 'pkeys' });
+  seen.pkeys = '';
+} catch (error) {
+  seen.pkeys = error.message;
+}
 const auto = new Guard({ image: image() });
 seen.auto = auto.mechanism;
 seen.because = auto.chosenBecause;

@@ -105,7 +105,8 @@ t.test('boots with keys, and says what it is', async (t) => {
 });
 
 t.test('runs Node and koffi at the same paths as outside', async (t) => {
-  const code = `import koffi from 'koffi'; const f = koffi.load('libsqlite3.so.0').func('const char *sqlite3_libversion()');
+  const code = `import koffi from 'koffi';
+    const f = koffi.load('libsqlite3.so.0').func('const char *sqlite3_libversion()');
     console.log(JSON.stringify([process.cwd(), f(), process.env.TURNKEY_LANE, process.version]));`;
   const { exitCode, stdout, stderr } = await run(['node', '--input-type=module', '-e', code]);
   t.equal(exitCode, 0, stderr);
@@ -273,7 +274,8 @@ t.test('the counting machine counts instructions, the same each time', async (t)
 });
 
 t.test('turnkey emulated: output, exit code, files taken along', async (t) => {
-  const script = `import { emulatedCommand } from ${JSON.stringify(join(projectRoot(), 'dist', 'src', 'machine', 'index.js'))};
+  const built = join(projectRoot(), 'dist', 'src', 'machine', 'index.js');
+  const script = `import { emulatedCommand } from ${JSON.stringify(built)};
     process.exitCode = await emulatedCommand(JSON.parse(process.argv[1]), JSON.parse(process.argv[2]));`;
   const call = (
     command: readonly string[],

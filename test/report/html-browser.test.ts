@@ -102,15 +102,30 @@ if (!existsSync(CHROMIUM)) {
   /** Contrast by WCAG 2.2, 1.4.3, of text against the first opaque background behind it. */
   const LOW_CONTRAST = `(() => {
     const numbers = (c) => (c.match(/[\\d.]+/g) ?? []).map(Number);
-    const luminance = (c) => { const [r, g, b] = numbers(c).map((v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-    const behind = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; const n = numbers(c); if (n.length === 3 || n[3] === 1) return c; } return 'rgb(255,255,255)'; };
+    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const luminance = (c) => {
+      const [r, g, b] = numbers(c).map((v) => linear(v / 255));
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (e) => {
+      for (; e; e = e.parentElement) {
+        const c = getComputedStyle(e).backgroundColor;
+        const n = numbers(c);
+        if (n.length === 3 || n[3] === 1) return c;
+      }
+      return 'rgb(255,255,255)';
+    };
     const low = new Set();
     for (const e of document.querySelectorAll('body *')) {
-      if (e.closest('dialog, noscript, script, style') || ![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim() !== '')) continue;
+      if (e.closest('dialog, noscript, script, style')) continue;
+      if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim() !== '')) continue;
       const svg = e instanceof SVGElement;
       const [a, b] = [luminance(svg ? getComputedStyle(e).fill : getComputedStyle(e).color), luminance(behind(e))];
       const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-      if (ratio < 4.5 && !(svg && ratio >= 3)) low.add(e.tagName + '.' + e.getAttribute('class') + ' ' + ratio.toFixed(2) + ' ' + e.textContent.trim().slice(0, 30));
+      if (ratio < 4.5 && !(svg && ratio >= 3)) {
+        const text = e.textContent.trim().slice(0, 30);
+        low.add(e.tagName + '.' + e.getAttribute('class') + ' ' + ratio.toFixed(2) + ' ' + text);
+      }
     }
     return [...low].slice(0, 10);
   })()`;

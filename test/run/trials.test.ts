@@ -58,15 +58,28 @@ const result = (lines: readonly string[], more: Partial<ExecResult> = {}): ExecR
 const setUp =
   '@trial {"stage":"set ' +
   'up","vmModules":["/usr/bin/node"],"spaces":[{"name":"old","address":"0x1000","bytes":4096,"key":3}]}';
-const called = `@trial ${JSON.stringify({ stage: 'called', inapplicable: null, fault: { ...exampleCorruption.evidence.fault }, answer: null, errno: null, disclosed: false, notes: [] })}`;
+const called = `@trial ${JSON.stringify({
+  stage: 'called',
+  inapplicable: null,
+  fault: { ...exampleCorruption.evidence.fault },
+  answer: null,
+  errno: null,
+  disclosed: false,
+  notes: [],
+})}`;
 const finished =
-  '@trial {"stage":"finished","aftermath":[{"step":"gc","ok":true,"detail":""}],"diff":{"changedBytes":0,"ranges":[],"heap":null},"canaries":[]}';
+  '@trial {"stage":"finished","aftermath":[{"step":"gc","ok":true,"detail":""}],' +
+  '"diff":{"changedBytes":0,"ranges":[],"heap":null},"canaries":[]}';
 const ended =
-  '@watch {"exitCode":0,"signal":null,"timedOut":false,"done":true,"spaces":1,"imageAtDeath":"unknown","changedBytes":0}';
+  '@watch {"exitCode":0,"signal":null,"timedOut":false,"done":true,"spaces":1,' +
+  '"imageAtDeath":"unknown","changedBytes":0}';
 const died =
-  '@watch {"exitCode":null,"signal":"SIGSEGV","timedOut":false,"done":false,"spaces":1,"imageAtDeath":"differs","changedBytes":8,"firstSpaceAddress":"0x1000","firstOffset":16,"lastSignal":{"signal":"SIGSEGV","siCode":1,"address":"0x0","pc":"0x10","mainThread":true}}';
+  '@watch {"exitCode":null,"signal":"SIGSEGV","timedOut":false,"done":false,"spaces":1,"imageAtDeath":"differs",' +
+  '"changedBytes":8,"firstSpaceAddress":"0x1000","firstOffset":16,' +
+  '"lastSignal":{"signal":"SIGSEGV","siCode":1,"address":"0x0","pc":"0x10","mainThread":true}}';
 const late =
-  '@watch {"exitCode":null,"signal":"SIGKILL","timedOut":true,"done":false,"spaces":1,"imageAtDeath":"equal","changedBytes":0}';
+  '@watch {"exitCode":null,"signal":"SIGKILL","timedOut":true,"done":false,"spaces":1,' +
+  '"imageAtDeath":"equal","changedBytes":0}';
 
 t.test('foreign output between the lines is ignored, a cut line too', (t) => {
   const output = parseOutput(['rubbish @trial {', setUp, '@trial {"stage":"cal', 'more', ended].join('\n'));
@@ -150,7 +163,8 @@ t.test('repetitions are joined; different verdicts are unstable', (t) => {
 });
 
 t.test('honest bytes are compared over mechanisms and lanes', (t) => {
-  const line = `@trial ${JSON.stringify({ stage: 'honest', case: 'work', sha256: 'a'.repeat(64), bytes: 10, callouts: 2, imageEqual: true })}`;
+  const work = { stage: 'honest', case: 'work', sha256: 'a'.repeat(64), bytes: 10, callouts: 2, imageEqual: true };
+  const line = `@trial ${JSON.stringify(work)}`;
   const good = honestRecord(honestTrial, result([setUp, line, ended]));
   t.match(good, { kind: 'honest', outcome: 'same', sha256: 'a'.repeat(64) });
   t.match(honestRecord(honestTrial, result(['@trial {"stage":"failed","reason":"not sorted"}', ended])), {
@@ -248,7 +262,14 @@ t.test(
     );
     const asked: string[] = [];
     const line = (name: string): string =>
-      `@trial ${JSON.stringify({ stage: 'honest', case: name, sha256: 'a'.repeat(64), bytes: 1, callouts: 1, imageEqual: true })}`;
+      `@trial ${JSON.stringify({
+        stage: 'honest',
+        case: name,
+        sha256: 'a'.repeat(64),
+        bytes: 1,
+        callouts: 1,
+        imageEqual: true,
+      })}`;
     const records = await runTrials(
       {
         lane: 'native',

@@ -6,7 +6,7 @@
  * the trap: loading gives the floating-point control registers and the mask back.
  * Varies: mechanism. Records: a denormal in JavaScript, and the mask.
  */
-import { BUILT, type CorruptionCase,expectHostDamage, hasTrap, inProject } from '../../../src/experiment/index.js';
+import { BUILT, type CorruptionCase, expectHostDamage, hasTrap, inProject } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

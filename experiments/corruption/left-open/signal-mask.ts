@@ -6,7 +6,7 @@
  * call, some hundred times what the gate costs.
  * Varies: mechanism. Records: which signals are blocked afterwards.
  */
-import { type CorruptionCase,expectHostDamage } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

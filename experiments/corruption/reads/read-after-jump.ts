@@ -5,7 +5,7 @@
  * handler's PKRU, which denies even reading; the trap gives the callout's rights back. The load is from 'old'.
  * Varies: mechanism, denial. Records: whether the value was read, or the fault.
  */
-import { type CorruptionCase,expectRead } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRead } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

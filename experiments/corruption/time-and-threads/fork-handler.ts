@@ -6,7 +6,7 @@
  * VM. Handlers left with atexit(3) run so too, when the process ends.
  * Varies: mechanism. Records: bytes changed.
  */
-import { type CorruptionCase,expectRound } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',

@@ -17,8 +17,8 @@ export const experiment: CorruptionCase = {
       ? {
           verdicts: ['crashed'],
           why:
-            `${needsKeys(mechanism) ? 'the thread inherits the denial' : 'the page is read-only for this thread too'}, ` +
-            'and its fault is in no callout: the process ends, its image intact',
+            (needsKeys(mechanism) ? 'the thread inherits the denial' : 'the page is read-only for this thread too') +
+            ', and its fault is in no callout: the process ends, its image intact',
         }
       : { verdicts: ['damaged'], why: 'nothing closes the image' },
   remedy: {

@@ -6,7 +6,7 @@
  * The store to 'old' that follows the jump is what they deny.
  * Varies: mechanism. Records: the fault, with the key and the rights.
  */
-import { type CorruptionCase,expectStore } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
