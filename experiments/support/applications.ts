@@ -8,8 +8,8 @@ import { inflateSync } from 'node:zlib';
 import type { Guard } from '../../src/callout/guard.js';
 import { ffi } from '../../src/callout/koffi.js';
 import { randomBelow } from '../../src/experiment/index.js';
-import { pngFile } from './png.js';
 import { timeNs, warmUp } from './cost-guard.js';
+import { pngFile } from './png.js';
 import { textFile } from './text-file.js';
 
 type Call = (...args: unknown[]) => unknown;

@@ -44,16 +44,33 @@ void signature_leaves(void);
 void signature_made(void);
 void signature_got(void);
 
-/* clang-format off: one scalar a line */
-#define SIGNATURE_SCALARS(X)                                                                                   \
-  X(b, _Bool)                                                                                                  \
-  X(c, char)                                                                                                   \
-  X(sc, signed char)                                                                                           \
-  X(uc, unsigned char)                                                                                         \
-  X(s, short) X(us, unsigned short) X(i, int) X(ui, unsigned) X(l, long) X(ul, unsigned long) X(ll, long long) \
-      X(p, pointer) X(q, __int128) X(uq, unsigned __int128) X(f, float) X(d, double) X(ld, long double)        \
-          X(cf, float _Complex) X(cd, double _Complex) X(cld, long double _Complex) X(f128, float128)          \
-              X(vf, vector_float) X(vi, vector_int)
+/* One scalar a line. */
+/* clang-format off */
+#define SIGNATURE_SCALARS(X) \
+  X(b, _Bool) \
+  X(c, char) \
+  X(sc, signed char) \
+  X(uc, unsigned char) \
+  X(s, short) \
+  X(us, unsigned short) \
+  X(i, int) \
+  X(ui, unsigned) \
+  X(l, long) \
+  X(ul, unsigned long) \
+  X(ll, long long) \
+  X(p, pointer) \
+  X(q, __int128) \
+  X(uq, unsigned __int128) \
+  X(f, float) \
+  X(d, double) \
+  X(ld, long double) \
+  X(cf, float _Complex) \
+  X(cd, double _Complex) \
+  X(cld, long double _Complex) \
+  X(f128, float128) \
+  X(vf, vector_float) \
+  X(vi, vector_int)
+/* clang-format on */
 #define SIGNATURE_DECLARE(id, type) \
   void fill_##id(type *to);         \
   void mix_##id(const type *from);

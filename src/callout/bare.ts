@@ -6,7 +6,7 @@ import { binding } from './binding.js';
 import type { GuardedFunction, MadeFunction, UntypedFunction } from './function.js';
 import { ffi, functionAt } from './koffi.js';
 import type { Declaration } from './prototype.js';
-import { isLoan, lentAddress, useOf, type InUse } from './vm.js';
+import { type InUse,isLoan, lentAddress, useOf } from './vm.js';
 
 const RTLD_DEFAULT = 0n;
 const OPEN = ffi.proto('uintptr_t', ['const char *', 'int']);

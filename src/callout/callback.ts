@@ -5,8 +5,8 @@
  */
 import { binding } from './binding.js';
 import { answered } from './failure.js';
-import { ffi, registerFunction, type PrototypeInfo, type Type } from './koffi.js';
-import { plainOf, type Fix, type Reader } from './plain.js';
+import { ffi, type PrototypeInfo, registerFunction, type Type } from './koffi.js';
+import { type Fix, plainOf, type Reader } from './plain.js';
 import { stackBytes } from './signature.js';
 
 type AnyFunction = (...args: unknown[]) => unknown;

@@ -4,15 +4,15 @@
  */
 import { isMainThread } from 'node:worker_threads';
 
+import { type ArgumentHost, CallScope, type Converter, converterOf, type Need,needOf } from './arguments.js';
 import { ThunkFlag } from './binding.js';
-import { CallScope, converterOf, needOf, type ArgumentHost, type Converter, type Need } from './arguments.js';
 import { DecodeFault } from './decode.js';
-import { at, atSite, type Called, type CallSite, type CalloutError } from './error.js';
-import { ffi, functionAt, type ForeignFunction, type Parameter, type Type, type TypeSpec } from './koffi.js';
-import { plainOf, type Fix } from './plain.js';
-import { variadicParameter, type Declaration } from './prototype.js';
+import { at, atSite, type Called, type CalloutError,type CallSite } from './error.js';
+import { ffi, type ForeignFunction, functionAt, type Parameter, type Type, type TypeSpec } from './koffi.js';
+import { type Fix,plainOf } from './plain.js';
+import { type Declaration,variadicParameter } from './prototype.js';
 import { returnedInMemory, stackBytes, ticketPlace } from './signature.js';
-import { takeFault, threadRecord, type CopiedRecord } from './thread.js';
+import { type CopiedRecord,takeFault, threadRecord } from './thread.js';
 import type { InUse } from './vm.js';
 
 /** What a callee needs of its guard. */

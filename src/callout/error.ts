@@ -5,8 +5,8 @@
 import { basename } from 'node:path';
 import { inspect, type InspectOptions } from 'node:util';
 
-import { type Epoch, epoch, locate, type Location } from './modules.js';
 import { type Called, describeFault } from './message.js';
+import { type Epoch, epoch, locate, type Location } from './modules.js';
 import { siCodeName, signalName } from './names.js';
 import { type Access, FaultFlag, FaultRecord, type Phase, type RegisterName } from './record.js';
 import type { CopiedRecord } from './thread.js';
@@ -101,8 +101,8 @@ export class CalloutError extends Error {
 
   /**
    * One line: what was called, what happened, at which address and instruction. It is an own property, as the stack is:
-   * these two, and `cause`, are all of an error that structuredClone and postMessage take along. It holds what the record
-   * says. Whose code the instruction is in (`symbol`, `module`) is looked up when somebody asks.
+   * these two, and `cause`, are all of an error that structuredClone and postMessage take along. It holds what the
+   * record says. Whose code the instruction is in (`symbol`, `module`) is looked up when somebody asks.
    */
   declare message: string;
 
@@ -259,8 +259,9 @@ export class CalloutError extends Error {
   }
 
   /**
-   * Plain data, for a log or another thread (`port.postMessage(error.toJSON())`): addresses are '0x…' strings, arguments
-   * are shortened, undefined fields are left out. A clone of the error itself has its message, stack and cause alone.
+   * Plain data, for a log or another thread (`port.postMessage(error.toJSON())`): addresses are '0x…' strings,
+   * arguments are shortened, undefined fields are left out. A clone of the error itself has its message, stack and
+   * cause alone.
    */
   toJSON(): Record<string, unknown> {
     const result: Record<string, unknown> = { name: this.name, message: this.message, stack: this.stack };

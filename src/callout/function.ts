@@ -107,7 +107,7 @@ function direct(callee: Callee): Written {
     return { call, replace(other) { raw = other; } };`;
   try {
     // The text above is ours; what comes from a prototype is names and numbers alone.
-    // eslint-disable-next-line @typescript-eslint/no-implied-eval
+     
     const write = new Function('callee', 'raw', 'record', 'Loan', source) as (
       callee: Callee,
       raw: UntypedFunction,

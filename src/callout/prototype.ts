@@ -110,7 +110,6 @@ export function variadicParameter(spec: unknown): Parameter {
   if ('primitive' in spec) return { type: ffi.type(spec), direction: 'Input' };
   let known = markers.get(spec);
   if (known === undefined) {
-    // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-assertion -- the index may be out of range
     known = (ffi.proto('void', [spec]).proto as PrototypeInfo).arguments[0] as Parameter;
     markers.set(spec, known);
   }

@@ -2,6 +2,7 @@
  * Errors of the image half. Wrong arguments are TypeError and RangeError; everything else is an ImageError with a code.
  */
 import { constants } from 'node:os';
+
 import type { Errno } from '../native.js';
 
 const {

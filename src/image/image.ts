@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
+
 import { native, type NativeImage } from '../native.js';
 import { checkRequest, DEFAULT_LIMIT, MAX_BYTES, MAX_LIMIT, MAX_SPACES, show, whole } from './check.js';
 import { checked, EKEYREJECTED, fileError, ImageError } from './errors.js';

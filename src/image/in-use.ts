@@ -1,7 +1,7 @@
 /** What calls in flight use, and what is to be given back when the last of them has come back. */
 export class InUse {
   #count = 0;
-  #waiting: (() => void)[] = [];
+  readonly #waiting: (() => void)[] = [];
 
   /** Calls that use it now. */
   get count(): number {

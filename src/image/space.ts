@@ -1,5 +1,6 @@
 /** One space of an image: its place and size now, and its bytes, by copies. */
 import { constants } from 'node:os';
+
 import type { NativeImage, NativeObject } from '../native.js';
 import { MAX_BYTES, PAGE, show, whole } from './check.js';
 import { checked, ImageError } from './errors.js';

@@ -232,7 +232,7 @@ export class Guest {
       rest = lines.pop() ?? '';
       for (const line of lines) {
         // the firmware writes terminal control sequences
-        // eslint-disable-next-line no-control-regex
+         
         const text = line.replace(/\x1b[[0-9;?]*[A-Za-z]|\x1bc/g, '').trimEnd();
         if (text === '') continue;
         this.#console.push(text);

@@ -14,6 +14,7 @@ import type { Catalogue, Named } from '../experiment/catalogue.js';
 import type { SkippedRecord } from '../record/records.js';
 import {
   closesImage,
+  type CostLane,
   type Denial,
   GUARD_MECHANISMS,
   type GuardMechanism,
@@ -21,7 +22,6 @@ import {
   type Lane,
   type Mechanism,
   needsKeys,
-  type CostLane,
 } from '../record/words.js';
 
 /** A lane that the run has. */
