@@ -50,16 +50,29 @@ static void fill_bytes(void *to, size_t bytes) {
 #define PLAIN(id, type)                                    \
   void fill_##id(type *to) { fill_bytes(to, sizeof *to); } \
   void mix_##id(const type *from) { mix_bytes(from, sizeof *from); }
+/* clang-format off */
 PLAIN(c, char)
 PLAIN(sc, signed char)
 PLAIN(uc, unsigned char)
 PLAIN(s, short)
-PLAIN(us, unsigned short) PLAIN(i, int) PLAIN(ui, unsigned) PLAIN(l, long) PLAIN(ul, unsigned long) PLAIN(ll, long long)
-    PLAIN(p, pointer) PLAIN(q, __int128) PLAIN(uq, unsigned __int128) PLAIN(f, float) PLAIN(d, double)
-        PLAIN(cf, float _Complex) PLAIN(cd, double _Complex) PLAIN(f128, float128) PLAIN(vf, vector_float)
-            PLAIN(vi, vector_int) void fill_b(_Bool *to) {
-  *to = next_value() & 1;
-}
+PLAIN(us, unsigned short)
+PLAIN(i, int)
+PLAIN(ui, unsigned)
+PLAIN(l, long)
+PLAIN(ul, unsigned long)
+PLAIN(ll, long long)
+PLAIN(p, pointer)
+PLAIN(q, __int128)
+PLAIN(uq, unsigned __int128)
+PLAIN(f, float)
+PLAIN(d, double)
+PLAIN(cf, float _Complex)
+PLAIN(cd, double _Complex)
+PLAIN(f128, float128)
+PLAIN(vf, vector_float)
+PLAIN(vi, vector_int)
+/* clang-format on */
+void fill_b(_Bool *to) { *to = next_value() & 1; }
 void mix_b(const _Bool *from) { mix_bytes(from, 1); }
 #if LDBL_MANT_DIG == 64
 /* Ten bytes count; every number, infinity and NaN, but none of the encodings that no instruction makes. */
