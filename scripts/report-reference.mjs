@@ -10,7 +10,7 @@ import { root } from './setup.mjs';
 /** The run that docs/limits.md describes, and the one under another kernel that it is set beside. */
 const LIMITS = { of: 'reference', beside: 'reference-6.12', file: 'docs/limits.md' };
 
-const built = (...path) => import(pathToFileURL(join(root, 'dist', 'src', ...path)).href);
+const built = (/** @type {string[]} */ ...path) => import(pathToFileURL(join(root, 'dist', 'src', ...path)).href);
 const { PACKED_FILE, readRun, RUN_FILE, writePacked } = await built('record', 'store.js');
 const { writeReports } = await built('report', 'files.js');
 const { writeFigures } = await built('report', 'documents.js');
