@@ -1,5 +1,5 @@
-// `npm run report:reference`: makes from the recorded runs what is made of them. Packs run.json to run.json.gz, in which
-// form runs are kept; writes the reports beside it, docs/limits.md, and the recorded figures into the documents.
+// `npm run report:reference`: makes from the recorded runs what is made of them. Packs run.json to run.json.gz, in
+// which form runs are kept; writes the reports beside it, docs/limits.md, and the recorded figures into the documents.
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -134,7 +134,8 @@ export const experiment: CostExperiment = {
   summary: 'one guarded callout through koffi, beside koffi itself and N-API functions written by hand',
   title: 'One callout from JavaScript',
   question:
-    'What does one guarded callout cost through koffi, from JavaScript and back, beside koffi itself and functions written for N-API by hand?',
+    'What does one guarded callout cost through koffi, from JavaScript and back, beside koffi itself and ' +
+    'functions written for N-API by hand?',
   order: 80,
   shows: 'rows',
   parameters: {

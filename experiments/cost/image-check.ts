@@ -106,7 +106,8 @@ export const experiment: CostExperiment = {
   summary: 'checking an image after a failed callout, and bringing it back',
   title: 'Checking the image, and bringing it back',
   question:
-    'What does it cost after a failed callout to find out whether the image can be trusted, and to go back to the snapshot?',
+    'What does it cost after a failed callout to find out whether the image can be trusted, and to go back ' +
+    'to the snapshot?',
   order: 70,
   shows: 'rows',
   parameters: { imageBytes: { role: 'size', unit: 'bytes' }, operation: { role: 'row' } },

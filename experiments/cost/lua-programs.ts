@@ -38,7 +38,8 @@ export const experiment: CostExperiment = {
   summary: "ordinary Lua programs with the VM's whole heap protected",
   title: 'Lua programs behind each mechanism',
   question:
-    'What does protecting the heap of a real VM cost its programs? One row is a run of one of them; counted is a share of some, with as much work between two callouts.',
+    'What does protecting the heap of a real VM cost its programs? One row is a run of one of them; counted ' +
+    'is a share of some, with as much work between two callouts.',
   order: 130,
   shows: 'ratios',
   parameters: { vm: { role: 'row', alone: true }, program: { role: 'row', alone: true } },

@@ -5,7 +5,7 @@ import type { Image } from '../image/image.js';
 import type { CostDescription } from '../record/description.js';
 import type { CostRecord, Expectation, Remedy, Values } from '../record/records.js';
 import type { Warning } from '../record/warnings.js';
-import type { CaseGroup, Denial, GuardMechanism, KeyMode, Lane, Mechanism, CostLane } from '../record/words.js';
+import type { CaseGroup, CostLane, Denial, GuardMechanism, KeyMode, Lane, Mechanism } from '../record/words.js';
 
 /** A foreign function made callable. Pointers and 64-bit integers are bigint where a number does not hold them. */
 export type ForeignFunction = (...args: unknown[]) => unknown;

@@ -1,6 +1,7 @@
 /**
  * All that an experiment's file imports, but for experiments/support and the library itself.
  */
+export type { CostDescription } from '../record/description.js';
 export { BUILT, inProject, NATIVE } from '../record/paths.js';
 export { randomBelow } from '../record/random.js';
 export type { CostRecord, Expectation } from '../record/records.js';
@@ -37,4 +38,3 @@ export type {
 export * from './expectations.js';
 export { LUA_HOST, LUA_MECHANISMS, LUA_MISSING, luaIsBuilt } from './lua-host.js';
 export { kernelSince, sealed } from './sealed.js';
-export type { CostDescription } from '../record/description.js';

@@ -1,6 +1,6 @@
 /** Cases over sealed pages, and which kernels can seal. */
-import { closesImage, needsKeys } from '../record/words.js';
 import type { Remedy } from '../record/records.js';
+import { closesImage, needsKeys } from '../record/words.js';
 import type { CorruptionCase } from './case.js';
 
 /** Whether a kernel is of a version or later; one that is not known yet is taken to be. */

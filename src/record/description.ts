@@ -6,8 +6,8 @@
 /** How one parameter of a row is read, drawn, and matched with the unguarded row. */
 export interface ParameterDescription {
   /**
-   * `size`: the image's size in bytes. `x`: varied in steps, the axis of a chart of lines. `row`: told in the label of a
-   * row. `panel`: a chart for each value. `series`: a mark of its own for each value. `aside`: charts draw the usual
+   * `size`: the image's size in bytes. `x`: varied in steps, the axis of a chart of lines. `row`: told in the label of
+   * a row. `panel`: a chart for each value. `series`: a mark of its own for each value. `aside`: charts draw the usual
    * value only.
    */
   readonly role: 'size' | 'x' | 'row' | 'panel' | 'series' | 'aside';
@@ -52,7 +52,9 @@ export interface CostDescription {
    */
   readonly shows: 'lines' | 'ratios' | 'rows';
   readonly parameters: { readonly [name: string]: ParameterDescription };
-  /** A row is whole work, not one operation: counted instructions, too, are told as a multiple of the unguarded ones. */
+  /**
+   * A row is whole work, not one operation: counted instructions, too, are told as a multiple of the unguarded ones.
+   */
   readonly wholeWork?: true;
   /** Fit for the main picture: what one operation is, in the picture's words and in those of the first sentences. */
   readonly headline?: { readonly picture: string; readonly sentence: string };

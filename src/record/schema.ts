@@ -4,8 +4,8 @@
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 
-import { RunFormatError } from './errors.js';
 import { MEASURED_THINGS } from './description.js';
+import { RunFormatError } from './errors.js';
 import { type Run, SCHEMA_VERSION } from './records.js';
 import { fromVersion1 } from './version1.js';
 import { WARNING_VALUES } from './warnings.js';

@@ -83,7 +83,9 @@ export function writeRun(directory: string, run: Run): string {
   return path;
 }
 
-/** gzip's header says which system packed a file (RFC 1952, 2.3): 255 is none, so that the bytes are the run's alone. */
+/**
+ * gzip's header says which system packed a file (RFC 1952, 2.3): 255 is none, so that the bytes are the run's alone.
+ */
 const SYSTEM_BYTE = 9;
 const NO_SYSTEM = 255;
 

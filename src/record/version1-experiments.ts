@@ -133,7 +133,8 @@ export const VERSION1_EXPERIMENTS: readonly ExperimentContext[] = [
     name: 'image-check',
     title: 'Checking the image, and bringing it back',
     question:
-      'What does it cost after a failed callout to find out whether the image can be trusted, and to go back to the snapshot?',
+      'What does it cost after a failed callout to find out whether the image can be trusted, and to go back ' +
+      'to the snapshot?',
     order: 70,
     shows: 'rows',
     parameters: {
@@ -151,7 +152,8 @@ export const VERSION1_EXPERIMENTS: readonly ExperimentContext[] = [
     name: 'callout-koffi',
     title: 'One callout from JavaScript',
     question:
-      'What does one guarded callout cost through koffi, from JavaScript and back, beside koffi itself and functions written for N-API by hand?',
+      'What does one guarded callout cost through koffi, from JavaScript and back, beside koffi itself and ' +
+      'functions written for N-API by hand?',
     order: 80,
     shows: 'rows',
     parameters: {
@@ -292,7 +294,8 @@ export const VERSION1_EXPERIMENTS: readonly ExperimentContext[] = [
     name: 'lua-programs',
     title: 'Lua programs behind each mechanism',
     question:
-      'What does protecting the heap of a real VM cost its programs? One row is a run of one of them; counted is a share of some, with as much work between two callouts.',
+      'What does protecting the heap of a real VM cost its programs? One row is a run of one of them; counted ' +
+      'is a share of some, with as much work between two callouts.',
     order: 130,
     shows: 'ratios',
     parameters: {

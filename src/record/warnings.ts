@@ -3,6 +3,7 @@
  * reader wants to know. The report makes sentences and remedies of them. Pure.
  */
 import { medianAbsoluteDeviation } from 'simple-statistics';
+
 import { median } from './statistics.js';
 
 /** Shares are from 0 to 1, and say from which share on the warning is given. */

@@ -74,9 +74,9 @@ export function caseFile(group: CaseGroup, name: string): string {
 }
 
 /**
- * Kinds of remedies for what keys leave open. `seal`: mseal(2). `filter`: a filter of system calls. `process`: the callee
- * in another process. `scan`: searching code for instructions that write rights. `no-access`: denying reads too. `keys`:
- * for what other mechanisms leave open. `vm`: the VM's own care. `nothing`: none is known, or none is wanted.
+ * Kinds of remedies for what keys leave open. `seal`: mseal(2). `filter`: a filter of system calls. `process`: the
+ * callee in another process. `scan`: searching code for instructions that write rights. `no-access`: denying reads too.
+ * `keys`: for what other mechanisms leave open. `vm`: the VM's own care. `nothing`: none is known, or none is wanted.
  */
 export const REMEDY_KINDS = ['process', 'filter', 'seal', 'scan', 'no-access', 'keys', 'vm', 'nothing'] as const;
 export type RemedyKind = (typeof REMEDY_KINDS)[number];

@@ -9,11 +9,12 @@
  * split mappings within 6 %.
  */
 import Table3 from 'cli-table3';
+
+import type { HonestRecord, Run } from '../record/records.js';
 import { bootstrapRatio, type Interval } from './findings/bootstrap.js';
-import { costCells, costKey, LEAST_SAMPLES, type Cost } from './findings/costs.js';
+import { type Cost, costCells, costKey, LEAST_SAMPLES } from './findings/costs.js';
 import { columnOf, corruptionOf, honestOf, outcomeText, skippedOf, toneOf } from './findings/records.js';
 import { valueOf, variantOf } from './findings/variation.js';
-import type { HonestRecord, Run } from '../record/records.js';
 
 /** By how much a count may differ without meaning anything. */
 export const COUNT_TOLERANCE = { userInstructions: 0.5, kernel: 0.02, signals: 0.06 } as const;

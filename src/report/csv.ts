@@ -1,7 +1,7 @@
 /** Tables of comma-separated values (RFC 4180): the records of a run, and every table of its report. Pure. */
-import { flatTables, type Field } from './findings/flat.js';
+import { type Field, flatTables } from './findings/flat.js';
 import type { Findings } from './findings/index.js';
-import { cellPlain, type Cell, type Table } from './findings/table.js';
+import { type Cell, cellPlain, type Table } from './findings/table.js';
 
 /** One line. Null and undefined are empty fields. */
 export function csvLine(fields: readonly Field[]): string {

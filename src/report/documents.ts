@@ -8,9 +8,10 @@
  * A figure in a sentence is marked by itself: `<!--= KEY -->text<!--/-->`. Keys are described in figures.ts.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+
 import { inProject } from '../record/paths.js';
 import { Figures } from './figures.js';
-import { left, words, type Table } from './findings/table.js';
+import { left, type Table, words } from './findings/table.js';
 import { markdownBlocks } from './markdown.js';
 
 /** The documents that have such figures. */

@@ -1,5 +1,6 @@
 /**
- * Figures that documents quote, each by a key of words: `RUN WHAT…`, where RUN is a directory of results/ and WHAT one of
+ * Figures that documents quote, each by a key of words: `RUN WHAT…`, where RUN is a directory of results/ and WHAT one
+ * of
  *
  *   cost EXPERIMENT MECHANISM LANE [NAME=VALUE…]  the median of the row with these parameters, with its unit; of the
  * whole where it has parts. A number alone is imageBytes; _ stands for a space
@@ -11,11 +12,12 @@
  * for the image)
  */
 import { join } from 'node:path';
+
 import { inProject } from '../record/paths.js';
 import type { CorruptionRecord, Run, Values } from '../record/records.js';
 import { readRun } from '../record/store.js';
 import { ratioOf } from './findings/baseline.js';
-import { costCells, type Cost } from './findings/costs.js';
+import { type Cost, costCells } from './findings/costs.js';
 import { formatCount, formatNs, formatTimes } from './findings/format.js';
 import { corruptionOf, variantOf } from './findings/records.js';
 

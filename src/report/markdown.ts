@@ -1,9 +1,9 @@
 /** report.md: everything that the page says, for a repository; charts but for the main picture are tables alone. */
-import type { Findings } from './findings/index.js';
 import { evidenceLine } from './findings/evidence.js';
+import type { Findings } from './findings/index.js';
 import { columnOf, verdictText } from './findings/records.js';
-import { tables, type Block, type Section } from './findings/sections.js';
-import { cellPlain, cellText, cellTone, left, words, type Cell, type Table } from './findings/table.js';
+import { type Block, type Section, tables } from './findings/sections.js';
+import { type Cell, cellPlain, cellText, cellTone, left, type Table, words } from './findings/table.js';
 import type { Text } from './findings/text.js';
 
 /** Text that Markdown takes for nothing else, in one line. */
@@ -89,7 +89,8 @@ function blockMarkdown(block: Block, style: MarkdownStyle): readonly string[] {
       ];
     case 'verdicts':
       return [
-        'A bold cell is one in which the image, or the host, did not come through. `!` was not expected; `?` differed between repetitions.',
+        'A bold cell is one in which the image, or the host, did not come through. `!` was not expected; `?` ' +
+          'differed between repetitions.',
         '',
       ];
     case 'table':

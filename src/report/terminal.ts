@@ -1,7 +1,8 @@
 /** The report's main tables in a terminal, with or without colour: the words say the same either way. */
 import Table3 from 'cli-table3';
+
 import type { Findings } from './findings/index.js';
-import { cellPlain, cellTone, left, type Cell, type Table, type Tone } from './findings/table.js';
+import { type Cell, cellPlain, cellTone, left, type Table, type Tone } from './findings/table.js';
 import { plainText } from './findings/text.js';
 
 const CODES: { readonly [tone in Tone]: readonly [number, number] | undefined } = {

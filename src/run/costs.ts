@@ -18,9 +18,9 @@ import { randomBelow, shuffled } from '../record/random.js';
 import type { CostRecord, RunRecord, SkippedRecord } from '../record/records.js';
 import { median } from '../record/statistics.js';
 import { timingWarnings, type Warning } from '../record/warnings.js';
+import type { CostLane } from '../record/words.js';
 import type { ExecResult, Executor } from './executor.js';
 import { costGroups, costRowName, costWord, deriveSeed, type PlannedCost } from './plan.js';
-import type { CostLane } from '../record/words.js';
 
 export interface RunCostsOptions {
   readonly setting: CostSetting;

@@ -25,8 +25,12 @@ t.test('whatever is called first, under any mechanism, nothing crashes', (t) => 
     load: `assert.equal(guard.load(FOREIGN).func('int test_add(int, int)')(40, 2), 42);`,
     program: `assert.equal(guard.load(null).func('int abs(int)')(-3), 3);`,
     async: `assert.equal(await guard.load(FOREIGN).func('int test_add(int, int)').promise(40, 2), 42);`,
-    decode: `assert.equal(guard.decode(guard.load(FOREIGN).symbol('test_add'), koffi.proto('int', ['int', 'int']))(1, 2), 3);`,
-    call: `assert.equal(guard.call(guard.load(FOREIGN).symbol('test_add'), koffi.proto('int', ['int', 'int']), 1, 2), 3);`,
+    decode:
+      `assert.equal(guard.decode(guard.load(FOREIGN).symbol('test_add'), koffi.proto('int', ['int', ` +
+      `'int']))(1, 2), 3);`,
+    call:
+      `assert.equal(guard.call(guard.load(FOREIGN).symbol('test_add'), koffi.proto('int', ['int', ` +
+      `'int']), 1, 2), 3);`,
     register: `const type = koffi.pointer(koffi.proto('int', ['int']));
       const code = guard.register((x) => [x].map((y) => y + 1)[0], type);
       assert.equal(guard.load(FOREIGN).func('test_call_twice', 'int', ['void *', 'int'])(code, 5), 13);`,

@@ -1,12 +1,14 @@
 /** Runs of schema version 1 read as they were meant: what was a sentence or a name then is a value now. */
 import { writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { readFileSync } from 'node:fs';
+
 import t from 'tap';
+
+import type { CorruptionRecord, CostRecord } from '../../src/record/records.js';
 import { checkRun } from '../../src/record/schema.js';
 import { packed, PACKED_FILE, readRun, writePacked, writeRun } from '../../src/record/store.js';
-import type { CorruptionRecord, CostRecord } from '../../src/record/records.js';
 import { findings } from '../../src/report/findings/index.js';
 import { exampleCorruption, exampleCost, exampleHonest, exampleRun, exampleSkipped } from '../support/example-run.js';
 
@@ -59,7 +61,8 @@ t.test('warnings are codes with values, of rows and of lanes', (t) => {
   const sentences = [
     'only 3 samples: one operation takes long; measure a smaller image for an interval',
     'noisy: the median absolute deviation is over 5.0 % of the median; let nothing else run and try again',
-    'the clock is coarse for this: reading it takes over 2.0 % of what is timed at once; that is taken off, but compare only with rows timed alike',
+    'the clock is coarse for this: reading it takes over 2.0 % of what is timed at once; that is taken off, ' +
+      'but compare only with rows timed alike',
     'put aside for other processes in one batch of four, or more; let nothing else run and try again',
     'oversubscribed: more threads than processors, so the scheduler is part of the figure; use a machine with more',
     'something of its own; do this',

@@ -3,15 +3,17 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
 import t from 'tap';
+
 import { inProject } from '../../src/record/paths.js';
+import { randomFrom } from '../../src/record/random.js';
 import type { CostRecord, Run } from '../../src/record/records.js';
 import { readRun, writeRun } from '../../src/record/store.js';
-import { randomFrom } from '../../src/record/random.js';
-import { bootstrapRatio } from '../../src/report/findings/bootstrap.js';
-import { findings } from '../../src/report/findings/index.js';
 import { compareRuns, differs, isWorse, renderComparison } from '../../src/report/compare.js';
 import { csvLine, renderCsv } from '../../src/report/csv.js';
+import { bootstrapRatio } from '../../src/report/findings/bootstrap.js';
+import { findings } from '../../src/report/findings/index.js';
 import { exampleCorruption, exampleCost, exampleHonest, exampleRun, exampleSkipped } from '../support/example-run.js';
 
 const withRecords = (records: Run['records']): Run => ({ ...exampleRun, records });

@@ -3,26 +3,27 @@
  * numbers whose answer is known.
  */
 import t from 'tap';
+
 import type { CostRecord, Run, Values } from '../../src/record/records.js';
 import { ratioOf } from '../../src/report/findings/baseline.js';
-import { basisOf, type Basis } from '../../src/report/findings/basis.js';
+import { type Basis, basisOf } from '../../src/report/findings/basis.js';
 import { bootstrapRatio, pairedRatio } from '../../src/report/findings/bootstrap.js';
 import { addedPerCallout, rateAt } from '../../src/report/findings/break-even.js';
 import { suffered } from '../../src/report/findings/bystanders.js';
 import { costCells } from '../../src/report/findings/costs.js';
 import { faultTimelines } from '../../src/report/findings/fault-parts.js';
-import { findings } from '../../src/report/findings/index.js';
 import { fitsOf } from '../../src/report/findings/fits.js';
+import { findings } from '../../src/report/findings/index.js';
 import { koffiKeys } from '../../src/report/findings/koffi-keys.js';
 import { laddersOf } from '../../src/report/findings/ladder.js';
 import { applicationRates } from '../../src/report/findings/rates.js';
 import { spreadOf } from '../../src/report/findings/spread.js';
 import { warningsOf } from '../../src/report/findings/warnings.js';
+import { renderHtml } from '../../src/report/html/index.js';
 import { linearTicks } from '../../src/report/html/row-charts.js';
 import { renderMarkdown } from '../../src/report/markdown.js';
-import { renderHtml } from '../../src/report/html/index.js';
-import { costParameters, exampleRun } from '../support/example-run.js';
 import { largeRun } from '../support/example-report.js';
+import { costParameters, exampleRun } from '../support/example-run.js';
 
 const runOf = (records: readonly CostRecord[]): Run => ({ ...exampleRun, records });
 const basisFor = (records: readonly CostRecord[]): Basis => basisOf(runOf(records));
@@ -65,7 +66,8 @@ t.test('outliers are named by number and value; a constant has none', (t) => {
 });
 
 t.test(
-  'counted instructions of a whole program are set beside those of the same program unguarded, never beside a time; those of one operation stand alone',
+  'counted instructions of a whole program are set beside those of the same program unguarded, never ' +
+    'beside a time; those of one operation stand alone',
   (t) => {
     const lua = (program: string, unit: string): Values => ({ vm: 'Lua 5.4', program, unit });
     const run = runOf([

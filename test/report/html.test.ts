@@ -3,9 +3,11 @@
  * of it is in html-browser.test.ts.
  */
 import { gunzipSync } from 'node:zlib';
+
 import t from 'tap';
-import type { CostRecord, Run } from '../../src/record/records.js';
+
 import { inProject } from '../../src/record/paths.js';
+import type { CostRecord, Run } from '../../src/record/records.js';
 import { readRun } from '../../src/record/store.js';
 import { bootstrapMedian } from '../../src/report/findings/bootstrap.js';
 import { logAxis } from '../../src/report/findings/charts.js';
@@ -14,12 +16,12 @@ import { findings } from '../../src/report/findings/index.js';
 import { keyModel } from '../../src/report/findings/key-model.js';
 import { plainText } from '../../src/report/findings/text.js';
 import { drawPanel } from '../../src/report/html/blocks.js';
-import { dodge } from '../../src/report/html/line-chart.js';
 import { renderHtml } from '../../src/report/html/index.js';
+import { dodge } from '../../src/report/html/line-chart.js';
 import { escape, html, slug } from '../../src/report/html/markup.js';
 import { renderPicture } from '../../src/report/html/picture.js';
-import { exampleCorruption, exampleCost, exampleRun } from '../support/example-run.js';
 import { harmfulRun, largeRun } from '../support/example-report.js';
+import { exampleCorruption, exampleCost, exampleRun } from '../support/example-run.js';
 
 const quick = readRun(inProject('test/fixtures/run-quick'));
 const withRecords = (records: Run['records'], run: Run = exampleRun): Run => ({ ...run, records });

@@ -2,9 +2,10 @@
  * Reports: pure functions of a run; everything in it is in them, and no time from where only instructions are counted.
  */
 import t from 'tap';
+
 import type { CostRecord, Run } from '../../src/record/records.js';
-import { findings } from '../../src/report/findings/index.js';
 import { formatBytes, formatCount, formatNs } from '../../src/report/findings/format.js';
+import { findings } from '../../src/report/findings/index.js';
 import { cellPlain } from '../../src/report/findings/table.js';
 import { renderMarkdown } from '../../src/report/markdown.js';
 import { renderTerminal } from '../../src/report/terminal.js';
@@ -102,7 +103,6 @@ t.test('surprises come first and say what was expected and seen', (t) => {
 });
 
 t.test('colour adds nothing that the words do not say', (t) => {
-  // eslint-disable-next-line no-control-regex
   const bare = renderTerminal(findings(exampleRun), { colour: true, width: 120 }).replace(/\u001b\[\d+m/g, '');
   t.equal(bare, renderTerminal(findings(exampleRun), { colour: false, width: 120 }));
   t.match(bare, /prevented/);

@@ -7,15 +7,16 @@
  * limit: 600 s
  */
 import t from 'tap';
+
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
+import { luaIsBuilt } from '../../src/experiment/lua-host.js';
+import { findKernel, findQemu } from '../../src/machine/index.js';
+import type { CostRecord } from '../../src/record/records.js';
+import { GUARD_MECHANISMS } from '../../src/record/words.js';
+import { COUNT_TOLERANCE } from '../../src/report/compare.js';
 import { runCosts } from '../../src/run/costs.js';
 import { EmulatedExecutor } from '../../src/run/emulated.js';
 import { makePlan, type PlannedCost } from '../../src/run/plan.js';
-import type { CostRecord } from '../../src/record/records.js';
-import { GUARD_MECHANISMS } from '../../src/record/words.js';
-import { findKernel, findQemu } from '../../src/machine/index.js';
-import { COUNT_TOLERANCE } from '../../src/report/compare.js';
-import { luaIsBuilt } from '../../src/experiment/lua-host.js';
 
 function unavailable(): string | false {
   try {

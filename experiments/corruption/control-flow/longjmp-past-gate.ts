@@ -15,7 +15,9 @@ export const experiment: CorruptionCase = {
   summary: 'longjmp from an inner callout over a callback into the outer one',
   remedy: {
     kinds: ['nothing'],
-    text: 'Nothing in the same process: the frames in between are gone. Error handling by return values at the interface.',
+    text:
+      'Nothing in the same process: the frames in between are gone. Error handling by return values at ' +
+      'the interface.',
   },
   expected: (setting) =>
     setting.mechanism === 'none'

@@ -14,7 +14,9 @@ export const experiment: CorruptionCase = {
   summary: '4 bytes into a global variable of the C library',
   remedy: {
     kinds: ['process'],
-    text: "A key of their own on a VM's few vital globals, as Turnkey does with its own state (I11); or another process.",
+    text:
+      "A key of their own on a VM's few vital globals, as Turnkey does with its own state (I11); or " +
+      'another process.',
   },
   expected: () => expectHostDamage('globals lie on key 0'),
   run(trial) {

@@ -1,9 +1,9 @@
 /** What came after the callouts that a process outlived. Pure functions of a run. */
 import type { CorruptionRecord } from '../../record/records.js';
-import { measuring, type Basis } from './basis.js';
+import { type Basis, measuring } from './basis.js';
 import { formatBytes, formatNs } from './format.js';
 import { columnOf, columnsOf, corruptionOf, lanesOf } from './records.js';
-import { left, right, words, type Cell, type Table } from './table.js';
+import { type Cell, left, right, type Table, words } from './table.js';
 
 const share = (count: number, of: number): Cell => words(of === 0 ? '–' : `${count} of ${of}`);
 
@@ -83,7 +83,10 @@ export function aftermathTable(basis: Basis): Table {
     ],
     rows,
     notes: [
-      "To be checked: the error did not say that the image was protected throughout (image: 'unknown'). verify() walks the heap and tells of broken headers, sizes and pointers; other changed bytes only a comparison with the snapshot tells. Restored: compared again, no byte differs. Only trials in Node are verified and restored: the hosts in C and in Lua do neither.",
+      "To be checked: the error did not say that the image was protected throughout (image: 'unknown'). " +
+        'verify() walks the heap and tells of broken headers, sizes and pointers; other changed bytes only a ' +
+        'comparison with the snapshot tells. Restored: compared again, no byte differs. Only trials in Node are ' +
+        'verified and restored: the hosts in C and in Lua do neither.',
       ...checkTimes(basis),
     ],
   };

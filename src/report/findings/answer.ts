@@ -3,9 +3,9 @@
  * run's records.
  */
 import type { CorruptionRecord, Run } from '../../record/records.js';
-import { LANES, type Lane, type Mechanism } from '../../record/words.js';
+import { type Lane, LANES, type Mechanism } from '../../record/words.js';
 import type { Basis } from './basis.js';
-import { sizeOf, type Cost } from './costs.js';
+import { type Cost, sizeOf } from './costs.js';
 import { formatBytes, formatCount, formatNs } from './format.js';
 import { modelRange } from './key-model.js';
 import { columnOf, corruptionOf, diedDamaged, toneOf } from './records.js';
@@ -71,7 +71,8 @@ function preventedText(run: Run): Text {
           { strong: stoppedBy(flag) },
         ];
   return [
-    `Of ${plural(harmful.length, 'way')} in which faulty foreign code damages or reads the memory of an unprotected VM, protection keys stopped `,
+    `Of ${plural(harmful.length, 'way')} in which faulty foreign code damages or reads the memory of an ` +
+      'unprotected VM, protection keys stopped ',
     { strong: stoppedBy(keys) },
     trap,
     '.',
@@ -157,7 +158,10 @@ function shareText({ value, unit, varied }: Cost): string {
   if (unit !== 'ns') return '';
   const share = (value * 1000) / 1e9;
   const percent = share >= 10 ? formatCount(share * 100) : (share * 100).toFixed(share < 0.1 ? 1 : 0);
-  return `: at 1,000 callouts a second, protecting ${formatBytes(Number(varied['imageBytes']))} so takes ${share > 1 ? `more than a whole processor, ${percent} %` : `${percent} % of a processor`}`;
+  return (
+    `: at 1,000 callouts a second, protecting ${formatBytes(Number(varied['imageBytes']))} so takes ` +
+    `${share > 1 ? `more than a whole processor, ${percent} %` : `${percent} % of a processor`}`
+  );
 }
 
 function growthText({ headline: { cells } }: Basis): Text {

@@ -1,6 +1,6 @@
 /** What a cost is set beside: the same thing unguarded. Pure functions of cells. */
-import { bootstrapRatio, pairedRatio, type Interval } from './bootstrap.js';
-import { LEAST_SAMPLES, sizeOf, type Cost } from './costs.js';
+import { bootstrapRatio, type Interval, pairedRatio } from './bootstrap.js';
+import { type Cost, LEAST_SAMPLES, sizeOf } from './costs.js';
 
 /** A cost set beside that of the same thing unguarded. */
 export interface Ratio {

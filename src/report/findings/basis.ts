@@ -1,9 +1,9 @@
 /** What the derived tables are worked out from. Computed once for a run, by `findings`, and handed down. */
 import type { MEASURED_THINGS } from '../../record/description.js';
 import type { Run } from '../../record/records.js';
-import { ratiosOf, type Ratio } from './baseline.js';
-import { costCells, headlineOf, type Cost, type Headline } from './costs.js';
-import { keyModel, type KeyModel } from './key-model.js';
+import { type Ratio, ratiosOf } from './baseline.js';
+import { type Cost, costCells, type Headline, headlineOf } from './costs.js';
+import { type KeyModel, keyModel } from './key-model.js';
 
 export interface Basis {
   readonly run: Run;

@@ -3,6 +3,7 @@
  * function of its run. Percentile method (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
  */
 import { quantileSorted } from 'simple-statistics';
+
 import { randomFrom } from '../../record/random.js';
 
 /** 95 % unless said otherwise. */

@@ -1,9 +1,9 @@
 /** Callouts a second against overhead and image size. Native times only, and the model apart. */
 import { MECHANISMS } from '../../record/words.js';
-import { rateAt, type Added } from './break-even.js';
-import { logAxis, sizeAxis, type Axis, type LineChart, type Panel, type Series } from './charts.js';
+import { type Added, rateAt } from './break-even.js';
+import { type Axis, type LineChart, logAxis, type Panel, type Series, sizeAxis } from './charts.js';
 import { formatBytes, formatNs, formatRate } from './format.js';
-import { modelText, type KeyModel } from './key-model.js';
+import { type KeyModel, modelText } from './key-model.js';
 import { inOrder } from './records.js';
 import { LANE_MEANINGS } from './words.js';
 
@@ -44,7 +44,9 @@ function sizePanel(added: readonly Added[], size: number): Panel {
       look: mechanism,
       points: line(ns).map((point) => ({
         ...point,
-        text: `${mechanism}, image ${formatBytes(size)}: ${formatNs(ns)} a callout; 1 % at ${formatRate(rateAt(ns))} callouts a second`,
+        text:
+          `${mechanism}, image ${formatBytes(size)}: ${formatNs(ns)} a callout; 1 % at ${formatRate(rateAt(ns))} ` +
+          'callouts a second',
       })),
     }))
     .filter(({ points }) => points.length > 0);
@@ -69,7 +71,9 @@ function modelPanel(
   chart: Pick<LineChart, 'x' | 'y' | 'rules'>,
   points: Points,
 ): Panel {
-  const words = `pkeys, model: ${modelText(model)}; 1 % at ${formatRate(rateAt(model.mostNs))} to ${formatRate(rateAt(model.leastNs))} callouts a second`;
+  const words =
+    `pkeys, model: ${modelText(model)}; 1 % at ${formatRate(rateAt(model.mostNs))} to ` +
+    `${formatRate(rateAt(model.leastNs))} callouts a second`;
   return {
     lane: 'model',
     title,
@@ -136,7 +140,9 @@ export function affordablePanels(added: readonly Added[], model: KeyModel | null
       .map(({ sizeBytes, ns }) => ({
         x: sizeBytes,
         y: rateAt(ns),
-        text: `${mechanism}, image ${formatBytes(sizeBytes)}: ${formatRate(rateAt(ns))} callouts a second cost 1 % (${formatNs(ns)} each)`,
+        text:
+          `${mechanism}, image ${formatBytes(sizeBytes)}: ${formatRate(rateAt(ns))} callouts a second cost 1 % ` +
+          `(${formatNs(ns)} each)`,
       }))
       .sort((a, b) => a.x - b.x),
   }));

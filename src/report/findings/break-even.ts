@@ -1,11 +1,11 @@
 /** How many callouts one can afford: what a mechanism adds to one callout, times the callouts of a second. */
 import { MECHANISMS } from '../../record/words.js';
 import type { Basis } from './basis.js';
-import { sizeOf, type Cost } from './costs.js';
+import { type Cost, sizeOf } from './costs.js';
+import { formatBytes } from './format.js';
 import { modelText } from './key-model.js';
 import { inOrder } from './records.js';
-import { left, MISSING, ofMechanism, words, type Table } from './table.js';
-import { formatBytes } from './format.js';
+import { left, MISSING, ofMechanism, type Table, words } from './table.js';
 import { describeCost } from './variation.js';
 
 /** What a mechanism adds to one callout over an image. */

@@ -1,7 +1,7 @@
 /** What other threads suffered while one made callouts. */
-import { measuring, type Basis } from './basis.js';
+import { type Basis, measuring } from './basis.js';
 import type { Cost } from './costs.js';
-import { left, right, words, type Table } from './table.js';
+import { left, right, type Table, words } from './table.js';
 
 /** Over all windows of a row. */
 export interface Suffered {
@@ -63,7 +63,10 @@ export function sufferedTable({ run }: Basis, experiment: string, all: readonly 
         ],
       })),
     notes: [
-      `Over all windows measured. A thread that faults on a closed image waits until it is open; past a limit it opens it, and an unprotected window is counted. From ${cores} threads besides the first on, processors are oversubscribed; interruptions of more than ${cores} processors (TLB shootdown) could not be measured here.`,
+      'Over all windows measured. A thread that faults on a closed image waits until it is open; past a limit ' +
+        `it opens it, and an unprotected window is counted. From ${cores} threads besides the first on, ` +
+        `processors are oversubscribed; interruptions of more than ${cores} processors (TLB shootdown) could not ` +
+        'be measured here.',
     ],
     folded: true,
   };

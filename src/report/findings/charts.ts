@@ -3,7 +3,7 @@
  * renderer's business. Pure.
  */
 import type { Lane, Mechanism } from '../../record/words.js';
-import { sizeOf, type Cost } from './costs.js';
+import { type Cost, sizeOf } from './costs.js';
 import type { Unit } from './format.js';
 import type { Text } from './text.js';
 import { describeCost } from './variation.js';

@@ -2,21 +2,21 @@
 import type { ExperimentContext } from '../../record/description.js';
 import { LANES } from '../../record/words.js';
 import type { Basis } from './basis.js';
-import { affordablePanels, overheadPanels } from './break-even-charts.js';
 import { addedPerCallout, breakEvenTable } from './break-even.js';
+import { affordablePanels, overheadPanels } from './break-even-charts.js';
 import { suffered, sufferedTable } from './bystanders.js';
 import { costAxis, intervalOf, type Panel } from './charts.js';
 import { costTables, fitsTable, rungsTable, statisticsTable } from './cost-tables.js';
 import { experimentsOf } from './costs.js';
 import { experimentPanels } from './experiment-charts.js';
-import { FAULT_PARTS, faultTable, faultTimelines, type FaultTimeline } from './fault-parts.js';
+import { FAULT_PARTS, faultTable, type FaultTimeline, faultTimelines } from './fault-parts.js';
 import { formatCount } from './format.js';
 import { gateParts, gateTable } from './gate-parts.js';
 import { koffiKeys, koffiTable, koffiText } from './koffi-keys.js';
-import { laddersOf, type Ladder } from './ladder.js';
+import { type Ladder, laddersOf } from './ladder.js';
 import { modelRunText, modelSteps, modelTable } from './model-run.js';
 import { applicationRates, ratesTable } from './rates.js';
-import { charts, heading, section, tables, text, type Block, type Section } from './sections.js';
+import { type Block, charts, heading, type Section, section, tables, text } from './sections.js';
 import { describeCost, valueOf } from './variation.js';
 import { LANE_MEANINGS } from './words.js';
 
@@ -47,7 +47,8 @@ function ladderSection({ cells, ratios }: Basis): readonly Section[] {
   if (ladders.length === 0) return [];
   return section('ladder', 'Cost ladder', [
     text(
-      'From a raw call to a callee in another process: each way of making or guarding one call, over the largest image that all of them were measured with. The scale is logarithmic.',
+      'From a raw call to a callee in another process: each way of making or guarding one call, over the ' +
+        'largest image that all of them were measured with. The scale is logarithmic.',
     ),
     ...charts(ladders.map(ladderPanel)),
     ...tables(...ladders.map(({ lane, rungs }) => rungsTable(lane, rungs, ratios))),
@@ -68,7 +69,8 @@ function breakEvenSection(basis: Basis): readonly Section[] {
   const affordable = affordablePanels(added, model);
   return section('break-even', 'How many callouts can one afford?', [
     text([
-      'What a mechanism adds to one callout, times the callouts made in a second. Where a line reaches 100 %, a processor does nothing else.',
+      'What a mechanism adds to one callout, times the callouts made in a second. Where a line reaches 100 %, ' +
+        'a processor does nothing else.',
       crossings.length === 0
         ? ''
         : [
@@ -103,7 +105,9 @@ function faultPanels(timelines: readonly FaultTimeline[]): readonly Panel[] {
           segments: parts.map(({ name, value }, part) => ({
             part,
             value,
-            text: `${mechanism}, ${occurrence === 'first' ? 'the first fault of its process' : 'a later fault'}, ${name}: ${valueOf({ unit }, value)}, ${lane} lane`,
+            text:
+              `${mechanism}, ${occurrence === 'first' ? 'the first fault of its process' : 'a later fault'}, ` +
+              `${name}: ${valueOf({ unit }, value)}, ${lane} lane`,
           })),
         })),
       },

@@ -1,12 +1,12 @@
 /** The costs of each experiment as tables: the figures, and what statistics say of them. Pure functions of cells. */
-import { LANES, MECHANISMS, type Lane } from '../../record/words.js';
 import type { ExperimentContext } from '../../record/description.js';
+import { type Lane, LANES, MECHANISMS } from '../../record/words.js';
 import type { Ratio } from './baseline.js';
 import type { Cost } from './costs.js';
-import type { Unit } from './format.js';
 import { fitsOf } from './fits.js';
+import type { Unit } from './format.js';
 import { inOrder } from './records.js';
-import { left, MISSING, ofMechanism, right, words, type Cell, type Row, type Table } from './table.js';
+import { type Cell, left, MISSING, ofMechanism, right, type Row, type Table, words } from './table.js';
 import { describeCost, nameText, plainValue, valueOf, variantOf } from './variation.js';
 import { EVENTS_NOTE, LANE_MEANINGS } from './words.js';
 

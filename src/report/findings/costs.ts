@@ -2,10 +2,10 @@
 import type { ExperimentContext } from '../../record/description.js';
 import type { CostRecord, Run, Values } from '../../record/records.js';
 import { median } from '../../record/statistics.js';
-import { LANES, MECHANISMS, type Lane, type Mechanism } from '../../record/words.js';
+import { type Lane, LANES, type Mechanism, MECHANISMS } from '../../record/words.js';
 import { bootstrapMedian, type Interval } from './bootstrap.js';
 import { costsOf } from './records.js';
-import { spreadOf, type Spread } from './spread.js';
+import { type Spread, spreadOf } from './spread.js';
 
 /** Fewer samples give no interval. */
 export const LEAST_SAMPLES = 5;

@@ -113,7 +113,10 @@ export function sourceOf(record: CorruptionRecord): string {
 
 /** The command that makes this trial again. */
 function commandOf({ case: name, mechanism, lane, deny, keys }: CorruptionRecord): string {
-  return `turnkey run corruption --case ${name} --mechanism ${mechanism} --lane ${lane}${deny === 'access' ? ' --deny access' : ''}${keys === 'space' ? ' --keys space' : ''}`;
+  return (
+    `turnkey run corruption --case ${name} --mechanism ${mechanism} --lane ` +
+    `${lane}${deny === 'access' ? ' --deny access' : ''}${keys === 'space' ? ' --keys space' : ''}`
+  );
 }
 
 /** All that is known of a cell. */
@@ -131,7 +134,9 @@ export function evidenceOf(record: CorruptionRecord): CellEvidence {
   return {
     record,
     title: `${record.case} under ${columnOf(record)}`,
-    about: `${record.group}, ${record.lane} lane${record.deny === 'access' ? ', reads and writes denied' : ''}${record.keys === 'space' ? ', a key for each space' : ''}`,
+    about:
+      `${record.group}, ${record.lane} ` +
+      `lane${record.deny === 'access' ? ', reads and writes denied' : ''}${record.keys === 'space' ? ', a key for each space' : ''}`,
     facts: [
       ...fact('Case', [record.summary ?? null]),
       ...fact('Verdict', [`${verdictText(record)}: ${evidence.because}`]),

@@ -3,17 +3,17 @@ import type { ExperimentContext, ParameterDescription } from '../../record/descr
 import type { Lane } from '../../record/words.js';
 import type { Ratio } from './baseline.js';
 import {
+  type Axis,
   costAxis,
+  type Dot,
   intervalOf,
+  type LookName,
+  type Panel,
   ratioAxis,
   seriesOver,
   SHAPE_SIGNS,
   sizeAxis,
   stepAxis,
-  type Axis,
-  type Dot,
-  type LookName,
-  type Panel,
 } from './charts.js';
 import type { Cost } from './costs.js';
 import { formatBytes } from './format.js';
@@ -80,7 +80,9 @@ function lines(experiment: ExperimentContext, cells: readonly Cost[], lane: Lane
   });
 }
 
-/** Rows of how many times the unguarded cost; a panel for each value of a panel's parameter, a shape for each series'. */
+/**
+ * Rows of how many times the unguarded cost; a panel for each value of a panel's parameter, a shape for each series'.
+ */
 function ratios(
   experiment: ExperimentContext,
   cells: readonly Cost[],
@@ -117,7 +119,9 @@ function ratios(
   const what = unit === 'ns' ? 'long as' : 'many instructions as';
   return [...new Set(slowed.map(({ cost }) => valueIn(cost, panelName)))].map((question): Panel => ({
     lane,
-    title: `${question === '' ? 'Times' : `One ${question}: times`} as ${what} unguarded${signs === '' ? '' : `: ${signs}`}`,
+    title:
+      `${question === '' ? 'Times' : `One ${question}: times`} as ${what} ` +
+      `unguarded${signs === '' ? '' : `: ${signs}`}`,
     note: laneNote(lane),
     chart: {
       kind: 'dots',

@@ -1,8 +1,8 @@
 /** Where the time of a failed callout goes. */
-import { LANES, type Lane, type Mechanism } from '../../record/words.js';
-import { measuring, type Basis } from './basis.js';
-import { plainest, sizeOf, type Cost } from './costs.js';
-import { left, MISSING, right, words, type Table } from './table.js';
+import { type Lane, LANES, type Mechanism } from '../../record/words.js';
+import { type Basis, measuring } from './basis.js';
+import { type Cost, plainest, sizeOf } from './costs.js';
+import { left, MISSING, right, type Table, words } from './table.js';
 
 /** The parts, in the order of time. */
 export const FAULT_PARTS = [

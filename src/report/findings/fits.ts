@@ -1,6 +1,7 @@
 /** Straight lines through costs by image size. Pure functions of cells. */
 import { linearRegression, linearRegressionLine, rSquared } from 'simple-statistics';
-import { sizeOf, type Cost } from './costs.js';
+
+import { type Cost, sizeOf } from './costs.js';
 import { variantOf } from './variation.js';
 
 /** A straight line through costs by pages of 4 KiB: what there is without any, what each adds. */

@@ -2,7 +2,7 @@
 import type { CostRecord, Values } from '../../record/records.js';
 import type { Basis } from './basis.js';
 import { bootstrapMedian } from './bootstrap.js';
-import { costKey, LEAST_SAMPLES, recordKey, type Cost } from './costs.js';
+import { type Cost, costKey, LEAST_SAMPLES, recordKey } from './costs.js';
 import { columnOf, corruptionOf, costsOf, honestOf, skippedOf } from './records.js';
 import { spreadOf } from './spread.js';
 import { warningText } from './warnings.js';

@@ -1,8 +1,8 @@
 /** What each part of the gate adds to a call: differences of rows of the same rounds. */
-import { LANES, type Lane, type Mechanism } from '../../record/words.js';
-import { measuring, type Basis } from './basis.js';
+import { type Lane, LANES, type Mechanism } from '../../record/words.js';
+import { type Basis, measuring } from './basis.js';
 import type { Cost } from './costs.js';
-import { left, MISSING, right, words, type Table } from './table.js';
+import { left, MISSING, right, type Table, words } from './table.js';
 
 export interface GatePart {
   readonly lane: Lane;
@@ -72,7 +72,8 @@ export function gateTable(parts: readonly GatePart[]): Table {
       ],
     })),
     notes: [
-      "Differences of rows of the same rounds; a difference below what the machine's noise allows may come out below zero.",
+      "Differences of rows of the same rounds; a difference below what the machine's noise allows may come " +
+        'out below zero.',
     ],
   };
 }

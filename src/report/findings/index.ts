@@ -5,17 +5,17 @@
 import type { Run } from '../../record/records.js';
 import { aftermathTable } from './aftermath.js';
 import { answerOf, type Sentence } from './answer.js';
-import { basisOf, type Basis } from './basis.js';
+import { type Basis, basisOf } from './basis.js';
 import { environmentTable, methodTable } from './context.js';
 import { costSections } from './cost-sections.js';
-import { evidenceOf, type CellEvidence } from './evidence.js';
+import { type CellEvidence, evidenceOf } from './evidence.js';
 import { matrices, spacesSeen, spacesTable, totalsTable } from './matrix.js';
-import { honestTable, skippedTable, surprises, type Surprise } from './outcomes.js';
-import { pictureOf, type Picture } from './picture.js';
+import { honestTable, skippedTable, type Surprise, surprises } from './outcomes.js';
+import { type Picture, pictureOf } from './picture.js';
 import { corruptionOf } from './records.js';
-import { section, tables, tablesIn, text, type Section } from './sections.js';
+import { type Section, section, tables, tablesIn, text } from './sections.js';
 import type { Table } from './table.js';
-import { warningLine, warningsOf, type WarningFinding } from './warnings.js';
+import { type WarningFinding, warningLine, warningsOf } from './warnings.js';
 
 export interface Findings {
   readonly run: Run;
@@ -37,7 +37,8 @@ function surprisesSection(found: readonly Surprise[]): readonly Section[] {
   return section('surprises', found.length === 0 ? 'No surprises' : `Surprises (${found.length})`, [
     text(
       found.length === 0
-        ? 'Every verdict was an expected one, honest work gave the same bytes, and nothing broke that should have worked.'
+        ? 'Every verdict was an expected one, honest work gave the same bytes, and nothing broke that ' +
+            'should have worked.'
         : 'What was not as expected comes first.',
     ),
     ...(found.length === 0 ? [] : [{ kind: 'surprises', surprises: found } as const]),
@@ -59,7 +60,8 @@ function honestSection(run: Run): readonly Section[] {
   if (table.rows.length === 0) return [];
   return section('honest', 'Honest work', [
     text(
-      'Correct libraries, doing real work: the bytes must not depend on the mechanism, and the image must come back equal.',
+      'Correct libraries, doing real work: the bytes must not depend on the mechanism, and the image must ' +
+        'come back equal.',
     ),
     ...tables(table),
   ]);
@@ -72,7 +74,8 @@ function spacesSection(run: Run): readonly Section[] {
     text([
       'Under ',
       { code: 'pkeys' },
-      ', each of these pages carries a key whose write right is taken away while foreign code runs. Key numbers are as the kernel reported them with faults; they may differ between runs.',
+      ', each of these pages carries a key whose write right is taken away while foreign code runs. Key ' +
+        'numbers are as the kernel reported them with faults; they may differ between runs.',
     ]),
     ...tables(table),
   ]);

@@ -41,5 +41,8 @@ export function modelTimes({ leastNs, mostNs }: Pick<KeyModel, 'leastNs' | 'most
 
 /** The model in words. */
 export function modelText(model: KeyModel): string {
-  return `two WRPKRU at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles each, ${model.assumed ? 'assuming ' : ''}${model.ghz} GHz: ${modelRange(model)}`;
+  return (
+    `two WRPKRU at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles each, ` +
+    `${model.assumed ? 'assuming ' : ''}${model.ghz} GHz: ${modelRange(model)}`
+  );
 }

@@ -1,9 +1,9 @@
 /** A callout from JavaScript under keys, where the CPU has none: what is known of it, in parts. */
 import type { Mechanism } from '../../record/words.js';
-import { measuring, type Basis } from './basis.js';
-import { plainest, type Cost } from './costs.js';
+import { type Basis, measuring } from './basis.js';
+import { type Cost, plainest } from './costs.js';
 import { formatCount } from './format.js';
-import { left, MISSING, ofMechanism, right, words, type Table } from './table.js';
+import { left, MISSING, ofMechanism, right, type Table, words } from './table.js';
 import type { Text } from './text.js';
 import { describeCost } from './variation.js';
 
@@ -14,8 +14,8 @@ export interface KoffiKeys {
   /** Two for a callout, two more for each callback during it. */
   readonly rightsWrites: number;
   /**
-   * Counted in C: instructions of a callout under keys less those under the trap alone; null for a call with a callback,
-   * which was not counted.
+   * Counted in C: instructions of a callout under keys less those under the trap alone; null for a call with a
+   * callback, which was not counted.
    */
   readonly moreInstructions: number | null;
   /** The rights writes by published latencies, in ns: a model. */
@@ -56,7 +56,8 @@ export function koffiText(known: readonly KoffiKeys[]): Text {
   const counted = known.find(({ moreInstructions }) => moreInstructions !== null)?.moreInstructions;
   if (counted == null) return '';
   return [
-    'Nothing from JavaScript is counted: the compiler and the collector run on the same processor. So the cost of a callout from JavaScript under keys is given in parts that are not added up: what was ',
+    'Nothing from JavaScript is counted: the compiler and the collector run on the same processor. So the ' +
+      'cost of a callout from JavaScript under keys is given in parts that are not added up: what was ',
     { strong: 'measured' },
     ' under ',
     { code: 'flag' },

@@ -1,6 +1,6 @@
 /** The ladder: from a raw call up to a callee in another process. Pure functions of cells. */
 import type { Lane } from '../../record/words.js';
-import { plainest, sizeOf, type Cost } from './costs.js';
+import { type Cost, plainest, sizeOf } from './costs.js';
 
 /** A rung: a way of making, guarding or losing one call, by the name that its experiment gave it. */
 export interface Rung {

@@ -1,12 +1,12 @@
 /**
- * What keys do not stop, why, and what would, each with its case. Covered are the mechanisms with keys; the others stand
- * beside them for comparison. A pure function of runs.
+ * What keys do not stop, why, and what would, each with its case. Covered are the mechanisms with keys; the others
+ * stand beside them for comparison. A pure function of runs.
  */
 import type { CorruptionRecord, Run } from '../../record/records.js';
-import { caseFile, needsKeys, type Lane, type RemedyKind, type Verdict } from '../../record/words.js';
+import { caseFile, type Lane, needsKeys, type RemedyKind, type Verdict } from '../../record/words.js';
 import { columnOf, corruptionOf, diedDamaged } from './records.js';
-import { tables, text, type Block, type Section } from './sections.js';
-import { left, words, type Table } from './table.js';
+import { type Block, type Section, tables, text } from './sections.js';
+import { left, type Table, words } from './table.js';
 import { joined, type Text } from './text.js';
 
 /** A kind of limit: what is said of it, and which records show it. */
@@ -28,7 +28,10 @@ const LIMITS: readonly Limit[] = [
     id: 'changed',
     title: 'The image changes all the same',
     shows: (record) => record.verdict === 'damaged' || diedDamaged(record),
-    text: "The claim is about stores by the callee's own instructions while the rights are down. What the kernel writes on somebody's behalf without the thread's rights, what takes the protection away first, and whoever writes with rights of his own is outside it.",
+    text:
+      "The claim is about stores by the callee's own instructions while the rights are down. What the kernel " +
+      "writes on somebody's behalf without the thread's rights, what takes the protection away first, and " +
+      'whoever writes with rights of his own is outside it.',
   },
   {
     id: 'read',
@@ -40,7 +43,9 @@ const LIMITS: readonly Limit[] = [
     id: 'host',
     title: 'The image is equal, the host is not',
     shows: seenAs('host-damaged'),
-    text: 'The rest of the process lies on key 0, which is never denied: the callee itself lives there. A VM that goes on after such a callout goes on with whatever was broken.',
+    text:
+      'The rest of the process lies on key 0, which is never denied: the callee itself lives there. A VM that ' +
+      'goes on after such a callout goes on with whatever was broken.',
   },
   {
     id: 'ends',
@@ -67,27 +72,39 @@ const REMEDIES: readonly { readonly kind: RemedyKind; readonly name: string; rea
   {
     kind: 'process',
     name: 'Another process',
-    text: 'The only complete one: the callee has an address space, descriptors and an end of its own. It costs a change of process for each call (see the cost rows of `process`).',
+    text:
+      'The only complete one: the callee has an address space, descriptors and an end of its own. It costs a ' +
+      'change of process for each call (see the cost rows of `process`).',
   },
   {
     kind: 'filter',
     name: 'A syscall filter',
-    text: 'seccomp(2), or syscall user dispatch (prctl(2), PR_SET_SYSCALL_USER_DISPATCH), which a byte in memory turns on for a callout and off after it. Both see numbers and registers, not what pointers point at.',
+    text:
+      'seccomp(2), or syscall user dispatch (prctl(2), PR_SET_SYSCALL_USER_DISPATCH), which a byte in memory ' +
+      'turns on for a callout and off after it. Both see numbers and registers, not what pointers point at.',
   },
   {
     kind: 'seal',
     name: 'Sealing',
-    text: 'mseal(2), Linux 6.10: no munmap, mremap, mprotect or mapping over. On private anonymous memory it stops MADV_DONTNEED only while the key denies writes; it does not concern /proc/self/mem, nor shared memory that can be truncated. The cases sealed-* show both. The heap can then neither shrink nor be given back, and mprotect cannot close it.',
+    text:
+      'mseal(2), Linux 6.10: no munmap, mremap, mprotect or mapping over. On private anonymous memory it stops ' +
+      'MADV_DONTNEED only while the key denies writes; it does not concern /proc/self/mem, nor shared memory ' +
+      'that can be truncated. The cases sealed-* show both. The heap can then neither shrink nor be given ' +
+      'back, and mprotect cannot close it.',
   },
   {
     kind: 'scan',
     name: 'Scanning for WRPKRU',
-    text: "No executable page may hold WRPKRU or XRSTOR outside the gate; pages are searched before they become executable (ERIM). Against faulty code the gate's own check after its WRPKRU is enough.",
+    text:
+      'No executable page may hold WRPKRU or XRSTOR outside the gate; pages are searched before they become ' +
+      "executable (ERIM). Against faulty code the gate's own check after its WRPKRU is enough.",
   },
   {
     kind: 'no-access',
     name: 'Denying all access',
-    text: 'The same key with its access bit set instead of its write bit: same cost; what the callee is to read must be lent.',
+    text:
+      'The same key with its access bit set instead of its write bit: same cost; what the callee is to read ' +
+      'must be lent.',
   },
 ];
 
@@ -231,7 +248,9 @@ function kernelSection(run: Run, beside: Run): Section {
     title: 'Another kernel',
     blocks: [
       text(
-        `${pairs.length} cells were tried under ${kernel} and under ${other} (run of ${beside.context.started}, commit ${beside.context.commit ?? 'unknown'}): ${differing === 0 ? 'all verdicts are the same.' : `${differing} differ.`}`,
+        `${pairs.length} cells were tried under ${kernel} and under ${other} (run of ` +
+          `${beside.context.started}, commit ${beside.context.commit ?? 'unknown'}): ` +
+          `${differing === 0 ? 'all verdicts are the same.' : `${differing} differ.`}`,
       ),
       ...tables(differencesTable(pairs, kernel, other)),
       ...(onlyThere.length === 0 ? [] : [text(`Only under ${other} could be tried:`)]),
@@ -317,7 +336,8 @@ export function limitsOf(run: Run, beside?: Run): Limits {
     [
       'Written by ',
       { code: 'turnkey report' },
-      " from a run's records: each row is a case that was tried, with what was seen. The other side, what keys do stop, is the report's matrix.",
+      " from a run's records: each row is a case that was tried, with what was seen. The other side, what keys " +
+        "do stop, is the report's matrix.",
     ],
     `Run of ${context.started}, commit ${context.commit ?? 'unknown'}, seed ${context.seed}. ${lanesText}`,
   ];

@@ -1,6 +1,6 @@
 /** The corruption matrix: cases by mechanisms, a verdict in each cell; and its totals. Pure functions of a run. */
 import type { CorruptionRecord, Run, SkippedRecord } from '../../record/records.js';
-import { CASE_GROUPS, LANES, VERDICTS, type Lane, type Mechanism } from '../../record/words.js';
+import { CASE_GROUPS, type Lane, LANES, type Mechanism, VERDICTS } from '../../record/words.js';
 import {
   columnOf,
   columnsOf,
@@ -12,7 +12,7 @@ import {
   toneOf,
   variantOf,
 } from './records.js';
-import { left, right, words, type Cell, type Row, type Table } from './table.js';
+import { type Cell, left, right, type Row, type Table, words } from './table.js';
 
 /** A variation that fewer than this share of a lane's cases were tried under gets rows, not a column. */
 const FEW = 0.25;
@@ -219,7 +219,8 @@ export function spacesTable(spaces: readonly SpaceSeen[]): Table {
       ],
     })),
     notes: [
-      "Everything else (malloc's heap, the host's objects, globals, thread-local storage, other stacks) is on key 0: never denied, not protected.",
+      "Everything else (malloc's heap, the host's objects, globals, thread-local storage, other stacks) is on " +
+        'key 0: never denied, not protected.',
     ],
   };
 }

@@ -1,8 +1,8 @@
 /** Applications with a delay in place of each rights write: a model, which protects nothing. */
-import { pairedRatio, type Interval } from './bootstrap.js';
-import { measuring, type Basis } from './basis.js';
+import { type Basis, measuring } from './basis.js';
+import { type Interval, pairedRatio } from './bootstrap.js';
 import type { Cost } from './costs.js';
-import { left, MISSING, ofMechanism, words, type Cell, type Table } from './table.js';
+import { type Cell, left, MISSING, ofMechanism, type Table, words } from './table.js';
 import type { Text } from './text.js';
 import { describeCost } from './variation.js';
 import { LANE_MEANINGS } from './words.js';
@@ -50,7 +50,11 @@ export function modelRunText(steps: readonly ModelStep[]): Text {
     .sort(([a], [b]) => a - b)
     .map(([asked, cycles]) => `${asked} cycles asked, ${cycles.toFixed(0)} reached`)
     .join('; ');
-  return `A model: nothing was protected in these runs. The delay stands where the gate would write rights, and was calibrated in each process${calibration === '' ? '' : `: ${calibration}`}. It is never set in one series with measured keys.`;
+  return (
+    'A model: nothing was protected in these runs. The delay stands where the gate would write rights, and ' +
+    `was calibrated in each process${calibration === '' ? '' : `: ${calibration}`}. It is never set in one ` +
+    'series with measured keys.'
+  );
 }
 
 /** What the delays add to work that has the trap already. */
@@ -72,7 +76,8 @@ export function modelTable(steps: readonly ModelStep[]): Table {
       ],
     })),
     notes: [
-      `model lane: ${LANE_MEANINGS.model}. × is how many times the same work under flag, by pairs, with its 95 % interval.`,
+      `model lane: ${LANE_MEANINGS.model}. × is how many times the same work under flag, by pairs, with its ` +
+        '95 % interval.',
     ],
   };
 }

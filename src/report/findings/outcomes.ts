@@ -3,7 +3,7 @@ import type { CorruptionRecord, HonestRecord, Run, SkippedRecord } from '../../r
 import { MECHANISMS } from '../../record/words.js';
 import { formatCount } from './format.js';
 import { columnOf, corruptionOf, honestOf, inOrder, lanesOf, mechanismsOf, skippedOf, verdictText } from './records.js';
-import { left, words, type Cell, type Table } from './table.js';
+import { type Cell, left, type Table, words } from './table.js';
 import { someOf } from './text.js';
 
 /** A row that was not as expected, with its record. */
@@ -85,7 +85,8 @@ export function honestTable(run: Run): Table {
       return reference?.sha256 == null
         ? []
         : [
-            `${name}: SHA-256 ${reference.sha256.slice(0, 16)}…, ${formatCount(reference.bytes ?? 0)} bytes, ${formatCount(reference.callouts ?? 0)} callouts`,
+            `${name}: SHA-256 ${reference.sha256.slice(0, 16)}…, ${formatCount(reference.bytes ?? 0)} bytes, ` +
+              `${formatCount(reference.callouts ?? 0)} callouts`,
           ];
     }),
     terminal: Number.POSITIVE_INFINITY,

@@ -2,14 +2,14 @@
  * The main picture: what protecting the image costs for one callout, against the image's size, every mechanism. Times
  * and counted instructions have a panel each; what published latencies say of keys has a third, drawn apart.
  */
-import { MECHANISMS, type Mechanism } from '../../record/words.js';
+import { type Mechanism, MECHANISMS } from '../../record/words.js';
 import type { Basis } from './basis.js';
-import { costAxis, logAxis, seriesOver, sizeAxis, type Axis, type Panel } from './charts.js';
-import { sizeOf, type Cost } from './costs.js';
+import { type Axis, costAxis, logAxis, type Panel, seriesOver, sizeAxis } from './charts.js';
+import { type Cost, sizeOf } from './costs.js';
 import { formatBytes } from './format.js';
-import { modelText, type KeyModel } from './key-model.js';
+import { type KeyModel, modelText } from './key-model.js';
 import { inOrder } from './records.js';
-import { left, MISSING, right, words, type Table } from './table.js';
+import { left, MISSING, right, type Table, words } from './table.js';
 import { describeCost } from './variation.js';
 
 export const PICTURE_TITLE = 'Cost of protecting the image for one callout, by image size';

@@ -1,11 +1,11 @@
 /** How often whole applications cross into foreign code and back, and what that costs them. */
 import { MECHANISMS } from '../../record/words.js';
 import type { Ratio } from './baseline.js';
-import { measuring, type Basis } from './basis.js';
+import { type Basis, measuring } from './basis.js';
 import type { Cost } from './costs.js';
 import { WRPKRU_CYCLES } from './key-model.js';
 import { inOrder } from './records.js';
-import { left, MISSING, ofMechanism, right, words, type Cell, type Table } from './table.js';
+import { type Cell, left, MISSING, ofMechanism, right, type Table, words } from './table.js';
 import { describeCost } from './variation.js';
 
 export interface ApplicationRate {
@@ -101,7 +101,9 @@ export function ratesTable({ model }: Basis, rates: readonly ApplicationRate[]):
       model === null || rates.length === 0
         ? []
         : [
-            `“keys add, model”: two rights writes for each callout, each callback, and each guarded copy of what a callback reads, at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles, over the unguarded time. Computed, not measured.`,
+            '“keys add, model”: two rights writes for each callout, each callback, and each guarded copy of ' +
+              `what a callback reads, at ${WRPKRU_CYCLES.least} to ${WRPKRU_CYCLES.most} cycles, over the ` +
+              'unguarded time. Computed, not measured.',
           ],
   };
 }

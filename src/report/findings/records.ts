@@ -7,7 +7,7 @@ import type {
   Run,
   SkippedRecord,
 } from '../../record/records.js';
-import { LANES, MECHANISMS, type Lane, type Mechanism, type Verdict } from '../../record/words.js';
+import { type Lane, LANES, type Mechanism, MECHANISMS, type Verdict } from '../../record/words.js';
 import type { Tone } from './table.js';
 
 export const corruptionOf = (run: Run): readonly CorruptionRecord[] =>
@@ -88,7 +88,10 @@ export function rangeText({ space, offset, bytes, object }: DiffEvidence['ranges
   const where = `'${space}' +0x${offset.toString(16)}, ${bytes} bytes`;
   if (object === undefined) return where;
   const part = object.slot === null ? 'the header' : `slot ${object.slot}`;
-  return `${where}: ${part} of ${object.isFree ? 'a free chunk' : 'the object'} at +0x${object.offset.toString(16)} (class index ${object.classIndex}, ${object.bytes} bytes)`;
+  return (
+    `${where}: ${part} of ${object.isFree ? 'a free chunk' : 'the object'} at ` +
+    `+0x${object.offset.toString(16)} (class index ${object.classIndex}, ${object.bytes} bytes)`
+  );
 }
 
 /** A lane with its kernel, and whether it has keys. */

@@ -4,9 +4,9 @@
  */
 import type { Mechanism } from '../../record/words.js';
 import type { Panel } from './charts.js';
+import type { Surprise } from './outcomes.js';
 import type { Table } from './table.js';
 import type { Text } from './text.js';
-import type { Surprise } from './outcomes.js';
 
 export type Block =
   | { readonly kind: 'text'; readonly text: Text; readonly quiet?: true }

@@ -1,6 +1,6 @@
 /**
- * Text with the little emphasis that reports need, as a value: each renderer says in its own way what is strong, code or
- * a link. Nothing here knows of a format.
+ * Text with the little emphasis that reports need, as a value: each renderer says in its own way what is strong, code
+ * or a link. Nothing here knows of a format.
  */
 import { formatCount } from './format.js';
 

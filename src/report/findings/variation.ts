@@ -2,7 +2,7 @@
 import type { ParameterDescription } from '../../record/description.js';
 import type { Values } from '../../record/records.js';
 import type { Ratio } from './baseline.js';
-import { sizeOf, type Cost } from './costs.js';
+import { type Cost, sizeOf } from './costs.js';
 import { formatBytes, formatCount, formatFigure, formatTimes } from './format.js';
 
 type Value = Values[string];
@@ -67,7 +67,10 @@ export function describeCost(cost: Cost): string {
   const statistics =
     interval === null
       ? ''
-      : ` (95 % interval ${valueOf(cost, interval.low)} to ${valueOf(cost, interval.high)}${spread === null ? '' : `, MAD ${valueOf(cost, spread.mad)}`}, ${samples.length} samples${outliers === 0 ? '' : `, ${outliers} ${outliers === 1 ? 'outlier' : 'outliers'}`})`;
+      : ` (95 % interval ${valueOf(cost, interval.low)} to ` +
+        `${valueOf(cost, interval.high)}${spread === null ? '' : `, MAD ${valueOf(cost, spread.mad)}`}, ` +
+        `${samples.length} ` +
+        `samples${outliers === 0 ? '' : `, ${outliers} ${outliers === 1 ? 'outlier' : 'outliers'}`})`;
   const events =
     counts === undefined ? '' : `; ${counts.wrpkru} WRPKRU, ${counts.syscalls} system calls, ${counts.faults} faults`;
   const figure = unit === 'ns' ? valueOf(cost, value) : `${formatCount(value)} instructions`;

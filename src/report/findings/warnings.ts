@@ -34,7 +34,9 @@ export function warningText(warning: Warning): { readonly text: string; readonly
       };
     case 'coarse-clock':
       return {
-        text: `the clock is coarse for this: reading it takes over ${percent(warning.over)} of what is timed at once, which is taken off`,
+        text:
+          `the clock is coarse for this: reading it takes over ${percent(warning.over)} of what is timed at ` +
+          'once, which is taken off',
         remedy: 'compare only with rows timed alike',
       };
     case 'steal':

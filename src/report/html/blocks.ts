@@ -1,5 +1,5 @@
 /** The blocks of a section as HTML. */
-import { MECHANISMS, type Mechanism } from '../../record/words.js';
+import { type Mechanism, MECHANISMS } from '../../record/words.js';
 import type { Panel } from '../findings/charts.js';
 import type { Findings } from '../findings/index.js';
 import type { Surprise } from '../findings/outcomes.js';

@@ -1,6 +1,6 @@
 /**
- * What all charts share: the look of axes, ticks in words. Colours are variables of the style sheet, so that one drawing
- * serves both themes. https://vega.github.io/vega-lite/docs/
+ * What all charts share: the look of axes, ticks in words. Colours are variables of the style sheet, so that one
+ * drawing serves both themes. https://vega.github.io/vega-lite/docs/
  */
 import type { Axis } from '../findings/charts.js';
 import { formatTick } from '../findings/format.js';

@@ -3,11 +3,12 @@
  * policy says so. A pure function of a run's findings.
  */
 import { createHash } from 'node:crypto';
+
 import type { Run } from '../../record/records.js';
-import type { Findings } from '../findings/index.js';
 import { formatBytes, formatCount } from '../findings/format.js';
+import type { Findings } from '../findings/index.js';
 import { sectionMarkup } from './blocks.js';
-import { html, trusted, type Markup } from './markup.js';
+import { html, type Markup, trusted } from './markup.js';
 import { packedText } from './matrix.js';
 import { pictureFigure } from './picture.js';
 import { SCRIPT } from './script.js';
@@ -54,7 +55,10 @@ export async function renderHtml(found: Findings, options: HtmlOptions = {}): Pr
   );
   const contents = [...found.sections, { id: 'data', title: 'Raw data' }];
   const figure = picture.panels.length > 0 && (await pictureFigure(picture));
-  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${createHash('sha256').update(SCRIPT).digest('base64')}'; img-src data:; base-uri 'none'; form-action 'none'`;
+  const policy =
+    `default-src 'none'; style-src 'unsafe-inline'; script-src ` +
+    `'sha256-${createHash('sha256').update(SCRIPT).digest('base64')}'; img-src data:; base-uri 'none'; ` +
+    `form-action 'none'`;
   const page = html`<!doctype html>
     <html lang="en">
       <head>

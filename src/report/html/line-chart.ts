@@ -1,8 +1,8 @@
 /** Charts of lines, by Vega-Lite. Every mark carries its numbers as its accessible name. */
 import type { Axis, LineChart } from '../findings/charts.js';
 import { colour, FONT_SIZE, logScale, specification, vegaAxis } from './chart.js';
-import { LOOKS } from './looks.js';
 import { draw } from './draw.js';
+import { LOOKS } from './looks.js';
 import type { Drawing } from './svg.js';
 
 /** Of the plane, in px. */

@@ -1,13 +1,13 @@
 /** The corruption matrix: cases by mechanisms, a verdict in each cell, and the evidence that a cell opens. */
 import type { CorruptionRecord } from '../../record/records.js';
 import { packed } from '../../record/store.js';
-import { VERDICTS, type Verdict } from '../../record/words.js';
+import { type Verdict, VERDICTS } from '../../record/words.js';
 import type { CellEvidence, EvidenceFact } from '../findings/evidence.js';
 import { columnOf, outcomeText, toneOf, verdictText } from '../findings/records.js';
-import { cellText, type Cell, type Column, type Row, type Table, type Tone } from '../findings/table.js';
+import { type Cell, cellText, type Column, type Row, type Table, type Tone } from '../findings/table.js';
 import { VERDICT_MEANINGS } from '../findings/words.js';
 import { LOOKS, TONE_SIGNS, VERDICT_LETTERS } from './looks.js';
-import { html, slug, type Markup } from './markup.js';
+import { html, type Markup, slug } from './markup.js';
 import { textMarkup } from './text.js';
 
 /** The id of a cell's evidence, stable across reports: what a link names. */

@@ -1,6 +1,6 @@
 /** The main picture: a figure of the page, and a file of its own. */
-import type { Picture } from '../findings/picture.js';
 import type { Panel } from '../findings/charts.js';
+import type { Picture } from '../findings/picture.js';
 import { drawPanel, mechanismKey, panelsMarkup } from './blocks.js';
 import { html, type Markup } from './markup.js';
 import { paletteCss } from './style.js';

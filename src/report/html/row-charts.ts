@@ -1,8 +1,8 @@
 /** Charts with a row for each thing: dots on a logarithmic axis, bars of stacked parts on a linear one. */
 import type { Axis, BarChart, DotChart } from '../findings/charts.js';
 import { colour, logScale, specification, vegaAxis } from './chart.js';
-import { LOOKS, PART_INKS, SHAPES } from './looks.js';
 import { draw } from './draw.js';
+import { LOOKS, PART_INKS, SHAPES } from './looks.js';
 import type { Drawing } from './svg.js';
 
 /** An axis with only as many ticks as there is room for, on a logarithmic scale; the first one stays. */

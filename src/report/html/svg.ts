@@ -5,7 +5,8 @@
  * (renderModule); no text is searched.
  */
 import { createHash } from 'node:crypto';
-import { escape, trusted, type Markup } from './markup.js';
+
+import { escape, type Markup, trusted } from './markup.js';
 
 type Attributes = Readonly<Record<string, unknown>>;
 
@@ -128,12 +129,13 @@ export interface Drawing {
 const GRAPHIC = 'graphics-symbol';
 
 /**
- * Makes Vega write SVG as our pages want it: the root's attributes by us, its content by Vega. The accessible name is the
- * description of the top group.
+ * Makes Vega write SVG as our pages want it: the root's attributes by us, its content by Vega. The accessible name is
+ * the description of the top group.
  */
 export function registerRenderer(vega: object): void {
   const internals = vega as Internals;
-  // Vega guesses widths of text without a canvas, too wide for the fonts used here; labels beside lines then leave holes.
+  // Vega guesses widths of text without a canvas, too wide for the fonts used here; labels beside lines then leave
+  // holes.
   internals.textMetrics.width = (item, text) => 0.56 * String(text ?? item.text ?? '').length * (item.fontSize ?? 11);
   class ChartRenderer extends internals.SVGStringRenderer {
     declare readonly _width: number;

@@ -1,5 +1,5 @@
 /** Tables as HTML. */
-import { cellText, cellTone, type Cell, type Column, type Row, type Table } from '../findings/table.js';
+import { type Cell, cellText, cellTone, type Column, type Row, type Table } from '../findings/table.js';
 import { plainText } from '../findings/text.js';
 import { LOOKS } from './looks.js';
 import { html, type Markup } from './markup.js';
