@@ -7,7 +7,7 @@
  *
  * Rests on: pkeys(7), signal(7); Documentation/core-api/protection-keys.rst; Intel SDM vol. 3A 4.6.2 (rights of a key),
  * vol. 2A CMPXCHG8B/CMPXCHG16B (ZF is set or cleared, CF, PF, AF, SF and OF are not touched).
-  *
+ *
  * One file of more than 400 lines: it shares nothing with what it vouches for, and is read as one list of behaviours.
  */
 #define _GNU_SOURCE

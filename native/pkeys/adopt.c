@@ -288,7 +288,7 @@ int pkeys_i_verify_ranges(const struct pkeys_image *image, uintptr_t *where) {
   struct range range;
   struct region region;
   if (!next_of(&walk, &range, &region)) return 0;
-  int error = pkeys_i_smaps_each(compare, &walk);
+  int error = pkeys_i_mappings_each(true, compare, &walk);
   if (error) return error;
   if (!walk.wrong && !next_of(&walk, &range, &region)) return 0;
   if (where) *where = walk.covered;

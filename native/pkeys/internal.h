@@ -367,13 +367,13 @@ struct smaps_expectation {
  * key 0. */
 int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where);
 
-/* Calls `visit` for each mapping of this process, in the order of their addresses, until it answers false. 0 or a
- * negative errno. */
+/* Calls `visit` for each mapping of this process, in the order of their addresses, until it answers false. With `keys`
+ * from /proc/self/smaps; without, from /proc/self/maps, which walks no page tables. 0 or a negative errno. */
 struct smaps_mapping {
   uintptr_t first, last;
   int access, key;
 };
-int pkeys_i_smaps_each(bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context);
+int pkeys_i_mappings_each(bool keys, bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context);
 
 /* ---- loan.c ------------------------------------------------------------------------------------------------------ */
 

@@ -275,6 +275,10 @@ int pkeys_image_reapply(struct pkeys_image *image);
 /* Compares each committed page with /proc/self/smaps. Returns 0 if key and access are right everywhere. Otherwise
  * returns -EKEYREJECTED and stores the first wrong address in *where, unless `where` is NULL. */
 int pkeys_image_verify_tags(const struct pkeys_image *image, uintptr_t *where);
+/* Asks /proc/self/maps whether each committed page is still mapped, with at least the access that it should have now.
+ * Returns 0, or -EFAULT: a callee may have unmapped or re-protected what the VM is about to read. Returns 0 too where
+ * /proc cannot be read. Far cheaper than pkeys_image_verify_tags, and says nothing of keys. */
+int pkeys_image_reachable(const struct pkeys_image *image);
 /* Maps a hidden area of `bytes` that belongs to the image, between guard pages. Snapshots lie in such areas, so foreign
  * code cannot spoil them. The area has the key and the `deny` of the image's first space. The mprotect mechanisms close
  * it too, with one mprotect. It is released with the image, or by pkeys_image_hidden_release. */

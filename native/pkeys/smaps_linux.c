@@ -49,8 +49,9 @@ static int parse_key(const char *line) {
   return any ? key : -1;
 }
 
-int pkeys_i_smaps_each(bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context) {
-  long fd = sys_call(SYS_openat, AT_FDCWD, (long)"/proc/self/smaps", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+int pkeys_i_mappings_each(bool keys, bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context) {
+  const char *path = keys ? "/proc/self/smaps" : "/proc/self/maps";
+  long fd = sys_call(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
   if (fd < 0) return (int)fd;
   char buffer[4096], line[160];
   size_t length = 0;
@@ -106,7 +107,7 @@ static bool match(const struct smaps_mapping *mapping, void *context) {
 int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where) {
   for (size_t i = 0; i < count; i++) expectations[i].covered = expectations[i].address;
   struct expected expected = {expectations, count};
-  int error = pkeys_i_smaps_each(match, &expected);
+  int error = pkeys_i_mappings_each(true, match, &expected);
   if (error) return error;
   for (size_t i = 0; i < count; i++)
     if (expectations[i].covered < expectations[i].address + expectations[i].bytes) {

@@ -38,7 +38,8 @@ int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, ui
   return 0;
 }
 
-int pkeys_i_smaps_each(bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context) {
+int pkeys_i_mappings_each(bool keys, bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context) {
+  (void)keys;
   struct smaps_mapping mapping = {0, 0, 0, 0};
   for (size_t bytes; (bytes = stretch(mapping.first, &mapping.access)) > 0; mapping.first += bytes) {
     mapping.last = mapping.first + bytes;

@@ -54,6 +54,34 @@ int pkeys_image_verify_tags(const struct pkeys_image *image, uintptr_t *where) {
   return pkeys_i_change_leave(image_is_open(image) ? verify_all(image, where) : -EINVAL);
 }
 
+/* Expectations of access alone: what is there may allow more. */
+static bool reach(const struct smaps_mapping *mapping, void *context) {
+  struct expectations *list = context;
+  for (size_t i = 0; i < list->count; i++) {
+    struct smaps_expectation *e = &list->entries[i];
+    bool allowed = e->access < 0 || (mapping->access & e->access) == e->access;
+    if (mapping->first <= e->covered && e->covered < mapping->last && allowed) e->covered = mapping->last;
+  }
+  return true;
+}
+static int expect_space(size_t index, struct region *region, void *context) {
+  return region->kind == REGION_SPACE ? expect_one(index, region, context) : 0;
+}
+static int reachable_locked(const struct pkeys_image *image) {
+  struct expectations list = {.count = 0};
+  pkeys_i_each_region(atomic_load(&image->id), expect_space, &list);
+  for (size_t i = 0; i < list.count; i++) list.entries[i].covered = list.entries[i].address;
+  if (pkeys_i_mappings_each(false, reach, &list)) return 0; /* no /proc: nothing can be said, so nothing is refused */
+  for (size_t i = 0; i < list.count; i++)
+    if (list.entries[i].covered < list.entries[i].address + list.entries[i].bytes) return -EFAULT;
+  return 0;
+}
+int pkeys_image_reachable(const struct pkeys_image *image) {
+  int error = pkeys_i_change_enter();
+  if (error) return error;
+  return pkeys_i_change_leave(image_is_open(image) ? reachable_locked(image) : -EINVAL);
+}
+
 int pkeys_image_reapply(struct pkeys_image *image) {
   int error = pkeys_i_change_enter();
   if (error) return error;
