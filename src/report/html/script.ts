@@ -63,7 +63,7 @@ export const SCRIPT = `'use strict';
       if (!button) return;
       // as slug() in markup.ts
       button.dataset.cell ??= [table.dataset.lane, row.dataset.case, columns[at].dataset.column].join('--');
-      if (!button.hasAttribute('aria-label')) button.setAttribute('aria-label', columns[at].textContent + ': ' + button.querySelector('b').textContent);
+      if (!button.hasAttribute('aria-label')) button.setAttribute('aria-label', columns[at].textContent.trim() + ': ' + button.querySelector('b').textContent);
     });
     const rows = all('tr', table).map((row) => all('td', row).map((cell) => cell.querySelector('button'))).filter((row) => row.some(Boolean));
     const buttons = rows.flat().filter(Boolean);
