@@ -8,6 +8,8 @@
  * Frames, both ways, little-endian: magic "TKF1", type u32, job u32, length u32, payload, CRC-32 of all that precedes.
  * The host may have WINDOW bytes under way; this process says how much it has consumed (FRAME_ACK).
  *
+ * One file of more than 400 lines: a loop over two lines, whose parts share the table of jobs and the window.
+ *
  * Kernel pages: Documentation/admin-guide/cgroup-v2.rst (cgroup.kill), termios(3), reboot(2), pid_namespaces(7) (what
  * signals process 1 is spared).
  */

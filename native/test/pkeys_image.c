@@ -1,4 +1,5 @@
-/* Images and spaces: requests, layout, tags (I9), growing and shrinking, hidden areas, keys running out, closing. */
+/* Images and spaces: requests, layout, tags (I9), growing and shrinking, hidden areas, keys running out, closing.
+ * More than 400 lines: one list of behaviours of one file's functions. */
 
 #include "pkeys_test.h"
 

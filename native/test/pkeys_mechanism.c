@@ -1,4 +1,5 @@
-/* Mechanisms: each closes and opens; counted and naive; errors; signals in the middle; bystanders. */
+/* Mechanisms: each closes and opens; counted and naive; errors; signals in the middle; bystanders.
+ * More than 400 lines: one list of behaviours over the same few helpers. */
 #include "pkeys_test.h"
 
 #define MS ((uint64_t)1000000)
