@@ -1,7 +1,7 @@
 /** Visible progress: listr2 in a terminal, plain lines elsewhere. A step that fails does not stop the others. */
 import { Listr } from 'listr2';
 
-import type { Stage, Step } from '../run/run.js';
+import type { Stage, Step } from '../run/options.js';
 
 /** A step that threw. */
 export interface StepFailure {

@@ -17,49 +17,25 @@ import {
   type SkippedRecord,
 } from '../record/records.js';
 import { TRIAL_SPACES } from '../record/trial-image.js';
-import type { GuardMechanism, Lane, RunLane } from '../record/words.js';
+import type { Lane, RunLane } from '../record/words.js';
 import { currentCommit, hostContext, imageFileContext, versions } from './context.js';
-import { type BenchClock, clockDetails, laneWarnings, runCosts, type RunCostsOptions } from './costs.js';
+import { type BenchClock, clockDetails, laneWarnings } from './cost-records.js';
+import { runCosts, type RunCostsOptions } from './costs.js';
 import { EmulatedExecutor } from './emulated.js';
 import type { Executor } from './executor.js';
 import { laneHere, NativeExecutor } from './native.js';
+import { type RunOptions, type Stage, type Step } from './options.js';
 import { costRowName, makePlan, type Plan, type PlannedLane, type PlanOptions } from './plan.js';
 import { compareHonest } from './trial-records.js';
 import { runTrials } from './trials.js';
 import { WINE_MECHANISMS, WINE_SPACES, WineExecutor } from './wine.js';
 
-/** What the user asked for. */
-export interface RunOptions {
-  readonly lane: RunLane | 'auto';
-  readonly mechanisms: readonly GuardMechanism[];
-  readonly seed: number;
-  readonly quick: boolean;
-  /** Run only the quick set of corruption cases. */
-  readonly quickCases?: boolean;
-  /** Measure only the quick rows of cost experiments. */
-  readonly quickCosts?: boolean;
-  readonly repeat: number;
-  /** See PlanOptions. */
-  readonly full?: boolean;
-  readonly imageFile?: string;
-  readonly kernel?: string;
-  readonly only?: PlanOptions['only'];
-  /** Only this denial, these keys; where both are missing, the plan varies them. */
-  readonly deny?: PlanOptions['deny'];
-  readonly keys?: PlanOptions['keys'];
-  /** Why this CPU has no keys, from the probe; null where it has. */
-  readonly nativeKeysReason: string | null;
-  readonly onLog?: (line: string) => void;
-}
-
-/** A step with visible progress. Steps of one stage may run at the same time. */
-export interface Step {
-  readonly title: string;
-  run(update: (text: string) => void): Promise<void>;
-}
-export interface Stage {
-  readonly title: string;
-  readonly steps: readonly Step[];
+/** A record in a few words, for the progress line. */
+function summaryOf(record: RunRecord): string {
+  const outcome =
+    record.kind === 'corruption' ? record.verdict : record.kind === 'skipped' ? `skipped: ${record.reason}` : 'done';
+  const name = 'case' in record ? record.case : record.kind === 'skipped' ? record.name : record.experiment;
+  return `${name}, ${record.mechanism}: ${outcome}`;
 }
 
 /** Time limit in ms, by lane: for one turnkey-bench call (all rows of an experiment) or one program process. */
@@ -107,23 +83,12 @@ export class RunInProgress {
     // Nobody waits in a guest for what this machine can show: of the quick set only what needs keys, save the cases
     // that tell the mechanisms apart.
     const onlyKeys = this.#options.quickCases === true && lane.lane === 'emulated' && this.lanes.includes('native');
-    const {
-      mechanisms,
-      seed,
-      repeat,
-      quick,
-      quickCases = false,
-      quickCosts = quick,
-      full = false,
-      only,
-      deny,
-      keys,
-    } = this.#options;
+    const { quick, quickCases = false, quickCosts = quick, full = false, only, deny, keys } = this.#options;
     return makePlan(this.#catalogue, {
       lanes: [lane],
-      mechanisms,
-      seed,
-      repeat,
+      mechanisms: this.#options.mechanisms,
+      seed: this.#options.seed,
+      repeat: this.#options.repeat,
       quickCases,
       quickCosts,
       cores: hostContext().cores,
@@ -162,19 +127,7 @@ export class RunInProgress {
       ...(this.#options.imageFile === undefined ? {} : { imageFile: this.#options.imageFile }),
       onDone(record) {
         done++;
-        const name =
-          record.kind === 'corruption' || record.kind === 'honest'
-            ? record.case
-            : record.kind === 'skipped'
-              ? record.name
-              : record.experiment;
-        const outcome =
-          record.kind === 'corruption'
-            ? record.verdict
-            : record.kind === 'skipped'
-              ? `skipped: ${record.reason}`
-              : 'done';
-        update(`${done} of ${total}: ${name}, ${record.mechanism}: ${outcome}`);
+        update(`${done} of ${total}: ${summaryOf(record)}`);
       },
     };
   }
@@ -324,7 +277,7 @@ export class RunInProgress {
     // The plan needs only to know that the guest has keys; its kernel is told to the cases when it has been booted.
     const planFor = (kernel: string): Plan => this.#plan({ lane: 'emulated', keys: true, keysReason: null, kernel });
     const planned = planFor('');
-    // What is skipped of the trials may depend on the kernel; without any there is nothing to boot for.
+    // Which trials are skipped may depend on the kernel; without trials there is nothing to boot for.
     const ofTrials = ({ of }: SkippedRecord): boolean => of !== 'cost';
     this.#records.push(...planned.skipped.filter((row) => planned.trials.length === 0 || !ofTrials(row)));
     const steps: Step[] = [];
