@@ -9,8 +9,13 @@ import loadBinding from 'pkg-prebuilds';
 import { plainError } from './platform.js';
 import { findRoot } from './root.js';
 
-/** How the binary is named: prebuilds/turnkey-linux-x64/node-napi-v8.node. */
+/** How the binary is named: PREBUILT in root.ts. */
 const BINARY = { name: 'turnkey', napi_versions: [8] };
+
+/* Its types leave this function out. */
+const { resolve } = loadBinding as unknown as {
+  resolve(root: string, binary: typeof BINARY, verify: boolean, throwOnMissing: boolean): string;
+};
 
 const BUILD_IT =
   'build it with `npm rebuild turnkey` (a C++ compiler and CMake; ' +
@@ -19,7 +24,8 @@ const BUILD_IT =
 /**
  * The addon.
  * @throws Error with code 'ERR_ADDON_MISSING' where there is none for this system, 'ERR_ADDON_GLIBC' where the C
- * library is too old for it; whatever the loader says where it does not load for another reason
+ * library is too old for it, 'ERR_ADDON_PERMISSION' where Node may not load addons; whatever the loader says where the
+ * addon does not load for another reason
  */
 export function loadAddon(): unknown {
   const root = findRoot() ?? '';
@@ -27,6 +33,12 @@ export function loadAddon(): unknown {
     return loadBinding(root, BINARY);
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
+    if (error instanceof Error && 'code' in error && error.code === 'ERR_DLOPEN_DISABLED')
+      throw plainError(
+        'ERR_ADDON_PERMISSION',
+        `Node may not load the Turnkey addon ${resolve(root, BINARY, false, false)}: its permission model needs ` +
+          '--allow-addons, and --no-addons keeps out all addons.',
+      );
     if (text.startsWith('Failed to find binding'))
       throw plainError('ERR_ADDON_MISSING', `There is no Turnkey addon in ${root}: ${BUILD_IT}.`);
     const wanted = /version [`'](GLIBC(?:XX)?_[\d.]+)' not found/.exec(text)?.[1];

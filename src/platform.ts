@@ -1,8 +1,11 @@
 /**
- * Where the library runs: Linux on x86-64 with glibc. Imported before koffi and the addon, so that any other system
- * gets one sentence in place of a loader's stack.
+ * Where the library runs: Linux on x86-64 with glibc, from files of its own. Imported before koffi and the addon, so
+ * that any other system, and a bundle, get one sentence in place of a loader's stack.
  */
 import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+import { findRoot, ownFile, PREBUILT } from './root.js';
 
 /** The C library that the loader of the running Node belongs to; read only where a musl loader exists at all. */
 function usesMusl(): boolean {
@@ -38,4 +41,20 @@ export function requireSupportedPlatform(): void {
   );
 }
 
+/** Where this code lies in the package: as tsc writes it, or in the bundle of a trial (scripts/bundle.mjs). */
+const OWN_FILES = ['/dist/src/root.js', '/dist/trial/trial.cjs'];
+
+/** @throws Error with code 'ERR_ADDON_BUNDLED' where a bundler has taken this code away from its addon */
+function requireOwnFiles(): void {
+  const file = ownFile();
+  if (OWN_FILES.some((own) => file.endsWith(own))) return;
+  throw plainError(
+    'ERR_ADDON_BUNDLED',
+    `There is no Turnkey addon at ${join(findRoot() ?? dirname(file), PREBUILT)}, since Turnkey was bundled into ` +
+      `${file} without its addon: keep it out of the bundle (esbuild: --external:turnkey), and install turnkey beside ` +
+      'the bundle.',
+  );
+}
+
 requireSupportedPlatform();
+requireOwnFiles();

@@ -335,6 +335,60 @@ t.test('elsewhere, importing it is one sentence', (t) => {
   t.end();
 });
 
+// Broken once: without the check of its own file, esm ended in a 'Dynamic require', cjs in ERR_INVALID_ARG_TYPE.
+t.test('bundled, it says in one sentence how to keep it out of the bundle', (t) => {
+  writeFileSync(
+    join(installed, 'bundled.mjs'),
+    `import { Guard } from 'turnkey';
+     console.log(new Guard({ mechanism: 'none' }).load(null).func('int abs(int)')(-3));\n`,
+  );
+  for (const [format, out] of [
+    ['esm', 'bundle.mjs'],
+    ['cjs', 'bundle.cjs'],
+  ] as const) {
+    const bundle = (...more: readonly string[]): void => {
+      const { status, text } = run(
+        inProject('node_modules/.bin/esbuild'),
+        ['bundled.mjs', '--bundle', '--platform=node', `--format=${format}`, `--outfile=${out}`, ...more],
+        installed,
+      );
+      t.equal(status, 0, text);
+    };
+    bundle();
+    const inside = run('node', [out], installed);
+    t.equal(inside.status, 1, format);
+    t.match(
+      inside.text,
+      `[Error: There is no Turnkey addon at ${join(installed, 'prebuilds/turnkey-linux-x64/node-napi-v8.node')}, since ` +
+        `Turnkey was bundled into ${join(installed, out)} without its addon: keep it out of the bundle ` +
+        '(esbuild: --external:turnkey), and install turnkey beside the bundle.]',
+    );
+    t.notMatch(inside.text, /^\s+at /m, 'without a stack');
+    bundle('--external:turnkey');
+    const outside = run('node', [out], installed);
+    t.strictSame({ status: outside.status, text: outside.text }, { status: 0, text: '3\n' }, `${format}, external`);
+  }
+  t.end();
+});
+
+// Broken once: the code ERR_DLOPEN_DISABLED was passed on as it came.
+t.test("under Node's permission model it says that --allow-addons is missing", (t) => {
+  const permission = process.allowedNodeEnvironmentFlags.has('--permission')
+    ? '--permission'
+    : '--experimental-permission';
+  const flags = [permission, '--allow-fs-read=*', '--no-warnings'];
+  const denied = run('node', [...flags, 'example.mjs'], installed);
+  t.equal(denied.status, 1);
+  t.match(
+    denied.text,
+    `[Error: Node may not load the Turnkey addon ${join(home, 'prebuilds/turnkey-linux-x64/node-napi-v8.node')}: its ` +
+      'permission model needs --allow-addons, and --no-addons keeps out all addons.]',
+  );
+  const allowed = run('node', [...flags, '--allow-addons', 'example.mjs'], installed);
+  t.equal(allowed.status, 0, allowed.text);
+  t.end();
+});
+
 t.test('its types resolve in a strict TypeScript project', (t) => {
   mkdirSync(join(installed, 'types'));
   writeFileSync(
