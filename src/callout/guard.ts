@@ -53,8 +53,8 @@ export interface GuardOptions {
    */
   readonly response?: Response;
   /**
-   * False: functions run on the stack of the thread that calls them, as under bare koffi, unless their own
-   * `foreignStack` says otherwise. For libraries that look at the bounds of their stack (see there). Default true.
+   * False: functions run on the stack of their caller, which is koffi's, unless their own `foreignStack` says
+   * otherwise. Default true.
    */
   readonly foreignStack?: boolean;
   /** Bytes that one decoded string or array may have; default 16 MiB. */

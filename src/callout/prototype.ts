@@ -9,9 +9,9 @@ export interface FunctionOptions {
    */
   readonly canFail?: boolean;
   /**
-   * False: the function runs on the stack of the thread that calls it, as under bare koffi, and not on a foreign stack.
-   * For code that looks at the bounds of its thread's stack: a conservative collector (libgc), or a runtime that checks
-   * them (Go, a JVM, Python 3.14). An overrun of its frames then reaches those of the VM. Default: the guard's.
+   * False: the function runs on the stack of its caller, which is koffi's, and not on a foreign stack. An overrun of
+   * its frames then reaches those of koffi. The bounds of the thread name neither stack: a collector or a runtime that
+   * checks them needs what docs/troubleshooting.md says. Default: the guard's.
    */
   readonly foreignStack?: boolean;
 }

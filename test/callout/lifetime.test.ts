@@ -3,6 +3,8 @@
  * What outlives a call: closing while calls are in flight, workers that end, foreign threads that keep callbacks,
  * buffers that go away, threads that cannot be attached, and whatever is called first.
  */
+import { readFileSync } from 'node:fs';
+
 import t from 'tap';
 
 import { CalloutError, Guard, GUARD_MECHANISMS, type GuardMechanism, Image, probe } from '../../src/index.js';
@@ -173,6 +175,12 @@ t.test('foreignStack: false leaves a function, or all of a guard, on the stack o
   const on = new Guard({ mechanism: 'flag', foreignStack: false });
   t.ok(near(of(on)));
   t.notOk(near(of(on, { foreignStack: true })));
+  /* docs/troubleshooting.md, on collectors: neither stack is the one that the thread's bounds name. */
+  const [from = 0n, to = 0n] = (/^(\w+)-(\w+) .*\[stack\]$/m.exec(readFileSync('/proc/self/maps', 'latin1')) ?? [])
+    .slice(1)
+    .map((bound) => BigInt(`0x${bound}`));
+  t.ok(from < to);
+  for (const address of [bare, of(guard), of(on)]) t.notOk(from <= address && address < to, "not the thread's stack");
   t.end();
 });
 
