@@ -1,6 +1,8 @@
 /*
  * trap_callbacks.c: from foreign code back into the VM: arguments, results, stacks, rights, depth; and the jumps that
  * must be found. Runs under valgrind (which complains of the stack switches) and -fsanitize=undefined.
+ *
+ * More than 400 lines: whatever a callback may meet is tried in every way through the gate, with one set of callees.
  */
 #define _GNU_SOURCE
 #include <complex.h>

@@ -5,6 +5,8 @@
  *
  * Not under valgrind, whose signal frames do not give the mask back (see trap_faults.c). Under -fsanitize=undefined the
  * tests that damage the trap's own state fail: the sanitizer is there first.
+ *
+ * More than 400 lines: one list of rules about one handler, whose tests share the ways to watch a child end.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,6 +1,8 @@
 /*
  * trap_tables.c: the tables of thunks and callbacks, bounded copies, and where WRPKRU may be (I3). Runs under valgrind
  * and -fsanitize=undefined.
+ *
+ * More than 400 lines: thunks, callbacks and copies are entries of the same tables, and share their callees.
  */
 #define _GNU_SOURCE
 #include <elf.h>
