@@ -3,41 +3,45 @@
  *
  * A function of two ints, zlib's inflate of 1 MiB, and SQLite's insert and select: by koffi, through a guard, by koffi
  * in a worker thread and in a child process (a message there and back each time), in plain JavaScript (pako) and in
- * WebAssembly (sql.js). Beside the cost stands what came of four faults of the callee: a null write, an abort, 8 wild
- * bytes into the caller's malloc heap and into an image. Each is done, in a process of its own, before the timing.
+ * WebAssembly (sql.js, zlib of zip.js). Two have a caller that is no JavaScript, timed by its own clock: C with
+ * libsigsegv's handler and sigsetjmp, and Java with JNA in protected mode, warm. Beside the cost stands what came of
+ * four faults of the callee: a null write, an abort, 8 wild bytes into the caller's malloc heap and into an image. Each
+ * is done, in a process of its own, before the timing.
  * Varies: work, choice. Records: samples of one piece of work in ns, native lane; what the caller survived.
  */
-import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-
 import { type CostExperiment, type CostRow } from '../../src/experiment/index.js';
 import { sampleWarnings } from '../../src/record/warnings.js';
-import { type Choice, CHOICES, choose, type Ready, Unavailable } from '../support/choices.js';
+import { type Choice, CHOICES, choose, type Ready } from '../support/choices.js';
+import { survived } from '../support/choices-outcome.js';
+import { Unavailable } from '../support/choices-unavailable.js';
 import { ANSWERS, HARMS, type Work, WORKS } from '../support/choices-work.js';
 import { openImage } from '../support/cost-guard.js';
 
-const HARM = fileURLToPath(new URL('../support/choices-harm.js', import.meta.url));
 const SAMPLES = 10;
 /** ns: a sample is a batch of at least so long. */
 const BATCH_NS = 4e6;
 const IMAGE_BYTES = 4 << 20;
 
-/** What became of the caller: in its own word, or how it died. */
-function survived(choice: Choice, mechanism: string, harm: string): string {
-  const { status, signal, stdout } = spawnSync(process.execPath, [HARM, choice, mechanism, harm], {
-    encoding: 'utf8',
-    timeout: 20_000,
-  });
-  return status === 0 ? stdout : `dies: ${signal ?? `exit code ${String(status)}`}`;
-}
-
-async function timed(run: Ready['run'], times: number): Promise<number> {
+async function timed({ run, time }: Ready, times: number): Promise<number> {
+  if (time !== undefined) return time(times);
   const start = process.hrtime.bigint();
   for (let at = 0; at < times; at++) {
     const answer = run();
     if (typeof answer !== 'number') await answer;
   }
   return Number(process.hrtime.bigint() - start);
+}
+
+/** How often makes a batch. Finding out warms up too; a JVM is given time besides, and is then asked again. */
+async function batchOf(ready: Ready): Promise<number> {
+  let times = 1;
+  const find = async (): Promise<void> => {
+    while ((await timed(ready, times)) < BATCH_NS) times *= 2;
+  };
+  await find();
+  for (let spent = 0; spent < (ready.warmUpMs ?? 0) * 1e6;) spent += await timed(ready, times);
+  await find();
+  return times;
 }
 
 export const experiment: CostExperiment = {
@@ -78,10 +82,9 @@ export const experiment: CostExperiment = {
       if (answer !== ANSWERS[work]) throw new Error(`${work} by ${choice} answered ${answer}, not ${ANSWERS[work]}`);
       const found =
         round === 0 ? Object.fromEntries(HARMS.map((harm) => [harm, survived(choice, mechanism, harm)])) : undefined;
-      let times = 1;
-      while ((await timed(ready.run, times)) < BATCH_NS) times *= 2; // warms up too
+      const times = await batchOf(ready);
       const samples: number[] = [];
-      for (let at = 0; at < SAMPLES; at++) samples.push((await timed(ready.run, times)) / times);
+      for (let at = 0; at < SAMPLES; at++) samples.push((await timed(ready, times)) / times);
       return {
         samples,
         repeats: times,

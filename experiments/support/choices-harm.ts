@@ -11,17 +11,17 @@ import { Guard } from '../../src/callout/guard.js';
 import { ffi } from '../../src/callout/koffi.js';
 import { Image } from '../../src/image/image.js';
 import type { GuardMechanism } from '../../src/image/mechanism.js';
-import { type Choice, choose } from './choices.js';
+import { chooseHere, type InNode } from './choices.js';
 import type { Harm } from './choices-work.js';
 
-async function main(choice: Choice, mechanism: GuardMechanism, harm: Harm): Promise<string> {
+async function main(choice: InNode, mechanism: GuardMechanism, harm: Harm): Promise<string> {
   const image = Image.map({ spaces: [{ name: 'old', bytes: 1 << 16 }] });
   image.fill(1);
   image.snapshot();
   const guard = new Guard({ image, mechanism });
   const heap = BigInt(ffi.load('libc.so.6').func('uintptr_t calloc(size_t count, size_t bytes)')(1, 64) as number);
   const target = harm === 'image write' ? image.space('old').address + 64n : heap;
-  const ready = await choose(choice, 'int(int, int)', guard);
+  const ready = await chooseHere(choice, 'int(int, int)', guard);
   let told = 'unharmed';
   try {
     await ready.harm(harm, target);
@@ -32,7 +32,7 @@ async function main(choice: Choice, mechanism: GuardMechanism, harm: Harm): Prom
   return Array.from(bytes).some((byte) => byte !== 0) || image.diff().changedBytes > 0 ? 'damaged' : told;
 }
 
-const [choice, mechanism, harm] = process.argv.slice(2) as [Choice, GuardMechanism, Harm];
+const [choice, mechanism, harm] = process.argv.slice(2) as [InNode, GuardMechanism, Harm];
 void main(choice, mechanism, harm).then((seen) => {
   process.stdout.write(seen, () => process.exit(0));
 });

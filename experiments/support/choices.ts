@@ -1,8 +1,10 @@
 /**
  * What people pick instead of a guard, each doing the same work: koffi itself, a worker thread, a child process, plain
- * JavaScript, WebAssembly. The last two hold no C library: they have packages of their own for some of the work.
+ * JavaScript, WebAssembly, and programs of C and Java. Plain JavaScript and WebAssembly hold no C library of the
+ * system: they have packages of their own for some of the work.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -11,30 +13,56 @@ import { deflateSync } from 'node:zlib';
 import type { Guard } from '../../src/callout/guard.js';
 import { ffi } from '../../src/callout/koffi.js';
 import type { Order } from './choices-callee.js';
+import { type Program, PROGRAMS, startProgram } from './choices-program.js';
+import { Unavailable } from './choices-unavailable.js';
 import { byLibraries, type Harm, harmByLibraries, INSERTS, plainText, type Work } from './choices-work.js';
 
-export const CHOICES = ['koffi', 'guard', 'worker thread', 'child process', 'plain JavaScript', 'WebAssembly'] as const;
+/** Choices whose caller is a process of Node's. */
+const IN_NODE = ['koffi', 'guard', 'worker thread', 'child process', 'plain JavaScript', 'WebAssembly'] as const;
+export type InNode = (typeof IN_NODE)[number];
+
+export const CHOICES = [...IN_NODE, ...PROGRAMS] as const;
 export type Choice = (typeof CHOICES)[number];
+
+/** Whether the caller of this choice is a program of its own, which does harm by itself. */
+export const isProgram = (choice: Choice): choice is Program => (PROGRAMS as readonly string[]).includes(choice);
 
 /** A choice, ready for one piece of work. */
 export interface Ready {
   /** Does it once: at once, or by a message there and back. */
   readonly run: () => number | Promise<number>;
-  /** Does harm as its callee would; answers when the caller has heard of it. */
-  readonly harm: (harm: Harm, address: bigint) => unknown;
+  /** ns of so many times, where a program times itself; the caller of `run` times it otherwise. */
+  readonly time?: (times: number) => Promise<number>;
+  /** ms that a compiler at run time is given before the timing. */
+  readonly warmUpMs?: number;
   readonly stop: () => void;
 }
 
-/** Why a choice cannot do a piece of work here. */
-export class Unavailable extends Error {}
+/** A choice whose caller is this process. */
+export interface ReadyHere extends Ready {
+  /** Does harm as its callee would; answers when the caller has heard of it. */
+  readonly harm: (harm: Harm, address: bigint) => unknown;
+}
+
+/** What the JVM has to compile what it runs: its last compiler takes the hot loop well before. */
+const JAVA_WARM_UP_MS = 2000;
 
 const CALLEE = fileURLToPath(new URL('choices-callee.js', import.meta.url));
 const require = createRequire(import.meta.url);
 
 /** A package that only this comparison needs: a devDependency of a checkout, and nothing that a user installs. */
 function comparison(name: string): unknown {
+  return orUnavailable(name, () => require(name) as unknown);
+}
+
+/** Where a file of such a package lies. */
+function located(name: string, file: string): string {
+  return orUnavailable(name, () => require.resolve(`${name}/${file}`));
+}
+
+function orUnavailable<T>(name: string, find: () => T): T {
   try {
-    return require(name);
+    return find();
   } catch {
     throw new Unavailable(`the npm package ${name} is not installed: npm install ${name}`);
   }
@@ -58,8 +86,43 @@ interface Sql {
   prepare(sql: string): { run(values: readonly number[]): unknown };
 }
 
+/** What zip.js exports of its zlib. A result holds zlib's code in its high byte and the bytes made in the others. */
+interface WasmZlib {
+  readonly memory: WebAssembly.Memory;
+  _initialize(): void;
+  malloc(bytes: number): number;
+  inflate_new(): number;
+  inflate_init(stream: number): number;
+  inflate_process(stream: number, from: number, bytes: number, to: number, room: number, flush: number): number;
+  inflate_end(stream: number): number;
+}
+
+const Z_STREAM_END = 1;
+
+/** Inflates by zip.js's zlib: its module as its package exports it, without streams, which would cost more. */
+async function wasmInflation(): Promise<() => number> {
+  const file = located('@zip.js/zip.js', 'dist/zip-module.wasm');
+  const { instance } = await WebAssembly.instantiate(readFileSync(file));
+  const zlib = instance.exports as unknown as WasmZlib;
+  zlib._initialize();
+  const plain = plainText();
+  const packed = deflateSync(plain);
+  const [from, to] = [zlib.malloc(packed.length), zlib.malloc(plain.length)];
+  const inflate = (): Uint8Array => {
+    new Uint8Array(zlib.memory.buffer, from, packed.length).set(packed);
+    const stream = zlib.inflate_new();
+    if (zlib.inflate_init(stream) !== 0) throw new Error('inflate_init failed');
+    const result = zlib.inflate_process(stream, from, packed.length, to, plain.length, 0);
+    if (result >> 24 !== Z_STREAM_END) throw new Error(`inflate_process answered ${String(result >> 24)}`);
+    if (zlib.inflate_end(stream) !== 0) throw new Error('inflate_end failed');
+    return new Uint8Array(zlib.memory.buffer, to, result & 0xff_ffff).slice(); // out of its memory, as a caller needs
+  };
+  if (!plain.equals(inflate())) throw new Error('the WebAssembly zlib gave back something else');
+  return () => inflate().length;
+}
+
 async function inWebAssembly(work: Work): Promise<() => number> {
-  if (work === 'inflate, 1 MiB') throw new Unavailable('no WebAssembly build of zlib is among the packages compared');
+  if (work === 'inflate, 1 MiB') return wasmInflation();
   if (work === 'int(int, int)') {
     const divide = (await WebAssembly.instantiate(MODULE)).instance.exports['add'] as (a: number, b: number) => number;
     return () => divide(84, 2);
@@ -86,7 +149,7 @@ function inJavaScript(work: Work): () => number {
   return () => inflate(packed).length;
 }
 
-async function webAssembly(work: Work): Promise<Ready> {
+async function webAssembly(work: Work): Promise<ReadyHere> {
   const run = await inWebAssembly(work);
   const { instance } = await WebAssembly.instantiate(MODULE);
   const { abort, store } = instance.exports as Record<'abort' | 'store', (...args: number[]) => void>;
@@ -100,7 +163,7 @@ async function webAssembly(work: Work): Promise<Ready> {
   };
 }
 
-function javaScript(work: Work): Ready {
+function javaScript(work: Work): ReadyHere {
   return {
     run: inJavaScript(work),
     harm(harm) {
@@ -130,7 +193,7 @@ function ask(other: ChildProcess | Worker, order: Order): Promise<number> {
   });
 }
 
-async function elsewhere(work: Work, other: ChildProcess | Worker): Promise<Ready> {
+async function elsewhere(work: Work, other: ChildProcess | Worker): Promise<ReadyHere> {
   await ask(other, { kind: 'start', work });
   return {
     run: () => ask(other, { kind: 'work' }),
@@ -139,11 +202,21 @@ async function elsewhere(work: Work, other: ChildProcess | Worker): Promise<Read
   };
 }
 
+function programReady(choice: Program, work: Work): Ready {
+  const { batch, stop } = startProgram(choice, work);
+  return {
+    run: async () => (await batch(1)).answer,
+    time: async (times) => (await batch(times)).ns,
+    ...(choice === 'JNA protected mode' ? { warmUpMs: JAVA_WARM_UP_MS } : {}),
+    stop,
+  };
+}
+
 /**
- * Starts a choice for a piece of work; `guard` is what the choice of that name calls through.
+ * Starts a choice whose caller is this process; `guard` is what the choice of that name calls through.
  * @throws Unavailable where the choice cannot do it here
  */
-export async function choose(choice: Choice, work: Work, guard: Guard): Promise<Ready> {
+export async function chooseHere(choice: InNode, work: Work, guard: Guard): Promise<ReadyHere> {
   if (choice === 'plain JavaScript') return javaScript(work);
   if (choice === 'WebAssembly') return webAssembly(work);
   if (choice === 'worker thread') return elsewhere(work, new Worker(CALLEE));
@@ -156,4 +229,12 @@ export async function choose(choice: Choice, work: Work, guard: Guard): Promise<
     },
     stop: () => undefined,
   };
+}
+
+/**
+ * Starts any choice for a piece of work.
+ * @throws Unavailable where the choice cannot do it here
+ */
+export async function choose(choice: Choice, work: Work, guard: Guard): Promise<Ready> {
+  return isProgram(choice) ? programReady(choice, work) : chooseHere(choice, work, guard);
 }

@@ -1,0 +1,2 @@
+/** Why a choice cannot do a piece of work here. */
+export class Unavailable extends Error {}
