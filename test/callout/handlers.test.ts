@@ -1,5 +1,9 @@
 // lanes: native, emulated
 /** Signal handlers of others beside the trap's, and what loading a library leaves on the thread. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import t from 'tap';
 
 import { probe } from '../../src/index.js';
@@ -79,5 +83,38 @@ t.test('loading gives back the floating-point environment and the signal mask', 
     { env: { TURNKEY_FOREIGN_CTOR: 'registers' } },
   );
   t.equal(stdout, 'true true 1\n', stderr);
+  t.end();
+});
+
+/**
+ * Time is the process's own: half a second of it, nearly all in the callee. A sampler's signals then arrive there, on
+ * any machine. Broken once: --cpu-prof left out (no samples are taken).
+ */
+t.test('node --cpu-prof samples callouts and fails none', (t) => {
+  for (const mechanism of mechanisms) {
+    const folder = mkdtempSync(join(tmpdir(), 'turnkey-'));
+    const { stdout, stderr } = runChild(
+      `
+      const image = Image.map({ spaces: [{ name: 'old', bytes: 1 << 16 }] });
+      const guard = new Guard({ mechanism: '${mechanism}', image });
+      const compare = guard.load('libc.so.6').func('int memcmp(const void *, const void *, size_t)');
+      const bytes = [new Uint8Array(1 << 20), new Uint8Array(1 << 20)];
+      let different = 0;
+      const start = process.cpuUsage();
+      while (process.cpuUsage(start).user < 500_000) different += compare(...bytes, 1 << 20);
+      console.log(different, image.verify().ok);
+    `,
+      { flags: ['--cpu-prof', `--cpu-prof-dir=${folder}`, '--cpu-prof-interval=200'] },
+    );
+    t.equal(stdout, '0 true\n', `${mechanism} ${stderr}`);
+    const profiles = readdirSync(folder).map(
+      (name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as { readonly samples: readonly number[] },
+    );
+    t.ok(
+      profiles.some(({ samples }) => samples.length > 10),
+      `${mechanism}: samples were taken`,
+    );
+    rmSync(folder, { recursive: true });
+  }
   t.end();
 });
