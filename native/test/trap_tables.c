@@ -121,7 +121,7 @@ static void *ticket_thread(void *argument) {
 #endif
   return NULL;
 }
-/* Broken once: the record was looked for where the callee has its copy of the arguments, or one word further. */
+/* Broken once: the ticket was read a word beyond where the caller puts it. */
 CHECK_TEST(tickets,
            "the fault of a call with a ticket goes to the ticket's record, on any thread and through any gate") {
   REQUIRE(trap_init() == 0);

@@ -21,7 +21,7 @@ const settle = <T>(promise: Promise<T>): Promise<T | Error> =>
     (error: unknown) => error as Error,
   );
 
-/* Broken once: bare loading made its function before koffi had its memory, and the process died in koffi. */
+/* Broken once: functions were made before koffi had its memory; the first call under `none` died by SIGSEGV. */
 t.test('whatever is called first, under any mechanism, nothing crashes', (t) => {
   const firsts: Readonly<Record<string, string>> = {
     load: `assert.equal(guard.load(FOREIGN).func('int test_add(int, int)')(40, 2), 42);`,
@@ -125,7 +125,6 @@ t.test('a loan and an image stay until the call that uses them has come back', a
   guard.close();
 });
 
-/* Broken once: the copy was left out, and the bytes went to memory that had been given back. */
 t.test('a buffer that is transferred or shrunk in flight is held; a detached one is a TypeError', async (t) => {
   const lib = new Guard({ mechanism: 'flag' }).load(FOREIGN);
   const fill = lib.func<(to: unknown, bytes: number, us: number) => number>(
@@ -184,7 +183,6 @@ t.test('foreignStack: false leaves a function, or all of a guard, on the stack o
   t.end();
 });
 
-/* Broken once: the message was a getter, and structuredClone's copy had none. */
 t.test('a CalloutError that crosses to another thread says what the original says', (t) => {
   const write = new Guard({ mechanism: 'flag' }).load(FOREIGN).func('int test_write(uint64_t address, int value)');
   let error: CalloutError | undefined;
@@ -221,7 +219,6 @@ t.test('a CalloutError that crosses to another thread says what the original say
   t.end();
 });
 
-/* Broken once: a released callback's target was the gate that dies, and the program ended by SIGABRT. */
 t.test('a foreign thread that keeps a callback does not change how the program ends', (t) => {
   const body = (after: string): string => `
     const type = koffi.pointer(koffi.proto('int', ['int']));
@@ -291,7 +288,6 @@ t.test('a worker may be terminated at any moment of starting calls and of failin
   t.end();
 });
 
-/* Broken once: the gate ended the process when it could not attach a pool thread. */
 t.test('a pool thread that finds no memory for its stacks rejects its call, and says what was short', (t) => {
   const { status, stdout, stderr } = runChild(`
         import { readFileSync, promises } from 'node:fs';
