@@ -51,8 +51,8 @@ function requireOwnFiles(): void {
   throw plainError(
     'ERR_ADDON_BUNDLED',
     `There is no Turnkey addon at ${join(findRoot() ?? dirname(file), PREBUILT)}, since Turnkey was bundled into ` +
-      `${file} without its addon: keep it out of the bundle (esbuild: --external:turnkey), and install turnkey beside ` +
-      'the bundle.',
+      `${file} without its addon: keep it out of the bundle (esbuild: --external:turnkey), and install turnkey ` +
+      'beside the bundle.',
   );
 }
 

@@ -358,8 +358,8 @@ t.test('bundled, it says in one sentence how to keep it out of the bundle', (t) 
     t.equal(inside.status, 1, format);
     t.match(
       inside.text,
-      `[Error: There is no Turnkey addon at ${join(installed, 'prebuilds/turnkey-linux-x64/node-napi-v8.node')}, since ` +
-        `Turnkey was bundled into ${join(installed, out)} without its addon: keep it out of the bundle ` +
+      `[Error: There is no Turnkey addon at ${join(installed, 'prebuilds/turnkey-linux-x64/node-napi-v8.node')}, ` +
+        `since Turnkey was bundled into ${join(installed, out)} without its addon: keep it out of the bundle ` +
         '(esbuild: --external:turnkey), and install turnkey beside the bundle.]',
     );
     t.notMatch(inside.text, /^\s+at /m, 'without a stack');
