@@ -160,6 +160,17 @@ function tapTests() {
     });
 }
 
+/** What holds the style, one point for each tool. @type {Test} */
+const LINT = {
+  name: 'lint',
+  command: ['node', join('scripts', 'lint.mjs')],
+  cwd: root,
+  env: {},
+  lanes: ['native'],
+  alone: false,
+  limitS: 600,
+};
+
 /** @param {Test} test @param {string} [lane] @returns {Promise<Ended>} */
 async function runHere({ command: [program = '', ...args], cwd, env, limitS }, lane = 'native') {
   const { Stopwatch } = await fromDist('machine/stopwatch.js');
@@ -406,7 +417,7 @@ async function main() {
   ensurePrerequisites();
   buildNative();
   buildTypeScript();
-  const tests = [...nativeTests(buildNativeTests()), ...tapTests()].filter(chosen);
+  const tests = [...nativeTests(buildNativeTests()), ...tapTests(), LINT].filter(chosen);
   if (tests.length === 0) return nothingChosen(words);
   process.stdout.write(`Node ${process.version}, ${relative(process.cwd(), root) || 'in this folder'}\n`);
   const here = lane === 'emulated' ? [] : tests.filter(({ lanes }) => lanes.includes('native'));

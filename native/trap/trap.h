@@ -215,6 +215,7 @@ struct trap_fault {
   uint64_t reserved[11];       /* fills the record to 1,024 bytes */
 };
 /* The fields in order, without gaps: for bindings, which need offsets. */
+/* clang-format off */
 #define TRAP_FAULT_FIELDS(X)                                                                                     \
   X(pending)                                                                                                     \
   X(phase)                                                                                                       \
@@ -222,6 +223,7 @@ struct trap_fault {
   X(code) X(address) X(pc) X(access) X(pkey) X(thread_id) X(depth) X(function) X(thunk) X(space_found)           \
       X(space_image_id) X(space_offset) X(space_name) X(error_code) X(trap_number) X(registers) X(pkru) X(flags) \
           X(foreign_sp_top) X(stack_words) X(mechanism_held) X(stack) X(more_registers) X(reserved)
+/* clang-format on */
 /* Bits of `flags`:
  *
  *   STACK_OVERFLOW  the address lies in the guard below the foreign stack. Windows: EXCEPTION_STACK_OVERFLOW, on the

@@ -8,9 +8,9 @@ import { types } from 'node:util';
 import { isBytes, passBytes } from './bytes.js';
 import type { CallbackPrototype, CallbackSlot } from './callback.js';
 import { castOf, ffi, type Parameter, type Type } from './koffi.js';
-import { type Arena, borrowArena, type Region,returnArena, syncArena } from './memory.js';
-import { fillUnion, plainOf, type Reader,unshadowedUnion } from './plain.js';
-import { type InUse, isLoan, lentAddress, type Loan,useOf } from './vm.js';
+import { type Arena, borrowArena, type Region, returnArena, syncArena } from './memory.js';
+import { fillUnion, plainOf, type Reader, unshadowedUnion } from './plain.js';
+import { type InUse, isLoan, lentAddress, type Loan, useOf } from './vm.js';
 
 /** What arguments need of their guard. */
 export interface ArgumentHost {

@@ -6,7 +6,7 @@ import { binding } from './binding.js';
 import type { GuardedFunction, MadeFunction, UntypedFunction } from './function.js';
 import { ffi, functionAt } from './koffi.js';
 import type { Declaration } from './prototype.js';
-import { type InUse,isLoan, lentAddress, useOf } from './vm.js';
+import { type InUse, isLoan, lentAddress, useOf } from './vm.js';
 
 const RTLD_DEFAULT = 0n;
 const OPEN = ffi.proto('uintptr_t', ['const char *', 'int']);
@@ -72,6 +72,7 @@ export function makeBare(declaration: Declaration, address: bigint, uses: readon
       new Promise((resolve, reject) => {
         start(args, (error, result) => {
           if (error === null) resolve(result);
+          // eslint-disable-next-line @typescript-eslint/no-base-to-string -- whatever was thrown, in words
           else reject(error instanceof Error ? error : new Error(String(error)));
         });
       });

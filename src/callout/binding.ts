@@ -1,5 +1,5 @@
 /** The trap's half of the addon, typed. Addresses are bigint; a record is a Uint8Array of RECORD_BYTES. */
-import { type Errno,native } from '../native.js';
+import { type Errno, native } from '../native.js';
 
 /**
  * A module that the loader has mapped. `path` is '' for the program itself; `bias` is added to the file's addresses.

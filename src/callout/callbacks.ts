@@ -1,7 +1,7 @@
 /** The callbacks of one guard: prototypes, registrations, and koffi's own trampolines wrapped. */
-import { type ArgumentHost,CallScope, convertIn } from './arguments.js';
+import { type ArgumentHost, CallScope, convertIn } from './arguments.js';
 import { binding } from './binding.js';
-import { CallbackPrototype, type CallbackSlot,isKoffiTrampoline } from './callback.js';
+import { CallbackPrototype, type CallbackSlot, isKoffiTrampoline } from './callback.js';
 import { answered } from './failure.js';
 import type { AnyFunction, UntypedFunction } from './function.js';
 import { ffi, type Type, type TypeSpec } from './koffi.js';

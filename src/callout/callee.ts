@@ -4,15 +4,15 @@
  */
 import { isMainThread } from 'node:worker_threads';
 
-import { type ArgumentHost, CallScope, type Converter, converterOf, type Need,needOf } from './arguments.js';
+import { type ArgumentHost, CallScope, type Converter, converterOf, type Need, needOf } from './arguments.js';
 import { ThunkFlag } from './binding.js';
 import { DecodeFault } from './decode.js';
-import { at, atSite, type Called, type CalloutError,type CallSite } from './error.js';
+import { at, atSite, type Called, type CalloutError, type CallSite } from './error.js';
 import { ffi, type ForeignFunction, functionAt, type Parameter, type Type, type TypeSpec } from './koffi.js';
-import { type Fix,plainOf } from './plain.js';
-import { type Declaration,variadicParameter } from './prototype.js';
+import { type Fix, plainOf } from './plain.js';
+import { type Declaration, variadicParameter } from './prototype.js';
 import { returnedInMemory, stackBytes, ticketPlace } from './signature.js';
-import { type CopiedRecord,takeFault, threadRecord } from './thread.js';
+import { type CopiedRecord, takeFault, threadRecord } from './thread.js';
 import type { InUse } from './vm.js';
 
 /** What a callee needs of its guard. */

@@ -3,7 +3,7 @@ import { binding } from './binding.js';
 import type { GuardedFunction, UntypedFunction } from './function.js';
 import { disposerOf, ffi, type Type } from './koffi.js';
 import { RTLD_DEFAULT } from './libraries.js';
-import { type Declaration,declarationOf } from './prototype.js';
+import { type Declaration, declarationOf } from './prototype.js';
 
 const FREE = ffi.proto('void', ['void *']);
 

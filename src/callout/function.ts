@@ -106,8 +106,7 @@ function direct(callee: Callee): Written {
     };
     return { call, replace(other) { raw = other; } };`;
   try {
-    // The text above is ours; what comes from a prototype is names and numbers alone.
-     
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- ours: a prototype gives names and numbers alone
     const write = new Function('callee', 'raw', 'record', 'Loan', source) as (
       callee: Callee,
       raw: UntypedFunction,

@@ -9,9 +9,9 @@ import type { GuardedFunction, MadeFunction } from './function.js';
 import { GuardedLibrary, type LoadOptions } from './library.js';
 import { whenOutside } from './lifetime.js';
 import { endEpoch } from './modules.js';
-import { type Declaration,parseDeclaration } from './prototype.js';
+import { type Declaration, parseDeclaration } from './prototype.js';
 import { RECORD_BYTES } from './record.js';
-import { type CopiedRecord,wholeRecord } from './thread.js';
+import { type CopiedRecord, wholeRecord } from './thread.js';
 import { InUse } from './vm.js';
 
 const RTLD_LAZY = 1;

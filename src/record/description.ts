@@ -24,7 +24,7 @@ export interface ParameterDescription {
   /** The unguarded row may differ in it. */
   readonly free?: true;
   /** Values of a series that have marks of their own, in order, and what a chart calls them. */
-  readonly marks?: { readonly [value: string]: string };
+  readonly marks?: Readonly<Record<string, string>>;
 }
 
 /** What a derived table of the report may draw on. */
@@ -51,7 +51,7 @@ export interface CostDescription {
    * unguarded cost. `rows`: rows of costs.
    */
   readonly shows: 'lines' | 'ratios' | 'rows';
-  readonly parameters: { readonly [name: string]: ParameterDescription };
+  readonly parameters: Readonly<Record<string, ParameterDescription>>;
   /**
    * A row is whole work, not one operation: counted instructions, too, are told as a multiple of the unguarded ones.
    */

@@ -239,9 +239,7 @@ export interface HonestRecord {
 }
 
 /** Parameters by name; names end in their unit where they have one (`imageBytes`). */
-export interface Values {
-  readonly [name: string]: number | string | boolean;
-}
+export type Values = Readonly<Record<string, number | string | boolean>>;
 
 /** One measured cost. Native lane: unit ns. Emulated lane: unit instructions. Never one for the other. */
 export interface CostRecord {

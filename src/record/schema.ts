@@ -285,18 +285,18 @@ function describe(error: ErrorObject | undefined): string {
 
 /**
  * Checks a parsed run.json; one of the version before is converted.
- * @param value what JSON.parse gave
+ * @param parsed what JSON.parse gave
  * @param name of the file, for messages
  * @throws RunFormatError on another schemaVersion, or where the schema does not hold
  */
-export function checkRun(value: unknown, name: string): Run {
-  if (typeof value !== 'object' || value === null || !('schemaVersion' in value)) {
+export function checkRun(parsed: unknown, name: string): Run {
+  if (typeof parsed !== 'object' || parsed === null || !('schemaVersion' in parsed)) {
     throw new RunFormatError(`${name} is not a Turnkey run: it has no schemaVersion`);
   }
-  const run = value.schemaVersion === 1 ? fromVersion1(value, name) : value;
+  const run = parsed.schemaVersion === 1 ? fromVersion1(parsed, name) : parsed;
   if (run.schemaVersion !== SCHEMA_VERSION) {
     throw new RunFormatError(
-      `${name} has schemaVersion ${JSON.stringify(value.schemaVersion)}; this version of Turnkey reads ` +
+      `${name} has schemaVersion ${JSON.stringify(parsed.schemaVersion)}; this version of Turnkey reads ` +
         `1 and ${SCHEMA_VERSION}`,
     );
   }

@@ -4,7 +4,7 @@
  */
 import type { ExperimentContext } from './description.js';
 
-type Values = { readonly [name: string]: number | string | boolean };
+type Values = Readonly<Record<string, number | string | boolean>>;
 
 export const VERSION1_EXPERIMENTS: readonly ExperimentContext[] = [
   {
@@ -334,7 +334,7 @@ export const VERSION1_RUNGS: Readonly<Record<string, (mechanism: string, varied:
   gate: (mechanism, { way }) =>
     way === 'guarded' || way === undefined ? `guarded call in C, ${mechanism}` : `${String(way)} in C`,
   callout: (mechanism) => (mechanism === 'none' ? undefined : `callout in C, ${mechanism}`),
-  'callout-koffi': (mechanism, { signature, by }) => {
+  'callout-koffi'(mechanism, { signature, by }) {
     if (signature !== 'int(int, int)') return undefined;
     if (by === 'guard') return mechanism === 'none' ? undefined : `callout by koffi, ${mechanism}`;
     return by === 'koffi' ? 'koffi alone, from JavaScript' : 'N-API function, from JavaScript';
@@ -343,7 +343,7 @@ export const VERSION1_RUNGS: Readonly<Record<string, (mechanism: string, varied:
     (part === undefined || part === 'whole') && occurrence === undefined
       ? `failed callout in C, ${mechanism}`
       : undefined,
-  alternatives: (_, { way, bufferBytes, processors }) => {
+  alternatives(_, { way, bufferBytes, processors }) {
     if (way === 'call' || bufferBytes !== 0) return undefined;
     return `${String(way)}${processors === 1 ? ', one processor' : ', two processors'}`;
   },

@@ -8,7 +8,7 @@ import { VERSION1_EXPERIMENTS, VERSION1_RUNGS } from './version1-experiments.js'
 import type { Warning } from './warnings.js';
 import type { RemedyKind } from './words.js';
 
-type Json = { readonly [name: string]: unknown };
+type Json = Readonly<Record<string, unknown>>;
 type Value = number | string | boolean;
 
 const isObject = (value: unknown): value is Json =>
@@ -91,11 +91,11 @@ function cost(record: Json): Json {
   const varied = Object.fromEntries([
     ...(isSized ? [['imageBytes', pages * PAGE_BYTES]] : []),
     ...entries.filter(([name]) => !FOUND.has(name)),
-  ]) as { readonly [name: string]: Value };
+  ]) as Readonly<Record<string, Value>>;
   const found = Object.fromEntries(entries.filter(([name]) => FOUND.has(name)));
   const experiment = String(record['experiment']);
   const rung = VERSION1_RUNGS[experiment]?.(String(record['mechanism']), varied);
-  const callsBack = experiment === 'callout-koffi' && /callback/.test(String(varied['signature']));
+  const callsBack = experiment === 'callout-koffi' && String(varied['signature']).includes('callback');
   return {
     ...rest,
     varied,

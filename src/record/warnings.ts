@@ -40,7 +40,7 @@ export const WARNING_VALUES = {
   'no-invariant-tsc': {},
   virtualised: {},
   other: { text: 'string', remedy: 'string' },
-} as const satisfies { readonly [code in Warning['code']]: { readonly [value: string]: 'number' | 'string' } };
+} as const satisfies Readonly<Record<Warning['code'], Readonly<Record<string, 'number' | 'string'>>>>;
 
 /** What is known of how a row was timed. */
 export interface TimingFacts {

@@ -59,7 +59,7 @@ export interface Comparison {
 
 function compareCounts(a: Cost, b: Cost): Pick<CostComparison, 'real' | 'rule'> {
   const counts = a.counts ?? b.counts;
-  if (counts !== undefined && counts.syscalls === 0 && counts.faults === 0) {
+  if (counts?.syscalls === 0 && counts.faults === 0) {
     return { real: Math.abs(b.value - a.value) >= COUNT_TOLERANCE.userInstructions, rule: 'user mode: exactly' };
   }
   const signals = counts === undefined || counts.faults > 0 || a.mechanism === 'mprotect-page';

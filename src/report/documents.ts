@@ -53,7 +53,7 @@ const LUA_PROGRAMS = [
 ] as const;
 
 /** The tables by name. */
-const TABLES: { readonly [name: string]: FigureTable } = {
+const TABLES: Readonly<Record<string, FigureTable>> = {
   verdicts: {
     columns: ['', 'nothing', 'trap alone (`flag`)', '`mprotect-range`', '`pkeys`'],
     rows: [

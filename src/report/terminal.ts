@@ -5,7 +5,7 @@ import type { Findings } from './findings/index.js';
 import { type Cell, cellPlain, cellTone, left, type Table, type Tone } from './findings/table.js';
 import { plainText } from './findings/text.js';
 
-const CODES: { readonly [tone in Tone]: readonly [number, number] | undefined } = {
+const CODES: Readonly<Record<Tone, readonly [number, number] | undefined>> = {
   good: [32, 39],
   bad: [31, 39],
   neutral: [33, 39],

@@ -55,7 +55,10 @@ t.test('a template compiles and runs as it is', (t) => {
   );
   t.match(
     ran,
-    { status: 0, text: /of-my-own under mprotect-range, stray writes, native lane\n {2}Case [^]*prevented: SEGV_ACCERR/ },
+    {
+      status: 0,
+      text: /of-my-own under mprotect-range, stray writes, native lane\n {2}Case [^]*prevented: SEGV_ACCERR/,
+    },
     'its evidence is printed',
   );
   t.same(

@@ -12,8 +12,8 @@ import type { CostRecord, Run } from '../../src/record/records.js';
 import { csvLine, renderCsv } from '../../src/report/csv.js';
 import { findings } from '../../src/report/findings/index.js';
 import { cellPlain } from '../../src/report/findings/table.js';
-import { escape } from '../../src/report/html/markup.js';
 import { renderHtml } from '../../src/report/html/index.js';
+import { escape } from '../../src/report/html/markup.js';
 import { renderMarkdown } from '../../src/report/markdown.js';
 import { renderTerminal } from '../../src/report/terminal.js';
 import { largeRun } from '../support/example-report.js';
@@ -50,7 +50,7 @@ t.test('findings are worked out once: renderers read no record', async (t) => {
   const run = largeRun();
   const { records } = run;
   const counted: Run = Object.defineProperty({ ...run }, 'records', {
-    get: () => {
+    get() {
       reads++;
       return records;
     },

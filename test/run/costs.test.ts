@@ -49,7 +49,8 @@ t.test('lines of turnkey-bench are matched by number; the rest are rows that say
       [
         '{"row":1,"skipped":"no memory"}',
         'noise',
-        '{"row":0,"unit":"instructions","repeats":8,"samples":[22,24,23],"counts":{"wrpkru":2,"rdpkru":2,"syscalls":0,"faults":0}}',
+        '{"row":0,"unit":"instructions","repeats":8,"samples":[22,24,23],' +
+          '"counts":{"wrpkru":2,"rdpkru":2,"syscalls":0,"faults":0}}',
         '{"row":2,"un',
       ].join('\n'),
       { exitCode: null, signal: 'SIGKILL' },
@@ -120,11 +121,8 @@ t.test(
       run(argv) {
         const { row, round } = JSON.parse(argv.at(-1) ?? '') as CostTrialSettings;
         asked.push(`${round} ${row.mechanism}`);
-        return Promise.resolve(
-          result(
-            `koffi says something\n${COST_MARK}${JSON.stringify({ samples: [round, 10 + round], repeats: 5, warnings: [{ code: 'warm-up' }] })}\n`,
-          ),
-        );
+        const said = { samples: [round, 10 + round], repeats: 5, warnings: [{ code: 'warm-up' }] };
+        return Promise.resolve(result(`koffi says something\n${COST_MARK}${JSON.stringify(said)}\n`));
       },
     };
     const records = await runCosts(executor, rows, { setting, seed: 7, timeoutMs: 1000 });

@@ -128,7 +128,7 @@ export function statisticsTable(
                 ...(ratio.paired ? {} : { after: ' (not paired)' }),
               },
           words(
-            `${named.join(', ')}${outliers.length > MOST_OUTLIERS ? ` and ${outliers.length - MOST_OUTLIERS} more` : ''}`,
+            named.join(', ') + (outliers.length > MOST_OUTLIERS ? ` and ${outliers.length - MOST_OUTLIERS} more` : ''),
           ),
         ],
       },

@@ -135,8 +135,9 @@ export function evidenceOf(record: CorruptionRecord): CellEvidence {
     record,
     title: `${record.case} under ${columnOf(record)}`,
     about:
-      `${record.group}, ${record.lane} ` +
-      `lane${record.deny === 'access' ? ', reads and writes denied' : ''}${record.keys === 'space' ? ', a key for each space' : ''}`,
+      `${record.group}, ${record.lane} lane` +
+      (record.deny === 'access' ? ', reads and writes denied' : '') +
+      (record.keys === 'space' ? ', a key for each space' : ''),
     facts: [
       ...fact('Case', [record.summary ?? null]),
       ...fact('Verdict', [`${verdictText(record)}: ${evidence.because}`]),

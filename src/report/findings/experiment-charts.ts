@@ -139,7 +139,7 @@ function ratios(
             look: cost.mechanism,
             ...shapeOf(cost),
             x: ratio.ratio,
-            ...(ratio.interval === null ? {} : ratio.interval),
+            ...(ratio.interval ?? {}),
             text: `${ratioText(ratio)} the unguarded ${unit === 'ns' ? 'time' : 'instructions'}: ${describeCost(cost)}`,
           })),
       })),

@@ -117,7 +117,9 @@ function verdictWords(record: CorruptionRecord): string {
       : diedDamaged(record)
         ? ', image differs'
         : '';
-  return `${record.verdict}${more}${record.surprise ? ' (not expected)' : ''}${record.unstable ? ` (of ${record.repetitions.length} trials: ${record.repetitions.join(', ')})` : ''}`;
+  const { verdict, surprise, unstable, repetitions } = record;
+  const trials = unstable ? ` (of ${repetitions.length} trials: ${repetitions.join(', ')})` : '';
+  return `${verdict}${more}${surprise ? ' (not expected)' : ''}${trials}`;
 }
 
 /** The columns of some of a case's records; a mechanism that is there in all its variants by its own name. */

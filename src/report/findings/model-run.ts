@@ -25,7 +25,7 @@ export function modelSteps(basis: Basis): readonly ModelStep[] {
     if (cost.mechanism !== 'pkeys-model') return [];
     const { application, cycles } = cost.varied;
     const flag = cells.find(({ mechanism, varied }) => mechanism === 'flag' && varied['application'] === application);
-    if (flag === undefined || flag.samples.length !== cost.samples.length) return [];
+    if (flag?.samples.length !== cost.samples.length) return [];
     const reached = cost.found['reachedCycles'];
     return [
       {

@@ -79,7 +79,9 @@ export function describeCost(cost: Cost): string {
 
 /** A ratio with its interval. */
 export function ratioText({ ratio, interval, paired }: Ratio): string {
-  return `${formatTimes(ratio)}${interval === null ? '' : ` (95 % ${formatTimes(interval.low)} to ${formatTimes(interval.high)}${paired ? ', by pairs' : ''})`}`;
+  if (interval === null) return formatTimes(ratio);
+  const range = `95 % ${formatTimes(interval.low)} to ${formatTimes(interval.high)}`;
+  return `${formatTimes(ratio)} (${range}${paired ? ', by pairs' : ''})`;
 }
 
 /** The image size in words; empty where there is none. */

@@ -1,7 +1,7 @@
 /** What the words of a report mean, in one line each. */
 import type { Lane, Mechanism, Verdict } from '../../record/words.js';
 
-export const MECHANISM_MEANINGS: { readonly [mechanism in Mechanism]: string } = {
+export const MECHANISM_MEANINGS: Readonly<Record<Mechanism, string>> = {
   none: 'a raw call: no trap, nothing closed',
   flag: 'a signal trap fails the callout; the image stays open',
   'mprotect-page': 'the image is made read-only and back, one system call per page',
@@ -13,7 +13,7 @@ export const MECHANISM_MEANINGS: { readonly [mechanism in Mechanism]: string } =
   process: 'the callee runs in another process',
 };
 
-export const VERDICT_MEANINGS: { readonly [verdict in Verdict]: string } = {
+export const VERDICT_MEANINGS: Readonly<Record<Verdict, string>> = {
   prevented: 'the mechanism stopped the store, the callout failed, the image is equal and the VM goes on',
   refused: 'the kernel answered an error instead of touching the image',
   trapped: 'a fault that no mechanism caused failed the callout; the image is equal and the VM goes on',
@@ -25,7 +25,7 @@ export const VERDICT_MEANINGS: { readonly [verdict in Verdict]: string } = {
   harmless: 'nothing happened: the case did not apply',
 };
 
-export const LANE_MEANINGS: { readonly [lane in Lane]: string } = {
+export const LANE_MEANINGS: Readonly<Record<Lane, string>> = {
   native: 'measured on this CPU, in time',
   emulated: 'counted under an emulated CPU with keys: executed instructions, not time',
   model: 'computed or timed with a stand-in: a model, not a measurement of keys',

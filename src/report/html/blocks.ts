@@ -49,8 +49,10 @@ export async function panelsMarkup(panels: readonly Panel[], place?: keyof typeo
 
 /** The mechanisms of charts, by colour, dash and shape. */
 export function mechanismKey(mechanisms: readonly Mechanism[]): Markup {
+  const entry = (mechanism: Mechanism): Markup =>
+    html`<li class="m-${LOOKS[mechanism].ink}"><b>${mechanism}</b> ${MECHANISM_MEANINGS[mechanism]}</li>`;
   return html`<ul class="key" aria-label="Mechanisms">
-    ${MECHANISMS.filter((mechanism) => mechanisms.includes(mechanism)).map((mechanism) => html`<li class="m-${LOOKS[mechanism].ink}"><b>${mechanism}</b> ${MECHANISM_MEANINGS[mechanism]}</li>`)}
+    ${MECHANISMS.filter((mechanism) => mechanisms.includes(mechanism)).map(entry)}
   </ul>`;
 }
 

@@ -34,7 +34,8 @@ const CONFIG = {
 
 /** Ticks are written by us, each in its unit. */
 function labels(axis: Axis): string {
-  return `${JSON.stringify(Object.fromEntries(axis.ticks.map((tick) => [String(tick), formatTick(tick, axis.unit)])))}[datum.value] || ''`;
+  const written = Object.fromEntries(axis.ticks.map((tick) => [String(tick), formatTick(tick, axis.unit)]));
+  return `${JSON.stringify(written)}[datum.value] || ''`;
 }
 
 /** An axis of a chart as Vega-Lite wants it. */

@@ -59,6 +59,15 @@ export async function renderHtml(found: Findings, options: HtmlOptions = {}): Pr
     `default-src 'none'; style-src 'unsafe-inline'; script-src ` +
     `'sha256-${createHash('sha256').update(SCRIPT).digest('base64')}'; img-src data:; base-uri 'none'; ` +
     `form-action 'none'`;
+  const commit = context.commit !== null && html`, commit <code>${context.commit}</code>`;
+  const quick = context.quick && html`, <b>quick run</b>`;
+  const themes = ['auto', 'light', 'dark'].map((theme) => {
+    const checked = theme === 'auto' && html` checked`;
+    return html`<label><input type="radio" name="theme" value="${theme}" ${checked} /><span>${theme}</span></label>`;
+  });
+  const answer = found.answer.map(
+    ({ about, text }) => html`<li><span class="tag">${about}</span>${textMarkup(text)}</li>`,
+  );
   const page = html`<!doctype html>
     <html lang="en">
       <head>
@@ -79,11 +88,11 @@ export async function renderHtml(found: Findings, options: HtmlOptions = {}): Pr
           <header class="top">
             <span
               ><b>Turnkey</b> ${context.started.slice(0, 10)}, ${context.host.cpu}, Linux
-              ${context.host.kernel}${context.commit !== null && html`, commit <code>${context.commit}</code>`}${context.quick && html`, <b>quick run</b>`}</span
+              ${context.host.kernel}${commit}${quick}</span
             >
             <fieldset class="theme" hidden>
               <legend>Colours</legend>
-              ${['auto', 'light', 'dark'].map((theme) => html`<label><input type="radio" name="theme" value="${theme}" ${theme === 'auto' && html` checked`} /><span>${theme}</span></label>`)}
+              ${themes}
             </fieldset>
           </header>
           <nav class="toc" aria-label="Contents">
@@ -95,7 +104,7 @@ export async function renderHtml(found: Findings, options: HtmlOptions = {}): Pr
             <section class="first" aria-labelledby="title">
               <h1 id="title">${found.title}</h1>
               <ul class="answer">
-                ${found.answer.map(({ about, text }) => html`<li><span class="tag">${about}</span>${textMarkup(text)}</li>`)}
+                ${answer}
               </ul>
               ${figure}
             </section>

@@ -12,7 +12,7 @@ export interface Look {
   readonly shape: string;
 }
 
-export const LOOKS: { readonly [name in LookName]: Look } = {
+export const LOOKS: Readonly<Record<LookName, Look>> = {
   none: { ink: 'none', dash: [2, 3], shape: 'circle' },
   flag: { ink: 'flag', dash: [7, 3], shape: 'diamond' },
   'mprotect-page': { ink: 'page', dash: [], shape: 'triangle-up' },
@@ -32,7 +32,7 @@ export const SHAPES = ['circle', 'square', 'triangle-up'] as const;
 export const PART_INKS = ['part-gate', 'part-kernel', 'part-handler', 'part-javascript'] as const;
 
 /** A verdict where there is room for one letter. */
-export const VERDICT_LETTERS: { readonly [verdict in Verdict]: string } = {
+export const VERDICT_LETTERS: Readonly<Record<Verdict, string>> = {
   prevented: 'P',
   refused: 'R',
   trapped: 'T',
@@ -44,7 +44,7 @@ export const VERDICT_LETTERS: { readonly [verdict in Verdict]: string } = {
   harmless: 'N',
 };
 
-export const TONE_SIGNS: { readonly [tone in Tone]: string } = {
+export const TONE_SIGNS: Readonly<Record<Tone, string>> = {
   good: '✓',
   bad: '✗',
   neutral: '†',

@@ -5,6 +5,7 @@ import { type Verdict, VERDICTS } from '../../record/words.js';
 import type { CellEvidence, EvidenceFact } from '../findings/evidence.js';
 import { columnOf, outcomeText, toneOf, verdictText } from '../findings/records.js';
 import { type Cell, cellText, type Column, type Row, type Table, type Tone } from '../findings/table.js';
+import { plainText, type Text } from '../findings/text.js';
 import { VERDICT_MEANINGS } from '../findings/words.js';
 import { LOOKS, TONE_SIGNS, VERDICT_LETTERS } from './looks.js';
 import { html, type Markup, slug } from './markup.js';
@@ -50,7 +51,7 @@ function cellMarkup(cell: Cell, column: Column | undefined): Markup {
 /** The case that a row is about: the first text of its first cell. */
 function caseOf({ cells: [first] }: Row): string {
   const text = first === undefined ? '' : cellText(first);
-  return Array.isArray(text) ? String(text[0]) : String(text);
+  return plainText(((Array.isArray(text) ? text[0] : text) ?? '') as Text);
 }
 
 function groupMarkup(group: string, rows: readonly Row[], columns: readonly Column[]): Markup {
@@ -110,7 +111,7 @@ export function matrixMarkup({ title, lane, columns, rows, notes }: Table, isOpe
   </details>`;
 }
 
-const TONES: { readonly [verdict in Verdict]?: Tone } = {
+const TONES: Readonly<Partial<Record<Verdict, Tone>>> = {
   prevented: 'good',
   refused: 'good',
   trapped: 'good',
@@ -121,10 +122,19 @@ const TONES: { readonly [verdict in Verdict]?: Tone } = {
 /** What verdicts and their marks mean, as far as the run has them. */
 export function verdictKey(records: readonly CorruptionRecord[]): Markup {
   const seen = VERDICTS.filter((verdict) => records.some((record) => record.verdict === verdict));
+  const entry = (verdict: Verdict): Markup => {
+    const tone = TONES[verdict] ?? 'bad';
+    const letter = html`<span class="badge ${tone}" aria-hidden="true">${VERDICT_LETTERS[verdict]}</span>`;
+    return html`<li>${letter}<b>${verdict}</b> ${VERDICT_MEANINGS[verdict]}</li>`;
+  };
+  const unstable = records.some((record) => record.unstable) && html`<li><b>?</b> repetitions differed</li>`;
+  const announced =
+    records.some((record) => record.verdict === 'damaged' && record.announced === true) &&
+    html`<li><b>*</b> damaged, but a fault was raised as well</li>`;
   return html`<ul class="key" aria-label="Verdicts">
-    ${seen.map((verdict) => html`<li><span class="badge ${TONES[verdict] ?? 'bad'}" aria-hidden="true">${VERDICT_LETTERS[verdict]}</span><b>${verdict}</b> ${VERDICT_MEANINGS[verdict]}</li>`)}
+    ${seen.map(entry)}
     <li><b>!</b> not expected</li>
-    ${records.some(({ unstable }) => unstable) && html`<li><b>?</b> repetitions differed</li>`}${records.some(({ verdict, announced }) => verdict === 'damaged' && announced === true) && html`<li><b>*</b> damaged, but a fault was raised as well</li>`}
+    ${unstable}${announced}
   </ul>`;
 }
 

@@ -34,7 +34,7 @@ interface Scene {
 }
 
 /** Attributes that say what is so without them, or what only Vega's own renderers read. */
-const DEFAULTS: { readonly [name: string]: unknown } = {
+const DEFAULTS: Readonly<Record<string, unknown>> = {
   opacity: 1,
   'font-family': 'inherit',
   'font-weight': 'normal',
@@ -61,7 +61,7 @@ class SvgWriter implements Writer {
   }
 
   open(tag: string, ...sets: readonly (Attributes | null | undefined)[]): this {
-    const all: Attributes = Object.assign({}, ...sets);
+    const all = Object.assign({}, ...sets) as Attributes;
     // Vega's places for a background and a foreground; nothing of ours is drawn there.
     const isEmptyPlace = tag === 'path' && (all['class'] === 'background' || all['class'] === 'foreground');
     this.#open.push(isEmptyPlace ? null : tag);

@@ -30,9 +30,10 @@ function cellMarkup(cell: Cell, column: Column | undefined, isHead: boolean): Ma
     ...(isModel ? ['m-model'] : []),
   ].join(' ');
   const detail = cell.kind === 'figure' || cell.kind === 'range' ? cell.detail : undefined;
-  return html`<td
-    ${names !== '' && html` class="${names}"`}${detail !== undefined && html` title="${detail}"`}${isModel && html` style="color:var(--m)"`}
-  >
+  const classes = names !== '' && html` class="${names}"`;
+  const title = detail !== undefined && html` title="${detail}"`;
+  const colour = isModel && html` style="color:var(--m)"`;
+  return html`<td ${classes}${title}${colour}>
     ${plainText(cellText(cell)) === '' && cell.kind === 'missing' ? '–' : text}
   </td>`;
 }
