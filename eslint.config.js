@@ -84,8 +84,6 @@ export default tseslint.config(
       // Strings are broken at 120 columns by hand; and --fix took casts away that the compiler needs.
       '@typescript-eslint/no-unnecessary-template-expression': 'off',
       '@typescript-eslint/no-unnecessary-type-assertion': 'off',
-      // `link` of a text in src/report/findings is taken for the one of String.prototype.
-      '@typescript-eslint/no-deprecated': ['error', { allow: ['link'] }],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       // A getter of the prototype costs an error that nobody looks at nothing.
       '@typescript-eslint/class-literal-property-style': 'off',
