@@ -147,9 +147,9 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
     process.stderr.write(
       `turnkey: ${title}: ${verbose && error instanceof Error ? (error.stack ?? '') : reasonOf(error)}\n`,
     );
-  process.stdout.write(`${[json, ...reports].join('\n')}\n`);
   const note = await chartsNote(directory);
   if (note !== undefined) process.stdout.write(`turnkey: ${note}\n`);
+  process.stdout.write(`${[json, ...reports].join('\n')}\n`);
   if (strict() && (found.surprises.length > 0 || document.records.some((record) => record.kind === 'skipped')))
     return EXIT.strict;
   return failures.length > 0 || document.records.some((record) => record.kind === 'skipped' && record.broken === true)

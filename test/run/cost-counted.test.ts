@@ -33,7 +33,7 @@ const PROGRAM_TOLERANCE = 0.01;
 
 /** Of each experiment a few small rows. */
 function chosen({ name, row: { mechanism, parameters } }: PlannedCost): boolean {
-  const pages = Number(parameters['pages'] ?? 0);
+  const pages = Number(parameters['imageBytes'] ?? 0) / 4096;
   if (name === 'flip') return (pages === 16 || pages === 256) && parameters['touched'] === true;
   if (name === 'callout') return pages === 16 || (pages === 256 && mechanism !== 'mprotect-page');
   if (name === 'fault') return pages === 16 && parameters['occurrence'] === undefined;
