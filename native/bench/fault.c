@@ -98,8 +98,9 @@ const char *bench_fault(struct bench_row *row) {
   if (whole) {
     row->counts.faults = 1;
     row->counts.syscalls += 2; /* as seen by stepping, where it is short enough */
-    if (bench_have_keys()) {   /* the handler's, and the landing pad's in place of the gate's own way out */
-      row->counts.wrpkru += guarded.mechanism == PKEYS_MECHANISM_PKEYS ? 1 : 2;
+    /* The handler's on its way in and out, and the landing pad's in place of the gate's own way out. */
+    if (bench_have_keys()) {
+      row->counts.wrpkru += guarded.mechanism == PKEYS_MECHANISM_PKEYS ? 2 : 3;
       row->counts.rdpkru += guarded.mechanism == PKEYS_MECHANISM_PKEYS || guarded.mechanism == PKEYS_MECHANISM_FLAG ? 2
                                                                                                                     : 3;
     }
