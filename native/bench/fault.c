@@ -102,6 +102,7 @@ const char *bench_fault(struct bench_row *row) {
     if (bench_have_keys()) {
       row->counts.wrpkru += guarded.mechanism == PKEYS_MECHANISM_PKEYS ? 2 : 3;
       row->counts.rdpkru += guarded.mechanism == PKEYS_MECHANISM_PKEYS || guarded.mechanism == PKEYS_MECHANISM_FLAG ? 2
+                            : guarded.mechanism == PKEYS_MECHANISM_PKEYS_GLIBC                                      ? 4
                                                                                                                     : 3;
     }
   }

@@ -41,7 +41,7 @@ static bool overlay_begin(bool foreign_stack) {
   if (sigaction(SIGILL, &action, NULL) != 0) return false;
   const struct pkeys_masks masks = {.keep = ~OWNED, .deny = DENY, .deny_lent = DENY, .keyed = true};
   trap_arena.shared.keys = 1;
-  trap_thunks_refresh(&masks);
+  trap_masks_changed(&masks);
   return true;
 }
 /* A thunk by a keyed gate: pkeys_masks() knows of no keys here, so the masks are given again once the thunk is there.

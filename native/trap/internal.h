@@ -159,6 +159,8 @@ int trap_attach_vm(void);
 /* Whom to tell when masks, the foreign stack setting or the model have changed; trap_refresh tells. */
 void trap_on_masks(void (*tables)(const struct pkeys_masks *masks));
 void trap_refresh(void);
+/* What pkeys tells when keys, rights or mechanisms change: the gates and thunks follow. */
+void trap_masks_changed(const struct pkeys_masks *masks);
 
 /* thread.c */
 /* This thread's slot, or NULL if it was never attached. Mends a thread-local word that foreign code overwrote (by

@@ -56,7 +56,7 @@ static bool is_initialised(void) { return __atomic_load_n(&initialised, __ATOMIC
 /* The tables of thunks, once there are any: they depend on this file, and not the other way round. */
 static void (*_Atomic refresh)(const struct pkeys_masks *masks);
 
-static void masks_changed(const struct pkeys_masks *masks) {
+void trap_masks_changed(const struct pkeys_masks *masks) {
   trap_arena.shared.keep = masks->keep;
   trap_machine_keep(&trap_arena.shared.machine, masks->keep);
   void (*tables)(const struct pkeys_masks *) = atomic_load(&refresh);
@@ -67,7 +67,7 @@ void trap_on_masks(void (*tables)(const struct pkeys_masks *masks)) { atomic_sto
 
 void trap_refresh(void) {
   struct pkeys_masks masks = pkeys_masks();
-  masks_changed(&masks);
+  trap_masks_changed(&masks);
 }
 
 static void initialise(void) {
@@ -89,7 +89,7 @@ static void initialise(void) {
   if (rc == 0) rc = trap_handlers_install();
   if (rc == 0) {
     __atomic_store_n(&initialised, 1, __ATOMIC_RELEASE);
-    pkeys_on_change(masks_changed);
+    pkeys_on_change(trap_masks_changed);
   }
   once_result = rc;
 }
