@@ -1,5 +1,5 @@
 /*
- * adopted: what a heap of many ranges costs that the VM has mapped itself. pkeys.h, "memory that the VM maps itself".
+ * adopted: what a heap of many ranges costs that the VM has mapped itself. pkeys_adopt.h.
  *
  * Options: ranges (25, say); pages (of each range, 4 KiB, all written); operation:
  *   callout   a callout of an empty function through the gate: every range is closed and opened

@@ -5,7 +5,8 @@
  * first one's; work: what they do: read (a word of each page of the image in turn), write, allocate (malloc and free of
  * 64 bytes, nothing of the image); measure: others (ns that one operation of one of them takes, from all that they got
  * done in a window) or callouts (ns of one callout). A sample is a window of at least WINDOW_NS. Observed: callouts,
- * operations, seconds, and what the others suffered in faults, waits, and unprotected windows. pkeys.h, Bystanders.
+ * operations, seconds, and what the others suffered in faults, waits, and unprotected windows.
+ * pkeys_mechanism.h, pkeys_bystander_wait.
  */
 #define _GNU_SOURCE
 #include "guarded.h"

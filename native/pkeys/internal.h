@@ -1,9 +1,9 @@
 /*
  * internal.h: what the files of native/pkeys share, and the rules they keep (I1 to I13: docs/invariants.md).
  *
- *   1. State. It lives in `pkeys_i_registry`, in whole pages under the runtime key: writable by the VM, read-only for
- *      callees (I11). The boot page beside it lies on key 0 and is read-only once set. It serves threads that have no
- *      right to the runtime key yet.
+ *   1. State. It lives in `pkeys_i_registry` (state.h), in whole pages under the runtime key: writable by the VM,
+ *      read-only for callees (I11). The boot page beside it lies on key 0 and is read-only once set. It serves threads
+ *      that have no right to the runtime key yet.
  *   2. Locks. There are two, always taken in this order: the registry lock for whoever changes images, regions, loans
  *      or keys; the mechanism lock for whoever changes what is closed. A change of the region table holds both.
  *   3. Readers take no lock. A region and the masks are *latched*: there are two copies and a version. The writer fills
@@ -21,176 +21,16 @@
 #ifndef TURNKEY_PKEYS_INTERNAL_H
 #define TURNKEY_PKEYS_INTERNAL_H
 
-#include <stdatomic.h>
-
+#include "kernel.h"
 #include "pkeys.h"
+#include "state.h"
 
 /* ---- lock.c ------------------------------------------------------------------------------------------------------ */
 
-/* A lock on a futex. The owner word names the thread, so a signal handler on the owner's own thread is let in: it
- * cannot wait for itself. What is locked must tolerate that; only the mechanism lock is used so. */
-struct lock {
-  _Atomic uintptr_t owner;
-  _Atomic uint32_t waiters, sequence;
-  uint32_t nested; /* how often the owner has been let in again; changes only while the lock is held */
-};
 void pkeys_i_lock_take(struct lock *lock);
 void pkeys_i_lock_give(struct lock *lock);
 /* True while this thread holds `lock` already: only a signal handler can see that. */
 bool pkeys_i_lock_mine(const struct lock *lock);
-
-/* ---- regions ----------------------------------------------------------------------------------------------------- */
-
-enum region_kind { REGION_FREE = 0, REGION_SPACE, REGION_HIDDEN, REGION_LOAN };
-
-/* A range that mechanisms close. Immutable once published; a multiple of 8 bytes (it is copied in words). */
-struct region {
-  char name[PKEYS_NAME_BYTES]; /* spaces only */
-  uintptr_t address;           /* page-aligned */
-  size_t bytes;                /* accessible now: whole pages */
-  size_t reserved;             /* spaces: address space from `address`, at least `bytes`; others: equal to bytes */
-  uintptr_t lent_address;      /* loans: what the borrower was told */
-  size_t lent_bytes;
-  uint32_t kind;      /* enum region_kind */
-  uint32_t image_id;  /* 0 for loans that belong to no image */
-  uint32_t number;    /* spaces: index in the image; loans: id */
-  uint32_t mechanism; /* of the image; unused in loans */
-  uint32_t deny;      /* enum pkeys_rights */
-  int32_t key;
-  uint32_t protection; /* PROT_*: access while open */
-  uint32_t adopted; /* bool: a view of an adopted range, made by pkeys_i_range_region; never in the table of regions */
-};
-struct region_latch {
-  _Atomic uint32_t version;
-  struct region copy[2];
-};
-
-/* An adopted range: memory of a space that the VM mapped itself. Disjoint; neighbours that are alike are one. */
-struct range {
-  uintptr_t address;   /* page-aligned */
-  size_t bytes;        /* whole pages */
-  uint32_t region;     /* index of its space's region, where name, key, deny and mechanism are */
-  uint32_t protection; /* PROT_*: what the VM gave it */
-};
-struct range_slot {
-  _Atomic uintptr_t address;
-  _Atomic size_t bytes;
-  _Atomic uint32_t region, protection;
-};
-/* One change adds at most what is left below, the new range, and what is left above. */
-#define RANGE_MOST_ADDED 4
-#define RANGE_SLOTS (PKEYS_MAX_RANGES + 2 * RANGE_MOST_ADDED)
-struct range_table {
-  _Atomic uint32_t version, count[2];
-  _Atomic uint32_t order[2][PKEYS_MAX_RANGES + RANGE_MOST_ADDED];
-  uint32_t slots_used, free_count, free[RANGE_SLOTS];
-  struct range_slot slots[RANGE_SLOTS];
-};
-
-#define MAX_HIDDEN 128
-#define MAX_REGIONS (PKEYS_MAX_SPACES + MAX_HIDDEN + PKEYS_MAX_LOANS)
-
-/* ---- masks ------------------------------------------------------------------------------------------------------- */
-
-/* pkeys_masks and what the hooked mechanisms need beside it. A multiple of 8 bytes. */
-struct mask_record {
-  struct pkeys_masks masks;
-  uint32_t glibc_fields,
-      glibc_rights;    /* fields of the keys that pkeys-glibc sets, and the rights it sets them to, no loan passed */
-  uint32_t loan_field; /* the loan key's field, 0 while there is none */
-  uint32_t counted, naive; /* number of open images with mprotect-page or -range; with mprotect-naive */
-};
-struct mask_latch {
-  _Atomic uint32_t version;
-  _Alignas(8) struct mask_record copy[2];
-};
-
-/* ---- the registry ------------------------------------------------------------------------------------------------ */
-
-struct pkeys_image {
-  _Atomic uint32_t id;        /* 0: free slot */
-  _Atomic uint32_t mechanism; /* enum pkeys_mechanism */
-  enum pkeys_key_mode mode;
-  uint32_t space_count;
-  uint32_t loans; /* live loans of its spaces */
-  uintptr_t reservation;
-  size_t reservation_bytes;
-  size_t neighbour_bytes[PKEYS_MAX_SPACES];
-  uint16_t space[PKEYS_MAX_SPACES]; /* indices of regions */
-};
-
-/* Where a loan came from; changed under the registry lock only. */
-struct loan {
-  uint32_t id; /* 0: free; else that of its region */
-  uint16_t region;
-  uint16_t mode;             /* enum pkeys_loan_mode */
-  struct pkeys_image *image; /* NULL: bytes of their own */
-  size_t space_index, offset, bytes;
-  uintptr_t mapping; /* with its guard pages */
-  size_t mapping_bytes;
-  bool releasing;
-};
-
-/* What the bystander code remembers of a thread's last fault, so that a fault which no mechanism caused is not retried
- * for ever. */
-struct bystander_memory {
-  _Atomic uintptr_t thread, address;
-  _Atomic uint32_t word, repeats;
-};
-#define BYSTANDER_SLOTS 64
-
-/* One thing that the counted mechanisms close and open: the images, or the lending arena. Odd: closed. Raised before
- * the first page is closed and after the last page is open, so whoever faults on a closed page sees it odd, or open
- * already. */
-struct closing {
-  _Atomic uint32_t word;
-  _Atomic uint32_t waiters;
-};
-
-struct registry {
-  struct lock lock;
-  struct lock mechanism_lock;
-
-  /* Keys. */
-  int runtime_key, loan_key;
-  uint32_t spare_keys; /* keys that the kernel would not take back, a bit each: given out again before new ones */
-  uint32_t next_image_id, next_loan_id;
-  uint32_t forking_rights; /* PKRU of the thread that forks; under all locks */
-  void (*listener)(const struct pkeys_masks *masks);
-  struct mask_latch masks;
-
-  /* Mechanisms. */
-  _Atomic uint32_t inside;                                 /* callouts between enter and leave */
-  _Atomic uint32_t lent_inside;                            /* those of them that were passed a loan */
-  _Atomic uint64_t callers_inside[PKEYS_MAX_CALLERS / 64]; /* the same for callers with numbers, a bit each */
-  _Atomic uint64_t callers_lent[PKEYS_MAX_CALLERS / 64];
-  _Atomic uint32_t lockfree_users;
-  _Atomic uint32_t images_stale, arena_stale; /* the pages may not be as the closings say: act on all */
-  struct closing images_closing, arena_closing;
-  _Atomic uint64_t bystander_faults, bystander_waited_ns, bystander_windows;
-  struct bystander_memory bystanders[BYSTANDER_SLOTS];
-
-  _Atomic uint32_t regions_used; /* high-water mark in `regions` */
-  struct region_latch regions[MAX_REGIONS];
-  struct pkeys_image images[PKEYS_MAX_IMAGES];
-  struct loan loans[PKEYS_MAX_LOANS];
-  struct range_table ranges;
-} __attribute__((aligned(4096))); /* so that nothing else shares its pages */
-
-extern struct registry pkeys_i_registry;
-
-/* ---- kinds of mechanisms ----------------------------------------------------------------------------------------- */
-
-static inline bool mechanism_is_counted(uint32_t mechanism) {
-  return mechanism == PKEYS_MECHANISM_MPROTECT_PAGE || mechanism == PKEYS_MECHANISM_MPROTECT_RANGE;
-}
-static inline bool mechanism_is_keyed(uint32_t mechanism) {
-  return mechanism == PKEYS_MECHANISM_PKEYS || mechanism == PKEYS_MECHANISM_PKEYS_GLIBC;
-}
-static inline bool mechanism_is_hooked(uint32_t mechanism) {
-  return mechanism_is_counted(mechanism) || mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE ||
-         mechanism == PKEYS_MECHANISM_PKEYS_GLIBC;
-}
 
 /* ---- keys.c ------------------------------------------------------------------------------------------------------ */
 
@@ -297,84 +137,6 @@ int pkeys_i_mechanism_reconcile_locked(void);
  * that has not faulted yet. */
 bool pkeys_i_mechanism_await_open(uintptr_t address, uint64_t limit_ns);
 
-/* ---- rehearse_linux.c -------------------------------------------------------------------------------------------- */
-
-/* What keys need of the kernel and the CPU, in the order in which it is tried. */
-enum key_step {
-  KEY_STEP_CHILD,    /* a child process, to try the rest in */
-  KEY_STEP_REGISTER, /* reading the rights register */
-  KEY_STEP_ALLOC,    /* pkey_alloc */
-  KEY_STEP_TAG,      /* pkey_mprotect */
-  KEY_STEP_SMAPS,    /* the tag read back from /proc/self/smaps; thorough only */
-  KEY_STEP_DENY,     /* a denied write answered with EFAULT; thorough only */
-  KEY_STEP_FREE,     /* pkey_free */
-  KEY_STEPS
-};
-struct rehearsal {
-  enum key_step reached; /* the last step begun */
-  enum key_step failed;  /* the first that did not go well; KEY_STEPS: all went well */
-  int error[KEY_STEPS];  /* errno of each step, 0 where it went well or was not reached */
-  int signal;            /* that ended the child in `failed`; 0 */
-  int keys;              /* keys that could be had; at most 1 unless thorough */
-  int key;               /* a key that could not be given back, and may be this process's now; 0 */
-  bool filtered;         /* a seccomp filter is set: /proc/self/status, Seccomp: 2 */
-  bool done;             /* the child came to its end */
-};
-/* A seccomp filter is set in this thread. */
-bool pkeys_i_filtered(void);
-/* Raises no signal in this process. Without `thorough` it takes tens of microseconds. */
-void pkeys_i_rehearse(struct rehearsal *out, bool thorough);
-
-/* ---- kernel_linux.c: what versions of Linux are known for -------------------------------------------------------- */
-
-/* "6.12.3-cloud" to {6, 12, 3}. False for anything else. */
-bool pkeys_i_kernel_version(const char *release, int version[3]);
-struct kernel_cpu {
-  bool amd;     /* the vendor is AMD or Hygon */
-  bool xgetbv1; /* XGETBV with ECX = 1: CPUID.0xD.1:EAX[2] */
-};
-/* How this kernel is known to break keys on this CPU: one sentence, or NULL. Pure. */
-const char *pkeys_i_kernel_breaks(const int version[3], const struct kernel_cpu *cpu);
-
-/* ---- pkru_<machine>.c, beside pkeys_rdpkru and pkeys_wrpkru ------------------------------------------------------ */
-
-bool pkeys_i_cpu_has_keys(void);               /* the CPU says that it has them */
-bool pkeys_i_cpu_has_ospke(void);              /* and the kernel has switched them on */
-extern const int pkeys_i_cpu_keys;             /* how many the architecture and kernel know, key 0 included */
-extern const char pkeys_i_cpu_lacks_keys[];    /* one sentence for the user: the first is not so */
-extern const char pkeys_i_kernel_lacks_keys[]; /* the second is not so */
-
-/* What of the CPU decides whether a kernel breaks keys on it. */
-void pkeys_i_kernel_cpu(struct kernel_cpu *out);
-
-/* ---- pkru_x86_64.c ----------------------------------------------------------------------------------------------- */
-
-/* pkey_set(3) of the C library, for pkeys-glibc. [handler] */
-void pkeys_i_library_pkey_set(int key, unsigned rights);
-bool pkeys_i_library_has_keys(void); /* whether it works; asked only where the CPU has keys */
-
-/* ---- smaps_linux.c ----------------------------------------------------------------------------------------------- */
-
-struct smaps_expectation {
-  uintptr_t address;
-  size_t bytes;
-  int access; /* PROT_*, or -1: any */
-  int key;
-  uintptr_t covered; /* internal: everything below has been seen and is right */
-};
-/* Compares /proc/self/smaps with `count` expectations, in one pass. 0; -EKEYREJECTED with the first wrong address (or a
- * gap) in *where; or the negative errno of reading it. Kernels without keys print no ProtectionKey line: that counts as
- * key 0. */
-int pkeys_i_smaps_check(struct smaps_expectation *expectations, size_t count, uintptr_t *where);
-
-/* Calls `visit` for each mapping of this process, in the order of their addresses, until it answers false. With `keys`
- * from /proc/self/smaps; without, from /proc/self/maps, which walks no page tables. 0 or a negative errno. */
-struct smaps_mapping {
-  uintptr_t first, last;
-  int access, key;
-};
-int pkeys_i_mappings_each(bool keys, bool (*visit)(const struct smaps_mapping *mapping, void *context), void *context);
-
 /* ---- loan.c ------------------------------------------------------------------------------------------------------ */
 
 /* Under both locks. */
@@ -392,11 +154,5 @@ void pkeys_i_loan_key_drop(void);
 int pkeys_i_apply_image(const struct pkeys_image *image);
 /* Unmaps the hidden areas of the image. Both locks held. */
 void pkeys_i_hidden_release_all(const struct pkeys_image *image);
-
-/* ---- helpers ----------------------------------------------------------------------------------------------------- */
-
-static inline bool image_is_open(const struct pkeys_image *image) { return image && atomic_load(&image->id) != 0; }
-/* Page arithmetic. Needs value <= PKEYS_MAX_BYTES. */
-static inline size_t round_up(size_t value) { return (value + PKEYS_PAGE - 1) & ~(size_t)(PKEYS_PAGE - 1); }
 
 #endif

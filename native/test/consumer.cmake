@@ -18,7 +18,7 @@ file(MAKE_DIRECTORY ${consumer})
 get_property(libraries GLOBAL PROPERTY TURNKEY_LIBRARIES)
 
 file(GLOB package_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/* ${PROJECT_SOURCE_DIR}/native/include/turnkey/*
-  ${PROJECT_SOURCE_DIR}/native/pkeys/pkeys.h ${PROJECT_SOURCE_DIR}/native/trap/*.h)
+  ${PROJECT_SOURCE_DIR}/native/pkeys/pkeys*.h ${PROJECT_SOURCE_DIR}/native/trap/*.h)
 add_custom_command(OUTPUT ${consumer}/installed.stamp
   COMMAND ${CMAKE_COMMAND} -E rm -rf ${installed}
   COMMAND ${CMAKE_COMMAND} --install ${PROJECT_BINARY_DIR} --component development --prefix ${installed} >
