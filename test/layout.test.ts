@@ -25,8 +25,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/experiment': [...LIBRARY, 'src/record'],
   'src/run': [...LIBRARY, 'src/record', 'src/experiment', 'src/machine'],
   'src/trial': [...LIBRARY, 'src/record', 'src/experiment'],
+  'src/squeak': ['src'],
   'src/report': ['src', 'src/record'],
-  'src/cli': [...LIBRARY, 'src/record', 'src/experiment', 'src/run', 'src/machine', 'src/report'],
+  'src/cli': [...LIBRARY, 'src/record', 'src/experiment', 'src/run', 'src/machine', 'src/report', 'src/squeak'],
   experiments: [...LIBRARY, 'src/record', 'src/experiment'],
 };
 /** Scripts may start and import whatever was built, except tests. */
