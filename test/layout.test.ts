@@ -1,9 +1,10 @@
 /**
- * Which folder may import which (docs/architecture.md, the table of layers). The folders of src/ are what runs where:
- * the parent (run), the child (trial), what both know (record, experiment), the library, and what reads records alone
- * (report).
+ * How long files are, and which folder may import which (docs/architecture.md, the table of layers). The folders of
+ * src/ are what runs where: the parent (run), the child (trial), what both know (record, experiment), the library, and
+ * what reads records alone (report).
  * Broken once: src/trial/trial.ts importing a type from src/run/trials.ts, as it did; src/trial/process.ts importing
  * koffi, as it did; scripts/reference.mjs importing from dist/test, as it did. Each was named with its arrow.
+ * A file of 401 lines in src/ and in native/pkeys/, and a gate without its reason, each named.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, posix, sep } from 'node:path';
@@ -89,5 +90,36 @@ t.test('one module imports koffi', (t) => {
     arrows.flatMap(({ from, name }) => (name === 'koffi' ? [from] : [])),
     ['src/callout/koffi.ts'],
   );
+  t.end();
+});
+
+/** Source files with their texts, by folder; nothing that was built, installed or recorded. */
+const sources = ['src', 'native', 'test', 'experiments', 'examples'].flatMap((top) =>
+  readdirSync(join(PROJECT_ROOT, top), { recursive: true, encoding: 'utf8' })
+    .map((name) => `${top}/${name.split(sep).join('/')}`)
+    .filter((path) => /\.([cm]?[jt]s|c|h|cc|cpp|S|java)$/.test(path) && !path.includes('/node_modules/'))
+    .map((path) => ({ path, lines: readFileSync(join(PROJECT_ROOT, path), 'utf8').split('\n').slice(0, -1) })),
+);
+const MOST_LINES = 400;
+/** Where a file may be longer, if it says why among its first lines. */
+const MAY_BE_LONG = /^(native\/trap\/gate_\w+\.S|native\/test\/.*|test\/.*|experiments\/.*|examples\/.*)$/;
+
+t.test('no file of more than 400 lines, but gates, tests and content that say why', (t) => {
+  const long = sources.filter(({ lines }) => lines.length > MOST_LINES);
+  t.same(
+    long.flatMap(({ path, lines }) =>
+      MAY_BE_LONG.test(path) && /More than 400\s+(?:[*/]+\s*)?lines: /.test(lines.slice(0, 30).join('\n'))
+        ? []
+        : [`${path}: ${lines.length} lines`],
+    ),
+    [],
+  );
+  t.ok(sources.length > 600, `${sources.length} files were seen`);
+  t.end();
+});
+
+t.test('the median file has fewer than 120 lines', (t) => {
+  const lengths = sources.map(({ lines }) => lines.length).sort((a, b) => a - b);
+  t.ok((lengths[Math.floor(lengths.length / 2)] ?? Infinity) < 120);
   t.end();
 });

@@ -1,5 +1,6 @@
 /*
- * tiny-vm.c: see tiny-vm.h. What is left out: a compiler, more than one VM, and every optimisation.
+ * tiny-vm.c: see tiny-vm.h. What is left out: a compiler, more than one VM, and every optimisation. More than 400
+ * lines: one file to read from top to bottom, as the example of a whole VM.
  */
 #define _GNU_SOURCE
 #include "tiny-vm.h"

@@ -1,5 +1,6 @@
 /* image_file.c: image files of the Squeak/Spur family, made here in every word size and byte order: headers, segments,
- * walks. */
+ * walks.
+ * More than 400 lines: files of both families are made by the same writer, and read by the same functions. */
 #include "check.h"
 #include "spur.h"
 

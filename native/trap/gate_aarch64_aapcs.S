@@ -19,6 +19,8 @@
  * noticed. Functions with a procedure call standard of their own (vector functions, SVE arguments) are not served: the
  * lower halves of v8 to v15 are kept, and nothing of v16 to v31 and the predicates.
  *
+ * More than 400 lines: every way through the gate is here, so that each can be checked against the rules above.
+ *
  * AAPCS64 (ARM-software/abi-aa), 6.1, 6.8; Arm ARM, D19.2 (POR_EL0), C6.2 (BTI).
  */
 #include "layout.h"

@@ -17,6 +17,8 @@
  * There is one gate. It asks C on every call (slow.c), as the slow gate of Linux does: what the fast ones save is a
  * matter of nanoseconds that no machine here can measure.
  *
+ * More than 400 lines: every way through the gate is here, so that each can be checked against the rules above.
+ *
  * x64 software conventions; "x64 exception handling": UNWIND_CODE, UWOP_PUSH_MACHFRAME.
  */
 #include "layout.h"

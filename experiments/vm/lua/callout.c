@@ -16,6 +16,8 @@
  * libffi marshals above the gate: its target is a thunk. Lua's errors are longjmps and none may cross the gate, so a
  * callback runs in a protected call; what it raises is kept, foreign code gets zero, and once the callout is over the
  * error is raised again. Between vm_enter and vm_leave nothing here may raise an error.
+ *
+ * More than 400 lines: one Lua module; its functions, callbacks and buffers refer to each other.
  */
 #define _GNU_SOURCE
 #include "vm.h"

@@ -1,6 +1,7 @@
 /*
  * heap.c: see heap.h. The range begins with the heap itself, then a word for each page; then come the pages. Links are
  * page numbers, so that a check can tell a wild one.
+ * More than 400 lines: pages, slabs and large blocks are one allocator over one table.
  */
 #include "heap.h"
 
