@@ -105,8 +105,11 @@ static void slot_reset(struct trap_slot *slot) {
   slot->fault.pending = 0;
 }
 
+/* A thread may end with less than the VM's rights: one that foreign code started, attached only while it called back.
+ * It opens them before it holds signals back: a fault of its own could not be delivered then. */
 static void thread_exits(struct trap_slot *slot) {
   if (trap_slot_find() != slot) return;
+  pkeys_open_thread();
   struct trap_masked before;
   trap_signals_hold(&before);
   trap_thread_end(slot);
