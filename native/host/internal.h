@@ -1,0 +1,110 @@
+/*
+ * internal.h: what the core's files share. Adapters include host.h alone.
+ *
+ *   next.c      the C library's own functions, as the replaced symbols hide them
+ *   modules.c   in which module an address lies, and whose that is
+ *   report.c    counting, messages, the report at the end
+ *   image.c     the image that the heap's mappings are adopted into
+ *   memory.c call.c closure.c thread.c signals.c loader.c exit.c    the replaced functions
+ *   imports.c   replacing what one module imports
+ *   start.c     the constructor: environment, adapter, trap, image
+ */
+#ifndef TURNKEY_HOST_INTERNAL_H
+#define TURNKEY_HOST_INTERNAL_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+#include "host.h"
+
+/* Replaces a symbol of the C library's or of libffi's. */
+#define HOST_REPLACES __attribute__((visibility("default")))
+#define HOST_CALLER() __builtin_extract_return_addr(__builtin_return_address(0))
+
+struct host_state {
+  _Atomic bool guarding;  /* trap and adapter are ready, and the mechanism is not none */
+  _Atomic bool has_image; /* the heap's mappings are adopted */
+  enum pkeys_mechanism mechanism;
+  const struct host_adapter *adapter;
+  struct host_program program;
+  pid_t process; /* the process that counts and reports: this one, or after a fork the child */
+};
+extern struct host_state host_state;
+
+static inline bool host_guarding(void) { return atomic_load_explicit(&host_state.guarding, memory_order_acquire); }
+static inline bool host_is_vm(const void *caller) { return host_guarding() && host_role_of(caller) == HOST_VM; }
+static inline bool host_is_vm_or_ffi(const void *caller) {
+  return host_guarding() && host_role_of(caller) != HOST_OTHER;
+}
+
+/* ---- next.c ---- */
+
+struct host_next {
+  void *(*mmap)(void *, size_t, int, int, int, off_t);
+  int (*munmap)(void *, size_t);
+  int (*mprotect)(void *, size_t, int);
+  void *(*mremap)(void *, size_t, size_t, int, void *);
+  int (*pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+  int (*sigaction)(int, const struct sigaction *, struct sigaction *);
+  int (*sigaltstack)(const stack_t *, stack_t *);
+  void *(*dlsym)(void *, const char *);
+  int (*dlclose)(void *);
+  void (*_exit)(int) __attribute__((noreturn));
+  /* libffi's; NULL until the program has a libffi */
+  void (*ffi_call)(struct host_cif *, host_function, void *, void **);
+  int (*ffi_prep_closure_loc)(void *, struct host_cif *, host_closure_function, void *, void *);
+};
+/* Looks them up at the first call, whoever's constructor that is in. */
+const struct host_next *host_next(void);
+/* libffi's function of that name, or ends the process: the caller has linked against it. */
+void *host_next_ffi(const char *name);
+
+/* ---- modules.c ---- */
+
+/* Forgets what modules.c has cached: modules were unloaded. */
+void host_modules_forget(void);
+/* Changes whenever it does. */
+unsigned host_modules_generation(void);
+
+/* ---- image.c ---- */
+
+/* Makes the image of the adapter's spaces and sets its mechanism. 0 or a negative errno. */
+int host_image_start(void);
+/* Whether [address, address+bytes) holds adopted memory. */
+bool host_adopted(const void *address, size_t bytes);
+void host_image_totals(uint64_t *ranges, uint64_t *bytes);
+
+/* ---- report.c ---- */
+
+/* What a thread counts for itself, without atomics. */
+struct host_thread {
+  uint64_t callouts, open_callouts, callbacks, failures;
+  struct host_failure failure;
+  struct host_thread *next, *previous;
+  bool listed;
+};
+extern _Thread_local struct host_thread host_thread __attribute__((tls_model("initial-exec")));
+void host_thread_list(struct host_thread *thread);
+static inline struct host_thread *host_this_thread(void) {
+  struct host_thread *thread = &host_thread;
+  if (__builtin_expect(!thread->listed, 0)) host_thread_list(thread);
+  return thread;
+}
+
+enum host_counter {
+  HOST_UNGUARDED,   /* callouts for which there was no thunk */
+  HOST_NOT_ADOPTED, /* heap mappings that could not be adopted */
+  HOST_THREADS,     /* VM threads attached */
+  HOST_HANDLERS,    /* signal handlers of the VM's that were put behind the trap or bracketed */
+  HOST_COUNTERS,
+};
+void host_count(enum host_counter counter);
+void host_count_failure(const struct host_failure *failure);
+void host_report_asked(const char *asked, const char *why_not_keys);
+void host_report_start(void);
+/* Writes the report of this process, once. */
+void host_report(void);
+void host_fail(const struct host_failure *failure);
+
+#endif

@@ -1,0 +1,163 @@
+/*
+ * signals.c: the VM's signal handlers (I5, I12). For the trap's six signals the trap stays first, and the VM's handler
+ * gets what is no callee's fault. Every other handler is bracketed, because it may interrupt a callout.
+ *
+ * What the VM asks for is what it gets to see: a handler is answered as the VM set it, not as it was put behind ours.
+ * sigaction(2), sigaltstack(2), signal(7).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define SIGNALS 65
+
+static bool is_the_traps(int signal) {
+  return signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGTRAP ||
+         signal == SIGABRT;
+}
+
+/* ---- handlers that are bracketed ---- */
+
+static _Atomic(void *) handlers[SIGNALS];
+
+static void plain(int signal) {
+  void (*handler)(int) = (void (*)(int))(uintptr_t)atomic_load(&handlers[signal]);
+  struct trap_signal saved;
+  trap_signal_enter(&saved);
+  handler(signal);
+  trap_signal_leave(&saved);
+}
+static void informed(int signal, siginfo_t *info, void *context) {
+  void (*handler)(int, siginfo_t *,
+                  void *) = (void (*)(int, siginfo_t *, void *))(uintptr_t)atomic_load(&handlers[signal]);
+  struct trap_signal saved;
+  trap_signal_enter(&saved);
+  handler(signal, info, context);
+  trap_signal_leave(&saved);
+}
+
+static bool is_ours(const struct sigaction *action) {
+  return action->sa_flags & SA_SIGINFO ? action->sa_sigaction == informed : action->sa_handler == plain;
+}
+
+/* The kernel has the handler; the VM gets it back as it set it. */
+static void unbracket(int signal, struct sigaction *action) {
+  if (!is_ours(action)) return;
+  void *handler = atomic_load(&handlers[signal]);
+  if (action->sa_flags & SA_SIGINFO) action->sa_sigaction = (void (*)(int, siginfo_t *, void *))(uintptr_t)handler;
+  else action->sa_handler = (void (*)(int))(uintptr_t)handler;
+}
+
+static int bracketed(int signal, const struct sigaction *new, struct sigaction *old) {
+  struct sigaction before, ours;
+  bool brackets = false;
+  if (new != NULL) {
+    ours = *new;
+    void *handler = (void *)(uintptr_t)new->sa_sigaction;
+    brackets = new->sa_flags & SA_SIGINFO || (new->sa_handler != SIG_DFL && new->sa_handler != SIG_IGN);
+    /* What a caller saved through the C library, and puts back, is in its brackets already. */
+    if (brackets && !is_ours(new)) {
+      /* Whatever runs between the two lines runs the new handler: it belongs to the signal either way. */
+      if (host_next()->sigaction(signal, NULL, &before) != 0) return -1;
+      unbracket(signal, &before);
+      atomic_store(&handlers[signal], handler);
+      if (new->sa_flags & SA_SIGINFO) ours.sa_sigaction = informed;
+      else ours.sa_handler = plain;
+      if (host_next()->sigaction(signal, &ours, NULL) != 0) return -1;
+      host_count(HOST_HANDLERS);
+      if (old != NULL) *old = before;
+      return 0;
+    }
+  }
+  if (host_next()->sigaction(signal, new == NULL ? NULL : &ours, &before) != 0) return -1;
+  unbracket(signal, &before);
+  if (old != NULL) *old = before;
+  return 0;
+}
+
+/* ---- the trap's signals ---- */
+
+static struct sigaction views[SIGNALS]; /* what the VM has set last; SIG_DFL before */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int behind_the_trap(int signal, const struct sigaction *new, struct sigaction *old) {
+  if (trap_in_callout()) return host_next()->sigaction(signal, new, old);
+  int rc = 0;
+  pthread_mutex_lock(&lock);
+  struct sigaction before = views[signal];
+  if (new != NULL) {
+    struct sigaction wanted = *new; /* `new` and `old` may be the same */
+    rc = trap_rearm_note();
+    if (rc == 0 && host_next()->sigaction(signal, &wanted, NULL) != 0) rc = -errno;
+    int rearmed = trap_rearm();
+    if (rc == 0) rc = rearmed;
+    if (rc == 0) views[signal] = wanted;
+    host_count(HOST_HANDLERS);
+  }
+  pthread_mutex_unlock(&lock);
+  if (rc < 0) {
+    errno = -rc;
+    return -1;
+  }
+  if (old != NULL) *old = before;
+  return 0;
+}
+
+/* ---- the replaced functions ---- */
+
+static int act(int signal, const struct sigaction *new, struct sigaction *old, const void *caller) {
+  if (signal <= 0 || signal >= SIGNALS || !host_is_vm_or_ffi(caller)) return host_next()->sigaction(signal, new, old);
+  return is_the_traps(signal) ? behind_the_trap(signal, new, old) : bracketed(signal, new, old);
+}
+
+HOST_REPLACES int sigaction(int signal, const struct sigaction *new, struct sigaction *old) {
+  return act(signal, new, old, HOST_CALLER());
+}
+
+/* BSD's semantics, as glibc's signal has them. */
+static void (*set_handler(int signal, void (*handler)(int), const void *caller))(int) {
+  struct sigaction new = {.sa_handler = handler, .sa_flags = SA_RESTART}, old;
+  sigemptyset(&new.sa_mask);
+  sigaddset(&new.sa_mask, signal);
+  if (handler == SIG_ERR) {
+    errno = EINVAL;
+    return SIG_ERR;
+  }
+  return act(signal, &new, &old, caller) != 0 ? SIG_ERR : old.sa_handler;
+}
+HOST_REPLACES void (*signal(int number, void (*handler)(int)))(int) {
+  return set_handler(number, handler, HOST_CALLER());
+}
+HOST_REPLACES void (*bsd_signal(int number, void (*handler)(int)))(int);
+void (*bsd_signal(int number, void (*handler)(int)))(int) { return set_handler(number, handler, HOST_CALLER()); }
+
+/*
+ * The trap's handlers need an alternate stack on which the kernel can write during a callout, and the VM's may lie in
+ * its heap. So a VM thread keeps the trap's, which is at least as large; the VM's handlers run there too.
+ */
+static _Thread_local stack_t wanted = {.ss_flags = SS_DISABLE};
+
+HOST_REPLACES int sigaltstack(const stack_t *new, stack_t *old) {
+  stack_t now;
+  if (!host_is_vm(HOST_CALLER()) || host_next()->sigaltstack(NULL, &now) != 0 || now.ss_flags & SS_DISABLE)
+    return host_next()->sigaltstack(new, old);
+  stack_t before = wanted;
+  if (new != NULL) {
+    if (!(new->ss_flags & SS_DISABLE) && new->ss_size < (size_t)MINSIGSTKSZ) {
+      errno = ENOMEM;
+      return -1;
+    }
+    if (now.ss_flags & SS_ONSTACK) {
+      errno = EPERM;
+      return -1;
+    }
+    wanted = *new;
+  }
+  if (old != NULL) {
+    *old = before;
+    old->ss_flags |= now.ss_flags & SS_ONSTACK;
+  }
+  return 0;
+}

@@ -1,0 +1,25 @@
+# An unported VM behind native/host (host.c), under each mechanism. The test program calls libffi as a VM does.
+if(NOT TARGET turnkey_host OR TURNKEY_STATIC_TESTS OR CMAKE_CROSSCOMPILING)
+  return()
+endif()
+find_path(TURNKEY_FFI_INCLUDE ffi.h)
+find_library(TURNKEY_FFI ffi)
+if(NOT TURNKEY_FFI_INCLUDE OR NOT TURNKEY_FFI)
+  message(STATUS "libffi-dev is missing: the tests host_* are not built")
+  return()
+endif()
+add_library(host_foreign SHARED host_foreign.c)
+target_link_libraries(host_foreign PRIVATE Threads::Threads)
+# it must fault as written
+target_compile_options(host_foreign PRIVATE -Wall -Wextra -Werror -fno-delete-null-pointer-checks)
+add_executable(host_vm host.c)
+target_include_directories(host_vm PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${TURNKEY_FFI_INCLUDE})
+# first, and though it defines nothing that the program lacks: as a preloaded library comes first
+target_link_options(host_vm PRIVATE -Wl,--no-as-needed)
+target_link_libraries(host_vm PRIVATE turnkey_host turnkey_options host_foreign ${TURNKEY_FFI} Threads::Threads)
+foreach(mechanism flag mprotect-range pkeys)
+  add_test(NAME host_${mechanism} COMMAND host_vm)
+  set_tests_properties(host_${mechanism} PROPERTIES
+    ENVIRONMENT "TURNKEY_HOST_ADAPTER=ffi;TURNKEY_HOST_HEAP=anonymous;TURNKEY_HOST_MECHANISM=${mechanism}")
+endforeach()
+set_tests_properties(host_pkeys PROPERTIES LABELS "emulated")
