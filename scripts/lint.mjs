@@ -7,11 +7,15 @@
 //   tsc            types of scripts/, which are JavaScript: scripts/tsconfig.json
 //   markdownlint   .markdownlint-cli2.jsonc
 //   lines          no line over 120 columns in what the formatters leave alone: assembly, CMake, shell
+//
+// Each tool is given the names of the project's files, as git lists them. A tool that searches by itself also meets
+// what lies about: another clone, a guest's root, a link to a folder above. markdownlint-cli2 follows such a link round
+// and round until its memory is used up.
 
-import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 
 import { fail, root } from './setup.mjs';
 
@@ -19,34 +23,57 @@ const MOST_COLUMNS = 120;
 const bin = (/** @type {string} */ name) => join(root, 'node_modules', '.bin', name);
 const cache = (/** @type {string} */ name) => join(root, 'node_modules', '.cache', 'turnkey-lint', name);
 
-/** Files of the project by extension. @param {readonly string[]} folders @param {readonly string[]} extensions */
-function files(folders, extensions) {
-  return folders.flatMap((folder) =>
-    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-      .filter((name) => extensions.includes(extname(name)) || extensions.includes(name.split('/').at(-1) ?? ''))
-      .map((name) => join(folder, name)),
-  );
+/** The project's files: what git knows or would add. Without git: all but what is built, installed or recorded. */
+function projectFiles() {
+  const git = spawnSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+  });
+  const names =
+    git.status === 0
+      ? git.stdout.split('\0')
+      : readdirSync(root, { withFileTypes: true })
+          .filter(({ name }) => !/^(build.*|dist|node_modules|results|prebuilds|\.git|\.tap)$/.test(name))
+          .flatMap((top) =>
+            top.isDirectory()
+              ? readdirSync(join(root, top.name), { recursive: true, encoding: 'utf8' }).map((name) =>
+                  join(top.name, name),
+                )
+              : [top.name],
+          );
+  return names.filter((name) => lstatSync(join(root, name), { throwIfNoEntry: false })?.isFile() === true);
 }
 
-const NATIVE = ['native', 'examples', 'experiments', 'test'];
+const FILES = projectFiles().filter((name) => name !== '');
+/** Those with one of these extensions or names. @param {readonly string[]} extensions */
+const files = (...extensions) =>
+  FILES.filter((path) => extensions.includes(extname(path)) || extensions.includes(basename(path)));
 
-const C_FILES = files(NATIVE, ['.c', '.h', '.cc', '.cpp']);
+const C_FILES = files('.c', '.h', '.cc', '.cpp');
+const SCRIPTS = files('.ts', '.mts', '.cts', '.js', '.mjs', '.cjs');
+const PRETTY = [...SCRIPTS, ...files('.json', '.jsonc', '.yml', '.yaml', '.css')];
+// docs/limits.md is written by `turnkey report`, a paragraph a line; so are recorded runs
+const MARKDOWN = files('.md').filter((path) => !/^(docs\/limits\.md|results\/|test\/fixtures\/)/.test(path));
+
+const ESLINT = ['--max-warnings', '0', '--no-warn-ignored', ...SCRIPTS];
+const PRETTIER = ['--log-level', 'warn', '--ignore-unknown'];
 
 /** @type {Readonly<Record<string, readonly string[]>>} */
 const TOOLS = {
-  eslint: [bin('eslint'), '--cache', '--cache-location', cache('eslint/'), '--max-warnings', '0', '.'],
-  prettier: [bin('prettier'), '--check', '--log-level', 'warn', '--cache', '--cache-location', cache('prettier'), '.'],
+  eslint: [bin('eslint'), '--cache', '--cache-location', cache('eslint/'), ...ESLINT],
+  prettier: [bin('prettier'), '--check', ...PRETTIER, '--cache', '--cache-location', cache('prettier'), ...PRETTY],
   'clang-format': [bin('clang-format-node'), '--dry-run', '-Werror', ...C_FILES],
   tsc: [bin('tsc'), '-p', 'scripts'],
-  markdownlint: [bin('markdownlint-cli2')],
+  markdownlint: [bin('markdownlint-cli2'), ...MARKDOWN],
 };
 
 /** @type {Readonly<Record<string, readonly string[]>>} */
 const MENDERS = {
-  eslint: [bin('eslint'), '--fix', '.'],
-  prettier: [bin('prettier'), '--write', '--log-level', 'warn', '.'],
+  eslint: [bin('eslint'), '--fix', ...ESLINT],
+  prettier: [bin('prettier'), '--write', ...PRETTIER, ...PRETTY],
   'clang-format': [bin('clang-format-node'), '-i', ...C_FILES],
-  markdownlint: [bin('markdownlint-cli2'), '--fix'],
+  markdownlint: [bin('markdownlint-cli2'), '--fix', ...MARKDOWN],
 };
 
 /** @param {string} name @param {readonly string[]} command */
@@ -69,11 +96,7 @@ function run(name, [program = '', ...args]) {
 
 /** What the formatters leave alone. */
 function longLines() {
-  const paths = [
-    'CMakeLists.txt',
-    ...files(['native', 'examples', 'test', 'cmake'], ['.S', '.cmake', 'CMakeLists.txt', 'Makefile', '.sh', '.in']),
-  ];
-  const text = paths
+  const text = files('.S', '.cmake', 'CMakeLists.txt', 'Makefile', '.sh', '.in')
     .flatMap((path) =>
       readFileSync(join(root, path), 'utf8')
         .split('\n')
