@@ -21,6 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   src: LIBRARY,
   'src/image': LIBRARY,
   'src/callout': LIBRARY,
+  'src/register': LIBRARY,
   'src/record': ['src', 'src/image/mechanism.ts'],
   'src/machine': ['src', 'src/record'],
   'src/experiment': [...LIBRARY, 'src/record'],

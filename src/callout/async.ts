@@ -45,6 +45,7 @@ function start(callee: Callee, args: readonly unknown[], done: Completion, entry
   const site: CallSite = {};
   Error.captureStackTrace(site, entry);
   const scope = new CallScope(callee.host, callee.uses);
+  callee.count();
   let ticket: number | undefined;
   /* Whether the call failed: then its record is in `spare`. */
   const takeTicket = (): boolean => {

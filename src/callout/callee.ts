@@ -19,6 +19,8 @@ import type { InUse } from './vm.js';
 export interface CalleeHost extends ArgumentHost {
   /** Whether functions run on a foreign stack unless they say otherwise. */
   readonly foreignStack: boolean;
+  /** Where callouts are counted, if they are: one number. */
+  readonly calls?: Float64Array;
   /** A thunk that the guard releases when it closes. */
   thunk(target: bigint, stackBytes: number, flags: number): bigint;
   /** Makes the error, without a stack. */
@@ -150,6 +152,7 @@ export class Callee implements Called {
   call(args: readonly unknown[], entry: Entry): unknown {
     this.checkCount(args.length);
     const scope = new CallScope(this.host);
+    this.count();
     try {
       const given = this.convert(args, scope);
       const result = this.inMemory ? scope.take(this.declaration.info.result.size) : undefined;
@@ -170,6 +173,12 @@ export class Callee implements Called {
     } finally {
       scope.release();
     }
+  }
+
+  /** Notes one callout, where they are counted. */
+  count(): void {
+    const { calls } = this.host;
+    if (calls !== undefined) calls[0] = (calls[0] ?? 0) + 1;
   }
 
   /** koffi's complaint about too few arguments. */

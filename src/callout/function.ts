@@ -76,6 +76,7 @@ function direct(callee: Callee): Written {
   const loanTest = loans.map((name) => `special(${name})`).join(' || ');
   const source = `'use strict';
     const { fix } = callee;
+    const { calls } = callee.host;
     const { captureStackTrace } = Error;
     /* A loan, or a buffer that may be detached: its length reads 0. */
     const special = (value) =>
@@ -83,6 +84,7 @@ function direct(callee: Callee): Written {
     const call = function (${list}) {
       ${count > 0 ? `if (arguments.length < ${count}) callee.checkCount(arguments.length);` : ''}
       ${loans.length > 0 ? `if (${loanTest}) return callee.call([${list}], call);` : ''}
+      ${callee.host.calls === undefined ? '' : 'calls[0]++;'}
       let value;
       try {
         value = raw(${list});

@@ -64,6 +64,8 @@ export interface GuardOptions {
    * 'intact' or 'damaged'. This is slow.
    */
   readonly compare?: boolean;
+  /** Counts callouts: {@link Guard.callouts}. Costs about a nanosecond each. Default false. */
+  readonly count?: boolean;
   /**
    * For experiments: the gate arms the trap but closes nothing, whatever the mechanism, and loading is not guarded.
    * What a mechanism prevents is only shown by what happens without it.
@@ -99,6 +101,7 @@ export class Guard {
   readonly #isBare: boolean;
   readonly #calledBy: CalledBy;
   readonly #compare: boolean;
+  readonly #calls: Float64Array | undefined;
   readonly #use = new InUse();
   readonly #uses: readonly InUse[];
   #response: Response;
@@ -117,6 +120,7 @@ export class Guard {
       foreignStack = true,
       decodeLimit = DEFAULT_DECODE_LIMIT,
       compare = false,
+      count = false,
       bareGate = false,
     } = options;
     [this.#mechanism, this.#because] = chooseMechanism(mechanism, image !== undefined);
@@ -127,6 +131,7 @@ export class Guard {
 
     this.#response = response;
     this.#compare = compare;
+    this.#calls = count ? new Float64Array(1) : undefined;
     this.#isBare = this.#mechanism === 'none';
     this.#uses = image === undefined ? [this.#use] : [this.#use, useOf(image)];
     rearm();
@@ -154,6 +159,7 @@ export class Guard {
     this.#host = {
       reader: this.#reader,
       foreignStack,
+      ...(this.#calls === undefined ? {} : { calls: this.#calls }),
       callbackPrototype: (type) => this.#callbacks.prototypeOf(type),
       callableAddress: (pointer, type) => this.#callbacks.addressOf(pointer, type),
       thunk: (target, bytes, flags) => {
@@ -184,6 +190,11 @@ export class Guard {
   /** Why it is that: 'asked for', or what `auto` found. */
   get chosenBecause(): string {
     return this.#because;
+  }
+
+  /** Callouts so far, where the guard counts them and guards: else 0. */
+  get callouts(): number {
+    return this.#calls?.[0] ?? 0;
   }
 
   /** Which faults become errors; may be changed at any time, for calls in progress too. */

@@ -5,6 +5,8 @@
  */
 import koffi from 'koffi';
 
+import { REAL } from './real.js';
+
 /** koffi's names of what a type is. */
 export type Primitive =
   | 'Void'
@@ -115,7 +117,8 @@ interface Koffi {
   readonly Union: new (type: TypeSpec) => Record<string, unknown>;
 }
 
-export const ffi = koffi as unknown as Koffi;
+/* Under `turnkey/register` the module is a guarded one, and keeps koffi's own. */
+export const ffi = ((koffi as { readonly [REAL]?: unknown })[REAL] ?? koffi) as Koffi;
 
 const WRAPPED = Symbol.for('turnkey.koffi.wrapped');
 type Wrappable = Koffi & { [WRAPPED]?: boolean };

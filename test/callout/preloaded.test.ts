@@ -38,7 +38,7 @@ function run(env: Readonly<Record<string, string>>): readonly string[] {
 }
 
 t.test("the addon's trap is the preloaded one, where there is one", (t) => {
-  const library = join(PROJECT_ROOT, 'build', 'Release', 'libturnkey_trap.so.0');
+  const library = join(PROJECT_ROOT, 'build', 'host', 'libturnkey_trap.so.0');
   t.match(run({ LD_PRELOAD: library }), [/^libturnkey_trap\.so/, 'ERR_CALLOUT_FAULT']);
   t.same(run({ LD_PRELOAD: '' }), ['turnkey.node', 'ERR_CALLOUT_FAULT']);
   t.end();
