@@ -130,6 +130,9 @@ struct host_adapter {
    * memory by host_adopt. */
   int (*heap)(const struct host_mapping *mapping);
 
+  /* The VM gives memory of `space` another protection: the space that it belongs to from now on. NULL: the same. */
+  int (*protects)(unsigned space, int protection);
+
   /* Called once, when trap and image are ready and before the program's main. Returns NULL, or one clear sentence why
    * this VM cannot be served; the program then runs with the trap alone, and the sentence is printed. */
   const char *(*start)(void);
@@ -158,7 +161,7 @@ struct host_adapter {
 
 /* ---- what the core gives adapters ---------------------------------------------------------------------------- */
 
-extern const struct host_adapter host_adapter_ffi, host_adapter_cpython;
+extern const struct host_adapter host_adapter_ffi, host_adapter_cpython, host_adapter_node;
 
 /* The mechanism that is set, after `auto` was resolved. */
 enum pkeys_mechanism host_mechanism(void);

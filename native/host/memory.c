@@ -44,6 +44,14 @@ HOST_REPLACES int munmap(void *address, size_t bytes) {
   return host_next()->munmap(address, bytes);
 }
 
+/* Adopted memory, which may change its space by that. */
+static int protect(const struct pkeys_range *range, uintptr_t address, size_t bytes, int protection) {
+  const struct host_adapter *adapter = host_state.adapter;
+  int space = adapter->protects == NULL ? (int)range->space : adapter->protects(range->space, protection);
+  if (space == (int)range->space) return pkeys_range_protect((void *)address, bytes, protection);
+  return host_adopt((unsigned)space, (void *)address, bytes, protection);
+}
+
 /* Adopted and other memory in one call: each piece its own way. */
 HOST_REPLACES int mprotect(void *address, size_t bytes, int protection) {
   const struct host_next *next = host_next();
@@ -58,7 +66,7 @@ HOST_REPLACES int mprotect(void *address, size_t bytes, int protection) {
     if (!found) break;
     if (range.address > at) at = range.address;
     uintptr_t last = range.address + range.bytes < end ? range.address + range.bytes : end;
-    int rc = pkeys_range_protect((void *)at, last - at, protection);
+    int rc = protect(&range, at, last - at, protection);
     if (rc < 0) return answer(rc);
     at = last;
   }

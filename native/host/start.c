@@ -13,11 +13,15 @@
 struct host_state host_state;
 
 /* The first that recognises the program serves it; the last one takes every program. */
-static const struct host_adapter *const adapters[] = {&host_adapter_cpython, &host_adapter_ffi};
+static const struct host_adapter *const adapters[] = {&host_adapter_cpython, &host_adapter_node, &host_adapter_ffi};
 #define ADAPTERS (sizeof adapters / sizeof *adapters)
 
 enum pkeys_mechanism host_mechanism(void) { return host_state.mechanism; }
 const struct host_adapter *host_adapter(void) { return host_state.adapter; }
+
+/* For what else of Turnkey's is in the process: the Node addon looks this name up. NULL: nothing is guarded. */
+HOST_REPLACES const char *turnkey_host_mechanism(void);
+const char *turnkey_host_mechanism(void) { return host_guarding() ? pkeys_mechanism_name(host_state.mechanism) : NULL; }
 
 static void find_program(void) {
   static char path[4096];
