@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
 
+import { bundleForTests } from './test-bundles.mjs';
 import { vendorPackages } from './vendor.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -40,7 +41,8 @@ await build({
   define: { 'import.meta.url': 'ownUrl' },
   logLevel: 'warning',
 });
-// After the bundle: from the packages themselves it takes no more than it uses.
+// After the bundles: from the packages themselves it takes no more than it uses.
+await bundleForTests(root);
 await vendorPackages();
 
 const launch = join(folder, 'launch.cjs');

@@ -562,6 +562,7 @@ export function buildTypeScript() {
       'experiments',
       'test',
       'scripts/bundle.mjs',
+      'scripts/test-bundles.mjs',
       'scripts/vendor.mjs',
     ]),
     'the TypeScript parts',

@@ -347,7 +347,6 @@ async function emulatedLane(tests) {
   try {
     machine = await Machine.boot({
       extraFiles: ['libz.so.1', 'libsqlite3.so.0', ...files],
-      extraPackages: tests.some(({ command }) => command[0] === 'node') ? ['tap'] : [],
     });
   } catch (error) {
     emulatedMissing(error instanceof Error ? error.message : String(error));

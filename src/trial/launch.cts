@@ -1,16 +1,16 @@
 /**
- * Starts trial.ts from its bundle (scripts/bundle.mjs), with the compiled code that the build has kept beside it. Where
- * the kept code does not fit this V8, it compiles as usual.
+ * Runs the bundle that lies beside it (scripts/bundle.mjs names it for the folder: dist/trial/trial.cjs), with the
+ * compiled code that the build has kept. Where the kept code does not fit this V8, it compiles as usual.
  *
  * A trial starts a Node of its own, in the emulated lane under software emulation: there, finding and compiling thirty
  * modules takes longer than all that a trial does.
  * TURNKEY_KEEP_CODE=1 writes the code at exit, all functions included that this run has compiled.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Script } from 'node:vm';
 
-const file = join(__dirname, 'trial.cjs');
+const file = join(__dirname, `${basename(__dirname)}.cjs`);
 const kept = `${file}.code`;
 
 function codeKept(): Buffer | undefined {
@@ -40,5 +40,6 @@ const run = script.runInThisContext() as (
   filename: string,
   dirname: string,
 ) => void;
-const own = { exports: {} };
+const own: { exports: unknown } = { exports: {} };
 run(own.exports, require, own, file, __dirname);
+module.exports = own.exports;
