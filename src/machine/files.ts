@@ -27,20 +27,8 @@ export interface GuestContents {
   readonly node: string;
   /** Files, folders, or names of shared libraries (`libz.so.1`). */
   readonly extraFiles: readonly string[];
-  /** Packages besides those that the product needs at run time, e.g. 'tap'. */
-  readonly extraPackages: readonly string[];
 }
 
-/** Parts of the test runner that a test file run by itself does not load, and what they bring along. */
-const RUNNER_PACKAGES: ReadonlySet<string> = new Set([
-  '@tapjs/run',
-  '@tapjs/reporter',
-  '@tapjs/config',
-  '@isaacs/ts-node-temp-fork-for-pr-2009',
-  'tsimp',
-  'typescript',
-  'tshy',
-]);
 /** Types, maps, sources and prose: nothing that runs. */
 const LEFT_OUT = /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|c|cc|cpp|h|hh|hpp|inc|S|asm|a|o|obj|tsbuildinfo)$/;
 
@@ -154,7 +142,7 @@ interface Manifest {
 function packageFolders(root: string, names: readonly string[]): string[] {
   const found = new Set<string>();
   const visit = (from: string, name: string): void => {
-    if (RUNNER_PACKAGES.has(name) || name.startsWith('@types/')) return;
+    if (name.startsWith('@types/')) return;
     for (let folder = from; ; folder = dirname(folder)) {
       const candidate = join(folder, 'node_modules', name);
       if (existsSync(join(candidate, 'package.json'))) {
@@ -243,8 +231,7 @@ export function guestEntries(contents: GuestContents): CpioEntry[] {
   for (const folder of new Set(['build', native.split('/')[0] ?? '']))
     if (existsSync(join(root, folder))) collector.add(join(root, folder), built);
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
-  const names = [...Object.keys(manifest.dependencies ?? {}), ...contents.extraPackages];
-  for (const folder of packageFolders(root, names)) {
+  for (const folder of packageFolders(root, Object.keys(manifest.dependencies ?? {}))) {
     collector.add(folder, (path) => basename(path) !== 'node_modules' && wanted(path));
   }
 

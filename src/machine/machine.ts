@@ -87,7 +87,7 @@ export class Machine {
     const guestOptions: GuestOptions = {
       qemu,
       kernel,
-      initramfs: initramfs({ node, extraFiles: options.extraFiles ?? [], extraPackages: options.extraPackages ?? [] }),
+      initramfs: initramfs({ node, extraFiles: options.extraFiles ?? [] }),
       mode,
       processors,
       memoryMiB: options.memoryMiB ?? 2048,

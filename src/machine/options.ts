@@ -14,8 +14,6 @@ export interface MachineOptions {
   readonly memoryMiB?: number;
   /** Files, folders and names of shared libraries to take along, at their own absolute paths. */
   readonly extraFiles?: readonly string[];
-  /** npm packages to take along besides those that the product needs at run time. */
-  readonly extraPackages?: readonly string[];
   /** The Node binary to take along; default: the one that runs this. */
   readonly node?: string;
   /** QEMU's CPU; default `max,-cx16`. */
