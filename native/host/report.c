@@ -147,11 +147,40 @@ static void place(uint64_t address, char *text, size_t bytes) {
   else snprintf(text, bytes, "%s (%s+%#llx)", info.dli_sname, module, offset);
 }
 
+#define NAMED_FUNCTIONS 8192
+static struct {
+  _Atomic(const void *) function;
+  char *_Atomic name;
+} named[NAMED_FUNCTIONS];
+
+void host_name_function(const void *function, const char *name) {
+  size_t first = (uintptr_t)function * 0x9e3779b97f4a7c15u >> 51;
+  for (size_t i = 0; i < 32; i++) {
+    size_t at = (first + i) % NAMED_FUNCTIONS;
+    const void *here = NULL;
+    if (atomic_load(&named[at].function) == function) return;
+    if (!atomic_compare_exchange_strong(&named[at].function, &here, function)) continue;
+    atomic_store(&named[at].name, strdup(name));
+    return;
+  }
+}
+
+static const char *known_name(const void *function) {
+  size_t first = (uintptr_t)function * 0x9e3779b97f4a7c15u >> 51;
+  for (size_t i = 0; i < 32; i++) {
+    size_t at = (first + i) % NAMED_FUNCTIONS;
+    if (atomic_load(&named[at].function) == function) return atomic_load(&named[at].name);
+  }
+  return NULL;
+}
+
 char *host_function_name(const struct host_failure *failure, char *text, size_t bytes) {
   Dl_info info;
   uint64_t function = failure->fault.function;
-  if (dladdr((const void *)(uintptr_t)function, &info) != 0 && info.dli_sname != NULL &&
-      (uint64_t)(uintptr_t)info.dli_saddr == function)
+  const char *known = known_name((const void *)(uintptr_t)function);
+  if (known != NULL) snprintf(text, bytes, "%s", known);
+  else if (dladdr((const void *)(uintptr_t)function, &info) != 0 && info.dli_sname != NULL &&
+           (uint64_t)(uintptr_t)info.dli_saddr == function)
     snprintf(text, bytes, "%s", info.dli_sname);
   else place(function, text, bytes);
   return text;

@@ -194,7 +194,7 @@ CHECK_TEST(callbacks_have_rights, "a callback writes to the heap, and what follo
   CHECK_EQ(*heap, closes() ? 1 : 666);
 }
 
-/* Broken once: the thread's end wrote to the trap's pages without the right to, with signals blocked: the process died. */
+/* Broken once: the thread's end wrote to the trap's pages without the right to, and the process died. */
 CHECK_TEST(callbacks_elsewhere, "a callback on a thread that the callee started has the VM's rights") {
   volatile long *heap = heap_of(4096);
   void *code = closure_of(store_and_double, (void *)(uintptr_t)heap);
