@@ -8,13 +8,27 @@
 #define NONE PROT_NONE
 #define R PROT_READ
 #define RW (PROT_READ | PROT_WRITE)
-#define RX (PROT_READ | PROT_EXEC)
-#define RWX (PROT_READ | PROT_WRITE | PROT_EXEC)
+#define X shown_execution()
+#define RX (PROT_READ | X)
+#define RWX (PROT_READ | PROT_WRITE | X)
 
 static inline char *map(size_t pages, int protection) {
   void *memory = mmap(NULL, pages * PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) abort();
   return memory;
+}
+/* PROT_EXEC, or 0 where smaps does not show it: qemu-user 7.2 keeps it for itself, and gives smaps as the host wrote
+ * it.
+ */
+static inline int shown_execution(void) {
+  static int shown = -1;
+  if (shown < 0) {
+    char *page = map(1, PROT_READ | PROT_EXEC), access[5] = "";
+    smaps_key(page, access);
+    munmap(page, PAGE);
+    shown = access[2] == 'x' ? PROT_EXEC : 0;
+  }
+  return shown;
 }
 
 /* An image of three spaces without memory, young, old and code. */

@@ -96,7 +96,7 @@ static void fresh(size_t first, size_t count) {
 }
 
 static void step(unsigned *seed) {
-  static const int protections[] = {NONE, R, RW, RW, RW, RX, RWX, PROT_EXEC};
+  const int protections[] = {NONE, R, RW, RW, RW, RX, RWX, X};
   size_t first = test_random(seed) % (PAGES - 2 * MOST), count = 1 + test_random(seed) % MOST;
   int space = (int)(test_random(seed) % 3), protection = protections[test_random(seed) % 8];
   char *address = page_at(first);

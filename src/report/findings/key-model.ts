@@ -1,6 +1,5 @@
 /** What a pair of rights writes would cost on a CPU with keys, by published latencies: a model, drawn apart. */
 import type { Run } from '../../record/records.js';
-import { formatNs } from './format.js';
 import { costsOf } from './records.js';
 
 /**
@@ -32,11 +31,6 @@ export function keyModel(run: Run): KeyModel | null {
 /** The model's times. */
 export function modelRange({ leastNs, mostNs }: KeyModel): string {
   return `${Math.round(leastNs)} to ${Math.round(mostNs)} ns`;
-}
-
-/** The model's times as table cells write them. */
-export function modelTimes({ leastNs, mostNs }: Pick<KeyModel, 'leastNs' | 'mostNs'>): string {
-  return `${formatNs(leastNs)} to ${formatNs(mostNs)}`;
 }
 
 /** The model in words. */

@@ -2,7 +2,7 @@
 import type { ParameterDescription } from '../../record/description.js';
 import type { Values } from '../../record/records.js';
 import type { Ratio } from './baseline.js';
-import { type Cost, sizeOf } from './costs.js';
+import type { Cost } from './costs.js';
 import { formatBytes, formatCount, formatFigure, formatTimes } from './format.js';
 
 type Value = Values[string];
@@ -82,10 +82,4 @@ export function ratioText({ ratio, interval, paired }: Ratio): string {
   if (interval === null) return formatTimes(ratio);
   const range = `95 % ${formatTimes(interval.low)} to ${formatTimes(interval.high)}`;
   return `${formatTimes(ratio)} (${range}${paired ? ', by pairs' : ''})`;
-}
-
-/** The image size in words; empty where there is none. */
-export function sizeText(cost: Cost): string {
-  const size = sizeOf(cost);
-  return size === undefined ? '' : formatBytes(size);
 }
