@@ -6,6 +6,7 @@
 //   clang-format   layout of C and C++: .clang-format
 //   tsc            types of scripts/, which are JavaScript: scripts/tsconfig.json
 //   markdownlint   .markdownlint-cli2.jsonc
+//   typedoc        the pages of the API can be made (`npm run docs:api` writes them): typedoc.json
 //   lines          no line over 120 columns in what the formatters leave alone: assembly, CMake, shell
 //
 // Each tool is given the names of the project's files, as git lists them. A tool that searches by itself also meets
@@ -66,6 +67,7 @@ const TOOLS = {
   'clang-format': [bin('clang-format-node'), '--dry-run', '-Werror', ...C_FILES],
   tsc: [bin('tsc'), '-p', 'scripts'],
   markdownlint: [bin('markdownlint-cli2'), ...MARKDOWN],
+  typedoc: [bin('typedoc'), '--emit', 'none', '--treatWarningsAsErrors', '--logLevel', 'Warn'],
 };
 
 /** @type {Readonly<Record<string, readonly string[]>>} */

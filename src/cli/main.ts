@@ -26,7 +26,7 @@ import { type RunOptions } from '../run/options.js';
 import { RunInProgress } from '../run/run.js';
 import { compareCommand, type CompareFlags, exportCommand, parsePercent } from './compare.js';
 import { parseDenial, parseKeys, parseLane, parseLuaMechanism, parseMechanisms, parseWhole } from './options.js';
-import { probeKeys, probeText } from './probe.js';
+import { probeJson, probeKeys, probeText } from './probe.js';
 import { runStages } from './progress.js';
 import type { VmFlags } from './vm.js';
 
@@ -183,8 +183,7 @@ async function list(json: boolean): Promise<number> {
 
 function probe(json: boolean): number {
   const result = probeKeys();
-  if (json) process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
-  else process.stdout.write(probeText(result));
+  process.stdout.write(json ? probeJson() : probeText(result));
   return result.usable ? EXIT.done : EXIT.failed;
 }
 

@@ -1,5 +1,6 @@
-/** Whether protection keys work on this machine, by doing, as the command line needs it. */
+/** Whether protection keys work on this machine, by doing, as the command line needs it; and what machine that is. */
 import { probe } from '../image/probe.js';
+import { currentCommit, hostContext, versions } from '../run/context.js';
 
 export interface KeyProbe {
   readonly usable: boolean;
@@ -13,6 +14,12 @@ export interface KeyProbe {
 /** Probes this machine (native/pkeys: CPUID, pkey_alloc, a tagged page, a denied read(2)). */
 export function probeKeys(): KeyProbe {
   return probe();
+}
+
+/** What `turnkey probe --json` prints: what was probed, then the machine and the versions, as a run records them. */
+export function probeJson(): string {
+  const about = { host: hostContext(), versions: versions(), commit: currentCommit() };
+  return `${JSON.stringify({ ...probe(), ...about }, null, 1)}\n`;
 }
 
 /** What `turnkey probe` prints. */

@@ -3,6 +3,7 @@
  * run/run.test.ts.
  */
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 
 import t from 'tap';
@@ -72,6 +73,22 @@ t.test('probe: exit code and reason agree with its JSON', (t) => {
   t.equal(code, value.usable ? 0 : 1);
   t.equal(value.reason === '', value.usable);
   t.match(turnkey(['probe']).out, value.usable ? /are usable here/ : value.reason);
+  t.end();
+});
+
+// Broken once: versions left out of the JSON, as they were.
+t.test("probe's JSON says what a report of a bug needs: CPU, kernel, system, versions, commit", (t) => {
+  const { host, versions, commit } = JSON.parse(turnkey(['probe', '--json']).out) as {
+    host: Record<string, unknown>;
+    versions: Record<string, string>;
+    commit: string | null;
+  };
+  t.equal(host['kernel'], release());
+  for (const name of ['cpu', 'system']) t.match(host[name], /\w/, name);
+  t.equal(host['cores'], cpus().length);
+  t.equal(versions['node'], process.versions.node);
+  for (const name of ['turnkey', 'koffi']) t.match(versions[name], /^\d+\.\d+/, name);
+  t.ok(commit === null || /^[0-9a-f]{12}\+?$/.test(commit));
   t.end();
 });
 
