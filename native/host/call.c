@@ -11,57 +11,63 @@
 #include "internal.h"
 
 /*
- * Thunks by function and stack bytes. An entry is written once, under the lock, and its `function` last; readers take
- * no lock. Past CACHED entries a call takes a thunk for itself and gives it back.
+ * Thunks by function and stack bytes. An entry is complete before its `function` is written, under the lock; readers
+ * take no lock. Past CACHED entries a call takes a thunk for itself and gives it back.
  */
 #define SLOTS 16384
-#define CACHED 6000 /* of TRAP_MAX_THUNKS: what is left serves calls that are not cached */
+#define CACHED 3000 /* two thunks each, of TRAP_MAX_THUNKS: what is left serves calls that are not cached */
 struct cached {
   _Atomic uintptr_t function;
   size_t stack_bytes;
-  unsigned flags;
-  void *code;
+  _Atomic unsigned generation; /* of the modules, when the function was last found to lie outside the VM's */
+  _Atomic(void *) code[2];     /* with the heap closed, and open (TRAP_BARE); NULL until it is called so */
 };
 static struct cached cache[SLOTS];
 static unsigned cached;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static size_t slot_of(uintptr_t function, size_t stack_bytes, unsigned flags) {
-  uint64_t hash = (function ^ stack_bytes << 48 ^ (uint64_t)flags << 40) * 0x9e3779b97f4a7c15u;
-  return (size_t)(hash >> 50);
-}
+static size_t stack_bytes_of(const struct host_cif *cif) { return ((size_t)cif->bytes + 15) & ~(size_t)15; }
 
-static struct cached *look_up(uintptr_t function, size_t stack_bytes, unsigned flags) {
-  for (size_t i = slot_of(function, stack_bytes, flags);; i = (i + 1) % SLOTS) {
+/* The entry, or the place for it. */
+static inline struct cached *look_up(uintptr_t function, size_t stack_bytes) {
+  size_t hash = (function ^ stack_bytes << 48) * 0x9e3779b97f4a7c15u >> 50;
+  for (size_t i = hash;; i = (i + 1) % SLOTS) {
     uintptr_t here = atomic_load_explicit(&cache[i].function, memory_order_acquire);
-    if (here == 0 || (here == function && cache[i].stack_bytes == stack_bytes && cache[i].flags == flags))
-      return &cache[i];
+    if (here == 0 || (here == function && cache[i].stack_bytes == stack_bytes)) return &cache[i];
   }
 }
 
-/* The thunk for a call. *once: to be given back after it. 0 or a negative errno. */
-static int thunk_for(host_function function, size_t stack_bytes, unsigned flags, void **code, bool *once) {
-  struct cached *entry = look_up((uintptr_t)function, stack_bytes, flags);
-  *once = false;
-  if (atomic_load_explicit(&entry->function, memory_order_acquire) != 0) {
-    *code = entry->code;
-    return 0;
-  }
-  int rc = trap_thunk((const void *)(uintptr_t)function, stack_bytes, flags, NULL, code);
+/* A thunk for a call that the cache does not serve. *once: to be given back after it. 0 or a negative errno. */
+static int new_thunk(uintptr_t function, size_t stack_bytes, bool open, void **code, bool *once) {
+  int rc = trap_thunk((const void *)function, stack_bytes, open ? TRAP_BARE : 0, NULL, code);
   if (rc < 0) return rc;
   *once = true;
   pthread_mutex_lock(&lock);
-  entry = look_up((uintptr_t)function, stack_bytes, flags);
-  if (atomic_load(&entry->function) == 0 && cached < CACHED) {
+  struct cached *entry = look_up(function, stack_bytes);
+  bool new = atomic_load(&entry->function) == 0;
+  if (new && cached < CACHED) {
     cached++;
     entry->stack_bytes = stack_bytes;
-    entry->flags = flags;
-    entry->code = *code;
-    atomic_store_explicit(&entry->function, (uintptr_t)function, memory_order_release);
+    atomic_store_explicit(&entry->function, function, memory_order_release);
+    new = false;
+  }
+  if (!new && atomic_load(&entry->code[open]) == NULL) {
+    atomic_store_explicit(&entry->code[open], *code, memory_order_release);
     *once = false;
   }
   pthread_mutex_unlock(&lock);
   return 0;
+}
+
+/* Whether a function is the VM's own. Modules come and go: what was found out holds until they do. `entry` is the
+ * function's, or the place for it. */
+static inline bool is_own(struct cached *entry, uintptr_t function) {
+  unsigned generation = atomic_load_explicit(&host_modules_generation, memory_order_acquire);
+  bool known = atomic_load_explicit(&entry->function, memory_order_relaxed) == function;
+  if (known && atomic_load_explicit(&entry->generation, memory_order_relaxed) == generation) return false;
+  if (host_role_of((const void *)function) != HOST_OTHER) return true;
+  if (known) atomic_store_explicit(&entry->generation, generation, memory_order_relaxed);
+  return false;
 }
 
 /* What a callee leaves behind in a result that it did not finish is not decoded. libffi writes at least one word. */
@@ -87,12 +93,15 @@ static void make_call(const struct host_call *call, host_function function) {
   host_next()->ffi_call(call->cif, function, call->result, call->arguments);
 }
 
-static void guarded(struct host_call *call, unsigned flags) {
-  void *code;
-  bool once;
-  size_t stack_bytes = ((size_t)call->cif->bytes + 15) & ~(size_t)15;
-  int rc = thunk_for(call->function, stack_bytes, flags, &code, &once);
-  if (rc < 0) {
+static void guarded(struct host_call *call, struct cached *entry, bool open) {
+  bool once = false;
+  /* An empty place may have become another function's since. */
+  void *code = atomic_load_explicit(&entry->code[open], memory_order_acquire);
+  if (atomic_load_explicit(&entry->function, memory_order_relaxed) != (uintptr_t)call->function ||
+      entry->stack_bytes != stack_bytes_of(call->cif))
+    code = NULL;
+  int rc = code != NULL ? 0 : new_thunk((uintptr_t)call->function, stack_bytes_of(call->cif), open, &code, &once);
+  if (__builtin_expect(rc < 0, 0)) {
     if (rc != -EBUSY) { /* busy: foreign code calls the FFI itself, inside a callout that is guarded already */
       host_count(HOST_UNGUARDED);
       host_say_once("a callout could not be guarded (%s), and others after it", strerror(-rc));
@@ -125,10 +134,13 @@ void ffi_call(struct host_cif *cif, host_function function, void *result, void *
     return;
   }
   const struct host_adapter *adapter = host_state.adapter;
-  bool own = host_role_of((const void *)(uintptr_t)function) != HOST_OTHER;
+  struct cached *entry = look_up((uintptr_t)function, stack_bytes_of(cif));
+  bool own = is_own(entry, (uintptr_t)function);
   enum host_decision decision = adapter->decide != NULL ? adapter->decide(&call, own)
                                 : own                   ? HOST_STRAIGHT
                                                         : HOST_CALLOUT;
+  if (call.function != function || call.cif != cif) /* the adapter has put another call in its place */
+    entry = look_up((uintptr_t)call.function, stack_bytes_of(call.cif));
   if (decision == HOST_STRAIGHT) make_call(&call, call.function);
-  else guarded(&call, decision == HOST_OPEN ? TRAP_BARE : 0);
+  else guarded(&call, entry, decision == HOST_OPEN);
 }

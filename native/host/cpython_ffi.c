@@ -147,11 +147,6 @@ static py_object *call_with_objects(py_object *callable, ...) {
   return result;
 }
 
-static py_object *(*call_one)(py_object *, py_object *);
-static py_object *call_one_argument(py_object *callable, py_object *argument) {
-  return has_failed() ? NULL : call_one(callable, argument);
-}
-
 /* As PyObject_CallFunction: a tuple is the arguments, everything else is one argument. */
 static py_object *call_with_format(py_object *callable, const char *format, ...) {
   if (has_failed()) return NULL;
@@ -294,8 +289,6 @@ static void patch_ctypes(py_object *module) {
   import(inside, "PyObject_CallFunctionObjArgs", (const void *)(uintptr_t)call_with_objects);
   import(inside, "PyObject_CallFunction", (const void *)(uintptr_t)call_with_format);
   import(inside, "_PyObject_CallFunction_SizeT", (const void *)(uintptr_t)call_with_format);
-  call_one = (py_object * (*)(py_object *, py_object *))(uintptr_t)host_dlsym(RTLD_DEFAULT, "PyObject_CallOneArg");
-  if (call_one != NULL) import(inside, "PyObject_CallOneArg", (const void *)(uintptr_t)call_one_argument);
 }
 
 static void patch_cffi(py_object *module) {

@@ -34,8 +34,22 @@ extern struct host_state host_state;
 
 static inline bool host_guarding(void) { return atomic_load_explicit(&host_state.guarding, memory_order_acquire); }
 static inline bool host_is_vm(const void *caller) { return host_guarding() && host_role_of(caller) == HOST_VM; }
+
+struct host_module {
+  _Atomic uintptr_t low, high;
+  _Atomic unsigned role;
+};
+static inline bool host_module_holds(const struct host_module *module, const void *address) {
+  uintptr_t low = atomic_load_explicit(&module->low, memory_order_relaxed);
+  return (uintptr_t)address - low < atomic_load_explicit(&module->high, memory_order_relaxed) - low;
+}
+extern const struct host_module *_Atomic host_recent_ffi;
 static inline bool host_is_vm_or_ffi(const void *caller) {
-  return host_guarding() && host_role_of(caller) != HOST_OTHER;
+  if (!host_guarding()) return false;
+  const struct host_module *recent = atomic_load_explicit(&host_recent_ffi, memory_order_acquire);
+  if (host_module_holds(recent, caller) && atomic_load_explicit(&recent->role, memory_order_relaxed) == HOST_FFI)
+    return true;
+  return host_role_of(caller) != HOST_OTHER;
 }
 
 /* ---- next.c ---- */
@@ -55,8 +69,14 @@ struct host_next {
   void (*ffi_call)(struct host_cif *, host_function, void *, void **);
   int (*ffi_prep_closure_loc)(void *, struct host_cif *, host_closure_function, void *, void *);
 };
-/* Looks them up at the first call, whoever's constructor that is in. */
-const struct host_next *host_next(void);
+extern struct host_next host_next_functions;
+extern _Atomic bool host_next_known;
+void host_next_find(void);
+/* They are looked up at the first call, whoever's constructor that is in. */
+static inline const struct host_next *host_next(void) {
+  if (__builtin_expect(!atomic_load_explicit(&host_next_known, memory_order_acquire), 0)) host_next_find();
+  return &host_next_functions;
+}
 /* libffi's function of that name, or ends the process: the caller has linked against it. */
 void *host_next_ffi(const char *name);
 
@@ -65,7 +85,7 @@ void *host_next_ffi(const char *name);
 /* Forgets what modules.c has cached: modules were unloaded. */
 void host_modules_forget(void);
 /* Changes whenever it does. */
-unsigned host_modules_generation(void);
+extern _Atomic unsigned host_modules_generation;
 
 /* ---- image.c ---- */
 

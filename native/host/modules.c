@@ -12,13 +12,11 @@
 #include "internal.h"
 
 #define MODULES 256
-
-struct module {
-  _Atomic uintptr_t low, high;
-  _Atomic unsigned role;
-};
-static struct module modules[MODULES];
-static _Atomic unsigned module_count, generation = 1;
+static struct host_module modules[MODULES];
+/* Most questions are about the FFI's module: who calls ffi_call. */
+const struct host_module *_Atomic host_recent_ffi = &modules[0];
+static _Atomic unsigned module_count;
+_Atomic unsigned host_modules_generation = 1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct search {
@@ -70,14 +68,14 @@ known:
 }
 
 enum host_role host_role_of(const void *address) {
-  uintptr_t wanted = (uintptr_t)address;
   unsigned count = atomic_load_explicit(&module_count, memory_order_acquire);
   for (unsigned i = 0; i < count; i++) {
-    uintptr_t low = atomic_load_explicit(&modules[i].low, memory_order_relaxed);
-    if (wanted - low < atomic_load_explicit(&modules[i].high, memory_order_relaxed) - low)
-      return (enum host_role)atomic_load_explicit(&modules[i].role, memory_order_relaxed);
+    if (!host_module_holds(&modules[i], address)) continue;
+    enum host_role role = (enum host_role)atomic_load_explicit(&modules[i].role, memory_order_relaxed);
+    if (role == HOST_FFI) atomic_store_explicit(&host_recent_ffi, &modules[i], memory_order_release);
+    return role;
   }
-  return host_state.adapter == NULL ? HOST_OTHER : learn(wanted);
+  return host_state.adapter == NULL ? HOST_OTHER : learn((uintptr_t)address);
 }
 
 void host_modules_forget(void) {
@@ -87,8 +85,6 @@ void host_modules_forget(void) {
     atomic_store(&modules[i].low, 0);
     atomic_store(&modules[i].high, 0);
   }
-  atomic_fetch_add(&generation, 1);
+  atomic_fetch_add(&host_modules_generation, 1);
   pthread_mutex_unlock(&lock);
 }
-
-unsigned host_modules_generation(void) { return atomic_load_explicit(&generation, memory_order_acquire); }

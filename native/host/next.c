@@ -9,7 +9,8 @@
 
 #include "internal.h"
 
-static struct host_next functions;
+struct host_next host_next_functions;
+_Atomic bool host_next_known;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* dlsym is replaced too; dlvsym is not. Its version is 2.2.5 where the C library is older than 2.34 (x86-64). */
@@ -20,8 +21,10 @@ static void look_up(void) {
     host_say("the C library's dlsym was not found: the program cannot be guarded");
     abort();
   }
-  functions.dlsym = (void *(*)(void *, const char *))(uintptr_t)real;
-#define LOOK_UP(name) functions.name = (__typeof__(functions.name))(uintptr_t)functions.dlsym(RTLD_NEXT, #name)
+  host_next_functions.dlsym = (void *(*)(void *, const char *))(uintptr_t)real;
+#define LOOK_UP(name)                                                                                              \
+  host_next_functions.name = (__typeof__(host_next_functions.name))(uintptr_t)host_next_functions.dlsym(RTLD_NEXT, \
+                                                                                                        #name)
   LOOK_UP(mmap);
   LOOK_UP(munmap);
   LOOK_UP(mprotect);
@@ -36,9 +39,9 @@ static void look_up(void) {
 #undef LOOK_UP
 }
 
-const struct host_next *host_next(void) {
+void host_next_find(void) {
   pthread_once(&once, look_up);
-  return &functions;
+  atomic_store_explicit(&host_next_known, true, memory_order_release);
 }
 
 void *host_dlsym(void *handle, const char *name) { return host_next()->dlsym(handle, name); }

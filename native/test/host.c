@@ -125,7 +125,7 @@ long own(volatile long *where, long value) {
   return value + 1;
 }
 
-/* Broken once: with the cache never full, thunks ran out at 8,192 functions, and the rest were called unguarded. */
+/* Broken once: with the cache never full, thunks ran out, and what came then was called unguarded. */
 CHECK_TEST(many_functions, "more functions than there are thunks are guarded all the same") {
   enum { FUNCTIONS = 9000, CODE = 16 };
   unsigned char *code = mmap(NULL, FUNCTIONS * CODE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1,

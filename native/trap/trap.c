@@ -165,9 +165,12 @@ struct trap_fault *trap_thread_fault(void) {
   return slot == NULL ? NULL : &slot->fault;
 }
 
+/* Asked after every callout: a thread that has made none is not attached for it. */
 bool trap_take_fault(struct trap_fault *out) {
+  const struct trap_slot *slot = is_initialised() ? trap_slot_find() : NULL;
+  if (slot == NULL || slot->fault.pending == 0) return false;
   struct trap_fault *fault = trap_thread_fault();
-  if (fault == NULL || fault->pending == 0) return false;
+  if (fault == NULL) return false;
   *out = *fault;
   fault->pending = 0;
   return true;
