@@ -6,7 +6,7 @@
 // TURNKEY_KERNEL=FILE   the guest's kernel; none is fetched then
 // TURNKEY_NO_EMULATED=1 the emulated lane is not set up (its tests and measurements are skipped, and say so)
 
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   accessSync,
@@ -613,6 +613,22 @@ export function buildCross(/** @type {CrossLane} */ lane) {
   return folder;
 }
 
+/**
+ * buildNativeTests in a process of its own, beside what this one does meanwhile. Resolves with the build folder;
+ * rejects with SetupError once that process has said what went wrong.
+ * @returns {Promise<string>}
+ */
+export function buildNativeTestsBeside() {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(root, 'scripts', 'setup.mjs'), 'native-tests'], { stdio: 'inherit' });
+    child.on('error', reject);
+    child.on('exit', (code) => {
+      if (code === 0) resolve(join(root, 'build-c'));
+      else reject(new SetupError('the C layers and their tests could not be built'));
+    });
+  });
+}
+
 /** Everything that `npm start` needs. */
 export function setUp() {
   ensurePrerequisites();
@@ -622,8 +638,11 @@ export function setUp() {
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   try {
-    setUp();
-    say('set up');
+    if (process.argv[2] === 'native-tests') buildNativeTests();
+    else {
+      setUp();
+      say('set up');
+    }
   } catch (error) {
     fail(error);
   }
