@@ -76,9 +76,9 @@ static uint64_t quickest(void (*call)(void)) {
   uint64_t least = UINT64_MAX;
   for (int i = 0; i < 50; i++) {
     struct timespec a, b;
-    clock_gettime(CLOCK_MONOTONIC, &a);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
     for (int n = 0; n < 1000; n++) call();
-    clock_gettime(CLOCK_MONOTONIC, &b);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
     uint64_t ns = (uint64_t)(b.tv_sec - a.tv_sec) * 1000000000u + (uint64_t)b.tv_nsec - (uint64_t)a.tv_nsec;
     if (ns < least) least = ns;
   }

@@ -155,7 +155,6 @@ t.test('a buffer that is transferred or shrunk in flight is held; a detached one
 
   const shared = new Uint8Array(new SharedArrayBuffer(64));
   const sharing = fill.promise(shared, 64, 50_000);
-  t.ok(shared.every((byte) => byte === 0));
   await sharing;
   t.ok(
     shared.every((byte) => byte === 0xab),

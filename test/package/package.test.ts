@@ -441,29 +441,25 @@ t.test('publint and attw find nothing, and npm would publish it', { skip: fullOn
   t.end();
 });
 
-t.test(
-  'with a compiler and no prebuilt addon, npm builds it from source',
-  { skip: fullOnly, timeout: 280_000 },
-  (t) => {
-    const source = join(scratch, 'source');
-    cpSync(staged, source, { recursive: true });
-    rmSync(join(source, 'prebuilds'), { recursive: true });
-    const folder = emptyFolder('compiled');
-    writeFileSync(
-      join(folder, 'package.json'),
-      JSON.stringify({ name: 'compiled', private: true, type: 'module', allowScripts: { turnkey: true } }),
-    );
-    const { status, text } = npm(['install', '--prefer-offline', pack(source), ...dependencies], folder);
-    t.equal(status, 0, text);
-    const own = join(folder, 'node_modules', 'turnkey');
-    t.ok(existsSync(join(own, 'build', 'Release', 'turnkey.node')), text);
-    writeFileSync(join(folder, 'example.mjs'), readmeExample());
-    const example = run('node', ['example.mjs'], folder);
-    t.equal(example.status, 0, example.text);
-    t.match(example.text, /The image is protected/);
-    t.end();
-  },
-);
+t.test('with a compiler and no prebuilt addon, npm builds it from source', { skip: fullOnly }, (t) => {
+  const source = join(scratch, 'source');
+  cpSync(staged, source, { recursive: true });
+  rmSync(join(source, 'prebuilds'), { recursive: true });
+  const folder = emptyFolder('compiled');
+  writeFileSync(
+    join(folder, 'package.json'),
+    JSON.stringify({ name: 'compiled', private: true, type: 'module', allowScripts: { turnkey: true } }),
+  );
+  const { status, text } = npm(['install', '--prefer-offline', pack(source), ...dependencies], folder);
+  t.equal(status, 0, text);
+  const own = join(folder, 'node_modules', 'turnkey');
+  t.ok(existsSync(join(own, 'build', 'Release', 'turnkey.node')), text);
+  writeFileSync(join(folder, 'example.mjs'), readmeExample());
+  const example = run('node', ['example.mjs'], folder);
+  t.equal(example.status, 0, example.text);
+  t.match(example.text, /The image is protected/);
+  t.end();
+});
 
 for (const version of ['20', '22', '24', '26']) {
   t.test(`README's example runs on Node ${version}`, { skip: fullOnly }, (t) => {
