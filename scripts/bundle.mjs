@@ -15,13 +15,22 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const folder = join(root, 'dist', 'trial');
 const bundle = join(folder, 'trial.cjs');
 
-/** In place of src/experiment/load.ts: an import() that esbuild resolves to every experiment there is. */
+/**
+ * In place of src/experiment/load.ts: an import() that esbuild resolves to every case and every honest piece of work.
+ * What measures a cost runs in a process of its own (src/trial/cost-trial.ts), and would bring two packages along.
+ */
 /** @type {import('esbuild').Plugin} */
 const experiments = {
   name: 'experiments',
   setup({ onLoad }) {
     onLoad({ filter: /[/\\]src[/\\]experiment[/\\]load\.js$/ }, ({ path }) => ({
-      contents: 'export const importExperiment = (path) => import(`../../experiments/${path}.js`);',
+      contents: `export function importExperiment(path) {
+        const [kind, ...rest] = path.split('/');
+        const name = rest.join('/');
+        if (kind === 'corruption') return import(\`../../experiments/corruption/\${name}.js\`);
+        if (kind === 'honest') return import(\`../../experiments/honest/\${name}.js\`);
+        return Promise.reject(new Error(\`a trial runs no \${kind} experiment\`));
+      }`,
       resolveDir: dirname(path),
     }));
   },
