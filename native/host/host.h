@@ -133,6 +133,10 @@ struct host_adapter {
   /* The VM gives memory of `space` another protection: the space that it belongs to from now on. NULL: the same. */
   int (*protects)(unsigned space, int protection);
 
+  /* Called once in the constructor under every mechanism, `none` too, before trap and image: for what the program needs
+   * in order to make callouts at all. Returns NULL, or one clear sentence why that cannot be done. May be NULL. */
+  const char *(*prepare)(void);
+
   /* Called once, when trap and image are ready and before the program's main. Returns NULL, or one clear sentence why
    * this VM cannot be served; the program then runs with the trap alone, and the sentence is printed. */
   const char *(*start)(void);
@@ -161,7 +165,7 @@ struct host_adapter {
 
 /* ---- what the core gives adapters ---------------------------------------------------------------------------- */
 
-extern const struct host_adapter host_adapter_ffi, host_adapter_cpython, host_adapter_node;
+extern const struct host_adapter host_adapter_ffi, host_adapter_cpython, host_adapter_node, host_adapter_squeak;
 
 /* The mechanism that is set, after `auto` was resolved. */
 enum pkeys_mechanism host_mechanism(void);

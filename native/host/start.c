@@ -13,7 +13,8 @@
 struct host_state host_state;
 
 /* The first that recognises the program serves it; the last one takes every program. */
-static const struct host_adapter *const adapters[] = {&host_adapter_cpython, &host_adapter_node, &host_adapter_ffi};
+static const struct host_adapter *const adapters[] = {&host_adapter_cpython, &host_adapter_node, &host_adapter_squeak,
+                                                      &host_adapter_ffi};
 #define ADAPTERS (sizeof adapters / sizeof *adapters)
 
 enum pkeys_mechanism host_mechanism(void) { return host_state.mechanism; }
@@ -94,6 +95,13 @@ static void start_image(void) {
   if (rc < 0) host_say("the heap's image could not be made: %s", strerror(-rc));
 }
 
+/* What an adapter cannot do, if anything. */
+static void say(const char *why) {
+  if (why == NULL) return;
+  host_say("%s", why);
+  host_note("%s", why);
+}
+
 __attribute__((constructor)) static void start(void) {
   int saved = errno;
   find_program();
@@ -101,6 +109,7 @@ __attribute__((constructor)) static void start(void) {
   host_state.adapter = choose_adapter();
   bool guards = choose_mechanism();
   spare_children();
+  say(host_state.adapter->prepare == NULL ? NULL : host_state.adapter->prepare());
   if (guards) {
     int rc = trap_init();
     if (rc < 0) {
@@ -109,11 +118,7 @@ __attribute__((constructor)) static void start(void) {
       host_report_start();
       start_image();
       atomic_store(&host_state.guarding, true);
-      const char *why = host_state.adapter->start == NULL ? NULL : host_state.adapter->start();
-      if (why != NULL) {
-        host_say("%s", why);
-        host_note("%s", why);
-      }
+      say(host_state.adapter->start == NULL ? NULL : host_state.adapter->start());
     }
   }
   errno = saved;
