@@ -22,6 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/image': LIBRARY,
   'src/callout': LIBRARY,
   'src/register': LIBRARY,
+  'src/guard': ['src', 'src/record', 'src/machine'],
   'src/record': ['src', 'src/image/mechanism.ts'],
   'src/machine': ['src', 'src/record'],
   'src/experiment': [...LIBRARY, 'src/record'],
@@ -29,7 +30,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/trial': [...LIBRARY, 'src/record', 'src/experiment'],
   'src/squeak': ['src'],
   'src/report': ['src', 'src/record'],
-  'src/cli': [...LIBRARY, 'src/record', 'src/experiment', 'src/run', 'src/machine', 'src/report', 'src/squeak'],
+  'src/cli': [
+    ...LIBRARY,
+    'src/record',
+    'src/experiment',
+    'src/run',
+    'src/machine',
+    'src/guard',
+    'src/report',
+    'src/squeak',
+  ],
   experiments: [...LIBRARY, 'src/record', 'src/experiment'],
 };
 /** Scripts may start and import whatever was built, except tests. */

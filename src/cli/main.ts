@@ -5,7 +5,7 @@
  * 3 with TURNKEY_STRICT=1: something was skipped or not as expected; 4 the run is written, but part of it could not be
  * tried;
  * 5 `turnkey compare`: the second run is worse.
- * `turnkey probe`: 0 where protection keys are usable, else 1. `turnkey emulated`: the command's own exit code.
+ * `turnkey probe`: 0 where protection keys are usable, else 1. `turnkey emulated`, `turnkey guard`: the command's own.
  */
 import { randomInt } from 'node:crypto';
 import { accessSync, constants, mkdirSync } from 'node:fs';
@@ -25,6 +25,7 @@ import { versions } from '../run/context.js';
 import { type RunOptions } from '../run/options.js';
 import { RunInProgress } from '../run/run.js';
 import { compareCommand, type CompareFlags, exportCommand, parsePercent } from './compare.js';
+import { addGuard } from './guard.js';
 import { parseDenial, parseKeys, parseLane, parseLuaMechanism, parseMechanisms, parseWhole } from './options.js';
 import { probeJson, probeKeys, probeText } from './probe.js';
 import { runStages } from './progress.js';
@@ -325,6 +326,7 @@ compare: 5 the second run is worse.`,
       const { vmCommand } = await import('./vm.js');
       done(await vmCommand(vm, script, words, flags));
     });
+  addGuard(program, done);
   program
     .command('emulated')
     .description('run a command in a guest whose CPU has protection keys')

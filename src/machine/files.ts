@@ -27,6 +27,8 @@ export interface GuestContents {
   readonly node: string;
   /** Files, folders, or names of shared libraries (`libz.so.1`). */
   readonly extraFiles: readonly string[];
+  /** Folders to make, empty where nothing else fills them. */
+  readonly folders: readonly string[];
 }
 
 /** Types, maps, sources and prose: nothing that runs. */
@@ -244,6 +246,7 @@ export function guestEntries(contents: GuestContents): CpioEntry[] {
       );
     collector.add(path);
   }
+  for (const path of contents.folders) put({ kind: 'folder', path });
   collector.addLibraries();
 
   if (busybox !== undefined) {

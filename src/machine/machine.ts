@@ -87,7 +87,11 @@ export class Machine {
     const guestOptions: GuestOptions = {
       qemu,
       kernel,
-      initramfs: initramfs({ node, extraFiles: options.extraFiles ?? [] }),
+      initramfs: initramfs({
+        node,
+        extraFiles: options.extraFiles ?? [],
+        folders: options.folders ?? [],
+      }),
       mode,
       processors,
       memoryMiB: options.memoryMiB ?? 2048,

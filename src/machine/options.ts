@@ -14,6 +14,8 @@ export interface MachineOptions {
   readonly memoryMiB?: number;
   /** Files, folders and names of shared libraries to take along, at their own absolute paths. */
   readonly extraFiles?: readonly string[];
+  /** Folders to make, at their own paths; empty where nothing else fills them. */
+  readonly folders?: readonly string[];
   /** The Node binary to take along; default: the one that runs this. */
   readonly node?: string;
   /** QEMU's CPU; default `max,-cx16`. */

@@ -33,10 +33,9 @@ export function report(guard: Guard): void {
       mechanism: guard.mechanism,
       because: guard.chosenBecause,
       callouts: guard.callouts,
-      failed: [...failed.values()].map(({ first, ...rest }) => ({
+      failures: [...failed.values()].map(({ first, ...rest }) => ({
         ...rest,
-        message: first.message,
-        stack: first.stack,
+        first: { text: first.message, stack: first.stack },
       })),
     };
     try {

@@ -21,14 +21,15 @@ function heap() {
   const found = [];
   for (const line of readFileSync('/proc/self/smaps', 'utf8').split('\n')) {
     const [, from, to, access, inode, name] = /^(\w+)-(\w+) (\S+) \S+ \S+ (\d+) *(.*)$/.exec(line) ?? [];
-    if (from !== undefined)
-      found.push({ from: BigInt(`0x${from}`), bytes: Number(BigInt(`0x${to}`) - BigInt(`0x${from}`)), access, inode, name });
+    const [low, high] = [BigInt(`0x${from ?? 0}`), BigInt(`0x${to ?? 0}`)];
+    if (from !== undefined) found.push({ from: low, bytes: Number(high - low), access, inode, name });
     const [, resident] = /^Rss: +(\d+)/.exec(line) ?? [];
     if (resident !== undefined) found.at(-1).resident = Number(resident);
   }
-  return found.filter(
-    ({ from, access, inode, name, resident }) =>
-      access.startsWith('rw') && inode === '0' && name === '' && resident > 0 && from > 0x100000000n && from < 0x7e0000000000n,
+  const anonymous = found.filter(({ inode, name }) => inode === '0' && name === '');
+  return anonymous.filter(
+    ({ from, access, resident }) =>
+      access.startsWith('rw') && resident > 0 && from > 0x100000000n && from < 0x7e0000000000n,
   );
 }
 

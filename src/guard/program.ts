@@ -1,0 +1,129 @@
+/**
+ * The program that `turnkey guard` is given: found as a shell finds it, followed through the `#!` lines of scripts to
+ * the executable that the kernel starts, and checked: a library must be able to be preloaded into it.
+ * elf(5), execve(2), ld.so(8) ("secure-execution mode").
+ */
+import { accessSync, closeSync, constants, openSync, readSync, realpathSync, statSync } from 'node:fs';
+import { basename, delimiter, join, resolve } from 'node:path';
+
+import { ExperimentError } from '../record/errors.js';
+
+/** An executable that can be guarded. */
+export interface Program {
+  /** As it is found, a link perhaps. */
+  readonly path: string;
+  /** The executable that the kernel starts: `path`, or the interpreter that its `#!` line leads to. */
+  readonly executable: string;
+  /** Every file on the way, links not resolved: scripts and interpreters, `path` first. */
+  readonly chain: readonly string[];
+}
+
+/** As many `#!` lines as Linux follows (BINPRM_MAX_RECURSION). */
+const MOST_SCRIPTS = 4;
+const HEAD_BYTES = 4096;
+
+const ELF = { class: 4, machine: 18, phoff: 32, phentsize: 54, phnum: 56 } as const;
+const CLASS_64 = 2;
+const MACHINE_X86_64 = 62;
+const PT_INTERP = 3;
+const LOADER = /^\/lib(?:64|\/x86_64-linux-gnu)\/ld-linux-x86-64\.so\.2$/;
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** @throws ExperimentError where nothing of that name can be started */
+function find(name: string): string {
+  const paths = name.includes('/')
+    ? [resolve(name)]
+    : (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder === '' ? '.' : folder, name));
+  const found = paths.find(isExecutable);
+  if (found !== undefined) return found;
+  const [only = ''] = paths;
+  if (!name.includes('/')) throw new ExperimentError(`there is no program '${name}' on PATH`);
+  throw new ExperimentError(
+    statSync(only, { throwIfNoEntry: false }) === undefined
+      ? `there is no program ${name}`
+      : `${name} is not an executable file`,
+  );
+}
+
+function read(path: string, at: number, bytes: number): Buffer {
+  const fd = openSync(path, 'r');
+  try {
+    const buffer = Buffer.alloc(bytes);
+    return buffer.subarray(0, readSync(fd, buffer, 0, bytes, at));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The words of a `#!` line, with `env` passed over: the interpreter first. */
+function interpreter(head: Buffer): string | undefined {
+  const line = /^#![ \t]*([^\n]+)/.exec(head.toString('latin1'))?.[1];
+  if (line === undefined) return undefined;
+  const words = line.trim().split(/[ \t]+/);
+  if (basename(words[0] ?? '') !== 'env') return words[0];
+  return words.slice(1).find((word) => !word.startsWith('-') && !word.includes('='));
+}
+
+/** The dynamic loader that an ELF file asks for; undefined if it asks for none. */
+function loaderOf(path: string, head: Buffer): string | undefined {
+  const [at, size, count] = [
+    Number(head.readBigUInt64LE(ELF.phoff)),
+    head.readUInt16LE(ELF.phentsize),
+    head.readUInt16LE(ELF.phnum),
+  ];
+  const headers = read(path, at, size * count);
+  for (let i = 0; i + 56 <= headers.length; i += size)
+    if (headers.readUInt32LE(i) === PT_INTERP) {
+      const text = read(path, Number(headers.readBigUInt64LE(i + 8)), Number(headers.readBigUInt64LE(i + 32)));
+      return text.toString('latin1').replace(/\0.*$/s, '');
+    }
+  return undefined;
+}
+
+/** @throws ExperimentError where nothing can be preloaded into this executable */
+function requirePreloadable(path: string, head: Buffer): void {
+  if (head[ELF.class] !== CLASS_64)
+    throw new ExperimentError(`${path} is a 32-bit program, and the guarding library has 64 bits`);
+  if (head.readUInt16LE(ELF.machine) !== MACHINE_X86_64)
+    throw new ExperimentError(`${path} is a program for another kind of CPU than x86-64`);
+  const loader = loaderOf(path, head);
+  if (loader === undefined)
+    throw new ExperimentError(`${path} is statically linked: no library can be preloaded into it`);
+  if (!LOADER.test(loader))
+    throw new ExperimentError(`${path} uses another C library than glibc (its loader is ${loader})`);
+  const { mode, uid, gid } = statSync(path);
+  const changes =
+    ((mode & 0o4000) !== 0 && uid !== process.geteuid?.()) || ((mode & 0o2000) !== 0 && gid !== process.getegid?.());
+  if (changes)
+    throw new ExperimentError(`${path} is setuid or setgid: the loader preloads nothing into such a program`);
+}
+
+/**
+ * The program of that name, a path or a word on PATH.
+ * @throws ExperimentError with one sentence where it cannot be guarded
+ */
+export function findProgram(name: string): Program {
+  const path = find(name);
+  const chain = [path];
+  for (let at = path; ;) {
+    const head = read(at, 0, HEAD_BYTES);
+    if (head.toString('latin1', 0, 4) === '\x7fELF') {
+      const executable = realpathSync(at);
+      requirePreloadable(executable, head);
+      return { path, executable, chain };
+    }
+    const next = interpreter(head);
+    if (next === undefined || chain.length > MOST_SCRIPTS)
+      throw new ExperimentError(`${at} is neither an ELF program nor a script with a '#!' line`);
+    at = find(next);
+    chain.push(at);
+  }
+}

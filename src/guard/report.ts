@@ -1,0 +1,110 @@
+/**
+ * What guarded processes report at their end, one line of JSON each: the preloaded library (native/host/report.c) for
+ * each process, turnkey/register for each thread with koffi. And the summary that is made of it.
+ */
+
+/** The failed callouts of one function. */
+export interface FailedFunction {
+  readonly function: string;
+  readonly count: number;
+  /** The first failure in full. */
+  readonly first: { readonly text: string; readonly stack?: string };
+}
+
+/** A line of the preloaded library. */
+export interface ProcessReport {
+  readonly pid: number;
+  readonly program: string;
+  readonly adapter: string;
+  readonly mechanism: string;
+  readonly callouts: number;
+  readonly failed: number;
+  readonly unguarded: number;
+  readonly notAdopted: number;
+  /** What stays open under this adapter, in words. */
+  readonly open: string;
+  readonly notes: readonly { readonly text: string }[];
+  readonly failures: readonly FailedFunction[];
+}
+
+/** A line of turnkey/register. */
+export interface KoffiReport {
+  readonly kind: 'koffi';
+  readonly pid: number;
+  readonly callouts: number;
+  readonly failures: readonly FailedFunction[];
+}
+
+/** All that one guarded command came to. */
+export interface GuardReport {
+  readonly command: readonly string[];
+  readonly lane: 'native' | 'emulated';
+  readonly asked: string;
+  /** Why there are no keys in this lane; empty where there are. */
+  readonly noKeys: string;
+  readonly exitCode: number;
+  readonly processes: readonly ProcessReport[];
+  readonly koffi: readonly KoffiReport[];
+}
+
+/** The lines of a report file; what is cut off (a full disk, a kill) is left out. */
+export function parseLines(text: string): Pick<GuardReport, 'processes' | 'koffi'> {
+  const lines = text.split('\n').flatMap((line) => {
+    try {
+      return line === '' ? [] : [JSON.parse(line) as ProcessReport | KoffiReport];
+    } catch {
+      return [];
+    }
+  });
+  return {
+    processes: lines.filter((line): line is ProcessReport => !('kind' in line)),
+    koffi: lines.filter((line): line is KoffiReport => 'kind' in line),
+  };
+}
+
+const times = (count: number, what: string): string => `${String(count)} ${what}${count === 1 ? '' : 's'}`;
+const unique = (texts: readonly string[]): readonly string[] => [...new Set(texts)].filter((text) => text !== '');
+
+/** Failures of all processes, by function. */
+function failuresOf({ processes, koffi }: GuardReport): readonly FailedFunction[] {
+  const found = new Map<string, FailedFunction>();
+  for (const failure of [...processes, ...koffi].flatMap(({ failures }) => failures)) {
+    const known = found.get(failure.function);
+    found.set(failure.function, known === undefined ? failure : { ...known, count: known.count + failure.count });
+  }
+  return [...found.values()].sort((a, b) => b.count - a.count);
+}
+
+/** What kept the heap, in a sentence. */
+function protection({ asked, processes }: GuardReport): string {
+  const mechanisms = unique(processes.map(({ mechanism }) => mechanism)).join(', ') || asked;
+  return mechanisms === 'flag'
+    ? 'the trap alone (flag) caught faults; the heap was open'
+    : `${mechanisms} closed the heap in every callout`;
+}
+
+/** The lines that `turnkey guard` prints at the end. */
+export function summary(report: GuardReport): readonly string[] {
+  const { processes, koffi, lane } = report;
+  const callouts = [...processes, ...koffi].reduce((sum, one) => sum + one.callouts, 0);
+  const failures = failuresOf(report);
+  const failed = failures.reduce((sum, { count }) => sum + count, 0);
+  const unguarded = processes.reduce((sum, one) => sum + one.unguarded, 0);
+  const notAdopted = processes.reduce((sum, one) => sum + one.notAdopted, 0);
+  // a shell on the way to the program is no host
+  const hosts = processes.filter((one) => one.adapter !== 'ffi' || one.callouts > 0);
+  const adapters = unique((hosts.length > 0 ? hosts : processes).map(({ adapter }) => adapter)).join(', ');
+  if (processes.length === 0)
+    return [
+      'no process reported: the program was ended by a signal, or ended itself without its exit handlers; ' +
+        'nothing is known of its callouts',
+    ];
+  return [
+    `${times(callouts, 'callout')}, ${String(failed)} failed; lane ${lane}, adapter ${adapters}`,
+    protection(report),
+    ...(unguarded > 0 ? [`${times(unguarded, 'callout')} could not be guarded`] : []),
+    ...(notAdopted > 0 ? [`${times(notAdopted, 'mapping')} of the heap could not be closed`] : []),
+    ...unique(processes.flatMap(({ notes }) => notes.map(({ text }) => text))),
+    ...failures.map(({ count, first }) => `${String(count)} × ${first.text}`),
+  ];
+}

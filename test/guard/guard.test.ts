@@ -1,0 +1,132 @@
+// lanes: native, emulated
+/**
+ * `turnkey guard`: programs that know nothing of Turnkey, started as their users start them. In the guest, which has
+ * keys, the same command protects by keys.
+ * Broken once: the Node adapter's `heap` answering -1 (the stores go through, and the program dies); the exit code of
+ * the program not passed on; a static program let through (its summary then says that nothing reported).
+ */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import t from 'tap';
+
+import { ADAPTERS, type GuardReport } from '../../src/guard/index.js';
+import { probe } from '../../src/index.js';
+import { PROJECT_ROOT } from '../../src/record/paths.js';
+
+const MAIN = join(PROJECT_ROOT, 'dist', 'src', 'cli', 'main.js');
+const DATA = join(PROJECT_ROOT, 'test', 'data', 'register');
+const CLOSES = probe().usable ? 'pkeys' : 'mprotect-range';
+
+const folder = mkdtempSync(join(tmpdir(), 'turnkey-guard-test-'));
+t.teardown(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const turnkey = (
+  words: readonly string[],
+  input = '',
+): { readonly status: number | null; readonly stdout: string; readonly stderr: string } =>
+  spawnSync(process.execPath, [MAIN, 'guard', ...words], { cwd: DATA, encoding: 'utf8', input });
+
+t.test("stores of a callee into V8's live heap are prevented, and the program's answer is right", (t) => {
+  const words = ['--expose-gc', 'heap.mjs', '150', '1'];
+  const plain = spawnSync(process.execPath, words, { cwd: DATA, encoding: 'utf8' });
+  t.not(plain.status, 0, `unguarded it dies: ${plain.stdout}`);
+  const file = join(folder, 'heap.json');
+  const { status, stdout, stderr } = turnkey(['--mechanism', CLOSES, '--json', file, '--', process.execPath, ...words]);
+  t.equal(status, 0, stderr);
+  const { outcomes, ...answer } = JSON.parse(stdout) as { readonly outcomes: Readonly<Record<string, number>> };
+  t.same(answer, { sum: 1250263890, honest: 11175, mappings: true });
+  const code = CLOSES === 'pkeys' ? 'SEGV_PKUERR' : 'SEGV_ACCERR';
+  const [known = '', ...others] = Object.keys(outcomes).sort((a, b) => (outcomes[b] ?? 0) - (outcomes[a] ?? 0));
+  t.equal(known, `${code} in heap`);
+  for (const other of others) t.match(other, new RegExp(`^${code} in (code|read-only)$`));
+  const report = JSON.parse(readFileSync(file, 'utf8')) as GuardReport;
+  t.match(report, {
+    asked: CLOSES,
+    exitCode: 0,
+    processes: [{ adapter: 'node', mechanism: CLOSES, notAdopted: 0 }],
+    koffi: [{ callouts: 300, failures: [{ function: 'memset', count: 150 }] }],
+  });
+  t.match(stderr, /^turnkey: 300 callouts, 150 failed; lane native, adapter node$/m);
+  t.match(stderr, new RegExp(`^turnkey: ${CLOSES} closed the heap in every callout$`, 'm'));
+  t.match(stderr, /^turnkey: 150 × exception in FFI call: memset \(libc\.so\.6\): SIGSEGV .* in space 'heap'/m);
+  t.end();
+});
+
+t.test("input, output and exit code are the program's, and --quiet says nothing", (t) => {
+  const program = `process.stdin.on('data', (d) => process.stdout.write(d)).on('end', () => process.exit(7))`;
+  const { status, stdout, stderr } = turnkey(['--quiet', '--', process.execPath, '-e', program], 'in and out');
+  t.same([status, stdout, stderr], [7, 'in and out', '']);
+  const killed = turnkey(['--', process.execPath, '-e', `process.kill(process.pid, 'SIGKILL')`]);
+  t.equal(killed.status, 137);
+  t.match(killed.stderr, /no process reported: the program was ended by a signal/);
+  t.end();
+});
+
+t.test('what cannot be guarded: one clear sentence each', (t) => {
+  const put = (name: string, content: string | Buffer): string => {
+    writeFileSync(join(folder, name), content, { mode: 0o755 });
+    return join(folder, name);
+  };
+  const elf = Buffer.from(readFileSync(process.execPath).subarray(0, 4096));
+  const narrow = Buffer.from(elf);
+  narrow[4] = 1;
+  const foreign = Buffer.from(elf);
+  foreign.writeUInt16LE(183, 18);
+  const unlinked = Buffer.from(elf);
+  unlinked.writeUInt16LE(0, 56);
+  const setuid = join(folder, 'setuid');
+  copyFileSync(process.execPath, setuid);
+  if (process.getuid?.() === 0) chownSync(setuid, 65534, 65534);
+  chmodSync(setuid, 0o6755);
+  writeFileSync(join(folder, 'plain'), 'text');
+  for (const [words, sentence] of [
+    [['no-such-program'], /^turnkey: there is no program 'no-such-program' on PATH$/m],
+    [[join(folder, 'nothing')], /^turnkey: there is no program .*nothing$/m],
+    [[join(folder, 'plain')], /^turnkey: .*plain is not an executable file$/m],
+    [[put('words', 'words')], /^turnkey: .*words is neither an ELF program nor a script with a '#!' line$/m],
+    [[put('narrow', narrow)], /^turnkey: .*narrow is a 32-bit program/m],
+    [[put('foreign', foreign)], /^turnkey: .*foreign is a program for another kind of CPU than x86-64$/m],
+    [[put('static', unlinked)], /^turnkey: .*static is statically linked: no library can be preloaded into it$/m],
+    ...(process.getuid?.() === 0 ? [[[setuid], /^turnkey: .*setuid is setuid or setgid/m] as const] : []),
+  ] as const) {
+    const { status, stdout, stderr } = turnkey(['--', ...words]);
+    t.equal(status, 1, words.join(' '));
+    t.match(stderr, sentence);
+    t.same([stdout, stderr.trim().split('\n').length], ['', 1]);
+  }
+  const { status, stderr } = turnkey(['--adapter', 'perl', '--', process.execPath]);
+  t.equal(status, 2);
+  t.match(stderr, /'perl' is invalid\. It must be one of /);
+  t.end();
+});
+
+t.test('where there are no keys, keys are refused, and the lane that has them is named', (t) => {
+  const { status, stdout, stderr } = turnkey(['--mechanism', 'pkeys', '--', process.execPath, '-p', '1']);
+  if (probe().usable) t.same([status, stdout], [0, '1\n'], stderr);
+  else {
+    t.same([status, stdout], [1, '']);
+    t.match(stderr, /^turnkey: protection keys are not usable here: .*--lane emulated runs the program in a guest/);
+    const { stderr: said } = turnkey(['--', process.execPath, '-p', '1']);
+    t.match(said, /^turnkey: no protection keys here \(.*\): the trap alone guards the program, and its heap is open/);
+  }
+  t.end();
+});
+
+t.test(
+  'the adapters that can be named are those that native/host has',
+  { skip: process.env['TURNKEY_LANE'] === 'emulated' },
+  (t) => {
+    const source = readFileSync(join(PROJECT_ROOT, 'native', 'host', 'start.c'), 'utf8');
+    const [, list = ''] = /adapters\[\] = \{([^}]*)\}/.exec(source) ?? [];
+    t.same(
+      [...list.matchAll(/host_adapter_(\w+)/g)].map(([, name]) => name),
+      ADAPTERS,
+    );
+    t.end();
+  },
+);
