@@ -1,12 +1,17 @@
 /**
  * What would people pick instead, what does it cost them for the same work, and what does it survive?
  *
- * A function of two ints, zlib's inflate of 1 MiB, and SQLite's insert and select: by koffi, through a guard, by koffi
- * in a worker thread and in a child process (a message there and back each time), in plain JavaScript (pako) and in
- * WebAssembly (sql.js, zlib of zip.js). Two have a caller that is no JavaScript, timed by its own clock: C with
- * libsigsegv's handler and sigsetjmp, and Java with JNA in protected mode, warm. Beside the cost stands what came of
- * four faults of the callee: a null write, an abort, 8 wild bytes into the caller's malloc heap and into an image. Each
- * is done, in a process of its own, before the timing.
+ * The work is a function of two ints, zlib's inflate of 1 MiB, and SQLite's insert and select. It is done in these
+ * ways:
+ *
+ *   by koffi, and through a guard
+ *   by koffi in a worker thread and in a child process, with a message there and back each time
+ *   in plain JavaScript (pako) and in WebAssembly (sql.js, zlib of zip.js)
+ *   by a caller that is no JavaScript: C with libsigsegv's handler and sigsetjmp, and Java with JNA in protected mode
+ *
+ * The last two are timed by clocks of their own; Java is warm. Beside the cost stands what came of four faults of the
+ * callee: a null write, an abort, and 8 wild bytes into the caller's malloc heap and into an image. Each fault is made
+ * in a process of its own, before the timing.
  * Varies: work, choice. Records: samples of one piece of work in ns, native lane; what the caller survived.
  */
 import { type CostExperiment, type CostRow } from '../../src/experiment/index.js';

@@ -1,11 +1,15 @@
 /**
  * What would a user do otherwise, and what does that cost?
  *
- * The same small function, called here, plainly and through the gate; in a process forked beforehand, request and
- * answer in shared memory, each side woken by a futex; in a child over a pair of pipes; by a worker thread of this
- * process, woken by a futex, which protects nothing and shows what handing over costs alone. Nobody spins: an idle side
- * sleeps, as it would between callouts. The image of the guarded rows has 256 pages. Every way must have given the
- * right result before it is timed. native/bench/alternatives.c.
+ * The same small function is called in these ways:
+ *
+ *   in this process, plainly and through the gate
+ *   in a process forked beforehand, over shared memory; each side is woken by a futex
+ *   in a child process over a pair of pipes
+ *   by a worker thread of this process, woken by a futex: it protects nothing, and shows what handing over costs alone
+ *
+ * Nobody spins: an idle side sleeps, as it would between callouts. The image of the guarded rows has 256 pages. Every
+ * way must have given the right result before it is timed. native/bench/alternatives.c.
  * Varies: way, bytes of a buffer that the callee changes (copied there and back for another process), both sides on one
  * processor or on two. Records: samples of one call, in ns (native) or instructions of both sides (counted guest, one
  * processor).

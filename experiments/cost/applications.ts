@@ -1,10 +1,15 @@
 /**
  * How much slower does real work get, and how many callouts does it make in a second?
  *
- * Correct libraries through koffi and the guard: zlib over a 16 MiB file of real text in chunks of three sizes, SQLite
- * inserting rows and handing rows back through a callback, qsort with a comparison callback, libpng row by row
- * (experiments/support/applications.ts). An image of 1 MiB is open meanwhile. The work is cut into units that are the
- * same under every mechanism; unit k of one is set beside unit k of the other, and the bytes that come out are checked.
+ * Correct libraries are called through koffi and the guard (experiments/support/applications.ts):
+ *
+ *   zlib     over a 16 MiB file of real text, in chunks of three sizes
+ *   SQLite   inserts rows, and hands rows back through a callback
+ *   qsort    with a comparison callback
+ *   libpng   row by row
+ *
+ * An image of 1 MiB is open meanwhile. The work is cut into units that are the same under every mechanism. Unit k of
+ * one mechanism is set beside unit k of the other, and the bytes that come out are checked.
  * Varies: application, mechanism. Records: ns of one unit, callouts and callbacks in it.
  */
 import type { CostExperiment } from '../../src/experiment/index.js';

@@ -1,10 +1,15 @@
 /**
  * What does it cost to deny writes to the whole image and to allow them again, and what does each page add?
  *
- * One deny-and-restore pair with nothing else around it: two PKRU writes as the gate makes them, two calls of glibc's
- * pkey_set for each key, two mprotect calls for each range, or for each page, or two pkey_mprotect calls for each
- * range. native/bench/flip.c tries each flip before it is timed: read(2) into closed pages must answer EFAULT, and must
- * work after.
+ * One deny-and-restore pair is timed, with nothing else around it. It consists of one of these pairs:
+ *
+ *   two PKRU writes, as the gate makes them
+ *   two calls of glibc's pkey_set for each key
+ *   two mprotect calls for each range, or for each page
+ *   two pkey_mprotect calls for each range
+ *
+ * native/bench/flip.c tries each flip before it is timed. read(2) into closed pages must answer EFAULT, and must work
+ * after the flip back.
  * Varies: mechanism; pages (1 to 65,536 in powers of four); touched or not (a page that was never written has no
  * page-table entry to change); huge pages, where they are to be had; 1, 4, 15 spaces, each with its key. Records:
  * samples of one pair, in ns (native) or instructions (counted guest). A straight line over pages is fitted by the

@@ -2,10 +2,16 @@
  * What does the gate add to a call, against a raw call and against what a VM would write without one, and what do its
  * parts cost?
  *
- * In C, results going into the next call as in code that uses them; each row in a process of its own, so that no two
- * share a call site. The parts are differences between rows of one round: the trap is `flag` over the raw call; the
- * rights are `pkeys` over `flag`; the foreign stack is a row with it over one without; the floating-point environment
- * likewise; stack arguments are 12 over 6. native/bench/gate.c; docs/gate.md says what each instruction is for.
+ * The calls are made in C. Each result goes into the next call, as in code that uses it. Each row has a process of its
+ * own, so no two rows share a call site. The parts are differences between rows of one round:
+ *
+ *   trap                         `flag` over the raw call
+ *   rights                       `pkeys` over `flag`
+ *   foreign stack                a row with it over a row without
+ *   floating-point environment   a row with it over a row without
+ *   stack arguments              12 arguments over 6
+ *
+ * native/bench/gate.c; docs/gate.md says what each instruction is for.
  * Varies: mechanism, way (raw call, guarded, sigsetjmp with and without the signal mask), arguments (0, 6, 12), foreign
  * stack or the caller's. Records: samples of one call, in ns (native) or instructions (counted guest).
  */

@@ -1,9 +1,9 @@
 /**
  * What does one VM thread pay for another's callouts?
  *
- * Two Lua states on two threads, an image each: one allocates, the other sleeps in callouts of a millisecond, one after
- * the other, or is not there. mprotect closes the heap for everybody: the allocating thread faults, as a bystander, and
- * waits until the other is back. Keys are each thread's own.
+ * Two Lua states run on two threads, with an image each. One state allocates. The other makes callouts that sleep for a
+ * millisecond, one after the other, or is not there. mprotect closes the heap for everybody. So the allocating thread
+ * faults as a bystander, and waits until the other is back. Keys are each thread's own.
  * Varies: mechanism, whether the other state is there. Records: ns of 2,000 allocations, the mean over a second or so;
  * `observed`: the bystanders' faults, how long they waited, unprotected windows, callouts of the other. Native lane
  * only: the counted guest has one processor and skips time that is slept. That nobody waits under keys is behaviour,

@@ -1,9 +1,9 @@
 /**
  * What does the VM pay when it comes back to its image after a callout?
  *
- * A callout of an empty function, and then, timed alone, one access to each of so many pages, at another cache line in
- * each. mprotect has emptied the TLB of them, and has made writes fault where the kernel does not open them at once;
- * keys leave page tables and TLB as they are. `none` touches the same pages after a raw call: the baseline of every
+ * An empty function is called. Then, timed alone, some pages are accessed once each, at another cache line in each
+ * page. mprotect has emptied the TLB of these pages. Where the kernel does not open them at once, writes fault too.
+ * Keys leave page tables and TLB as they are. `none` touches the same pages after a raw call: the baseline of every
  * round. native/bench/callout.c.
  * Varies: mechanism, pages touched (1 to 16,384), read or write. Records: samples of touching all of them once, in ns
  * (native) or instructions (counted guest: TLB misses are not instructions, so only faults show there).

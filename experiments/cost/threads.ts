@@ -1,10 +1,10 @@
 /**
  * What do other VM threads pay while one thread makes callouts back to back?
  *
- * One thread calls an empty foreign function in a loop; others, each on a processor of its own, read or write one word
- * of each page of the image in turn, or allocate. mprotect closes the image for all of them: they fault and wait, and
- * every flip interrupts their processors (TLB shootdown; beyond the processors at hand it is not measurable here). Keys
- * are each thread's own. native/bench/threads.c.
+ * One thread calls an empty foreign function in a loop. Each other thread has a processor of its own. It reads or
+ * writes one word of each page of the image in turn, or it allocates. mprotect closes the image for all of them. They
+ * fault and wait, and every flip interrupts their processors (TLB shootdown). Keys are each thread's own. The shootdown
+ * of more processors than this machine has cannot be measured here. native/bench/threads.c.
  * Varies: mechanism, work, number of others (more than there are processors besides the first is marked
  * oversubscribed), what is measured. Records: ns that one operation of one of the others took, by what all of them got
  * done in a window of 10 ms; or ns of one callout meanwhile. `observed`: faults and waits of bystanders, unprotected

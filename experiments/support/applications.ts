@@ -1,7 +1,8 @@
 /**
- * Real work by correct libraries, cut into units of the same size, for experiments that ask what a mechanism costs a
- * program: each unit is timed, unit k is the same data under every mechanism, and the result is checked when all are
- * done. More than 400 lines: each application is a few calls of one library, and all are listed and timed alike.
+ * Real work by correct libraries, for experiments that ask what a mechanism costs a program. The work is cut into units
+ * of the same size, and each unit is timed. Unit k is the same data under every mechanism. The result is checked when
+ * all units are done. More than 400 lines: each application is a few calls of one library, and all are listed and timed
+ * alike.
  */
 import { inflateSync } from 'node:zlib';
 

@@ -1,6 +1,9 @@
 /**
- * Lets the callee of one choice do harm, in a process of its own, and prints what came of the caller in a word:
- * 'CalloutError' or 'error' where the caller was told and its memory is intact, 'damaged', or 'unharmed'.
+ * Lets the callee of one choice do harm, in a process of its own, and prints in a word what came of the caller:
+ *
+ *   CalloutError, error   the caller was told, and its memory is intact
+ *   damaged               the caller's memory is damaged
+ *   unharmed              nothing happened to the caller
  *
  *   node choices-harm.js CHOICE MECHANISM HARM
  *

@@ -2,10 +2,11 @@
  * Does sprintf into a local array, with a text too long for it, run up the stack and on into the image?
  *
  * Stands for the textbook stack overflow: a line built from parts whose lengths nobody added up. The stack is one of
- * C's own (a coroutine's, a thread's with a hand-made stack) that ends where the image begins; between the array and
- * the image lie the saved registers and the return address, which go first. `none`: the bytes land, then the return to
- * 0x4141414141414141 ends the process. `flag`: they land, and the return fails the callout: too late. mprotect and
- * keys: the first byte of eden faults before the return is tried; recovery needs nothing of the smashed stack.
+ * C's own (a coroutine's, a thread's with a hand-made stack) that ends where the image begins. The saved registers
+ * and the return address lie between the array and the image, so they go first. `none`: the bytes land, then the
+ * return to 0x4141414141414141 ends the process. `flag`: they land, and the return fails the callout: too late.
+ * mprotect and keys: the first byte of eden faults before the return is tried. Recovery needs nothing of the smashed
+ * stack.
  * Varies: mechanism. Records: the fault, or the bytes changed and the fault that followed.
  */
 import { type CorruptionCase, expectSmash } from '../../../src/experiment/index.js';

@@ -1,12 +1,12 @@
 /**
  * Is a VM thread that writes the image disturbed by another thread's callout?
  *
- * Stands for a second interpreter thread or a background collector. A worker that takes part in the image writes 8
- * bytes to 'old' 100 ms into a callout of 400 ms on the main thread, as VM code does, and must find them there; they
- * are put back.
+ * Stands for a second interpreter thread or a background collector. A callout of 400 ms runs on the main thread. 100 ms
+ * into it, a worker that takes part in the image writes 8 bytes to 'old', as VM code does. It must find them there, and
+ * puts the old bytes back.
  * Varies: mechanism. Records: how long the write took. Keys are per thread: the worker does not notice. mprotect closes
- * the page to everybody: the innocent thread faults, waits until the callout is over, or until its patience ends, and
- * goes on; under mprotect-naive, which knows no bystanders, it dies.
+ * the page to everybody. The innocent thread faults, waits until the callout is over or its patience ends, and goes on.
+ * mprotect-naive knows no bystanders: under it the thread dies.
  */
 import type { CorruptionCase } from '../../../src/experiment/index.js';
 import { startVmThread } from '../../support/vm-thread.js';
