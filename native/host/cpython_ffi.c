@@ -3,13 +3,13 @@
  * function, it gets ours (loader.c), which calls the original and then replaces a few slots and imports of what that
  * made:
  *
- *   tp_call of CFuncPtr and of cffi's CData   where a callout ends for Python: the error is raised here
- *   the metatypes of ctypes                   new ctypes types allocate their instances in the open heap
- *   imported PyMem_Malloc, PyMem_Realloc,     buffers of instances come from the open heap; what belongs to a type does
- *     PyObject_Malloc                         not
- *   imported PyEval_SaveThread, _RestoreThread whether the GIL is held tells a PyDLL function, which may use the heap
- *   imported PyObject_Call…                   after a failed callout no errcheck and no restype function is called:
- * there is no result for them
+ *   what is replaced                        for what
+ *   tp_call of CFuncPtr and of cffi's CData the error is raised here: where a callout ends for Python
+ *   the metatypes of ctypes                 instances of new ctypes types come from the open heap
+ *   PyMem_Malloc and its kin, as imported   buffers of instances do too; what belongs to a type does not
+ *   PyObject_Malloc, as imported by cffi    its owned memory does
+ *   PyEval_SaveThread, _RestoreThread       a PyDLL function is known by the GIL that it keeps: it may use the heap
+ *   PyObject_CallFunction and its kin       no errcheck and no restype function is called for a failed callout
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -99,6 +99,12 @@ static void *malloc_for_instance(size_t bytes) {
   bool open = buffer_next || resizing;
   buffer_next = false;
   return open ? cpython_malloc_open(bytes) : python.PyMem_Malloc(bytes);
+}
+
+static void *calloc_for_instance(size_t count, size_t bytes) {
+  bool open = buffer_next || resizing;
+  buffer_next = false;
+  return open ? cpython_calloc_open(count, bytes) : python.PyMem_Calloc(count, bytes);
 }
 
 /* `self` is ctypes' own function. */
@@ -282,6 +288,7 @@ static void patch_ctypes(py_object *module) {
   python.Py_DecRef(type);
   const void *inside = ctypes_inside;
   import(inside, "PyMem_Malloc", (const void *)(uintptr_t)malloc_for_instance);
+  import(inside, "PyMem_Calloc", (const void *)(uintptr_t)calloc_for_instance);
   import(inside, "PyMem_Realloc", (const void *)(uintptr_t)cpython_realloc_open);
   ctypes_tells_lock =
       host_import_replace(inside, "PyEval_SaveThread", (const void *)(uintptr_t)save_thread, NULL) == 0 &&

@@ -136,6 +136,8 @@ py_object *cpython_alloc_open(py_object *type, intptr_t items) {
 
 void *cpython_malloc_open(size_t bytes) { return bytes > PTRDIFF_MAX ? NULL : host_heap_malloc(open_heap, bytes); }
 
+void *cpython_calloc_open(size_t count, size_t bytes) { return host_heap_calloc(open_heap, count, bytes); }
+
 void *cpython_realloc_open(void *address, size_t bytes) {
   if (bytes > PTRDIFF_MAX) return NULL;
   if (address == NULL || host_heap_holds(&open_bounds, address)) return host_heap_realloc(open_heap, address, bytes);

@@ -3,6 +3,7 @@
  *
  *   next.c      the C library's own functions, as the replaced symbols hide them
  *   modules.c   in which module an address lies, and whose that is
+ *   text.c      a failed callout in words
  *   report.c    counting, messages, the report at the end
  *   image.c     the image that the heap's mappings are adopted into
  *   memory.c call.c closure.c thread.c signals.c loader.c exit.c    the replaced functions

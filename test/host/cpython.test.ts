@@ -1,0 +1,129 @@
+/**
+ * CPython behind native/host, unported: cpython.py under each mechanism, with the system's Python and ctypes. Keys are
+ * tried in a guest of its own.
+ * Broken once: resize's memory was closed (PyMem_Calloc not replaced); bytearrays stayed where they were; the failed
+ * callout's errcheck was called; PyEval_SaveThread not replaced, so that no PyDLL function was told apart.
+ * limit: 300 s
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import t, { type Test } from 'tap';
+
+import { hostCpu, showsKeys } from '../../src/machine/host.mjs';
+import { PROJECT_ROOT } from '../../src/record/paths.js';
+
+const PYTHON = '/usr/bin/python3';
+const LIBRARY = join(PROJECT_ROOT, 'build-c', 'host', 'libturnkey-host.so');
+const SCRIPT = join(PROJECT_ROOT, 'test', 'host', 'cpython.py');
+
+/** The tests of cpython.py, as it prints them. */
+const names = [...readFileSync(SCRIPT, 'utf8').matchAll(/^def (test_\w+)/gm)].map(([, name = '']) => name);
+
+const probe = spawnSync(PYTHON, ['-c', 'import ctypes, sys; print(sys.version_info[:2] >= (3, 9))'], {
+  encoding: 'utf8',
+});
+const missing = String(probe.stdout).trim() === 'True' ? false : `no ${PYTHON} of version 3.9 or later with ctypes`;
+
+/** Every test of the script passed, and the program came to its end with the right answer. */
+function judge(t: Test, output: string, status: number | null): void {
+  const lines = output.split(/\r?\n/);
+  for (const name of names) t.ok(lines.includes(`ok ${name}`), name);
+  t.ok(lines.includes('sum 999000'), 'the program ends with the right answer');
+  t.equal(status, 0);
+  if (!t.passing()) t.comment(output);
+}
+
+function python(arguments_: readonly string[], env: Readonly<Record<string, string>>) {
+  return spawnSync(PYTHON, arguments_, {
+    encoding: 'utf8',
+    env: { ...process.env, LD_PRELOAD: LIBRARY, ...env },
+    timeout: 250_000,
+  });
+}
+
+for (const mechanism of ['flag', 'mprotect-range'])
+  t.test(`CPython's callouts and heap under ${mechanism}`, { skip: missing }, (t) => {
+    const { stdout, stderr, status } = python([SCRIPT], { TURNKEY_HOST_MECHANISM: mechanism });
+    judge(t, stdout + stderr, status);
+    t.end();
+  });
+
+/** The files of the modules that a script may import: what travels into the guest. */
+const MODULES = 'ctypes, faulthandler, gc, os, signal, sys, threading, traceback, tracemalloc, site, encodings.ascii';
+const FILES =
+  `import ${MODULES}\n` +
+  'for module in list(sys.modules.values()):\n' +
+  '  path = getattr(module, "__file__", None)\n' +
+  '  if path: print(path)\n';
+
+t.test(
+  'CPython under keys',
+  { skip: missing || (showsKeys(hostCpu().flags) && 'this CPU has keys: the guest is for those without') },
+  (t) => {
+    const listed = spawnSync(PYTHON, ['-c', FILES], { encoding: 'utf8' });
+    const executable = spawnSync(PYTHON, ['-c', 'import sys, os; print(os.path.realpath(sys.executable))'], {
+      encoding: 'utf8',
+    }).stdout.trim();
+    const taken = [executable, LIBRARY, SCRIPT, ...listed.stdout.trim().split('\n')];
+    const command = `TURNKEY_HOST_MECHANISM=pkeys LD_PRELOAD=${LIBRARY} exec ${executable} ${SCRIPT}`;
+    const { stdout, stderr, status } = spawnSync(
+      process.execPath,
+      [
+        join(PROJECT_ROOT, 'dist', 'src', 'cli', 'main.js'),
+        'emulated',
+        ...taken.flatMap((path) => ['--with', path]),
+        '--',
+        '/bin/sh',
+        '-c',
+        command,
+      ],
+      { encoding: 'utf8', timeout: 280_000 },
+    );
+    judge(t, stdout + stderr, status);
+    t.end();
+  },
+);
+
+/** What the test reads of a process's report (native/host/report.c). */
+interface Report {
+  readonly pid: number;
+  readonly parent: number;
+  readonly failures: readonly unknown[];
+}
+
+t.test('a report is appended for each process', { skip: missing }, (t) => {
+  const json = join(tmpdir(), `turnkey-host-${process.pid}.json`);
+  const text =
+    'import ctypes, os\n' +
+    'try: ctypes.memset(16, 1, 8)\n' +
+    'except OSError as error: print(error.errno)\n' +
+    'if os.fork() == 0: os._exit(0)\n' +
+    'os.wait()\n';
+  const { stdout, status } = python(['-c', text], { TURNKEY_HOST_MECHANISM: 'flag', TURNKEY_HOST_JSON: json });
+  t.equal(status, 0);
+  t.equal(stdout, '14\n');
+  t.ok(existsSync(json));
+  const lines = readFileSync(json, 'utf8').trim().split('\n');
+  rmSync(json);
+  const [child, parent] = lines.map((line) => JSON.parse(line) as Report);
+  t.match(parent, { adapter: 'cpython', mechanism: 'flag', failed: 1, unguarded: 0, notAdopted: 0 });
+  t.match(parent?.failures, [{ function: 'memset', count: 1, first: { signal: 'SIGSEGV', access: 'write' } }]);
+  t.match(child, { failed: 0, failures: [], parent: parent?.pid });
+  t.end();
+});
+
+t.test('where the heap cannot be placed, the trap alone is said', { skip: missing }, (t) => {
+  const text = 'import ctypes\ns = "a" * 40\nctypes.memset(id(s) + 48, 98, 4)\nprint(s[:5])\nctypes.memset(16, 1, 8)\n';
+  const { stdout, stderr, status } = python(['-c', text], {
+    PYTHONMALLOC: 'debug',
+    TURNKEY_HOST_MECHANISM: 'mprotect-range',
+  });
+  t.equal(status, 0);
+  t.equal(stdout, 'bbbba\n');
+  t.match(stderr, /turnkey: Python's heap is open.*PYTHONMALLOC/);
+  t.match(stderr, /exception in FFI call: SIGSEGV \(SEGV_MAPERR\) in memset: write 0x10/);
+  t.end();
+});
