@@ -25,14 +25,18 @@ import { transform } from 'esbuild';
 
 import { buildNative, buildTypeScript, ensurePrerequisites, fail, root, SetupError } from './setup.mjs';
 
+/** The library that `turnkey guard` preloads, and the two that it shares with the addon: found by their sonames. */
+const HOST = ['libturnkey-host.so', 'libturnkey_trap.so.0', 'libturnkey_pkeys.so.0'];
+
 /** From build/, and the name in the package. turnkey-lua needs Lua and libffi, and is for a checkout. */
 /** @type {readonly (readonly [string, string])[]} */
 const PREBUILT = [
-  ['Release/turnkey.node', 'node-napi-v8.node'],
+  ['packaged/turnkey.node', 'node-napi-v8.node'],
   ...['turnkey_baseline.node', 'libturnkey_warm.so'].map((name) => /** @type {const} */ ([`Release/${name}`, name])),
   ...['', '_ctor', '_dtor', '_throw'].map(
     (kind) => /** @type {const} */ ([`Release/libturnkey_foreign${kind}.so`, `libturnkey_foreign${kind}.so`]),
   ),
+  ...HOST.map((name) => /** @type {const} */ ([`host/${name}`, name])),
   ...['agent', 'bench', 'conformance', 'watch'].map(
     (name) => /** @type {const} */ ([`packaged/turnkey-${name}`, `turnkey-${name}`]),
   ),
