@@ -24,4 +24,6 @@ export type {
   SpaceRequest,
   VerifyReport,
 } from './image/types.js';
+export type { VirtualKeyOptions, VirtualKeys, VirtualPolicy } from './image/virtual.js';
+export { configureVirtualKeys, VIRTUAL_POLICIES, virtualKeys } from './image/virtual.js';
 export type { Probe } from './native.js';

@@ -156,16 +156,31 @@ export interface NativeImage {
   reapply(): Errno;
   verifyTags(): { readonly errno: Errno; readonly address: bigint } | Errno;
   lend(bytes: number, space: number, offset: number, mode: 0 | 1 | 2, flushEnd: boolean): NativeLoan | Errno;
+  /** This thread enters the image, or leaves it. */
+  enter(enter: boolean): Errno;
+}
+/** pkeys_virtual_state, and the visits of this thread. */
+export interface NativeVirtualState {
+  readonly ways: number;
+  readonly images: number;
+  readonly resident: number;
+  readonly pinned: number;
+  readonly loads: number;
+  readonly evictions: number;
+  readonly hits: number;
+  readonly misses: number;
 }
 
 /** What image_binding.cc adds to the addon. */
 export interface NativeImageBinding {
   readonly NativeImage: {
-    new (spaces: readonly NativeSpaceRequest[], keyMode: 0 | 1): NativeImage;
+    new (spaces: readonly NativeSpaceRequest[], keyMode: 0 | 1 | 2): NativeImage;
     new (id: number): NativeImage;
   };
   /** The names of all mechanisms, by pkeys_mechanism_name. */
   readonly mechanisms: readonly string[];
+  configureVirtual(policy: string, load: 0 | 1, ways: number, nth: number, guardBytes: number, seed: number): Errno;
+  virtualState(): NativeVirtualState;
   probe(): Probe;
   releaseLoan(id: number, memory: ArrayBuffer): Errno;
 }

@@ -21,6 +21,7 @@ void image_init(Napi::Env env, Napi::Object exports);
 
 /* Attaches this thread (I13). Without a thread slot the rights are opened all the same. */
 void open_thread();
+void virtual_init(Napi::Env env, Napi::Object exports);
 
 Napi::Object probe_object(Napi::Env env);
 Napi::Object space_object(Napi::Env env, const pkeys_space &space);

@@ -5,14 +5,13 @@
  * id. Its operations take a lock of its own. Every entry attaches its thread first (I13).
  */
 #include <cerrno>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "arguments.h"
 #include "bindings.h"
+#include "image_handle.h"
 
 namespace addon {
 
@@ -22,42 +21,6 @@ void open_thread() {
 }
 
 namespace {
-
-/* ---- images of the process ---- */
-
-struct Handle {
-  std::mutex lock;
-  image *content = nullptr; /* null once closed */
-  uint32_t id = 0;
-};
-
-std::mutex handles_lock;
-std::map<uint32_t, std::weak_ptr<Handle>> handles;
-/* Images that nobody refers to any more, but that could not be closed when that was seen. */
-std::vector<image *> abandoned;
-
-/* Not while foreign code is underneath: it may hold pointers into the image. */
-bool safe_to_close() { return trap_depth() == 0; }
-
-void close_abandoned() {
-  if (!safe_to_close()) return;
-  std::lock_guard<std::mutex> guard(handles_lock);
-  for (size_t i = 0; i < abandoned.size();)
-    if (image_close(abandoned[i]) == 0) abandoned.erase(abandoned.begin() + static_cast<std::ptrdiff_t>(i));
-    else i++;
-}
-
-struct HandleEnd {
-  void operator()(Handle *handle) const {
-    if (handle->content) {
-      open_thread();
-      std::lock_guard<std::mutex> guard(handles_lock);
-      handles.erase(handle->id);
-      if (!safe_to_close() || image_close(handle->content) != 0) abandoned.push_back(handle->content);
-    }
-    delete handle;
-  }
-};
 
 /* ---- the class ---- */
 
@@ -72,7 +35,8 @@ public:
                      METHOD(mechanism), METHOD(setMechanism), METHOD(close),    METHOD(leave),      METHOD(fill),
                      METHOD(load),      METHOD(resize),       METHOD(verify),   METHOD(snapshot),   METHOD(hasSnapshot),
                      METHOD(diff),      METHOD(restore),      METHOD(objectAt), METHOD(hash),       METHOD(read),
-                     METHOD(write),     METHOD(neighbour),    METHOD(reapply),  METHOD(verifyTags), METHOD(lend)}));
+                     METHOD(write),     METHOD(neighbour),    METHOD(reapply),  METHOD(verifyTags), METHOD(lend),
+                     METHOD(enter)}));
 #undef METHOD
   }
 
@@ -99,7 +63,9 @@ private:
   void map(const Napi::CallbackInfo &info) {
     if (!info[0].IsArray()) wrong(info.Env(), "spaces", "an array");
     Napi::Array list = info[0].As<Napi::Array>();
-    pkeys_key_mode mode = whole(info, 1, "keyMode") ? PKEYS_KEY_PER_SPACE : PKEYS_KEY_PER_IMAGE;
+    uint64_t wanted = whole(info, 1, "keyMode");
+    if (wanted > PKEYS_KEY_VIRTUAL) wrong(info.Env(), "keyMode", "0, 1 or 2");
+    auto mode = static_cast<pkeys_key_mode>(wanted);
     std::vector<std::string> names;
     std::vector<pkeys_space_request> requests;
     names.reserve(list.Length());
@@ -131,6 +97,7 @@ private:
     Handle *handle = new Handle;
     handle->content = content;
     handle->id = pkeys_image_id(mapped);
+    handle->virtual_key = mode == PKEYS_KEY_VIRTUAL;
     handle_ = std::shared_ptr<Handle>(handle, HandleEnd());
     std::lock_guard<std::mutex> guard(handles_lock);
     handles[handle->id] = handle_;
@@ -157,6 +124,28 @@ private:
     std::unique_lock<std::mutex> lock(handle_->lock);
     if (!handle_->content) return number(info.Env(), -EBADF);
     return body(Use{info.Env(), handle_->content});
+  }
+
+  /* The same for what touches the image's memory: a virtual key is loaded for that long. */
+  template <typename Body> Napi::Value in_image(const Napi::CallbackInfo &info, Body body) {
+    return with_image(info, [&](const Use &u) -> Napi::Value {
+      if (!handle_->virtual_key) return body(u);
+      pkeys_image *before = trap_entered_image();
+      int error = trap_enter_image(u.mapped());
+      if (error < 0) return number(u.env, error);
+      Napi::Value answer = body(u);
+      if (before != u.mapped()) (void)trap_enter_image(before);
+      return answer;
+    });
+  }
+
+  /* enter(true): this thread enters the image; enter(false): it leaves the image if it is in that. */
+  Napi::Value enter(const Napi::CallbackInfo &info) {
+    bool in = info[0].ToBoolean();
+    return with_image(info, [&](const Use &u) {
+      if (!in && trap_entered_image() != u.mapped()) return u.answer(0);
+      return u.answer(trap_enter_image(in ? u.mapped() : nullptr));
+    });
   }
 
   Napi::Value failure(const Napi::CallbackInfo &info) {
@@ -207,6 +196,7 @@ private:
   Napi::Value close(const Napi::CallbackInfo &info) {
     Napi::Value closed = with_image(info, [this](const Use &u) {
       if (!safe_to_close()) return u.answer(-EBUSY);
+      if (trap_entered_image() == u.mapped()) (void)trap_enter_image(nullptr);
       int e = image_close(u.content);
       if (e == 0) {
         handle_->content = nullptr;
@@ -226,7 +216,7 @@ private:
 
   Napi::Value fill(const Napi::CallbackInfo &info) {
     uint64_t seed = word(info[0], "seed");
-    return with_image(info, [&](const Use &u) {
+    return in_image(info, [&](const Use &u) {
       spur_filled filled;
       int e = image_fill(u.content, seed, &filled);
       return u.answer(e, [&] {
@@ -239,7 +229,7 @@ private:
   /* load(space, path): { errno, bytes, heap? }: a file that is too large gives its bytes with the errno. */
   Napi::Value load(const Napi::CallbackInfo &info) {
     std::string path = text(info[1], "path");
-    return with_image(info, [&](const Use &u) {
+    return in_image(info, [&](const Use &u) {
       size_t i = u.index(info[0]);
       uint64_t file_bytes = 0;
       int e = image_load(u.content, i, path.c_str(), &file_bytes);
@@ -251,19 +241,19 @@ private:
   }
   Napi::Value resize(const Napi::CallbackInfo &info) {
     uint64_t count = whole(info, 1, "bytes");
-    return with_image(info, [&](const Use &u) { return u.answer(image_resize(u.content, u.index(info[0]), count)); });
+    return in_image(info, [&](const Use &u) { return u.answer(image_resize(u.content, u.index(info[0]), count)); });
   }
 
   Napi::Value verify(const Napi::CallbackInfo &info) {
     std::vector<spur_problem> problems(whole(info, 0, "limit"));
-    return with_image(info, [&](const Use &u) {
+    return in_image(info, [&](const Use &u) {
       auto report = std::make_unique<image_report>();
       int e = image_verify(u.content, problems.data(), problems.size(), report.get());
       return u.answer(e, [&] { return report_object(u.env, *report, problems.data()); });
     });
   }
   Napi::Value snapshot(const Napi::CallbackInfo &info) {
-    return with_image(info, [](const Use &u) { return u.answer(image_snapshot(u.content)); });
+    return in_image(info, [](const Use &u) { return u.answer(image_snapshot(u.content)); });
   }
   Napi::Value hasSnapshot(const Napi::CallbackInfo &info) {
     return with_image(info, [](const Use &u) { return truth(u.env, image_has_snapshot(u.content)); });
@@ -271,14 +261,14 @@ private:
   Napi::Value diff(const Napi::CallbackInfo &info) {
     std::vector<image_range> ranges(whole(info, 0, "limit"));
     uint64_t objects = whole(info, 1, "objects");
-    return with_image(info, [&](const Use &u) {
+    return in_image(info, [&](const Use &u) {
       image_difference d;
       int e = image_diff(u.content, ranges.data(), ranges.size(), objects, &d);
       return u.answer(e, [&] { return difference_object(u.env, d, ranges.data()); });
     });
   }
   Napi::Value restore(const Napi::CallbackInfo &info) {
-    return with_image(info, [](const Use &u) {
+    return in_image(info, [](const Use &u) {
       uint64_t written;
       int e = image_restore(u.content, &written);
       return u.answer(e, [&] { return number(u.env, written); });
@@ -286,14 +276,14 @@ private:
   }
   Napi::Value objectAt(const Napi::CallbackInfo &info) {
     uint64_t offset = whole(info, 1, "offset");
-    return with_image(info, [&](const Use &u) {
+    return in_image(info, [&](const Use &u) {
       spur_object found;
       int e = image_object_at(u.content, u.index(info[0]), offset, &found);
       return u.answer(e, [&] { return heap_object(u.env, found); });
     });
   }
   Napi::Value hash(const Napi::CallbackInfo &info) {
-    return with_image(info, [&](const Use &u) {
+    return in_image(info, [&](const Use &u) {
       uint64_t h;
       int e = image_hash(u.content, u.index(info[0]), &h);
       return u.answer(e, [&] { return big(u.env, h); });
@@ -302,7 +292,7 @@ private:
 
   Napi::Value read(const Napi::CallbackInfo &info) {
     uint64_t offset = whole(info, 1, "offset"), count = whole(info, 2, "bytes");
-    return with_image(info, [&](const Use &u) -> Napi::Value {
+    return in_image(info, [&](const Use &u) -> Napi::Value {
       size_t i = u.index(info[0]);
       pkeys_space s;
       int e = pkeys_image_space(u.mapped(), i, &s);
@@ -316,7 +306,7 @@ private:
   Napi::Value write(const Napi::CallbackInfo &info) {
     uint64_t offset = whole(info, 1, "offset");
     Bytes from = bytes(info[2], "bytes");
-    return with_image(info, [&](const Use &u) {
+    return in_image(info, [&](const Use &u) {
       return u.answer(image_write(u.content, u.index(info[0]), offset, from.data, from.length));
     });
   }
@@ -390,6 +380,7 @@ void image_init(Napi::Env env, Napi::Object exports) {
   for (int m = PKEYS_MECHANISM_NONE; m <= PKEYS_MECHANISM_PKEYS_GLIBC; m++)
     mechanisms.Set(mechanisms.Length(), string(env, pkeys_mechanism_name(static_cast<pkeys_mechanism>(m))));
   exports.Set("mechanisms", mechanisms);
+  virtual_init(env, exports);
   exports.Set("probe", Napi::Function::New(env, probe, "probe"));
   exports.Set("releaseLoan", Napi::Function::New(env, release_loan, "releaseLoan"));
 }

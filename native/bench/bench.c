@@ -121,7 +121,7 @@ static int usage(void) {
                   "[--batch-us N] [--group-ms "
                   "N] [--steps N] [--clock monotonic] ROW... [/ ROW...]\n"
                   "  ROW: EXPERIMENT:MECHANISM[:NAME=VALUE,...], EXPERIMENT one of flip, callout, gate, fault, "
-                  "revisit, threads, alternatives, adopted\n");
+                  "revisit, threads, alternatives, adopted, virtual\n");
   return 2;
 }
 

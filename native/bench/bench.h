@@ -66,5 +66,6 @@ const char *bench_revisit(struct bench_row *row);
 const char *bench_threads(struct bench_row *row);
 const char *bench_alternatives(struct bench_row *row);
 const char *bench_adopted(struct bench_row *row);
+const char *bench_virtual(struct bench_row *row);
 
 #endif

@@ -83,7 +83,8 @@ static const char *set_up(struct bench_row *row) {
                      {"revisit", bench_revisit},
                      {"threads", bench_threads},
                      {"alternatives", bench_alternatives},
-                     {"adopted", bench_adopted}};
+                     {"adopted", bench_adopted},
+                     {"virtual", bench_virtual}};
   for (size_t i = 0; i < sizeof experiments / sizeof *experiments; i++)
     if (strcmp(row->experiment, experiments[i].name) == 0) return experiments[i].set_up(row);
   return "no such experiment";

@@ -41,7 +41,7 @@ static int each_piece(uintptr_t address, uintptr_t end, int (*visit)(const struc
 static int apply_region(const struct region *region) {
   int access = pkeys_i_mechanism_access(region);
   return pkeys_i_region_apply(region->address, region->bytes, access < 0 ? (int)region->protection : access,
-                              region->key);
+                              pkeys_i_region_key(region));
 }
 
 static int apply_piece(const struct range *piece, void *context) {
@@ -274,7 +274,7 @@ static bool compare(const struct smaps_mapping *mapping, void *context) {
   struct region region;
   while (next_of(walk, &range, &region) && walk->covered < mapping->last) {
     int access = pkeys_i_mechanism_settled_access(&region);
-    walk->wrong = mapping->first > walk->covered || mapping->key != region.key ||
+    walk->wrong = mapping->first > walk->covered || mapping->key != pkeys_i_region_key(&region) ||
                   (access >= 0 && mapping->access != access);
     if (walk->wrong) return false;
     uintptr_t end = range.address + range.bytes;

@@ -31,7 +31,7 @@ void pkeys_i_space_of(const struct region *region, struct pkeys_space *out) {
   out->address = region->address;
   out->bytes = region->bytes;
   out->reserved_bytes = region->reserved;
-  out->key = region->key;
+  out->key = pkeys_i_region_key(region);
   out->deny = (enum pkeys_rights)region->deny;
   out->image_id = region->image_id;
   out->mechanism = (enum pkeys_mechanism)region->mechanism;
@@ -65,7 +65,7 @@ bool pkeys_range_next(uintptr_t address, struct pkeys_range *out) {
     *out = (struct pkeys_range){.address = range.address,
                                 .bytes = range.bytes,
                                 .protection = (int)range.protection,
-                                .key = region.key,
+                                .key = pkeys_i_region_key(&region),
                                 .image_id = region.image_id,
                                 .space = region.number};
   return found;

@@ -47,7 +47,7 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
     /* Round robin, so that a handle kept after close does not name the next image at once. */
     if (atomic_load(&pkeys_i_registry.images[(pkeys_i_registry.next_image_id + i) % PKEYS_MAX_IMAGES].id) == 0)
       image = &pkeys_i_registry.images[(pkeys_i_registry.next_image_id + i) % PKEYS_MAX_IMAGES];
-  if (!image || pkeys_i_region_count(REGION_SPACE) + count > PKEYS_MAX_SPACES) return -EMFILE;
+  if (!image || pkeys_i_region_count(REGION_SPACE) + count > PKEYS_MAX_ALL_SPACES) return -EMFILE;
 
   bool reserves = layouts[0].reserved > 0;
   size_t total = reserves ? PKEYS_GUARD_BYTES : 0;
@@ -72,7 +72,9 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
   if (pkeys_i_registry.next_image_id == 0) pkeys_i_registry.next_image_id = 1;
   image->mode = mode;
   image->space_count = (uint32_t)count;
-  image->loans = 0;
+  image->loans = image->hidden = 0;
+  atomic_store(&image->pooled, 0);
+  atomic_store(&image->resident, 0);
   image->reservation = base;
   image->reservation_bytes = total;
   memset(image->neighbour_bytes, 0, sizeof image->neighbour_bytes);
@@ -107,7 +109,7 @@ static int make(const struct pkeys_space_request *requests, size_t count, enum p
   if (!failed_index) failed_index = &ignored;
   *failed_index = count;
   if (!requests || !out || count == 0) return -EINVAL;
-  if (mode != PKEYS_KEY_PER_IMAGE && mode != PKEYS_KEY_PER_SPACE) return -EINVAL;
+  if (mode != PKEYS_KEY_PER_IMAGE && mode != PKEYS_KEY_PER_SPACE && mode != PKEYS_KEY_VIRTUAL) return -EINVAL;
   if (count > PKEYS_MAX_SPACES) return -EMFILE;
   struct layout layouts[PKEYS_MAX_SPACES];
   for (size_t i = 0; i < count; i++) {
@@ -177,6 +179,9 @@ static bool in_use(const struct pkeys_image *image, uint32_t mechanism) {
 static int close_locked(struct pkeys_image *image) {
   uint32_t mechanism = atomic_load(&image->mechanism);
   if (in_use(image, mechanism)) return -EBUSY;
+  bool pooled = atomic_load(&image->pooled);
+  uint32_t resident = 0;
+  if (pooled && pkeys_i_pool_remove(image, &resident)) return -EBUSY;
   struct region spaces[PKEYS_MAX_SPACES];
   static const struct region nothing;
   uint32_t keys = 0;
@@ -206,11 +211,18 @@ static int close_locked(struct pkeys_image *image) {
       pkeys_i_mechanism_reconcile_locked();
       if (mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE) pkeys_i_apply_image(image);
     }
+    if (pooled) pkeys_i_pool_restore(image, resident);
     return error;
   }
   pkeys_i_hidden_release_all(image);
   /* Pages of the VM's that could not be untagged keep their keys from ever being given to somebody else. */
-  if (pkeys_i_release_ranges(image)) keys = 0;
+  bool untagged = pkeys_i_release_ranges(image) == 0;
+  if (!untagged) keys = 0;
+  if (pooled) {
+    uint32_t freed = pkeys_i_pool_gone(resident, untagged);
+    for (int key = 1; key < PKEYS_KEYS; key++)
+      if (freed & 1u << key) keys |= pkru_field(key);
+  }
   atomic_store(&image->id, 0);
   atomic_store(&image->mechanism, PKEYS_MECHANISM_UNSET);
   image->space_count = 0;

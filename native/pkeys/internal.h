@@ -4,8 +4,9 @@
  *   1. State. It lives in `pkeys_i_registry` (state.h), in whole pages under the runtime key: writable by the VM,
  *      read-only for callees (I11). The boot page beside it lies on key 0 and is read-only once set. It serves threads
  *      that have no right to the runtime key yet.
- *   2. Locks. There are two, always taken in this order: the registry lock for whoever changes images, regions, loans
- *      or keys; the mechanism lock for whoever changes what is closed. A change of the region table holds both.
+ *   2. Locks. There are three, always taken in this order: the registry lock for whoever changes images, regions, loans
+ *      or keys; the mechanism lock for whoever changes what is closed; the pool's lock for whoever gives a virtual
+ * image a hardware key or takes it away. A change of spaces, hidden areas or adopted ranges holds all three.
  *   3. Readers take no lock. A region and the masks are *latched*: there are two copies and a version. The writer fills
  *      the copy that is not current, then publishes it by the version. A reader repeats only if the version moved, that
  *      is, if a writer made progress. So a signal handler that interrupted the writer reads the last complete state at
@@ -49,6 +50,8 @@ int pkeys_i_runtime_key_take(void);
 /* Ends the set-up: the runtime key is known from now on, and the page that says so can only be read. */
 int pkeys_i_keys_seal(int runtime_key);
 bool pkeys_i_keys_sealed(void);
+/* The same for virtual keys, which need a gate that gives each thread rights of its own: -EOPNOTSUPP on ARM64. */
+int pkeys_i_virtual_error(void);
 /* Why no image can have keys, whatever is free now: -EOPNOTSUPP or -ENOSPC; 0 if they can. After pkeys_init. */
 int pkeys_i_keys_error(void);
 
@@ -64,6 +67,13 @@ size_t pkeys_i_region_count(uint32_t kind);
  * held. */
 int pkeys_i_each_region(uint32_t image_id, int (*visit)(size_t index, struct region *region, void *context),
                         void *context);
+/* What the pages of a pooled image have while it is not resident: closed by their access alone, for every thread. Pages
+ * without access have the runtime key then, or the kernel would join their mapping with the guards, which takes far
+ * longer than closing them. */
+int pkeys_i_closed_access(const struct region *region);
+int pkeys_i_closed_key(const struct region *region);
+/* The key of a region's pages as things are: where its image is pooled, of that image's residence. Pool lock held. */
+int pkeys_i_region_key(const struct region *region);
 /* Access and key of [address, address+bytes) in one call (I9). The second is for pages that were just reserved, and so
  * have key 0 already. An access of -1 means readable and writable. */
 int pkeys_i_region_apply(uintptr_t address, size_t bytes, int access, int key);
@@ -136,6 +146,34 @@ int pkeys_i_mechanism_reconcile_locked(void);
 /* Waits until the region at `address` is open, at most limit_ns, then opens it. As pkeys_bystander_wait, for a thread
  * that has not faulted yet. */
 bool pkeys_i_mechanism_await_open(uintptr_t address, uint64_t limit_ns);
+
+/* ---- pool.c ------------------------------------------------------------------------------------------------------ */
+
+/* [handler] Counts one more seat on the key that the image is resident under. The key, or 0: it is not resident. */
+int pkeys_i_pool_pin(const struct pkeys_image *image);
+void pkeys_i_pool_unpin(int key);
+/* [handler] Makes the image resident, by evicting another if necessary, and pins it. The key, or a negative errno:
+ * -EBUSY after `limit_ns` if seats have every key open. Takes the pool's lock. */
+int pkeys_i_pool_load(struct pkeys_image *image, uint64_t limit_ns);
+/* Protects an image with a virtual key. All locks held, masks not yet published. Answers 0 or a negative errno, and
+ * whether the pool grew. */
+int pkeys_i_pool_add(struct pkeys_image *image, bool *grew);
+/* -EBUSY: a seat has it open. Else the image has no key any more, and its pages are closed or about to be unmapped. All
+ * locks held. pkeys_i_pool_restore takes that back. */
+int pkeys_i_pool_remove(struct pkeys_image *image, uint32_t *was);
+void pkeys_i_pool_restore(struct pkeys_image *image, uint32_t was);
+/* The image that was removed is gone, and no page carries its key `was` any more; or pages may (`untagged` false), and
+ * the key is never used again. Answers what to free after the masks are published, a bit for each key: after the last
+ * image all of them, else none. */
+uint32_t pkeys_i_pool_gone(uint32_t was, bool untagged);
+/* A key for an image or for loans, at the pool's expense if none is left. Registry and mechanism lock held; `locked`:
+ * the pool's too. */
+int pkeys_i_pool_key_alloc(bool locked);
+
+/* ---- seat.c ------------------------------------------------------------------------------------------------------ */
+
+/* Enters the pooled image, and has it loaded, whenever misses load. */
+int pkeys_i_seat_load(struct pkeys_seat *seat, struct pkeys_image *image);
 
 /* ---- loan.c ------------------------------------------------------------------------------------------------------ */
 

@@ -103,6 +103,14 @@ int pkeys_i_keys_error(void) {
   return boot.rehearsal.error[KEY_STEP_ALLOC] == ENOSPC ? -ENOSPC : -EOPNOTSUPP;
 }
 
+int pkeys_i_virtual_error(void) {
+#if defined(__aarch64__)
+  return -EOPNOTSUPP;
+#else
+  return pkeys_i_keys_error();
+#endif
+}
+
 int pkeys_runtime_key(void) { return atomic_load_explicit(&boot.runtime_key, memory_order_relaxed); }
 
 /* ---- the right to read ------------------------------------------------------------------------------------------- */

@@ -12,19 +12,34 @@
 #define COPY_LIMIT_NS 1000000000u
 
 /* The copy between a space and a loan, no lock held: either side may be closed now, and then this thread is a bystander
- * like any other. */
-static void copy_as_vm(void *to, const void *from, size_t bytes) {
+ * like any other. A pooled image is entered on a seat of the copy's own: the thread's keeps its pin meanwhile. */
+static int copy_as_vm(void *to, const void *from, size_t bytes) {
   pkeys_open_thread();
+  struct pkeys_image *pooled = NULL;
   const struct {
     uintptr_t address;
     int access;
   } sides[2] = {{(uintptr_t)from, PROT_READ}, {(uintptr_t)to, PROT_WRITE}};
   for (int i = 0; i < 2; i++) {
     struct region region;
-    if (pkeys_i_region_find(sides[i].address, &region) && (pkeys_i_mechanism_access(&region) & sides[i].access) == 0)
+    if (!pkeys_i_region_find(sides[i].address, &region)) continue;
+    if (region.pooled) pooled = &pkeys_i_registry.images[region.pooled - 1];
+    else if ((pkeys_i_mechanism_access(&region) & sides[i].access) == 0)
       pkeys_i_mechanism_await_open(sides[i].address, COPY_LIMIT_NS);
   }
-  memcpy(to, from, bytes);
+  struct pkeys_seat guest;
+  uint32_t rights = pooled ? pkeys_rdpkru() : 0;
+  int error = 0;
+  if (pooled) {
+    pkeys_seat_begin(&guest);
+    error = pkeys_i_seat_load(&guest, pooled);
+  }
+  if (!error) memcpy(to, from, bytes);
+  if (pooled) {
+    pkeys_wrpkru(rights);
+    pkeys_seat_end(&guest);
+  }
+  return error;
 }
 
 /* The loan key, made if something keyed is open. Both locks held. 0 or negative errno. */
@@ -35,7 +50,7 @@ static int need_loan_key(void) {
     keyed = keyed || (atomic_load(&pkeys_i_registry.images[i].id) &&
                       mechanism_is_keyed(atomic_load(&pkeys_i_registry.images[i].mechanism)));
   if (!keyed) return 0;
-  int key = pkeys_i_key_alloc();
+  int key = pkeys_i_pool_key_alloc(false);
   if (key < 0) return key;
   pkeys_i_registry.loan_key = key;
   pkeys_i_masks_publish(true);
@@ -152,23 +167,7 @@ static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_ind
   return 0;
 }
 
-int pkeys_lend(size_t bytes, struct pkeys_image *image, size_t space_index, size_t offset, enum pkeys_loan_mode mode,
-               bool flush_end, struct pkeys_loan *out) {
-  if (!out || bytes == 0 || bytes > PKEYS_MAX_BYTES) return -EINVAL;
-  if (mode != PKEYS_LOAN_OUT && mode != PKEYS_LOAN_IN && mode != PKEYS_LOAN_INOUT) return -EINVAL;
-  int error = pkeys_i_registry_enter();
-  if (error) return error;
-  pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
-  uintptr_t source;
-  error = lend_locked(bytes, image, space_index, offset, mode, flush_end, out, &source);
-  pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
-  pkeys_i_registry_leave();
-  /* The loan counts on the image by now, so the image cannot be closed or shrunk below its range under the copy. */
-  if (!error && source && mode != PKEYS_LOAN_OUT) copy_as_vm(out->address, (const void *)source, bytes);
-  return error;
-}
-
-int pkeys_loan_release(uint32_t id) {
+static int release(uint32_t id, bool copies) {
   int error = pkeys_i_registry_enter();
   if (error) return error;
   struct loan *loan = find_loan(id);
@@ -178,12 +177,13 @@ int pkeys_loan_release(uint32_t id) {
   }
   struct region region;
   pkeys_i_region_read(loan->region, &region);
-  if (loan->image && loan->mode != PKEYS_LOAN_IN) {
+  int copy_error = 0;
+  if (copies && loan->image && loan->mode != PKEYS_LOAN_IN) {
     struct region space;
     pkeys_i_region_read(loan->image->space[loan->space_index], &space);
     loan->releasing = true; /* nobody else releases it while the lock is not held */
     pkeys_i_registry_leave();
-    copy_as_vm((void *)(space.address + loan->offset), (const void *)region.lent_address, loan->bytes);
+    copy_error = copy_as_vm((void *)(space.address + loan->offset), (const void *)region.lent_address, loan->bytes);
     if ((error = pkeys_i_registry_enter())) return error;
   }
   pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
@@ -201,5 +201,26 @@ int pkeys_loan_release(uint32_t id) {
   }
   pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
   pkeys_i_registry_leave();
+  return error ? error : copy_error;
+}
+
+int pkeys_loan_release(uint32_t id) { return release(id, true); }
+
+int pkeys_lend(size_t bytes, struct pkeys_image *image, size_t space_index, size_t offset, enum pkeys_loan_mode mode,
+               bool flush_end, struct pkeys_loan *out) {
+  if (!out || bytes == 0 || bytes > PKEYS_MAX_BYTES) return -EINVAL;
+  if (mode != PKEYS_LOAN_OUT && mode != PKEYS_LOAN_IN && mode != PKEYS_LOAN_INOUT) return -EINVAL;
+  int error = pkeys_i_registry_enter();
+  if (error) return error;
+  pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
+  uintptr_t source;
+  error = lend_locked(bytes, image, space_index, offset, mode, flush_end, out, &source);
+  pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
+  pkeys_i_registry_leave();
+  /* The loan counts on the image by now, so the image cannot be closed or shrunk below its range under the copy. */
+  if (!error && source && mode != PKEYS_LOAN_OUT) {
+    error = copy_as_vm(out->address, (const void *)source, bytes);
+    if (error) (void)release(out->id, false);
+  }
   return error;
 }

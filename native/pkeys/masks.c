@@ -28,6 +28,9 @@ void pkeys_i_masks_publish(bool keys_grew) {
     owned |= record.loan_field;
     deny |= pkru_bits(pkeys_i_registry.loan_key, PKEYS_NO_ACCESS);
   }
+  record.masks.pool = atomic_load(&pkeys_i_registry.pool.fields);
+  record.masks.pool_deny = atomic_load(&pkeys_i_registry.pool.denied);
+  deny |= record.masks.pool_deny;
   for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++) {
     const struct pkeys_image *image = &pkeys_i_registry.images[i];
     uint32_t mechanism = atomic_load(&image->mechanism);
@@ -36,7 +39,7 @@ void pkeys_i_masks_publish(bool keys_grew) {
     record.masks.keyed |= mechanism == PKEYS_MECHANISM_PKEYS;
     record.counted += mechanism_is_counted(mechanism);
     record.naive += mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE;
-    if (!mechanism_is_keyed(mechanism)) continue;
+    if (!mechanism_is_keyed(mechanism) || atomic_load(&image->pooled)) continue;
     for (uint32_t s = 0; s < image->space_count; s++) {
       struct region region;
       pkeys_i_region_read(image->space[s], &region);

@@ -56,6 +56,9 @@ static bool anyone_lent(void) {
 }
 
 int pkeys_i_mechanism_access(const struct region *region) {
+  if (region->pooled)
+    return atomic_load(&pkeys_i_registry.images[region->pooled - 1].resident) ? open_access(region)
+                                                                              : pkeys_i_closed_access(region);
   struct mask_record record;
   pkeys_i_masks_read(&record);
   if (region->kind == REGION_LOAN) {

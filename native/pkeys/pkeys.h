@@ -1,7 +1,7 @@
 /*
  * pkeys.h: protection keys, spaces, loans and mechanisms, for a VM that calls foreign code.
  *
- * This header and the five that it includes are the layer's manual. The layer is C11; it needs no Node and handles no
+ * This header and the six that it includes are the layer's manual. The layer is C11; it needs no Node and handles no
  * signals.
  *
  *   pkeys_keys.h       the register that holds a thread's rights; whether this machine has keys; the owned keys
@@ -9,6 +9,7 @@
  *   pkeys_image.h      images and their spaces
  *   pkeys_adopt.h      memory that the VM maps itself
  *   pkeys_loan.h       memory that is lent to foreign code
+ *   pkeys_virtual.h    virtual keys: more images than keys
  *
  * A VM includes this one. The gate and the fault trap lie above, in native/trap, and call down into this layer.
  *
@@ -50,6 +51,7 @@
 #include "pkeys_keys.h"
 #include "pkeys_loan.h"
 #include "pkeys_mechanism.h"
+#include "pkeys_virtual.h"
 
 TURNKEY_API_BEGIN
 

@@ -21,15 +21,19 @@ TURNKEY_API_BEGIN
 #define EKEYREJECTED 1129 /* where the system has no such number (Windows) */
 #endif
 
-#define PKEYS_MAX_IMAGES 16
-#define PKEYS_MAX_SPACES 128 /* open at the same time, over all images */
+#define PKEYS_MAX_IMAGES 1040     /* open at the same time */
+#define PKEYS_MAX_SPACES 128      /* of an image */
+#define PKEYS_MAX_ALL_SPACES 2048 /* open at the same time, over all images */
 #define PKEYS_NAME_BYTES 32
 #define PKEYS_MAX_BYTES ((size_t)1 << 46)   /* largest space, hidden area or loan: half of a process's addresses */
 #define PKEYS_GUARD_BYTES (16 * PKEYS_PAGE) /* size of the inaccessible guard on either side of every space */
 
 struct pkeys_image; /* opaque; lies in pages under the runtime key */
 
-enum pkeys_key_mode { PKEYS_KEY_PER_IMAGE = 0, PKEYS_KEY_PER_SPACE = 1 };
+/* PKEYS_KEY_VIRTUAL: the image has a hardware key only while it needs one, so more images than keys can be open at the
+ * same time. pkeys_virtual.h says how threads enter such an image. Mechanisms other than pkeys treat it as
+ * PKEYS_KEY_PER_IMAGE, and pkeys-glibc refuses it. */
+enum pkeys_key_mode { PKEYS_KEY_PER_IMAGE = 0, PKEYS_KEY_PER_SPACE = 1, PKEYS_KEY_VIRTUAL = 2 };
 
 struct pkeys_space_request {
   const char *name;       /* 1 to 31 bytes, unique in the image */
@@ -45,8 +49,8 @@ struct pkeys_space_request {
  *
  *   -EINVAL  there are no requests; a name is missing, too long or used twice; `bytes` is 0 or over PKEYS_MAX_BYTES;
  *            `reserve_bytes` is below `bytes`; `deny` is unknown
- *   -EMFILE  more than PKEYS_MAX_IMAGES images or PKEYS_MAX_SPACES spaces would be open
- *   -ENOMEM  the kernel gave no memory
+ *   -EMFILE  more than PKEYS_MAX_IMAGES images or PKEYS_MAX_ALL_SPACES spaces would be open, or the image would have
+ * more than PKEYS_MAX_SPACES -ENOMEM  the kernel gave no memory
  */
 int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, enum pkeys_key_mode mode,
                     struct pkeys_image **out, size_t *failed_index);
@@ -56,7 +60,9 @@ int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, en
  *
  *   0              the mechanism is set, or it was set before
  *   -EBUSY         the image has another mechanism already
- *   -EINVAL        the image has one key for all spaces, and they do not all deny the same right
+ *   -EINVAL        the image has one key for all spaces, and they do not all deny the same right; or it has a virtual
+ *                  key and denies another right than the virtual images that are open; or it has a virtual key, and
+ *                  the mechanism is pkeys-glibc
  *   -EOPNOTSUPP    the mechanism needs keys, and this machine has none
  *   -ENOSPC        the mechanism needs keys, and too few are left
  *   -EKEYREJECTED  smaps shows another key or access than the one applied

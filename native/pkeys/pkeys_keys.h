@@ -107,6 +107,8 @@ int pkeys_protect_runtime(void *address, size_t bytes);
  *   loan key                         PKEYS_NO_ACCESS       `deny_lent` opens it
  *   image with mechanism pkeys       its spaces' `deny`
  *   image with pkeys-glibc           open                  pkeys_enter_foreign denies it; in `deny` only if `keyed`
+ *   key of the pool of virtual keys  the images' `deny`    in `keep` too: VM code has a right to one of them at most,
+ *                                                          which its seat gives it (pkeys_virtual.h)
  */
 struct pkeys_masks {
   uint32_t keep;      /* and-mask: the bits of all keys that are not owned; ~0u while no key is owned */
@@ -116,13 +118,15 @@ struct pkeys_masks {
   uint32_t entered_lent; /* the same, for a callout that was passed a loan */
   bool hooked;           /* an open image has mechanism mprotect-* or pkeys-glibc, which need enter and leave calls */
   bool keyed;            /* an open image has mechanism pkeys: the gate must write PKRU */
+  uint32_t pool;         /* fields of the keys in the pool of virtual keys */
+  uint32_t pool_deny;    /* the rights to them that a callout has */
   uint32_t generation;   /* changes whenever the set of owned keys grows: older threads must then open their rights */
 };
 /* The masks as they are now. Lock-free and async-signal-safe. */
 struct pkeys_masks pkeys_masks(void);
 /* Sets the one listener, which is the trap. It is called with the current masks: once now, and after each change. A
  * call after a change comes under the registry lock, before a page gets a new key and before an old key is freed. The
- * listener must not call back into this layer. */
+ * listener must not call back into this layer, pkeys_seat_keep apart. */
 void pkeys_on_change(void (*listener)(const struct pkeys_masks *masks));
 /* Opens all owned keys for this thread: wrpkru(rdpkru & keep). Async-signal-safe. It also works on a thread that has no
  * right to any owned key: one that is older than the runtime key, or one in a signal handler. Does nothing without

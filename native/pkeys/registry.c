@@ -8,6 +8,7 @@
 
 struct registry pkeys_i_registry = {
     .masks = {.copy = {{.masks = {.keep = ~0u}}, {.masks = {.keep = ~0u}}}},
+    .pool = {.options = {.nth = 8, .guard_bytes = PKEYS_GUARD_BYTES}, .random = 0x9e3779b97f4a7c15u},
     .next_image_id = 1,
     .next_loan_id = 1,
 };
@@ -21,6 +22,7 @@ static void before_fork(void) {
   pkeys_open_thread();
   pkeys_i_lock_take(&pkeys_i_registry.lock);
   pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
+  pkeys_i_lock_take(&pkeys_i_registry.pool.lock);
   pkeys_i_keys_hold();
   pkeys_i_registry.forking_rights = saved;
 }
@@ -28,6 +30,7 @@ static void before_fork(void) {
 static void after_fork(void) {
   uint32_t saved = pkeys_i_registry.forking_rights;
   pkeys_i_keys_let_go();
+  pkeys_i_lock_give(&pkeys_i_registry.pool.lock);
   pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
   pkeys_i_lock_give(&pkeys_i_registry.lock);
   if (pkeys_supported()) pkeys_wrpkru(saved);
@@ -71,13 +74,16 @@ int pkeys_i_registry_enter(void) {
 }
 void pkeys_i_registry_leave(void) { pkeys_i_lock_give(&pkeys_i_registry.lock); }
 
-/* Both locks, as a change of the region table needs. */
+/* All locks, as a change of the region table needs. */
 int pkeys_i_change_enter(void) {
   int error = pkeys_i_registry_enter();
-  if (!error) pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
-  return error;
+  if (error) return error;
+  pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
+  pkeys_i_lock_take(&pkeys_i_registry.pool.lock);
+  return 0;
 }
 int pkeys_i_change_leave(int result) {
+  pkeys_i_lock_give(&pkeys_i_registry.pool.lock);
   pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
   pkeys_i_registry_leave();
   return result;

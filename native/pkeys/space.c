@@ -22,13 +22,13 @@ static int resize_locked(struct pkeys_image *image, size_t index, size_t bytes) 
   region.bytes = bytes;
   if (bytes > before) {
     int error = pkeys_i_region_apply_fresh(region.address + before, bytes - before, pkeys_i_mechanism_access(&region),
-                                           region.key);
+                                           pkeys_i_region_key(&region));
     if (error) return error;
     struct smaps_expectation grown = {.address = region.address,
                                       .bytes = bytes,
                                       .access = pkeys_i_mechanism_settled_access(&region),
-                                      .key = region.key};
-    if (region.key) error = pkeys_i_smaps_check(&grown, 1, NULL);
+                                      .key = pkeys_i_region_key(&region)};
+    if (grown.key) error = pkeys_i_smaps_check(&grown, 1, NULL);
     if (error) {
       sys_reserve(region.address + before, bytes - before, &(int){0});
       return error;
@@ -92,12 +92,16 @@ static int hidden_locked(struct pkeys_image *image, size_t bytes, void **out) {
       .mechanism = atomic_load(&image->mechanism),
       .deny = first.deny,
       .key = first.key,
+      .pooled = first.pooled,
       .protection = READ_WRITE,
   };
-  error = pkeys_i_region_apply_fresh(region.address, bytes, pkeys_i_mechanism_access(&region), region.key);
-  if (!error && region.key) {
-    struct smaps_expectation tagged = {
-        .address = region.address, .bytes = bytes, .access = READ_WRITE, .key = region.key};
+  error = pkeys_i_region_apply_fresh(region.address, bytes, pkeys_i_mechanism_access(&region),
+                                     pkeys_i_region_key(&region));
+  if (!error && pkeys_i_region_key(&region)) {
+    struct smaps_expectation tagged = {.address = region.address,
+                                       .bytes = bytes,
+                                       .access = pkeys_i_mechanism_access(&region),
+                                       .key = pkeys_i_region_key(&region)};
     error = pkeys_i_smaps_check(&tagged, 1, NULL);
   }
   if (error) {
@@ -105,6 +109,7 @@ static int hidden_locked(struct pkeys_image *image, size_t bytes, void **out) {
     return error;
   }
   pkeys_i_region_publish((size_t)pkeys_i_region_free_slot(), &region);
+  image->hidden++;
   *out = (void *)region.address;
   return 0;
 }
@@ -135,6 +140,7 @@ int pkeys_image_hidden_release(struct pkeys_image *image, void *area) {
   int error = pkeys_i_change_enter();
   if (error) return error;
   int result = image_is_open(image) ? pkeys_i_each_region(atomic_load(&image->id), release_hidden_one, area) : 0;
+  if (result == 1) image->hidden--;
   return pkeys_i_change_leave(result == 1 ? 0 : -EINVAL);
 }
 

@@ -37,6 +37,8 @@ struct region {
   int32_t key;
   uint32_t protection; /* PROT_*: access while open */
   uint32_t adopted; /* bool: a view of an adopted range, made by pkeys_i_range_region; never in the table of regions */
+  uint32_t pooled;  /* image with a virtual key, by index + 1: key and access follow from its residence (pool.c) */
+  uint32_t unused;
 };
 struct region_latch {
   _Atomic uint32_t version;
@@ -66,7 +68,7 @@ struct range_table {
 };
 
 #define MAX_HIDDEN 128
-#define MAX_REGIONS (PKEYS_MAX_SPACES + MAX_HIDDEN + PKEYS_MAX_LOANS)
+#define MAX_REGIONS (PKEYS_MAX_ALL_SPACES + MAX_HIDDEN + PKEYS_MAX_LOANS)
 
 /* ---- masks ------------------------------------------------------------------------------------------------------- */
 
@@ -90,11 +92,45 @@ struct pkeys_image {
   _Atomic uint32_t mechanism; /* enum pkeys_mechanism */
   enum pkeys_key_mode mode;
   uint32_t space_count;
-  uint32_t loans; /* live loans of its spaces */
+  uint32_t loans;            /* live loans of its spaces */
+  uint32_t hidden;           /* hidden areas */
+  _Atomic uint32_t pooled;   /* its key is virtual, and it is protected */
+  _Atomic uint32_t resident; /* then: the hardware key that its pages carry; 0: they are closed */
   uintptr_t reservation;
   size_t reservation_bytes;
   size_t neighbour_bytes[PKEYS_MAX_SPACES];
   uint16_t space[PKEYS_MAX_SPACES]; /* indices of regions */
+};
+
+/* ---- the pool of virtual keys (pool.c) ----------------------------------------------------------------------------
+ */
+
+/* One hardware key of the pool. `word`: the owner in the upper half, the number of seats that have it open in the
+ * lower. */
+struct way {
+  _Atomic uint64_t word;
+  _Atomic uint32_t stamp; /* the policy's: when it was last entered, or whether */
+};
+#define WAY_FREE 0u
+#define WAY_BUSY 0xffffffffu   /* changing hands */
+#define WAY_SHARED 0xfffffffeu /* a colour of stripes; any other value: index + 1 of the image */
+
+struct pool {
+  struct lock lock;
+  struct pkeys_virtual_options options;
+  uint32_t keys;           /* members, a bit each */
+  uint32_t lost;           /* former members that pages may still carry, a bit each */
+  uint32_t broad;          /* keys that VM threads have been given for good: never members, a bit each */
+  uint32_t deny;           /* enum pkeys_rights of all pooled images */
+  uint32_t images;         /* pooled images that are open */
+  _Atomic uint32_t fields; /* PKRU fields of the members */
+  _Atomic uint32_t denied; /* the rights to them that nobody has who is not inside */
+  _Atomic uint32_t clock;  /* of `stamp` */
+  uint32_t misses, hand;   /* the policy's */
+  uint64_t random;
+  _Atomic uint32_t released, waiters; /* a futex: raised when a key is left while somebody waits */
+  _Atomic uint64_t loads, evictions, waits;
+  struct way way[PKEYS_KEYS]; /* by hardware key */
 };
 
 /* Where a loan came from; changed under the registry lock only. */
@@ -128,6 +164,7 @@ struct closing {
 struct registry {
   struct lock lock;
   struct lock mechanism_lock;
+  struct pool pool;
 
   /* Keys. */
   int runtime_key, loan_key;
@@ -172,6 +209,10 @@ static inline bool mechanism_is_hooked(uint32_t mechanism) {
 
 /* ---- helpers ----------------------------------------------------------------------------------------------------- */
 
+/* Index + 1, so that 0 can say "none". */
+static inline uint32_t image_number(const struct pkeys_image *image) {
+  return (uint32_t)(image - pkeys_i_registry.images) + 1;
+}
 static inline bool image_is_open(const struct pkeys_image *image) { return image && atomic_load(&image->id) != 0; }
 /* Page arithmetic. Needs value <= PKEYS_MAX_BYTES. */
 static inline size_t round_up(size_t value) { return (value + PKEYS_PAGE - 1) & ~(size_t)(PKEYS_PAGE - 1); }

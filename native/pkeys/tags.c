@@ -13,7 +13,8 @@ static int apply_one(size_t index, struct region *region, void *context) {
   (void)index;
   (void)context;
   if (region->bytes == 0) return 0;
-  return pkeys_i_region_apply(region->address, region->bytes, pkeys_i_mechanism_access(region), region->key);
+  return pkeys_i_region_apply(region->address, region->bytes, pkeys_i_mechanism_access(region),
+                              pkeys_i_region_key(region));
 }
 
 struct expectations {
@@ -27,7 +28,7 @@ static int expect_one(size_t index, struct region *region, void *context) {
   list->entries[list->count++] = (struct smaps_expectation){.address = region->address,
                                                             .bytes = region->bytes,
                                                             .access = pkeys_i_mechanism_settled_access(region),
-                                                            .key = region->key};
+                                                            .key = pkeys_i_region_key(region)};
   return 0;
 }
 
@@ -96,20 +97,61 @@ int pkeys_image_reapply(struct pkeys_image *image) {
 struct assignment {
   enum pkeys_mechanism mechanism;
   const int *keys;
+  uint32_t pooled; /* as region.pooled */
 };
 
 static int assign_one(size_t index, struct region *region, void *context) {
   const struct assignment *assignment = context;
   region->mechanism = assignment->mechanism;
   region->key = assignment->keys[region->kind == REGION_SPACE ? region->number : 0];
+  region->pooled = assignment->pooled;
   pkeys_i_region_publish(index, region);
   return 0;
 }
 
+static const int no_keys[PKEYS_MAX_SPACES];
+
 static void assign(struct pkeys_image *image, enum pkeys_mechanism mechanism, const int *keys) {
-  struct assignment assignment = {mechanism, keys};
+  struct assignment assignment = {mechanism, keys, atomic_load(&image->pooled) ? image_number(image) : 0};
   pkeys_i_each_region(atomic_load(&image->id), assign_one, &assignment);
   atomic_store(&image->mechanism, mechanism);
+}
+
+static bool all_deny_alike(const struct pkeys_image *image) {
+  struct region first, other;
+  pkeys_i_region_read(image->space[0], &first);
+  for (uint32_t s = 1; s < image->space_count; s++) {
+    pkeys_i_region_read(image->space[s], &other);
+    if (first.deny != other.deny) return false;
+  }
+  return true;
+}
+
+/* A virtual key. Its pages are closed at once, by their access, and carry no key yet: there is nothing to compare with
+ * smaps, whose length grows with the number of images. */
+static int set_virtual(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
+  int refused = pkeys_i_virtual_error();
+  if (refused) return refused;
+  if (mechanism != PKEYS_MECHANISM_PKEYS || !all_deny_alike(image)) return -EINVAL;
+  int error = 0;
+  if (pkeys_i_registry.loan_key == 0 && pkeys_i_any_loans()) {
+    int key = pkeys_i_pool_key_alloc(true);
+    if (key < 0) return key;
+    pkeys_i_registry.loan_key = key;
+    pkeys_i_masks_publish(true);
+    if ((error = pkeys_i_loans_retag(key))) return error;
+  }
+  bool grew = false;
+  error = pkeys_i_pool_add(image, &grew);
+  if (error) {
+    pkeys_i_masks_publish(false);
+    return error;
+  }
+  assign(image, mechanism, no_keys);
+  struct mask_record record;
+  pkeys_i_masks_read(&record);
+  if (grew || !record.masks.keyed) pkeys_i_masks_publish(false);
+  return 0;
 }
 
 static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
@@ -118,21 +160,15 @@ static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) 
   if (mechanism == PKEYS_MECHANISM_PKEYS_GLIBC && !pkeys_i_library_has_keys()) return -EOPNOTSUPP;
 
   size_t wanted = image->mode == PKEYS_KEY_PER_SPACE ? image->space_count : 1;
-  for (uint32_t s = 1; wanted == 1 && s < image->space_count; s++) {
-    struct region first, other;
-    pkeys_i_region_read(image->space[0], &first);
-    pkeys_i_region_read(image->space[s], &other);
-    if (first.deny != other.deny) return -EINVAL;
-  }
+  if (wanted == 1 && !all_deny_alike(image)) return -EINVAL;
   if (wanted >= PKEYS_KEYS) return -ENOSPC;
 
   int taken[PKEYS_KEYS], keys[PKEYS_MAX_SPACES];
-  static const int no_keys[PKEYS_MAX_SPACES];
   size_t count = 0;
   bool loan_key = pkeys_i_registry.loan_key == 0 && pkeys_i_any_loans();
   int error = 0;
   while (!error && count < wanted + loan_key) {
-    int key = pkeys_i_key_alloc();
+    int key = pkeys_i_pool_key_alloc(true);
     if (key < 0) error = key;
     else taken[count++] = key;
   }
@@ -161,7 +197,6 @@ static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) 
 }
 
 static int set_unkeyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
-  static const int no_keys[PKEYS_MAX_SPACES];
   assign(image, mechanism, no_keys);
   pkeys_i_masks_publish(false);
   if (!mechanism_is_counted(mechanism)) return 0;
@@ -184,6 +219,7 @@ int pkeys_image_set_mechanism(struct pkeys_image *image, enum pkeys_mechanism me
   uint32_t now = atomic_load(&image->mechanism);
   if (now == (uint32_t)mechanism) return pkeys_i_change_leave(0);
   if (now != PKEYS_MECHANISM_UNSET) return pkeys_i_change_leave(-EBUSY);
-  return pkeys_i_change_leave(mechanism_is_keyed(mechanism) ? set_keyed(image, mechanism)
-                                                            : set_unkeyed(image, mechanism));
+  if (!mechanism_is_keyed(mechanism)) return pkeys_i_change_leave(set_unkeyed(image, mechanism));
+  return pkeys_i_change_leave(image->mode == PKEYS_KEY_VIRTUAL ? set_virtual(image, mechanism)
+                                                               : set_keyed(image, mechanism));
 }

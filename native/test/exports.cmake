@@ -1,6 +1,6 @@
 # cmake -DNM=… -DINSTALLED=… -DLIBDIR=… -P exports.cmake: each shared library exports the functions that its installed
 # headers declare, and nothing else.
-set(pkeys_headers pkeys.h pkeys_keys.h pkeys_mechanism.h pkeys_image.h pkeys_adopt.h pkeys_loan.h)
+set(pkeys_headers pkeys.h pkeys_keys.h pkeys_mechanism.h pkeys_image.h pkeys_adopt.h pkeys_loan.h pkeys_virtual.h)
 set(trap_headers trap.h call.h)
 foreach(part pkeys trap)
   execute_process(COMMAND ${NM} -D --defined-only --format=posix ${INSTALLED}/${LIBDIR}/libturnkey_${part}.so

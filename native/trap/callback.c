@@ -20,6 +20,8 @@ static void suspend_callout(struct trap_slot *slot, uint64_t foreign_sp, uint32_
   frame->callback_sp = foreign_sp;
   frame->flags = own ? frame->flags & ~FRAME_ELSEWHERE : frame->flags | FRAME_ELSEWHERE;
   frame->foreign_pkru = pkru;
+  slot->seats[slot->level] = pkeys_seat_push(
+      &slot->seat); /* what the callout was made from stays pinned below the callback */
   trap_suspend(slot);
 }
 
@@ -30,7 +32,7 @@ uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign
   uint32_t pkru = 0;
   if (trap_arena.shared.keys) {
     pkru = pkeys_rdpkru();
-    pkeys_wrpkru(pkru & trap_arena.shared.keep);
+    pkeys_wrpkru(pkru & trap_keep(slot));
   } else if (trap_arena.shared.model) {
     trap_model_write();
   }
@@ -54,6 +56,7 @@ void trap_callback_leave(uint64_t foreign_sp) {
              "over the gate; the process cannot go on",
              SIGABRT);
   struct trap_frame *frame = trap_resume(slot, (uint64_t)(uintptr_t)slot->frames[slot->level - 1].entry);
+  pkeys_seat_pop(&slot->seat, slot->seats[slot->level]);
   if (frame->flags & FRAME_SUSPENDED_HOOK) {
     frame->flags &= ~FRAME_SUSPENDED_HOOK;
     if (trap_hooked_enter(slot, frame) < 0)
@@ -63,7 +66,7 @@ void trap_callback_leave(uint64_t foreign_sp) {
    * keeps all: its way out would not give them back. */
   if (frame->foreign_pkru & ~trap_arena.shared.keep) {
     uint32_t deny = frame->entry->deny;
-    pkeys_wrpkru(trap_rights_foreign(deny != 0 ? deny : frame->foreign_pkru & ~trap_arena.shared.keep));
+    pkeys_wrpkru(trap_rights_foreign(slot, deny != 0 ? deny : frame->foreign_pkru & ~trap_arena.shared.keep));
   } else if (trap_arena.shared.model) {
     trap_model_write();
   }

@@ -133,7 +133,7 @@ trap_model_chain_end:
 	movq	%rax, %r14
 	xorl	%ecx, %ecx
 	READ_RIGHTS \keys
-	andl	trap_arena+ARENA_SHARED+S_KEEP(%rip), %eax	/* I2: absolute for owned keys, others kept */
+	andl	T_KEEP(%rbp), %eax		/* I2: absolute for owned keys, others kept */
 	orl	E_DENY(%r11), %eax
 	.endif
 	.if \args
@@ -201,7 +201,7 @@ trap_model_chain_end:
 	movq	%rdx, %r11
 	xorl	%ecx, %ecx
 	READ_RIGHTS \keys
-	andl	trap_arena+ARENA_SHARED+S_KEEP(%rip), %eax	/* the VM's rights to owned keys are: all */
+	andl	T_KEEP(%rbp), %eax		/* the VM's rights to owned keys are: all; of the pool's, the entered image's */
 	WRITE_RIGHTS \keys
 	movq	%r10, %rax
 	movq	%r11, %rdx

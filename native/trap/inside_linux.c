@@ -119,7 +119,7 @@ static void recover(const struct arrival *a) {
   struct trap_fault *fault = trap_record_begin(slot);
   fill(fault, a->signal, a->info, a->uc);
   trap_record_end(slot, fault, trap_context_sp(a->uc), a->signal == SIGSEGV || a->signal == SIGBUS);
-  trap_context_land(a->uc, &slot->frames[slot->level], trap_context_rights(a->uc) & trap_arena.shared.keep);
+  trap_context_land(a->uc, &slot->frames[slot->level], pkeys_seat_rights(&slot->seat, trap_context_rights(a->uc)));
   memcpy(&a->uc->uc_sigmask, &slot->platform.mask,
          8); /* I12. The kernel's set is 8 bytes, glibc's longer than the frame's field */
 }
@@ -222,7 +222,10 @@ static bool allows(uint32_t rights, int key, enum trap_access access) {
   return access == TRAP_ACCESS_WRITE ? denied == 0 : (denied & PKEYS_NO_ACCESS) == 0;
 }
 
-static uint32_t vm_rights(const struct arrival *a) { return trap_context_rights(a->uc) & trap_arena.shared.keep; }
+static uint32_t vm_rights(const struct arrival *a) {
+  uint32_t rights = trap_context_rights(a->uc);
+  return a->slot != NULL ? pkeys_seat_rights(&a->slot->seat, rights) : rights & trap_arena.shared.keep;
+}
 static uint32_t callout_rights(const struct arrival *a) {
   const struct trap_entry *entry = (const struct trap_entry *)(uintptr_t)trap_state(a->slot);
   uint32_t deny = entry->deny;
@@ -233,10 +236,13 @@ static uint32_t callout_rights(const struct arrival *a) {
   return vm_rights(a) | deny;
 }
 
+/* The fields of all keys of ours. */
+static uint32_t our_fields(void) { return ~trap_arena.shared.keep | trap_arena.shared.pool; }
+
 /* A denied access to a key of ours, and the frame has room for other rights. */
 static bool denied_by_our_key(const struct arrival *a) {
   return a->fault && a->signal == SIGSEGV && a->info->si_code == SEGV_PKUERR &&
-         (~trap_arena.shared.keep & pkru_field((int)a->info->si_pkey)) != 0 && trap_context_has_rights(a->uc);
+         (our_fields() & pkru_field((int)a->info->si_pkey)) != 0 && trap_context_has_rights(a->uc);
 }
 
 /*
@@ -264,6 +270,14 @@ static bool vm_rights_lost(const struct arrival *a) {
          trap_context_rights(a->uc) != vm_rights(a);
 }
 
+/* VM code met the pooled image that it has entered, and that is not resident: it is loaded now. While it is not, its
+ * pages are closed by their access; pages without access carry a key of ours too. */
+static bool entered_image_loaded(const struct arrival *a) {
+  return !a->in_callout && a->slot != NULL && a->fault && a->signal == SIGSEGV && trap_context_has_rights(a->uc) &&
+         (a->info->si_code == SEGV_ACCERR || a->info->si_code == SEGV_PKUERR) &&
+         pkeys_seat_fault(&a->slot->seat, (uintptr_t)a->info->si_addr);
+}
+
 /* A VM thread met an image that mprotect has closed for somebody else's callout. A thread that never attached is not
  * the VM's (I13): a callee's own, say. */
 static bool image_may_be_closed(const struct arrival *a) {
@@ -289,6 +303,7 @@ static enum action decide(const struct arrival *a) {
   if (callout_rights_lost(a)) return GIVE_CALLOUT_RIGHTS;
   if (a->slot != NULL && a->slot->recovering && a->fault) return DIE_RECOVERING;
   if (callees_fault(a)) return RECOVER;
+  if (entered_image_loaded(a)) return GIVE_VM_RIGHTS;
   if (vm_rights_lost(a)) return GIVE_VM_RIGHTS;
   if (image_may_be_closed(a)) return WAIT_UNTIL_OPEN;
   return PASS_ON;

@@ -76,6 +76,8 @@ struct trap_slot {
   union {
     struct {
       struct trap_frame frames[NESTING_COUNT];
+      struct pkeys_seat seat; /* the pooled image that this thread has entered; its `keep` is the gate's */
+      struct pkeys_seat_saved seats[NESTING_COUNT]; /* of the suspended callouts */
       struct trap_fault fault;
       _Atomic uint64_t thread_pointer; /* of the owner; 0 while free */
       uint32_t level;                  /* suspended callouts */
@@ -96,10 +98,11 @@ struct trap_slot {
 };
 
 struct trap_shared {
-  uint32_t keep;
+  uint32_t keep; /* of a thread that has entered no pooled image */
   struct trap_machine machine;
   uint32_t foreign_stack;         /* callouts switch stacks */
   uint32_t keys;                  /* pkeys_supported() */
+  uint32_t pool;                  /* fields of the pool's keys (pkeys_virtual.h) */
   uint32_t model;                 /* measurement only: a delay stands where rights would be written (trap_model) */
   const char *const *model_gates; /* then: the gates with it, in choose_gate's order */
   int32_t process; /* the process whose callouts these are: a child forked by a callee inherits the state, but is not
@@ -228,7 +231,20 @@ void trap_hooked_leave(struct trap_slot *slot, struct trap_frame *frame);
 bool trap_hooked_interrupt(struct trap_slot *slot, struct trap_frame *frame);
 void trap_suspend(struct trap_slot *slot);
 struct trap_frame *trap_resume(struct trap_slot *slot, uint64_t state);
-static inline uint32_t trap_rights_foreign(uint32_t deny) { return (pkeys_rdpkru() & trap_arena.shared.keep) | deny; }
+/* The and-mask that gives this thread its VM rights. */
+static inline uint32_t trap_keep(const struct trap_slot *slot) {
+  return (uint32_t)__atomic_load_n(&slot->seat.word, __ATOMIC_SEQ_CST);
+}
+static inline uint32_t trap_rights_foreign(const struct trap_slot *slot, uint32_t deny) {
+  return (pkeys_rdpkru() & trap_keep(slot)) | deny;
+}
+/* What a callout by way of `entry` is denied of what the masks deny. */
+static inline uint32_t trap_denied(const struct trap_entry *entry, const struct pkeys_masks *masks) {
+  if (entry->flags & TRAP_BARE || !masks->keyed) return 0;
+  uint32_t deny = entry->flags & TRAP_LENT ? masks->deny_lent : masks->deny;
+  /* The pool's other keys are denied already: they were to the VM code that calls. */
+  return entry->flags & TRAP_INSIDE ? deny & ~masks->pool : deny;
+}
 
 /* slow.c, called from gate_*.S */
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp);

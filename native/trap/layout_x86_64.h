@@ -21,6 +21,9 @@
 #define T_STATE 112
 #define T_FSP 120
 
+/* struct trap_slot: the seat's word follows the frames; its low half is this thread's `keep`. */
+#define T_KEEP (NESTING_COUNT * FRAME_SIZE)
+
 /* struct trap_shared. */
 #define S_AVX 4
 

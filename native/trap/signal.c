@@ -8,7 +8,8 @@
 
 #include "internal.h"
 
-/* words: 0 the state, 1 PKRU, 2 the slot's offset and SIGNAL_*, 3 the mask that the slot had noted. */
+/* words: 0 the state, 1 PKRU and above it what the seat had entered, 2 the slot's offset and SIGNAL_*, 3 the mask that
+ * the slot had noted. */
 #define SIGNAL_HOOKED 1u     /* this handler has opened the hooked images and closes them again */
 #define SIGNAL_RECOVERING 2u /* it interrupted a landing pad: its own callouts may fail meanwhile */
 #define SIGNAL_LEVEL_SHIFT 2 /* slot->signal_level before */
@@ -33,6 +34,9 @@ void trap_signal_enter(struct trap_signal *saved) {
     slot->recovering = 0;
     if (trap_hooked_interrupt(slot, frame)) saved->words[2] |= SIGNAL_HOOKED;
   }
+  /* A handler starts without rights to what was entered; that stays pinned below it. */
+  saved->words[1] |= (uint64_t)pkeys_seat_push(&slot->seat).part << 32;
+  if (pkeys_supported()) pkeys_wrpkru(pkeys_seat_rights(&slot->seat, (uint32_t)saved->words[1]));
   /* A callout of the handler's own that fails must not open the mask under which the handler runs. */
   saved->words[3] = trap_mask_word(slot);
   trap_mask_note(slot);
@@ -49,6 +53,7 @@ void trap_signal_leave(const struct trap_signal *saved) {
                "cannot go on",
                SIGABRT);
     struct trap_frame *frame = trap_resume(slot, saved->words[0]);
+    pkeys_seat_pop(&slot->seat, (struct pkeys_seat_saved){(uint32_t)(saved->words[1] >> 32)});
     slot->signal_level = (uint32_t)(saved->words[2] >> SIGNAL_LEVEL_SHIFT) & SIGNAL_LEVEL_MASK;
     slot->recovering = (saved->words[2] & SIGNAL_RECOVERING) != 0;
     trap_mask_put(slot, saved->words[3]);

@@ -12,7 +12,7 @@
 
 #define NESTED_ROOM (256u << 10) /* a nested callout with less foreign stack than this takes a fresh one */
 
-static void rights_open(void) { pkeys_wrpkru(pkeys_rdpkru() & trap_arena.shared.keep); }
+static void rights_open(const struct trap_slot *slot) { pkeys_wrpkru(pkeys_rdpkru() & trap_keep(slot)); }
 
 /*
  * Foreign code may call a thunk itself, and then is foreign code already. But a thread that is said to be in a callout
@@ -99,7 +99,7 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp) {
   struct pkeys_masks masks = pkeys_masks();
   bool bare = (entry->flags & TRAP_BARE) != 0;
   bool lent = (entry->flags & TRAP_LENT) != 0;
-  uint32_t deny = bare || !masks.keyed ? 0 : lent ? masks.deny_lent : masks.deny;
+  uint32_t deny = trap_denied(entry, &masks);
   uint64_t top;
   frame->callback_sp = 0;
   frame->stack_low = frame->stack_high = 0;
@@ -135,7 +135,7 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp) {
   uint64_t result = frame->fsp;
   if (deny != 0) {
     frame->flags |= FRAME_KEYED;
-    pkeys_wrpkru(trap_rights_foreign(deny));
+    pkeys_wrpkru(trap_rights_foreign(slot, deny));
   } else if (trap_arena.shared.model && !bare) {
     trap_model_write();
   }
@@ -158,7 +158,7 @@ struct trap_frame *trap_slow_return(uint64_t sp) {
   if (slot == NULL) trap_die("a callout returned on a thread whose state is lost", SIGABRT);
   struct trap_frame *frame = &slot->frames[slot->level];
   if (trap_state(slot) != (uint64_t)(uintptr_t)frame->entry || sp != frame->fsp) mismatch(slot);
-  if (frame->flags & FRAME_KEYED) rights_open();
+  if (frame->flags & FRAME_KEYED) rights_open(slot);
   else if (trap_arena.shared.model && !(frame->entry->flags & TRAP_BARE)) trap_model_write();
   trap_hooked_leave(slot, frame);
   /* We still run on the frame's foreign stack: the gate gives it back when it has left it. */

@@ -113,6 +113,7 @@ static void thread_exits(struct trap_slot *slot) {
   struct trap_masked before;
   trap_signals_hold(&before);
   trap_thread_end(slot);
+  pkeys_seat_end(&slot->seat);
   pthread_mutex_lock(&lock);
   trap_set_state(slot, STATE_UNUSED);
   trap_set_word(SLOT_WORD_NONE);
@@ -160,6 +161,8 @@ static int attach_masked(struct trap_slot **out, const struct trap_masked *befor
     return rc;
   }
   slot_reset(slot);
+  if (taken_over) pkeys_seat_end(&slot->seat);
+  pkeys_seat_begin(&slot->seat);
   trap_mask_note_held(slot, before);
   trap_float_read(&slot->fp);
   slot->thread_id = trap_thread_number();
@@ -219,7 +222,9 @@ static void thread_forked(void) {
   if (slot == NULL || trap_in_callout()) return;
   trap_arena.shared.process = trap_process_number();
   slot->thread_id = trap_thread_number(); /* the only thread of the child */
-  (void)pkeys_forked();                   /* other threads' callouts do not go on here */
+  for (unsigned i = 1; i < SLOT_COUNT; i++)
+    if (&trap_arena.slots[i] != slot) pkeys_seat_end(&trap_arena.slots[i].seat);
+  (void)pkeys_forked(); /* other threads' callouts do not go on here */
 }
 
 int trap_threads_init(void) {

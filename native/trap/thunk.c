@@ -25,7 +25,7 @@ static uint32_t bucket_of(const void *target, uint64_t stack_bytes, uint32_t fla
 
 static void choose_gate(struct trap_entry *entry, const struct pkeys_masks *masks) {
   bool bare = (entry->flags & TRAP_BARE) != 0;
-  uint32_t deny = bare || !masks->keyed ? 0 : entry->flags & TRAP_LENT ? masks->deny_lent : masks->deny;
+  uint32_t deny = trap_denied(entry, masks);
   bool args = entry->stack_bytes != 0;
   bool own = trap_on_caller_stack(entry);
   static const char *const flag[GATE_VARIANTS] = GATE_LIST(trap_gate_flag), *const keys[GATE_VARIANTS] = GATE_LIST(
@@ -119,7 +119,7 @@ bool trap_ticket_end(uint32_t ticket, struct trap_fault *out) {
 static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, bool private,
                       void **code) {
   const unsigned known = TRAP_CAN_FAIL | TRAP_LENT | TRAP_PHASE_LOAD | TRAP_PHASE_DECODE | TRAP_BARE | TRAP_FLOAT |
-                         TRAP_CALLER_STACK | TRAP_TICKETED;
+                         TRAP_CALLER_STACK | TRAP_TICKETED | TRAP_INSIDE;
   if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES || (flags & ~known) != 0) return -EINVAL;
   if (flags & TRAP_TICKETED && (private || stack_bytes == 0 || stack_bytes % 16 != 0)) return -EINVAL;
   int rc = trap_attach_vm();

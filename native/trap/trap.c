@@ -27,6 +27,9 @@ AT(struct trap_callback_entry, target, C_TARGET);
 AT(struct trap_callback_entry, stack_bytes, C_STACK);
 _Static_assert(sizeof(struct trap_callback_entry) == CALLBACK_SIZE, "callback entry");
 AT(struct trap_shared, keep, S_KEEP);
+#ifdef T_KEEP
+AT(struct trap_slot, seat.word, T_KEEP);
+#endif
 TRAP_MACHINE_OFFSETS;
 AT(struct trap_arena, thunks, ARENA_THUNKS);
 AT(struct trap_arena, callbacks, ARENA_CALLBACKS);
@@ -59,6 +62,8 @@ static void (*_Atomic refresh)(const struct pkeys_masks *masks);
 void trap_masks_changed(const struct pkeys_masks *masks) {
   trap_arena.shared.keep = masks->keep;
   trap_machine_keep(&trap_arena.shared.machine, masks->keep);
+  trap_arena.shared.pool = masks->pool;
+  for (unsigned i = 1; i < SLOT_COUNT; i++) pkeys_seat_keep(&trap_arena.slots[i].seat, masks->keep);
   void (*tables)(const struct pkeys_masks *) = atomic_load(&refresh);
   if (tables != NULL) tables(masks);
 }
@@ -108,6 +113,22 @@ int trap_attach(void) {
 int trap_attach_vm(void) {
   int rc = trap_attach();
   return rc < 0 ? rc : trap_in_callout() ? -EBUSY : 0;
+}
+
+int trap_enter_image(struct pkeys_image *image) {
+  int rc = trap_attach_vm();
+  struct trap_slot *slot = rc < 0 ? NULL : trap_slot_find();
+  return slot == NULL ? rc : pkeys_seat_enter(&slot->seat, image);
+}
+
+struct pkeys_image *trap_entered_image(void) {
+  struct trap_slot *slot = trap_attach() < 0 ? NULL : trap_slot_find();
+  return slot == NULL ? NULL : pkeys_seat_image(&slot->seat);
+}
+
+struct trap_visits trap_visits(void) {
+  struct trap_slot *slot = trap_attach() < 0 ? NULL : trap_slot_find();
+  return slot == NULL ? (struct trap_visits){0} : (struct trap_visits){slot->seat.hits, slot->seat.misses};
 }
 
 void trap_note_thread(void) {

@@ -101,6 +101,19 @@ int trap_attach(void);
  * callout comes back with what was noted last (I7, I12). Attaching notes them too, so call this after changing one of
  * them. */
 void trap_note_thread(void);
+/*
+ * Virtual keys (pkeys_virtual.h): this thread leaves the pooled image that it is in, and enters `image`, or none
+ * (NULL). It alone is open to the thread from then on, among the pooled images. A callback and a signal handler start
+ * in the image of what they interrupt, and may enter others; that is put back when they end. Answers as
+ * pkeys_seat_enter.
+ */
+struct pkeys_image;
+int trap_enter_image(struct pkeys_image *image);
+struct pkeys_image *trap_entered_image(void);
+struct trap_visits {
+  uint64_t hits, misses; /* of this thread's entries: the image had a key, or had to be loaded */
+};
+struct trap_visits trap_visits(void);
 #define TRAP_MAX_THREADS 1023
 #define TRAP_MAX_NESTING 48
 
@@ -143,6 +156,8 @@ enum trap_thunk_flags {
   TRAP_CALLER_STACK = 64, /* the function runs on its caller's stack, not on a foreign one: for code that looks at the
                              bounds of its thread's stack, such as a collector. An overrun then reaches VM frames */
   TRAP_TICKETED = 128,    /* the last word of the stack arguments is a ticket, whose record this call's fault goes to */
+  TRAP_INSIDE = 256, /* the function may write the pooled image that the calling thread has entered (trap_enter_image):
+                        code of that tenant's own. Every other pooled image is closed to it as to all */
 };
 #define TRAP_MAX_STACK_BYTES 65536
 /*

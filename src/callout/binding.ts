@@ -99,6 +99,7 @@ export const ThunkFlag = {
   phaseLoad: 4,
   phaseDecode: 8,
   bare: 16,
+  inside: 256,
   callerStack: 64,
   ticketed: 128,
 } as const;

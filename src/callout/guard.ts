@@ -71,6 +71,11 @@ export interface GuardOptions {
    * What a mechanism prevents is only shown by what happens without it.
    */
   readonly bareGate?: boolean;
+  /**
+   * Functions may write the image with a virtual key that the calling thread has entered: code of that tenant's own.
+   * All others stay closed to it. Default false.
+   */
+  readonly inside?: boolean;
 }
 
 /** Hears of each failed callout before the error is thrown. */
@@ -122,6 +127,7 @@ export class Guard {
       compare = false,
       count = false,
       bareGate = false,
+      inside = false,
     } = options;
     [this.#mechanism, this.#because] = chooseMechanism(mechanism, image !== undefined);
     if (!Number.isSafeInteger(decodeLimit) || decodeLimit <= 0)
@@ -139,7 +145,7 @@ export class Guard {
     abandoned.register(this, this.#resources, this);
     this.#calledBy = {
       mechanism: this.#mechanism,
-      image: { protects: holdsThroughout(this.#mechanism) && !bareGate, compare: () => compareImage(image) },
+      image: { protects: holdsThroughout(this.#mechanism) && !bareGate && !inside, compare: () => compareImage(image) },
     };
     /* Its function serves completions after close() too. */
     const disposer = new Disposer((address, declaration) => this.#make(declaration, address, undefined, []).call);
@@ -156,6 +162,7 @@ export class Guard {
       callbackPrototype: (type) => this.#callbacks.prototypeOf(type),
       callableAddress: (pointer, type) => this.#callbacks.addressOf(pointer, type),
     });
+    const more = (bareGate ? ThunkFlag.bare : 0) | (inside ? ThunkFlag.inside : 0);
     this.#host = {
       reader: this.#reader,
       foreignStack,
@@ -164,7 +171,7 @@ export class Guard {
       callableAddress: (pointer, type) => this.#callbacks.addressOf(pointer, type),
       thunk: (target, bytes, flags) => {
         if (this.#released) throw new Error(CLOSED);
-        const made = binding.thunk(target, bytes, bareGate ? flags | ThunkFlag.bare : flags, this.#resources.policy);
+        const made = binding.thunk(target, bytes, flags | more, this.#resources.policy);
         const thunk = answered(made, 'guard another function', 'thunks');
         this.#resources.thunks.push(thunk);
         return thunk;

@@ -14,6 +14,7 @@ const {
   EINVAL,
   EISDIR,
   ELOOP,
+  EMFILE,
   ENAMETOOLONG,
   ENODATA,
   ENOENT,
@@ -106,6 +107,27 @@ export function checked<T>(result: T | Errno, doing: string): T {
       );
     default:
       throw new ImageError('ERR_IMAGE_MAP', `Could not ${doing} (errno ${-result}).`, result);
+  }
+}
+
+/** Why `what` could not be mapped. */
+export function mapError(errno: Errno, what: string): ImageError {
+  switch (errno) {
+    case -ENOMEM:
+      return new ImageError(
+        'ERR_IMAGE_MAP',
+        `There is no memory for ${what}: ask for less, or raise the process's limit on address space.`,
+        errno,
+      );
+    case -EMFILE:
+      return new ImageError(
+        'ERR_IMAGE_MAP',
+        `There is no place for ${what}: a process may have 1040 images and 2048 spaces; close images that are no ` +
+          'longer used.',
+        errno,
+      );
+    default:
+      return new ImageError('ERR_IMAGE_MAP', `Could not map ${what} (errno ${-errno}).`, errno);
   }
 }
 

@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 
 import { native, type NativeImage } from '../native.js';
 import { checkRequest, DEFAULT_LIMIT, MAX_BYTES, MAX_LIMIT, MAX_SPACES, show, whole } from './check.js';
-import { checked, EKEYREJECTED, fileError, ImageError } from './errors.js';
+import { checked, EKEYREJECTED, fileError, ImageError, mapError } from './errors.js';
 import { useOf } from './in-use.js';
 import { Loan, type LoanMode } from './loan.js';
-import { GUARD_MECHANISMS, type GuardMechanism, isGuardMechanism } from './mechanism.js';
+import { GUARD_MECHANISMS, type GuardMechanism, isGuardMechanism, KEY_MODES } from './mechanism.js';
 import { heapObject, Space } from './space.js';
 import type {
   ChangedRange,
@@ -55,35 +55,22 @@ export class Image {
     if (typeof options !== 'object' || options === null || !Array.isArray(options.spaces))
       throw new TypeError(`Image.map takes { spaces: [{ name, bytes }] }, not ${show(options)}.`);
     const keys = options.keys ?? 'image';
-    if (keys !== 'image' && keys !== 'space')
-      throw new TypeError(`keys must be 'image' or 'space', not ${show(keys)}.`);
+    const keyMode = KEY_MODES.indexOf(keys);
+    if (keyMode < 0) throw new TypeError(`keys must be '${KEY_MODES.join("' or '")}', not ${show(keys)}.`);
     const spaces = (options.spaces as readonly SpaceRequest[]).map(checkRequest);
     if (spaces.length === 0) throw new RangeError('An image needs at least one space.');
     if (spaces.length > MAX_SPACES)
-      throw new RangeError(`${spaces.length} spaces are too many: a process may have ${MAX_SPACES} in all.`);
+      throw new RangeError(`${spaces.length} spaces are too many: an image may have ${MAX_SPACES}.`);
     const twice = spaces.find((s, i) => spaces.findIndex((t) => t.name === s.name) !== i);
     if (twice) throw new TypeError(`Two spaces are named ${show(twice.name)}; names must be unique in an image.`);
-    const nativeImage = new native.NativeImage(spaces, keys === 'space' ? 1 : 0);
+    const nativeImage = new native.NativeImage(spaces, keyMode as 0 | 1 | 2);
     const { errno, index } = nativeImage.failure();
     if (errno < 0) {
       const culprit = spaces[index];
       const what = culprit
         ? `space ${show(culprit.name)} (${culprit.bytes} bytes, ${culprit.reserveBytes} reserved)`
         : `an image of ${spaces.length} spaces`;
-      if (errno === -ENOMEM)
-        throw new ImageError(
-          'ERR_IMAGE_MAP',
-          `There is no memory for ${what}: ask for less, or raise the process's limit on address space.`,
-          errno,
-        );
-      if (errno === -EMFILE)
-        throw new ImageError(
-          'ERR_IMAGE_MAP',
-          `There is no place for ${what}: a process may have 16 images and ${MAX_SPACES} spaces; close ` +
-            'images that are no longer used.',
-          errno,
-        );
-      throw new ImageError('ERR_IMAGE_MAP', `Could not map ${what} (errno ${-errno}).`, errno);
+      throw mapError(errno, what);
     }
     return new Image(nativeImage);
   }
@@ -170,7 +157,7 @@ export class Image {
       throw new ImageError(
         'ERR_IMAGE_KEYS',
         'With one key for the image, all its spaces must deny the same ' +
-          `(${this.#spaces.map((s) => `${s.name}: ${s.deny}`).join(', ')}). Map it with keys: 'space'.`,
+          `(${this.#spaces.map((s) => `${s.name}: ${s.deny}`).join(', ')}), and so must all images with virtual keys.`,
         errno,
       );
     checked(errno, `set mechanism '${mechanism}'`);
@@ -388,5 +375,16 @@ export class Image {
   }
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /**
+   * This thread's VM code enters the image, which has a virtual key (virtual.ts), until it enters another, or leaves.
+   * @throws ImageError 'ERR_IMAGE_BUSY' if other threads have had every key open for a second
+   */
+  enter(): void {
+    checked(this.#native.enter(true), 'enter the image');
+  }
+  leave(): void {
+    checked(this.#native.enter(false), 'leave the image');
   }
 }

@@ -66,6 +66,9 @@ export function hasTrap(mechanism: string): boolean {
 export const DENIALS = ['write', 'access'] as const;
 export type Denial = (typeof DENIALS)[number];
 
-/** How an image's spaces get their keys: one for all of them, or one each. */
-export const KEY_MODES = ['image', 'space'] as const;
+/**
+ * How an image's spaces get their keys: one for all of them; one each; or one for all of them while some thread needs
+ * it, so that there can be more images than keys (virtual.ts).
+ */
+export const KEY_MODES = ['image', 'space', 'virtual'] as const;
 export type KeyMode = (typeof KEY_MODES)[number];

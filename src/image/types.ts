@@ -13,9 +13,9 @@ export interface SpaceRequest {
   readonly deny?: Denial;
 }
 export interface ImageOptions {
-  /** In the order in which they lie in memory. At most 128 in a process. */
+  /** In the order in which they lie in memory. At most 128, and 2048 in a process. */
   readonly spaces: readonly SpaceRequest[];
-  /** One key for the whole image (default), or one for each space. */
+  /** One key for the whole image (default), one for each space, or a virtual key: `image.enter()` then. */
   readonly keys?: KeyMode;
 }
 

@@ -57,6 +57,7 @@ export const CASE_GROUPS = [
   'time and threads',
   'through the kernel',
   'undoing protection',
+  'virtual keys',
   'real libraries',
   'real images',
   'a real VM',

@@ -119,6 +119,7 @@ export function variantsOf(
     return [{ deny: options.deny ?? 'write', keys: options.keys ?? 'image' }];
   const usual: Variant = { deny: 'write', keys: 'image' };
   const closed: Variant = { deny: 'access', keys: 'image' };
+  if (experiment.group === 'virtual keys') return [{ deny: 'write', keys: 'virtual' }];
   if (experiment.group === 'reads' && closesImage(mechanism)) return [usual, closed];
   return mechanism === 'pkeys' && options.quickCases !== true
     ? [usual, closed, { deny: 'write', keys: 'space' }]

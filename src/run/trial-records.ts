@@ -58,6 +58,7 @@ export function corruptionRecord(
   const judgement = judge({
     mechanism: trial.mechanism,
     deny: trial.deny,
+    keys: trial.keys,
     vmModules: output.setUp?.vmModules ?? [],
     inapplicable: output.called?.inapplicable ?? null,
     fault: output.called?.fault ?? null,

@@ -2,7 +2,7 @@
  * From what was observed to a verdict. Pure functions; I10 (docs/invariants.md) with all its conditions is here.
  */
 import type { AftermathStep, CanaryEvidence, DiffEvidence, FaultEvidence, ProcessEvidence } from '../record/records.js';
-import { closesImage, type Denial, type Mechanism, needsKeys, type Verdict } from '../record/words.js';
+import { closesImage, type Denial, type KeyMode, type Mechanism, needsKeys, type Verdict } from '../record/words.js';
 
 /** si_code values of SIGSEGV: asm-generic/siginfo.h. */
 export const SEGV_ACCERR = 2;
@@ -20,6 +20,8 @@ const REFUSALS: readonly string[] = ['EFAULT', 'EPERM', 'EACCES'];
 export interface Observation {
   readonly mechanism: Mechanism;
   readonly deny: Denial;
+  /** Default 'image'. */
+  readonly keys?: KeyMode;
   /** Paths of the VM's own modules: node, koffi, Turnkey's. */
   readonly vmModules: readonly string[];
   /** The trial reported that the case does not apply, and why. */
@@ -57,7 +59,9 @@ export function missingForPrevented(seen: Observation): readonly string[] {
   if (!closesImage(seen.mechanism)) missing.push(`mechanism ${seen.mechanism} closes nothing`);
   const windows = fault.signal === ACCESS_VIOLATION.signal;
   if (fault.signal !== 'SIGSEGV' && !windows) missing.push(`signal is ${fault.signal}, not SIGSEGV`);
-  if (needsKeys(seen.mechanism)) {
+  /* An image with a virtual key that is not resident is closed by the access of its pages. */
+  const evicted = seen.keys === 'virtual' && fault.siCode === SEGV_ACCERR && fault.spaceKey === 0;
+  if (needsKeys(seen.mechanism) && !evicted) {
     if (fault.siCode !== SEGV_PKUERR) missing.push(`si_code is ${fault.siCodeName}, not SEGV_PKUERR`);
     if (fault.pkey === null || fault.spaceKey === null || fault.spaceKey === 0 || fault.pkey !== fault.spaceKey) {
       missing.push(`key ${fault.pkey ?? 'unknown'} is not the space's key ${fault.spaceKey ?? 'unknown'}`);

@@ -216,6 +216,11 @@ export class TrialRig implements HonestTrial {
     this.callouts += callouts;
   }
 
+  /* A virtual key changes: what the space has now is what it had when it faulted. */
+  #keyOf(space: string): number | null {
+    return this.keys === 'virtual' ? this.image.space(space).key : (this.spaceKeys.get(space) ?? null);
+  }
+
   evidence(error: CalloutError): FaultEvidence {
     return {
       signal: error.signal,
@@ -225,7 +230,7 @@ export class TrialRig implements HonestTrial {
       access: error.access,
       pkey: error.pkey ?? null,
       space: error.space ?? null,
-      spaceKey: error.space === undefined ? null : (this.spaceKeys.get(error.space) ?? null),
+      spaceKey: error.space === undefined ? null : this.#keyOf(error.space),
       pc: hex(error.pc),
       pcModule: moduleAt(error.pc),
       symbol: error.symbol ?? null,
