@@ -56,6 +56,7 @@ export const experiment: CostExperiment = {
   question: 'What does the same work cost by other means, and which faults of the callee does the caller survive?',
   order: 121,
   shows: 'rows',
+  measures: 'choices',
   parameters: {
     work: { role: 'row', alone: true },
     choice: { role: 'row', alone: true, free: true, baseline: 'koffi' },

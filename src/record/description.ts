@@ -37,6 +37,7 @@ export const MEASURED_THINGS = [
   'calls by koffi',
   'gate',
   'bystanders',
+  'choices',
   'image check',
 ] as const;
 

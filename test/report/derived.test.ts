@@ -10,6 +10,7 @@ import { type Basis, basisOf } from '../../src/report/findings/basis.js';
 import { bootstrapRatio, pairedRatio } from '../../src/report/findings/bootstrap.js';
 import { addedPerCallout, rateAt } from '../../src/report/findings/break-even.js';
 import { suffered } from '../../src/report/findings/bystanders.js';
+import { choicesFound, choicesTable } from '../../src/report/findings/choices.js';
 import { costCells } from '../../src/report/findings/costs.js';
 import { faultTimelines } from '../../src/report/findings/fault-parts.js';
 import { fitsOf } from '../../src/report/findings/fits.js';
@@ -105,6 +106,56 @@ t.test(
     t.end();
   },
 );
+
+// Broken once: outcomes taken from the first piece of work alone; the one that differed was not seen.
+t.test('what a choice costs stands beside what its caller survives', (t) => {
+  const records = (['none', 'flag'] as const).flatMap((mechanism) =>
+    ['call', 'inflate'].map((work, at) => ({
+      ...row('alternatives-work', mechanism, {}, mechanism === 'none' ? 100 : 110),
+      varied: { work, choice: mechanism === 'none' ? 'koffi' : 'guard' },
+      found: {
+        repeats: 8,
+        'null write': mechanism === 'none' ? 'dies: SIGSEGV' : 'CalloutError',
+        'image write': mechanism === 'none' || at === 0 ? 'damaged' : 'CalloutError',
+      },
+    })),
+  );
+  const { experiments } = exampleRun.context;
+  const described = {
+    name: 'alternatives-work',
+    title: 'What people pick instead',
+    question: '',
+    order: 1,
+    shows: 'rows',
+    measures: 'choices',
+    parameters: { work: { role: 'row' }, choice: { role: 'row', free: true, baseline: 'koffi' } },
+  } as const;
+  const run: Run = {
+    ...exampleRun,
+    records,
+    context: { ...exampleRun.context, experiments: [...experiments, described] },
+  };
+  const basis = basisOf(run);
+  const found = choicesFound(basis);
+  t.same(
+    found.map(({ choice, mechanism, costs }) => [choice, mechanism, [...costs.keys()]]),
+    [
+      ['koffi', 'none', ['call', 'inflate']],
+      ['guard', 'flag', ['call', 'inflate']],
+    ],
+  );
+  const [table] = choicesTable(basis, found);
+  t.match(table?.rows[1]?.cells, [
+    { text: 'guard' },
+    { text: 'flag' },
+    { kind: 'figure', value: 110 },
+    { kind: 'figure', value: 110 },
+    { text: 'CalloutError', tone: 'good' },
+    { text: 'damaged or CalloutError', tone: 'bad' },
+  ]);
+  t.same(choicesTable(basis, []), [], 'nothing where nothing came of a caller');
+  t.end();
+});
 
 t.test(
   'what bystanders suffered is told of both experiments with threads, of the rows in which somebody was in callouts',

@@ -6,6 +6,7 @@ import { addedPerCallout, breakEvenTable } from './break-even.js';
 import { affordablePanels, overheadPanels } from './break-even-charts.js';
 import { suffered, sufferedTable } from './bystanders.js';
 import { costAxis, intervalOf, type Panel } from './charts.js';
+import { choicesFound, choicesTable } from './choices.js';
 import { costTables, fitsTable, rungsTable, statisticsTable } from './cost-tables.js';
 import { experimentsOf } from './costs.js';
 import { experimentPanels } from './experiment-charts.js';
@@ -157,6 +158,8 @@ function moreBlocks(basis: Basis, { name, measures }: ExperimentContext): readon
       return tables(gateTable(gateParts(basis)));
     case 'bystanders':
       return tables(sufferedTable(basis, name, suffered(basis)));
+    case 'choices':
+      return tables(...choicesTable(basis, choicesFound(basis)));
     default:
       return [];
   }
