@@ -178,6 +178,7 @@ static bool in_use(const struct pkeys_image *image, uint32_t mechanism) {
 
 static int close_locked(struct pkeys_image *image) {
   uint32_t mechanism = atomic_load(&image->mechanism);
+  if (image->sealed) return -EPERM;
   if (in_use(image, mechanism)) return -EBUSY;
   bool pooled = atomic_load(&image->pooled);
   uint32_t resident = 0;

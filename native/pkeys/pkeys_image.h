@@ -79,6 +79,25 @@ enum pkeys_mechanism pkeys_image_mechanism(const struct pkeys_image *image);
  *   -EINVAL  the image is closed already */
 int pkeys_image_close(struct pkeys_image *image);
 
+/*
+ * Seals the committed pages of the image's spaces with mseal(2) (Linux 6.10): nobody in this process unmaps, moves,
+ * replaces or retags them any more, or discards their contents while the key denies writes. This lasts until the
+ * process ends.
+ *
+ *   still works       reads and writes; loans; snapshots; a space that grows into its reservation, whose new pages are
+ *                     sealed as well
+ *   answers -EPERM    a space that shrinks; pkeys_image_close. The handle and the keys stay in use
+ *   needs a remedy    nothing restores pages that were lost before
+ *
+ *   -EINVAL      the image is closed, has no mechanism yet, or has adopted ranges, which are the VM's to seal
+ *   -ENOTSUP     its mechanism is one of mprotect-*, which cannot close what is sealed
+ *   -EOPNOTSUPP  this kernel cannot seal
+ */
+int pkeys_image_seal(struct pkeys_image *image);
+bool pkeys_image_is_sealed(const struct pkeys_image *image);
+/* Seals the pages of the registry itself. 0, -EOPNOTSUPP, or another negative errno. */
+int pkeys_seal_runtime(void);
+
 /* The state of a space when it was asked for. */
 struct pkeys_space {
   char name[PKEYS_NAME_BYTES];
@@ -126,6 +145,12 @@ int pkeys_image_hidden_release(struct pkeys_image *image, void *area);
  * a guard belongs to no space. For an adopted range, address and sizes are the range's. Lock-free and
  * async-signal-safe. */
 bool pkeys_find_space(uintptr_t address, struct pkeys_space *out);
+/* Whether [address, address+bytes) meets memory of this layer: reservations and guards of spaces, adopted ranges,
+ * hidden areas, loans, the registry. Lock-free and async-signal-safe. */
+bool pkeys_overlaps(uintptr_t address, size_t bytes);
+/* The extents of that memory in the order of addresses, without the registry: the first that begins at `address` or
+ * above. Returns false if there is none. Lock-free and async-signal-safe. */
+bool pkeys_extent_next(uintptr_t address, uintptr_t *from, uintptr_t *to);
 
 TURNKEY_API_END
 #endif

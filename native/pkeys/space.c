@@ -34,8 +34,9 @@ static int resize_locked(struct pkeys_image *image, size_t index, size_t bytes) 
       return error;
     }
     pkeys_i_region_publish(image->space[index], &region);
-    return 0;
+    return image->sealed ? sys_seal(region.address + before, bytes - before) : 0;
   }
+  if (image->sealed) return -EPERM;
   if (pkeys_i_loans_reach_past(image, index, bytes)) return -EBUSY;
   pkeys_i_region_publish(image->space[index], &region);
   pkeys_i_registry_quiesce();

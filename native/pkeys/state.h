@@ -96,6 +96,7 @@ struct pkeys_image {
   uint32_t hidden;           /* hidden areas */
   _Atomic uint32_t pooled;   /* its key is virtual, and it is protected */
   _Atomic uint32_t resident; /* then: the hardware key that its pages carry; 0: they are closed */
+  uint32_t sealed;           /* bool: the committed pages of its spaces are */
   uintptr_t reservation;
   size_t reservation_bytes;
   size_t neighbour_bytes[PKEYS_MAX_SPACES];

@@ -36,6 +36,13 @@ static inline int sys_mprotect(uintptr_t address, size_t bytes, int access) {
 static inline int sys_pkey_mprotect(uintptr_t address, size_t bytes, int access, int key) {
   return (int)sys_call(SYS_pkey_mprotect, (long)address, (long)bytes, access, key, 0, 0);
 }
+/* mseal(2), Linux 6.10; headers may be older than the kernel. */
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
+static inline int sys_seal(uintptr_t address, size_t bytes) {
+  return (int)sys_call(SYS_mseal, (long)address, (long)bytes, 0, 0, 0, 0);
+}
 /* A key, with this thread's rights to it open. */
 static inline int sys_pkey_alloc(void) { return (int)sys_call(SYS_pkey_alloc, 0, 0, 0, 0, 0, 0); }
 static inline int sys_pkey_free(int key) { return (int)sys_call(SYS_pkey_free, key, 0, 0, 0, 0, 0); }

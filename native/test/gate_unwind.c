@@ -117,8 +117,9 @@ static const struct pkeys_space_request space = {.name = "old", .bytes = PKEYS_P
 
 enum variant {
   PLAIN,
-  MODEL,   /* a delay in place of rights writes, as long as the gate's own code: the delay's steps are walked too */
-  VIRTUAL, /* an image with a virtual key, entered and resident: not an instruction more */
+  MODEL,    /* a delay in place of rights writes, as long as the gate's own code: the delay's steps are walked too */
+  VIRTUAL,  /* an image with a virtual key, entered and resident: not an instruction more */
+  FILTERED, /* the callee's system calls are judged: six instructions more */
 };
 static void walk(enum pkeys_mechanism mechanism, bool foreign_stack, enum variant variant) {
   bool model = variant == MODEL;
@@ -135,17 +136,23 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack, enum varian
     if (pkeys_supported()) CHECK_SKIP("the CPU has protection keys, the model is refused");
     REQUIRE(trap_model(30, NULL) == 0);
   }
+  if (variant == FILTERED) {
+    struct trap_filter_options options = {.way = TRAP_FILTER_DISPATCH, .threads = true, .code = true};
+    REQUIRE(trap_filter_init(&options) == 0);
+  }
   /* In the trap's place: a step in a callout would be the callee's fault to it. */
   struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   /* As a profiler's: it starts without rights to the gate's frames, which lie behind the trap's key, and the trap lets
    * its reads through. */
   REQUIRE(sigaction(SIGTRAP, &action, NULL) == 0);
-  static const unsigned flags[] = {0, TRAP_FLOAT};
+  const unsigned filter = variant == FILTERED ? TRAP_FILTER : 0;
+  const unsigned flags[] = {filter, TRAP_FLOAT | filter};
   static const size_t bytes[] = {0, 16, 112};
   void *code, *nested, *callback;
   for (size_t f = 0; f < 2; f++) {
     for (size_t n = 0; n < 3; n++) {
       REQUIRE(trap_thunk((void *)callee, bytes[n], flags[f], NULL, &code) == 0);
+      ((void (*)(void))(uintptr_t)code)(); /* by the slow gate: this thread's calls are dispatched from here on */
       in_gate = in_thunks = in_callee = in_delay = 0;
       stepped_call(code, NULL, NULL);
       CHECK(in_gate > 20);
@@ -153,11 +160,12 @@ static void walk(enum pkeys_mechanism mechanism, bool foreign_stack, enum varian
       unsigned instructions = in_gate + in_thunks, limit = (foreign_stack ? keyed ? 54 : 38
                                                             : keyed       ? 59
                                                                           : 41) +
-                                                           (f == 1 ? 2 : 0);
+                                                           (f == 1 ? 2 : 0) + (variant == FILTERED ? 6 : 0);
       if (mechanism != PKEYS_MECHANISM_MPROTECT_RANGE && !model) {
-        printf("#   %s, %s stack, %zu bytes of stack arguments%s: %u instructions over a raw call\n",
-               pkeys_mechanism_name(mechanism), foreign_stack ? "foreign" : "caller's", bytes[n],
-               f == 1 ? ", floating-point environment" : "", instructions);
+        printf("#   %s%s, %s stack, %zu bytes of stack arguments%s: %u instructions over a raw call\n",
+               pkeys_mechanism_name(mechanism), variant == FILTERED ? "+filter" : "",
+               foreign_stack ? "foreign" : "caller's", bytes[n], f == 1 ? ", floating-point environment" : "",
+               instructions);
         if (bytes[n] == 0) CHECK_EQ(instructions, limit);
       }
       CHECK(model ? in_delay >= 8 : in_delay == 0);
@@ -197,6 +205,18 @@ CHECK_TEST(virtual_keys, "a resident image with a virtual key costs the same ins
 }
 CHECK_TEST(virtual_keys_own, "a resident image with a virtual key costs the same: pkeys, caller's stack") {
   walk(PKEYS_MECHANISM_PKEYS, false, VIRTUAL);
+}
+CHECK_TEST(filtered, "the caller is found at each instruction: flag, system calls judged") {
+  walk(PKEYS_MECHANISM_FLAG, true, FILTERED);
+}
+CHECK_TEST(filtered_own, "the caller is found at each instruction: flag, caller's stack, system calls judged") {
+  walk(PKEYS_MECHANISM_FLAG, false, FILTERED);
+}
+CHECK_TEST(filtered_keys, "the caller is found at each instruction: pkeys, system calls judged") {
+  walk(PKEYS_MECHANISM_PKEYS, true, FILTERED);
+}
+CHECK_TEST(filtered_keys_own, "the caller is found at each instruction: pkeys, caller's stack, system calls judged") {
+  walk(PKEYS_MECHANISM_PKEYS, false, FILTERED);
 }
 CHECK_TEST(hooked, "the caller is found at each instruction: mprotect-range") {
   walk(PKEYS_MECHANISM_MPROTECT_RANGE, true, PLAIN);

@@ -28,8 +28,8 @@
 
 static volatile uintptr_t zero;
 static int honest_double(int value) { return value * 2; }
-static const int six[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
-#define SIX (sizeof six / sizeof *six)
+static const int handled[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
+#define HANDLED (sizeof handled / sizeof *handled)
 
 __attribute__((no_sanitize("undefined"))) static void writes_null(void) { *(volatile int *)(zero + 16) = 1; }
 static int gettid_(void) { return (int)syscall(SYS_gettid); }
@@ -61,17 +61,16 @@ static void sends(void) { send_signal(callee_sender, callee_signal); }
 
 /* Broken once: `synchronous` answers true (the callee's own kill fails the callout and the process lives); the resend
  * in pass_on left out. */
-CHECK_TEST(
-    sent_signals_kill,
-    "I5: each of the six signals, sent in whatever way, still ends the process by that signal; inside a callout too") {
-  for (size_t i = 0; i < SIX; i++)
+CHECK_TEST(sent_signals_kill, "I5: each of the seven signals, sent in whatever way, still ends the process by that "
+                              "signal; inside a callout too") {
+  for (size_t i = 0; i < HANDLED; i++)
     for (int sender = 0; sender < SENDERS; sender++) {
-      CHECK_DIES_SAYING(six[i], "", trap_init(), send_signal((enum sender)sender, six[i]));
-      bool own_abort = six[i] == SIGABRT && (sender == BY_RAISE || sender == BY_PTHREAD_KILL);
+      CHECK_DIES_SAYING(handled[i], "", trap_init(), send_signal((enum sender)sender, handled[i]));
+      bool own_abort = handled[i] == SIGABRT && (sender == BY_RAISE || sender == BY_PTHREAD_KILL);
       if (own_abort) continue; /* I5's exception */
       callee_sender = (enum sender)sender;
-      callee_signal = six[i];
-      CHECK_DIES_SAYING(six[i], "", trap_init(), GUARD(sends, 0, 0)());
+      callee_signal = handled[i];
+      CHECK_DIES_SAYING(handled[i], "", trap_init(), GUARD(sends, 0, 0)());
     }
 }
 
@@ -91,27 +90,27 @@ CHECK_TEST(blocked_then_sent, "I5: a signal sent while blocked is delivered when
   if (!blocked_signals_work())
     CHECK_SKIP("qemu-user 7.2 itself dies of SIGILL or SIGFPE that a thread sends itself while it has it blocked (so "
                "it does without this project)");
-  for (size_t i = 0; i < SIX; i++)
-    CHECK_DIES_SAYING(six[i], "", {
+  for (size_t i = 0; i < HANDLED; i++)
+    CHECK_DIES_SAYING(handled[i], "", {
       trap_init();
       sigset_t set;
       sigemptyset(&set);
-      sigaddset(&set, six[i]);
+      sigaddset(&set, handled[i]);
       pthread_sigmask(SIG_BLOCK, &set, NULL);
-      kill(getpid(), six[i]);
+      kill(getpid(), handled[i]);
       pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     });
 }
 
 CHECK_TEST(ignored_stay_ignored, "I5: SIG_IGN is honoured for sent signals, not for faults; a system call that it "
                                  "would not have interrupted is not") {
-  for (size_t i = 0; i < SIX; i++) {
+  for (size_t i = 0; i < HANDLED; i++) {
     CHECK_EXITS(7, {
-      signal(six[i], SIG_IGN);
+      signal(handled[i], SIG_IGN);
       trap_init();
-      for (int sender = 0; sender < SENDERS; sender++) send_signal((enum sender)sender, six[i]);
+      for (int sender = 0; sender < SENDERS; sender++) send_signal((enum sender)sender, handled[i]);
       callee_sender = BY_KILL;
-      callee_signal = six[i];
+      callee_signal = handled[i];
       GUARD(sends, 0, 0)();
       struct trap_fault fault;
       _exit(trap_take_fault(&fault) ? 1 : 7);
@@ -943,17 +942,17 @@ CHECK_TEST(forked_child, "a child that a callee forks and that faults dies; it d
 CHECK_TEST(installed_twice, "trap_init again changes nothing; the handlers' flags are I6's") {
   REQUIRE(trap_init() == 0);
   struct sigaction first, again;
-  for (size_t i = 0; i < SIX; i++) {
-    sigaction(six[i], NULL, &first);
+  for (size_t i = 0; i < HANDLED; i++) {
+    sigaction(handled[i], NULL, &first);
     CHECK_EQ(first.sa_flags & (SA_SIGINFO | SA_ONSTACK | SA_NODEFER), SA_SIGINFO | SA_ONSTACK | SA_NODEFER);
     for (int s = 1; s < 32; s++) {
-      bool fault = s == SIGSEGV || s == SIGBUS || s == SIGILL || s == SIGFPE || s == SIGTRAP;
+      bool fault = s == SIGSEGV || s == SIGBUS || s == SIGILL || s == SIGFPE || s == SIGTRAP || s == SIGSYS;
       if (s != SIGKILL && s != SIGSTOP)
         CHECK_EQ(sigismember(&first.sa_mask, s),
                  !fault); /* every asynchronous one waits; a blocked fault would kill silently */
     }
     CHECK_EQ(trap_init(), 0);
-    sigaction(six[i], NULL, &again);
+    sigaction(handled[i], NULL, &again);
     CHECK(first.sa_sigaction == again.sa_sigaction && first.sa_flags == again.sa_flags);
   }
 }

@@ -36,6 +36,7 @@ uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign
   } else if (trap_arena.shared.model) {
     trap_model_write();
   }
+  trap_filter_set(slot, 0);
   if (slot->level + 1 >= NESTING_COUNT) trap_die("callbacks nested too deeply (TRAP_MAX_NESTING)", SIGABRT);
   struct trap_frame *frame = &slot->frames[slot->level];
   frame->entry = (struct trap_entry *)(uintptr_t)trap_state(slot);
@@ -62,6 +63,7 @@ void trap_callback_leave(uint64_t foreign_sp) {
     if (trap_hooked_enter(slot, frame) < 0)
       trap_die("the image could not be closed again after a callback (mprotect failed)", SIGABRT);
   }
+  if (trap_filtered(frame->entry)) trap_filter_set(slot, 1);
   /* A callout that had rights taken away loses them again, those to images opened meanwhile included; one that had all
    * keeps all: its way out would not give them back. */
   if (frame->foreign_pkru & ~trap_arena.shared.keep) {

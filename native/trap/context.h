@@ -18,6 +18,10 @@
 
 uint64_t trap_context_pc(const ucontext_t *uc);
 uint64_t trap_context_sp(const ucontext_t *uc);
+/* Returning from the handler goes on there. */
+void trap_context_go_to(ucontext_t *uc, const void *where);
+/* Whether the interrupted code is just behind a system call that answered `result`. */
+bool trap_context_answered(const ucontext_t *uc, int result);
 /* The rights (as PKRU) of the interrupted code; 0 where the frame does not tell. */
 uint32_t trap_context_rights(ucontext_t *uc);
 /* Whether the frame has room for rights; then trap_context_set_rights sets those that returning from the handler gives.

@@ -35,6 +35,8 @@ struct record {
 
 uint64_t trap_context_pc(const ucontext_t *uc) { return uc->uc_mcontext.pc; }
 uint64_t trap_context_sp(const ucontext_t *uc) { return uc->uc_mcontext.sp; }
+void trap_context_go_to(ucontext_t *uc, const void *where) { uc->uc_mcontext.pc = (uint64_t)(uintptr_t)where; }
+bool trap_context_answered(const ucontext_t *uc, int result) { return (int64_t)uc->uc_mcontext.regs[0] == result; }
 
 /* A record of the frame, or NULL. What does not fit into its frame ends the search. */
 static struct record *find_record(const ucontext_t *uc, uint32_t magic) {

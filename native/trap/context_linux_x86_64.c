@@ -20,6 +20,14 @@
 
 uint64_t trap_context_pc(const ucontext_t *uc) { return (uint64_t)uc->uc_mcontext.gregs[REG_RIP]; }
 uint64_t trap_context_sp(const ucontext_t *uc) { return (uint64_t)uc->uc_mcontext.gregs[REG_RSP]; }
+void trap_context_go_to(ucontext_t *uc, const void *where) {
+  uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)where;
+}
+/* After SYSCALL rcx is the pc. */
+bool trap_context_answered(const ucontext_t *uc, int result) {
+  const greg_t *r = uc->uc_mcontext.gregs;
+  return r[REG_RAX] == result && r[REG_RCX] == r[REG_RIP];
+}
 
 /*
  * The FXSAVE area of the frame, which is its start where the kernel uses XSAVE: 512 bytes; from 464 on the software's

@@ -99,7 +99,7 @@ trap_model_chain_end:
  *
  * rbp holds the slot across the call: a callee keeps it for the gate as for any caller, and one that does not is
  * noticed. docs/gate.md says what each instruction is for, and why in this order. */
-	.macro	GATE name, keys=0, args=0, own=0, float=0
+	.macro	GATE name, keys=0, args=0, own=0, float=0, filter=0
 	.balign 64
 	ENTRY	\name
 	.cfi_startproc
@@ -112,6 +112,10 @@ trap_model_chain_end:
 	addq	arena_pointer(%rip), %r10
 	cmpq	$0, T_STATE(%r10)		/* nested, or called by foreign code itself */
 	jne	trap_gate_slow
+	.if \filter
+	cmpq	$0, T_SELECTOR(%r10)		/* this thread's calls are not dispatched yet */
+	je	trap_gate_slow
+	.endif
 	movq	%rbp, F_RBP(%r10)
 	.cfi_remember_state
 	movq	%r10, %rbp
@@ -156,6 +160,10 @@ trap_model_chain_end:
 	movq	T_FSP(%rbp), %rsp
 	.endif
 	movq	%r11, T_STATE(%rbp)		/* I4: armed before rights drop */
+	.if \filter				/* from here on, system calls are judged */
+	movq	T_SELECTOR(%rbp), %r15
+	movb	$1, (%r15)
+	.endif
 	.if \keys
 	WRITE_RIGHTS \keys
 	movq	%r14, %rax
@@ -206,6 +214,10 @@ trap_model_chain_end:
 	movq	%r10, %rax
 	movq	%r11, %rdx
 	.endif
+	.if \filter
+	movq	T_SELECTOR(%rbp), %r10
+	movb	$0, (%r10)
+	.endif
 	movq	$0, T_STATE(%rbp)		/* I4: disarmed after rights are back */
 	movq	F_RBX(%rbp), %rbx		/* a callee that breaks the ABI does not break the VM */
 	movq	F_R12(%rbp), %r12
@@ -244,6 +256,20 @@ trap_gates_begin:
 	GATE	trap_gate_keys_own_args_float, keys=1 args=1 own=1 float=1
 	GATE	trap_gate_flag_own_args, args=1 own=1
 	GATE	trap_gate_flag_own_args_float, args=1 own=1 float=1
+	.irp	kind, flag, keys
+	.set	with_keys, 0
+	.ifc	\kind, keys
+	.set	with_keys, 1
+	.endif
+	GATE	trap_gate_\kind\()_filter, keys=with_keys filter=1
+	GATE	trap_gate_\kind\()_filter_float, keys=with_keys float=1 filter=1
+	GATE	trap_gate_\kind\()_filter_args, keys=with_keys args=1 filter=1
+	GATE	trap_gate_\kind\()_filter_args_float, keys=with_keys args=1 float=1 filter=1
+	GATE	trap_gate_\kind\()_filter_own, keys=with_keys own=1 filter=1
+	GATE	trap_gate_\kind\()_filter_own_float, keys=with_keys own=1 float=1 filter=1
+	GATE	trap_gate_\kind\()_filter_own_args, keys=with_keys args=1 own=1 filter=1
+	GATE	trap_gate_\kind\()_filter_own_args_float, keys=with_keys args=1 own=1 float=1 filter=1
+	.endr
 	GATE	trap_gate_model, keys=KEYS_MODEL
 	GATE	trap_gate_model_float, keys=KEYS_MODEL float=1
 	GATE	trap_gate_model_args, keys=KEYS_MODEL args=1

@@ -17,7 +17,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "context.h"
+#ifdef T_SELECTOR
+#include "dispatch.h"
+#endif
 
 #ifndef BUS_MCEERR_AO
 #define BUS_MCEERR_AO 5
@@ -53,22 +57,20 @@ struct arrival {
 
 static void die_by_default(int signal) __attribute__((noreturn));
 static void die_by_default(int signal) {
-  struct sigaction action = {.sa_handler = SIG_DFL};
-  sigaction(signal, &action, NULL);
+  trap_call_default(signal);
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, signal);
-  pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-  syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), signal);
-  _exit(128 + signal);
+  trap_call_mask(SIG_UNBLOCK, &set, NULL);
+  (void)TRAP_CALL(SYS_tgkill, trap_call_pid(), trap_call_tid(), signal, 0);
+  for (;;) (void)TRAP_CALL(SYS_exit_group, 128 + signal, 0, 0, 0);
 }
 
 static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) __attribute__((noreturn));
 static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) {
   char text[512];
   size_t at = trap_last_words(text, sizeof text, why, "signal", (uint64_t)signal, pc, address);
-  ssize_t ignored = write(STDERR_FILENO, text, at);
-  (void)ignored;
+  (void)TRAP_CALL(SYS_write, STDERR_FILENO, text, at, 0);
   die_by_default(signal);
 }
 
@@ -89,8 +91,29 @@ static bool synchronous(int signal, const siginfo_t *info) {
 /* I5's exception: this thread sent SIGABRT to itself, and is just behind the system call that did. Another thread's
  * pthread_kill looks the same in siginfo but not in the registers. */
 static bool self_abort(int signal, const siginfo_t *info, const ucontext_t *uc) {
-  if (signal != SIGABRT || info->si_code != SI_TKILL || info->si_pid != getpid()) return false;
-  return trap_context_aborts(uc, getpid(), (pid_t)syscall(SYS_gettid));
+  if (signal != SIGABRT || info->si_code != SI_TKILL || info->si_pid != trap_call_pid()) return false;
+  return trap_context_aborts(uc, trap_call_pid(), trap_call_tid());
+}
+
+/* A limit that the kernel tells of by a signal: SIGXFSZ from the callee's own write past RLIMIT_FSIZE, which siginfo
+ * shows as sent by this process itself; SIGXCPU when the process has used its CPU time up while the callee runs. */
+static bool own_limit(const struct arrival *a) {
+  if (a->signal == SIGXFSZ)
+    return (a->info->si_code == SI_KERNEL || (a->info->si_code == SI_USER && a->info->si_pid == trap_call_pid())) &&
+           trap_context_answered(a->uc, -EFBIG);
+  return a->signal == SIGXCPU && a->info->si_code == SI_KERNEL;
+}
+
+/* SIGXCPU comes at any instruction, also those that close and open the image for a callout. */
+static bool inside_gate(const struct arrival *a) {
+  const struct trap_frame *frame = &a->slot->frames[a->slot->level];
+  const struct trap_entry *entry = (const struct trap_entry *)(uintptr_t)trap_state(a->slot);
+  uint64_t first = (uint64_t)(uintptr_t)trap_gates_begin, last = (uint64_t)(uintptr_t)trap_gates_end;
+  uint64_t sp = trap_context_sp(a->uc);
+  bool by_hooks = (frame->flags & FRAME_SLOW) != 0;
+  bool on_vm_stack = sp <= frame->sp && frame->sp - sp < (64u << 10);
+  return trap_context_pc(a->uc) - first < last - first || a->slot->recovering || (frame->flags & FRAME_LEAVING) ||
+         (by_hooks && (on_vm_stack || trap_on_caller_stack(entry)));
 }
 
 /* ---- the record ---------------------------------------------------------------------------------------------- */
@@ -104,9 +127,15 @@ static void fill(struct trap_fault *fault, int signal, const siginfo_t *info, uc
   if (signal == SIGABRT) {
     fault->flags |= TRAP_FAULT_ABORT;
     if (trap_unwinding) fault->flags |= TRAP_FAULT_UNWIND;
-  } else {
+  } else if (signal != SIGSYS && signal != SIGXFSZ && signal != SIGXCPU) {
     fault->address = (uint64_t)(uintptr_t)info->si_addr;
   }
+#ifdef T_SELECTOR
+  /* A call that the callee made by way of ours. */
+  uint64_t way = (uint64_t)(uintptr_t)trap_calls_begin, end = (uint64_t)(uintptr_t)trap_calls_end;
+  if (fault->pc - way < end - way)
+    (void)trap_peek(&fault->pc, (const void *)(uintptr_t)trap_context_sp(uc), sizeof fault->pc);
+#endif
   trap_unwinding = 0;
   fault->access = trap_context_access(signal, info, uc);
   if (signal == SIGSEGV && info->si_code == SEGV_PKUERR) fault->pkey = (int32_t)info->si_pkey;
@@ -128,8 +157,9 @@ static void recover(const struct arrival *a) {
 
 static void resend(int signal, const siginfo_t *info) {
   siginfo_t copy = *info;
-  if (copy.si_code > 0 || syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), signal, &copy) != 0)
-    syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), signal);
+  pid_t pid = trap_call_pid(), tid = trap_call_tid();
+  if (copy.si_code > 0 || TRAP_CALL(SYS_rt_tgsigqueueinfo, pid, tid, signal, &copy) != 0)
+    (void)TRAP_CALL(SYS_tgkill, pid, tid, signal, 0);
 }
 
 /*
@@ -171,10 +201,10 @@ static bool pass_on(const struct arrival *a, struct trap_pass *pass, uint64_t en
   bool by_default = !(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_DFL;
   if (ignored && !a->fault) return false;
   if (by_default || ignored) { /* the kernel lets nobody ignore a fault of his own */
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    sigaction(signal, &action, NULL);
-    if (!a->fault || signal == SIGTRAP)
-      resend(signal, a->info); /* a trap does not repeat; blocked until we return or not, it ends the process */
+    trap_call_default(signal);
+    if (!a->fault || signal == SIGTRAP || signal == SIGSYS)
+      resend(signal,
+             a->info); /* a trap and a call do not repeat; blocked until we return or not, it ends the process */
     return false;
   }
   sigset_t mask = a->uc->uc_sigmask, before;
@@ -197,12 +227,13 @@ static bool pass_on(const struct arrival *a, struct trap_pass *pass, uint64_t en
     trap_context_move(pass);
   }
   handling = 0;
-  pthread_sigmask(SIG_SETMASK, &mask, &before);
+  if (trap_arena.shared.filter.way != TRAP_FILTER_NONE) sigdelset(&mask, SIGSYS); /* its calls may be judged */
+  trap_call_mask(SIG_SETMASK, &mask, &before);
   if (pkeys_supported()) pkeys_wrpkru(entry_pkru);
   if (direct) return true; /* it is called, and returns to the kernel, in our place: returning gives the mask back */
   if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(signal, (siginfo_t *)(uintptr_t)a->info, a->uc);
   else previous.sa_handler(signal);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  trap_call_mask(SIG_SETMASK, &before, NULL);
   return false;
 }
 
@@ -215,6 +246,7 @@ enum action {
   GIVE_VM_RIGHTS,      /* the same */
   WAIT_UNTIL_OPEN,     /* then let the instruction be tried again */
   DIE_RECOVERING,
+  GO_ON, /* a system call that passes or has been answered; a limit that is told again */
 };
 
 static bool allows(uint32_t rights, int key, enum trap_access access) {
@@ -291,15 +323,34 @@ static bool on_alternate_stack(const struct arrival *a) {
          sp - (uint64_t)(uintptr_t)a->uc->uc_stack.ss_sp < a->uc->uc_stack.ss_size;
 }
 
+/* A child that the callee forked is in its state too, but must not come back as a second VM. */
+static bool forked(void) { return trap_call_pid() != trap_arena.shared.process; }
+
 static bool callees_fault(const struct arrival *a) {
-  if (!a->in_callout || !(a->fault || self_abort(a->signal, a->info, a->uc))) return false;
-  /* A child that the callee forked is in this state too, but must not come back as a second VM. */
-  bool forked = getpid() != trap_arena.shared.process;
-  return !forked && !on_alternate_stack(a) &&
+  if (!a->in_callout || !(a->fault || self_abort(a->signal, a->info, a->uc) || own_limit(a))) return false;
+  return !forked() && !on_alternate_stack(a) &&
          trap_policy_takes((const struct trap_entry *)(uintptr_t)trap_state(a->slot));
 }
 
+/* A system call that was not made (filter.h). */
+static enum action judge(const struct arrival *a) {
+#ifdef T_SELECTOR
+  const struct trap_entry *entry = (const struct trap_entry *)(uintptr_t)(a->in_callout ? trap_state(a->slot) : 0);
+  bool in_filtered = a->in_callout && (entry->flags & TRAP_FILTER) != 0, child = forked();
+  bool judged = a->slot == NULL || child || in_filtered;
+  bool fails = in_filtered && !child && !on_alternate_stack(a) && trap_policy_takes(entry);
+  switch (trap_judge_call(a->info, a->uc, a->slot, judged, fails)) {
+    case TRAP_GOES_ON: return GO_ON;
+    case TRAP_CALL_FAILS: return RECOVER;
+    case TRAP_NOT_OURS: break;
+  }
+#endif
+  return callees_fault(a) ? RECOVER : PASS_ON;
+}
+
 static enum action decide(const struct arrival *a) {
+  if (a->signal == SIGSYS && a->fault) return judge(a);
+  if (a->signal == SIGXCPU && a->in_callout && !forked() && own_limit(a) && inside_gate(a)) return GO_ON;
   if (callout_rights_lost(a)) return GIVE_CALLOUT_RIGHTS;
   if (a->slot != NULL && a->slot->recovering && a->fault) return DIE_RECOVERING;
   if (callees_fault(a)) return RECOVER;
@@ -321,12 +372,24 @@ uint32_t trap_handler(int signal, siginfo_t *info, void *context, struct trap_pa
     pkeys_wrpkru(0);
   }
   struct arrival a = {.signal = signal, .info = info, .uc = context};
+#ifdef T_SELECTOR
+  /* The handler itself, at memory of the callee's that it may not touch. */
+  uint64_t peeking = (uint64_t)(uintptr_t)trap_peek_begin;
+  if ((signal == SIGSEGV || signal == SIGBUS) &&
+      trap_context_pc(a.uc) - peeking < (uint64_t)(uintptr_t)trap_peek_end - peeking) {
+    trap_context_go_to(a.uc, trap_peek_end);
+    if (keys) pkeys_wrpkru(entry_pkru);
+    return 0;
+  }
+#endif
   uint64_t pc = trap_context_pc(a.uc), address = (uint64_t)(uintptr_t)info->si_addr;
+  /* Judging a call touches nothing that can fault, and may be done on two threads that share their storage. */
+  bool call = signal == SIGSYS && synchronous(signal, info);
   if (handling == MOVING_MAGIC)
     die_at("the handler that was there before runs on the interrupted stack, and that has no room", signal, pc,
            address);
   if (handling == HANDLING_MAGIC) die_at("a fault inside the fault handler", signal, pc, address);
-  handling = HANDLING_MAGIC;
+  if (!call) handling = HANDLING_MAGIC;
   a.slot = trap_slot_find();
   a.in_callout = a.slot != NULL && trap_state_is_callout(trap_state(a.slot));
   a.fault = synchronous(signal, info);
@@ -338,10 +401,11 @@ uint32_t trap_handler(int signal, siginfo_t *info, void *context, struct trap_pa
     case GIVE_VM_RIGHTS: trap_context_set_rights(a.uc, vm_rights(&a)); break;
     case WAIT_UNTIL_OPEN: pass_it_on = !pkeys_bystander_wait((uintptr_t)info->si_addr, BYSTANDER_LIMIT_NS); break;
     case DIE_RECOVERING: die_at("a fault while a callout was being failed", signal, pc, address);
+    case GO_ON: break;
     case PASS_ON: pass_it_on = true;
   }
   if (pass_it_on) handed_over = pass_on(&a, pass, entry_sp, entry_pkru);
-  handling = 0;
+  if (!call) handling = 0;
   errno = saved_errno;
   /* A handler that chains to us goes on with the rights that it had; from ours, returning gives the interrupted ones.
    */

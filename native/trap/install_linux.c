@@ -8,12 +8,15 @@
 #include <errno.h>
 #include <link.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "context.h"
+#ifdef T_SELECTOR
+#include "dispatch.h"
+#endif
 
-static const int handled_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
+static const int handled_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS, SIGXFSZ, SIGXCPU};
 #define HANDLED (sizeof handled_signals / sizeof *handled_signals)
 
 void trap_probe_platform(void) {
@@ -128,6 +131,46 @@ int trap_handlers_note(void) {
   return 0;
 }
 
+/* Signals that stand for a limit: sent, not raised by an instruction. */
+static bool is_limit(int signal) { return signal == SIGXFSZ || signal == SIGXCPU; }
+
+#ifdef T_SELECTOR
+/* What rt_sigaction(2) takes. glibc's sigaction puts its own way back to the kernel in; ours is never dispatched. */
+struct kernel_action {
+  const void *handler;
+  uint64_t flags;
+  const void *restorer;
+  uint64_t mask;
+};
+#define RESTORER 0x04000000u
+static bool returns_by_us(const struct sigaction *action) {
+  return (const void *)(uintptr_t)action->sa_restorer == (const void *)trap_restorer;
+}
+static int put(int signal, const struct sigaction *action) {
+  struct kernel_action ours = {.handler = trap_handler_entry,
+                               .flags = (uint64_t)(uint32_t)action->sa_flags | RESTORER,
+                               .restorer = trap_restorer};
+  memcpy(&ours.mask, &action->sa_mask, sizeof ours.mask);
+  return (int)TRAP_CALL(SYS_rt_sigaction, signal, &ours, NULL, sizeof ours.mask);
+}
+/* By the filter, a handler that interrupts a callout has its calls judged: a blocked SIGSYS would end the process. */
+static void let_calls_be_judged(void) {
+  if (trap_arena.shared.filter.way == TRAP_FILTER_NONE) return;
+  for (int signal = 1; signal < NSIG; signal++) {
+    uint64_t action[4];
+    if (TRAP_CALL(SYS_rt_sigaction, signal, NULL, action, 8) != 0 || action[0] < 2) continue;
+    const uint64_t bit = (uint64_t)1 << (SIGSYS - 1);
+    if (!(action[3] & bit)) continue;
+    action[3] &= ~bit;
+    (void)TRAP_CALL(SYS_rt_sigaction, signal, action, NULL, 8);
+  }
+}
+#else
+static bool returns_by_us(const struct sigaction *action) { return (void)action, true; }
+static int put(int signal, const struct sigaction *action) { return sigaction(signal, action, NULL) == 0 ? 0 : -errno; }
+static void let_calls_be_judged(void) {}
+#endif
+
 static int install_over(int signal, const struct sigaction *before) {
   uint32_t link = previous_entry(signal, before);
   if (link == 0) return -ENOSPC;
@@ -144,11 +187,11 @@ static int install_over(int signal, const struct sigaction *before) {
   /* Everything else waits: a VM's own handler has no business on a thread between a callout and its failure. */
   sigfillset(&action.sa_mask);
   for (size_t j = 0; j < HANDLED; j++)
-    if (handled_signals[j] != SIGABRT)
+    if (handled_signals[j] != SIGABRT && !is_limit(handled_signals[j]))
       sigdelset(&action.sa_mask, handled_signals[j]); /* a blocked fault would kill silently */
   atomic_store_explicit(&trap_arena.shared.before.latest[signal], link,
                         memory_order_release); /* before it can be asked for */
-  return sigaction(signal, &action, NULL) == 0 ? 0 : -errno;
+  return put(signal, &action);
 }
 
 /*
@@ -164,10 +207,17 @@ int trap_handlers_install(void) {
     if (sigaction(handled_signals[i], NULL, &now) != 0) return -errno;
     bool put_back = is_noted[i];
     is_noted[i] = false;
+    if (is_ours(&now) && !returns_by_us(&now)) { /* somebody saved it and put it back, by sigaction(3) */
+      int rc = put(handled_signals[i], &now);
+      if (rc < 0) return rc;
+    }
     if (is_ours(&now) || (!first && is_foreign(&now))) continue;
+    /* A limit that is ignored stays so: the callee then has the error that its call answers. */
+    if (is_limit(handled_signals[i]) && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN) continue;
     int rc = install_over(handled_signals[i], &now);
     if (rc < 0) return rc;
     if (put_back && sigaction(handled_signals[i], &noted[i], NULL) != 0) return -errno;
   }
+  let_calls_be_judged();
   return 0;
 }

@@ -20,6 +20,7 @@
 #include "layout.h"
 #include "machine.h"
 #include "platform.h"
+#include "filter.h"
 #include "trap.h"
 
 struct trap_entry { /* a thunk */
@@ -97,6 +98,17 @@ struct trap_slot {
   };
 };
 
+/* The filter, as the handler needs it. */
+struct trap_filter {
+  uint32_t way; /* enum trap_filter_way */
+  uint32_t refusal, threads, code;
+  trap_judge judge;
+  void *context;
+  uint64_t written, read; /* selector bytes: where the trap writes them, and where the kernel reads them */
+  _Atomic uint64_t judged, refused;
+  uint8_t rules[512]; /* enum trap_call_verdict, by number */
+};
+
 struct trap_shared {
   uint32_t keep; /* of a thread that has entered no pooled image */
   struct trap_machine machine;
@@ -112,6 +124,7 @@ struct trap_shared {
   uint64_t watched_low[4],
       watched_high[4]; /* text of libc and the loader: return addresses into them are kept in fault records */
   struct trap_handlers_before before;
+  struct trap_filter filter;
 };
 
 struct trap_arena {
@@ -197,6 +210,8 @@ void trap_probe_platform(void);
 size_t trap_last_words(char *text, size_t limit, const char *why, const char *what, uint64_t number, uint64_t pc,
                        uint64_t address);
 bool trap_policy_takes(const struct trap_entry *entry);
+/* Whether `pkru` denies all that `deny` does: a key without any access is without writes too. */
+bool trap_rights_deny(uint32_t pkru, uint32_t deny);
 /* Where a fault of this callout is recorded, called from a stack pointer `sp` (trap_frame.sp). */
 struct trap_fault *trap_record_of(const struct trap_entry *entry, struct trap_slot *slot, uint64_t sp);
 /* The record of this thread's callout, whose recovery begins; what every system fills in is filled in. The rest lies
@@ -214,6 +229,10 @@ extern const char trap_gates_begin[], trap_gates_end[], trap_gate_slow[], trap_g
       name##_own_args[], name##_own_args_float[]
 GATE_FAMILY(trap_gate_flag);
 GATE_FAMILY(trap_gate_keys);
+#ifdef T_SELECTOR
+GATE_FAMILY(trap_gate_flag_filter);
+GATE_FAMILY(trap_gate_keys_filter);
+#endif
 /* One of each, in choose_gate's order. */
 #define GATE_VARIANTS 8
 #define GATE_LIST(name)                                              \
@@ -222,6 +241,36 @@ GATE_FAMILY(trap_gate_keys);
 
 /* model.c, or model_none.c where the machine has none. The delay harms no register that C expects to keep. */
 void trap_model_write(void);
+
+/* filter_linux.c, filter_none.c */
+/* This thread's calls can be dispatched from now on. 0 or a negative errno. */
+int trap_filter_thread(struct trap_slot *slot);
+void trap_filter_thread_end(struct trap_slot *slot);
+void trap_filter_forked(void); /* in a child that VM code forked */
+#define SELECTOR_BYTES 64      /* a cache line for each thread */
+
+/* Whether the calls of a callee of this thunk are dispatched. */
+static inline bool trap_filtered(const struct trap_entry *entry) {
+  return trap_arena.shared.filter.way == TRAP_FILTER_DISPATCH && (entry->flags & TRAP_FILTER) != 0 &&
+         (entry->flags & TRAP_BARE) == 0;
+}
+/* Whether callees' calls are judged now. Rights to the arena must be open. */
+#ifdef T_SELECTOR
+static inline uint64_t *trap_selector_of(struct trap_slot *slot) { return &slot->frames[1].tail0; }
+static inline uint8_t trap_filter_get(struct trap_slot *slot) {
+  uint64_t selector = *trap_selector_of(slot);
+  return selector != 0 ? *(volatile uint8_t *)(uintptr_t)selector : 0;
+}
+static inline void trap_filter_set(struct trap_slot *slot, uint8_t blocked) {
+  uint64_t selector = *trap_selector_of(slot);
+  atomic_signal_fence(memory_order_seq_cst);
+  if (selector != 0) *(volatile uint8_t *)(uintptr_t)selector = blocked;
+  atomic_signal_fence(memory_order_seq_cst);
+}
+#else
+static inline uint8_t trap_filter_get(struct trap_slot *slot) { return (void)slot, 0; }
+static inline void trap_filter_set(struct trap_slot *slot, uint8_t blocked) { (void)slot, (void)blocked; }
+#endif
 
 /* suspend.c */
 /* Closes and opens the images of mechanisms that need calls, for this frame (FRAME_HOOKED). */

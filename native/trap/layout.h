@@ -42,6 +42,10 @@
 
 #define FRAME_OWN_STACK 4 /* a flag of struct trap_frame: a foreign stack taken for this frame alone */
 
+/* Calls that do not exist, by which calls_*.S asks the handler to look at a result. */
+#define CALL_ASK_OPENED 0x746b01
+#define CALL_ASK_MAPPED 0x746b02
+
 /* T_STATE: 0 idle; a thunk entry's address: in a callout through it; else one of these. */
 #define STATE_VM 1     /* inside a callback, or a VM signal handler, of a suspended callout */
 #define STATE_UNUSED 2 /* no thread has this slot */

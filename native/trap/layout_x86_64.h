@@ -20,6 +20,9 @@
 /* The two words of a slot that the fast gate needs lie in the tail of its first frame. */
 #define T_STATE 112
 #define T_FSP 120
+/* Where the thread's selector byte can be written (filter.h), 0 while its calls are not dispatched; in the tail of the
+ * second frame. */
+#define T_SELECTOR 240
 
 /* struct trap_slot: the seat's word follows the frames; its low half is this thread's `keep`. */
 #define T_KEEP (NESTING_COUNT * FRAME_SIZE)

@@ -80,8 +80,7 @@ static bool watched(uint64_t value) {
   return false;
 }
 
-/* Whether `pkru` denies all that `deny` does: a key without any access is without writes too. */
-static bool denies(uint32_t pkru, uint32_t deny) {
+bool trap_rights_deny(uint32_t pkru, uint32_t deny) {
   uint32_t no_access = pkru & 0x55555555u;
   return ((pkru | no_access << 1) & deny) == deny;
 }
@@ -98,7 +97,7 @@ void trap_record_end(struct trap_slot *slot, struct trap_fault *fault, uint64_t 
   }
   /* Held (I10): what the gate took away was still away when the fault came. */
   if (frame->flags & FRAME_HOOKED) fault->mechanism_held = 1;
-  if (entry->deny != 0) fault->mechanism_held = denies(fault->pkru, entry->deny);
+  if (entry->deny != 0) fault->mechanism_held = trap_rights_deny(fault->pkru, entry->deny);
   uint64_t low = frame->stack_low, high = frame->stack_high;
   if (slot->level == 0 && !trap_on_caller_stack(entry)) {
     low = slot->stack_low;

@@ -14,6 +14,7 @@
 #define SIGNAL_RECOVERING 2u /* it interrupted a landing pad: its own callouts may fail meanwhile */
 #define SIGNAL_LEVEL_SHIFT 2 /* slot->signal_level before */
 #define SIGNAL_LEVEL_MASK 63u
+#define SIGNAL_FILTERED 256u /* the interrupted code's calls were judged */
 
 /* I12 */
 void trap_signal_enter(struct trap_signal *saved) {
@@ -25,8 +26,11 @@ void trap_signal_enter(struct trap_signal *saved) {
   }
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL || slot->level + 1 >= NESTING_COUNT) return;
+  uint8_t filtered = trap_filter_get(slot);
+  trap_filter_set(slot, 0);
   saved->words[0] = trap_state(slot);
   saved->words[2] = (uint64_t)((char *)slot - (char *)&trap_arena) | (uint64_t)slot->signal_level << SIGNAL_LEVEL_SHIFT;
+  if (filtered) saved->words[2] |= SIGNAL_FILTERED;
   struct trap_frame *frame = &slot->frames[slot->level];
   if (trap_state_is_callout(saved->words[0])) {
     frame->entry = (struct trap_entry *)(uintptr_t)saved->words[0];
@@ -59,6 +63,7 @@ void trap_signal_leave(const struct trap_signal *saved) {
     trap_mask_put(slot, saved->words[3]);
     if (saved->words[2] & SIGNAL_HOOKED && trap_hooked_enter(slot, frame) < 0)
       trap_die("the image could not be closed again after a signal handler (mprotect failed)", SIGABRT);
+    if (saved->words[2] & SIGNAL_FILTERED) trap_filter_set(slot, 1);
   }
   if (pkeys_supported()) pkeys_wrpkru((uint32_t)saved->words[1]);
 }

@@ -100,6 +100,7 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp) {
   bool bare = (entry->flags & TRAP_BARE) != 0;
   bool lent = (entry->flags & TRAP_LENT) != 0;
   uint32_t deny = trap_denied(entry, &masks);
+  bool filtered = trap_filtered(entry);
   uint64_t top;
   frame->callback_sp = 0;
   frame->stack_low = frame->stack_high = 0;
@@ -125,6 +126,10 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp) {
       top = frame->stack_high - FOREIGN_TOP_BYTES;
     }
   }
+  if (filtered) {
+    int rc = trap_filter_thread(slot);
+    if (rc < 0) return refuse(slot, frame, rc);
+  }
   frame->fsp = top - entry->stack_bytes;
   trap_set_state(slot, (uint64_t)(uintptr_t)entry);
   if (masks.hooked && !bare) {
@@ -133,6 +138,7 @@ uint64_t trap_slow_close(struct trap_frame *frame, uint64_t current_sp) {
     if (rc < 0) return refuse(slot, frame, rc);
   }
   uint64_t result = frame->fsp;
+  if (filtered) trap_filter_set(slot, 1);
   if (deny != 0) {
     frame->flags |= FRAME_KEYED;
     pkeys_wrpkru(trap_rights_foreign(slot, deny));
@@ -160,6 +166,7 @@ struct trap_frame *trap_slow_return(uint64_t sp) {
   if (trap_state(slot) != (uint64_t)(uintptr_t)frame->entry || sp != frame->fsp) mismatch(slot);
   if (frame->flags & FRAME_KEYED) rights_open(slot);
   else if (trap_arena.shared.model && !(frame->entry->flags & TRAP_BARE)) trap_model_write();
+  trap_filter_set(slot, 0);
   trap_hooked_leave(slot, frame);
   /* We still run on the frame's foreign stack: the gate gives it back when it has left it. */
   if (!(frame->flags & FRAME_OWN_STACK)) frame->flags = 0;
@@ -196,6 +203,7 @@ void trap_landed(struct trap_frame *frame) {
                                                 (((uint64_t)(uintptr_t)frame - (uint64_t)(uintptr_t)&trap_arena) &
                                                  ~(uint64_t)(SLOT_SIZE - 1)));
   trap_slot_set(slot);
+  trap_filter_set(slot, 0);
   trap_hooked_leave(slot, frame);
   if (slot->level == 0) {
     slot->frames[0].tail1 &= ~(uint64_t)1;

@@ -112,6 +112,7 @@ static void thread_exits(struct trap_slot *slot) {
   pkeys_open_thread();
   struct trap_masked before;
   trap_signals_hold(&before);
+  trap_filter_thread_end(slot);
   trap_thread_end(slot);
   pkeys_seat_end(&slot->seat);
   pthread_mutex_lock(&lock);
@@ -224,6 +225,7 @@ static void thread_forked(void) {
   slot->thread_id = trap_thread_number(); /* the only thread of the child */
   for (unsigned i = 1; i < SLOT_COUNT; i++)
     if (&trap_arena.slots[i] != slot) pkeys_seat_end(&trap_arena.slots[i].seat);
+  trap_filter_forked();
   (void)pkeys_forked(); /* other threads' callouts do not go on here */
 }
 

@@ -33,7 +33,16 @@ static void choose_gate(struct trap_entry *entry, const struct pkeys_masks *mask
   const char *const *model = trap_arena.shared.model_gates;
   unsigned variant = (own ? 4u : 0u) | (args ? 2u : 0u) | (entry->flags & TRAP_FLOAT ? 1u : 0u);
   const char *const *gates = deny != 0 ? keys : model != NULL && !bare ? model : flag;
-  const char *gate = masks->hooked && !bare ? trap_gate_slow : gates[variant];
+  bool hooked = masks->hooked && !bare;
+#ifdef T_SELECTOR
+  static const char *const flag_filter[GATE_VARIANTS] = GATE_LIST(trap_gate_flag_filter),
+                           *const keys_filter[GATE_VARIANTS] = GATE_LIST(trap_gate_keys_filter);
+  if (entry->flags & TRAP_FILTER && trap_arena.shared.filter.way == TRAP_FILTER_DISPATCH && !bare) {
+    if (gates == model) hooked = true; /* the slow gate does both */
+    gates = deny != 0 ? keys_filter : flag_filter;
+  }
+#endif
+  const char *gate = hooked ? trap_gate_slow : gates[variant];
   __atomic_store_n(&entry->deny, deny, __ATOMIC_RELAXED);
   __atomic_store_n(&entry->machine_deny, trap_machine_deny(deny), __ATOMIC_RELAXED);
   __atomic_store_n(&entry->gate, (const void *)gate, __ATOMIC_RELEASE);
@@ -119,8 +128,9 @@ bool trap_ticket_end(uint32_t ticket, struct trap_fault *out) {
 static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, bool private,
                       void **code) {
   const unsigned known = TRAP_CAN_FAIL | TRAP_LENT | TRAP_PHASE_LOAD | TRAP_PHASE_DECODE | TRAP_BARE | TRAP_FLOAT |
-                         TRAP_CALLER_STACK | TRAP_TICKETED | TRAP_INSIDE;
+                         TRAP_CALLER_STACK | TRAP_TICKETED | TRAP_INSIDE | TRAP_FILTER;
   if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES || (flags & ~known) != 0) return -EINVAL;
+  if (flags & TRAP_FILTER && trap_arena.shared.filter.way == TRAP_FILTER_NONE) return -EINVAL;
   if (flags & TRAP_TICKETED && (private || stack_bytes == 0 || stack_bytes % 16 != 0)) return -EINVAL;
   int rc = trap_attach_vm();
   if (rc < 0) return rc;

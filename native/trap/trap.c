@@ -15,6 +15,9 @@ AT(struct trap_frame, fsp, F_FSP);
 AT(struct trap_frame, flags, F_FLAGS);
 AT(struct trap_frame, tail0, T_STATE);
 AT(struct trap_frame, tail1, T_FSP);
+#ifdef T_SELECTOR
+AT(struct trap_slot, frames[1].tail0, T_SELECTOR);
+#endif
 _Static_assert(sizeof(struct trap_frame) == FRAME_SIZE, "frame");
 _Static_assert(sizeof(struct trap_slot) <= SLOT_SIZE, "slot");
 AT(struct trap_entry, gate, E_GATE);

@@ -65,7 +65,8 @@ TURNKEY_API_BEGIN
 /* Sets the trap up for the life of the process. It installs the signal handlers (I5, I6), tags the trap's own pages
  * (I11) and attaches this thread. It is idempotent and thread-safe. Returns 0 or a negative errno.
  *
- *   Linux    handlers for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP and SIGABRT
+ *   Linux    handlers for SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT and SIGSYS; for SIGXFSZ and SIGXCPU too,
+ *            unless they are ignored
  *   Windows  a vectored exception handler, and a handler for SIGABRT */
 int trap_init(void);
 /*
@@ -122,6 +123,11 @@ struct trap_visits trap_visits(void);
  * thread is in a callout. */
 int trap_set_foreign_stack(bool enabled, size_t bytes);
 
+/* Seals the trap's own pages with mseal(2) (Linux 6.10): its state, the gates and thunks, the pages of native/pkeys.
+ * After that nobody in this process unmaps, replaces or retags them. Call it once everything is set up; repeating it is
+ * cheap. Returns 0; -EBUSY inside a callout; -EOPNOTSUPP where the kernel cannot seal; or another negative errno. */
+int trap_seal(void);
+
 /* ---- response policy ----------------------------------------------------------------------------------------- */
 
 /* What a fault in a callout does. The values stand for Cog's ffiExceptionResponse: below 0, 0, above 0.
@@ -155,6 +161,7 @@ enum trap_thunk_flags {
                              costs more than the rest of the gate */
   TRAP_CALLER_STACK = 64, /* the function runs on its caller's stack, not on a foreign one: for code that looks at the
                              bounds of its thread's stack, such as a collector. An overrun then reaches VM frames */
+  TRAP_FILTER = 256,      /* the callee's system calls are judged (filter.h) */
   TRAP_TICKETED = 128,    /* the last word of the stack arguments is a ticket, whose record this call's fault goes to */
   TRAP_INSIDE = 256, /* the function may write the pooled image that the calling thread has entered (trap_enter_image):
                         code of that tenant's own. Every other pooled image is closed to it as to all */

@@ -1,0 +1,40 @@
+/*
+ * calls.h: system calls that the trap makes inside a signal, raw: no errno, and never dispatched to its own handler
+ * (calls_x86_64.S). A negative errno on failure.
+ */
+#ifndef TURNKEY_TRAP_CALLS_H
+#define TURNKEY_TRAP_CALLS_H
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "platform.h"
+
+#ifdef __x86_64__
+TRAP_HIDDEN long trap_call_now(long number, long a, long b, long c, long d, long e, long f);
+#else
+static inline long trap_call_now(long number, long a, long b, long c, long d, long e, long f) {
+  long result = syscall(number, a, b, c, d, e, f);
+  return result == -1 ? -errno : result;
+}
+#endif
+#define TRAP_CALL(number, a, b, c, d) trap_call_now((number), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+
+static inline pid_t trap_call_pid(void) { return (pid_t)TRAP_CALL(SYS_getpid, 0, 0, 0, 0); }
+static inline pid_t trap_call_tid(void) { return (pid_t)TRAP_CALL(SYS_gettid, 0, 0, 0, 0); }
+
+/* What rt_sigaction(2) takes: the kernel's sets are 8 bytes. Restores the default action. */
+static inline void trap_call_default(int signal) {
+  uint64_t action[4] = {0};
+  (void)TRAP_CALL(SYS_rt_sigaction, signal, action, 0, 8);
+}
+/* rt_sigprocmask(2) with glibc's longer sets. */
+static inline void trap_call_mask(int how, const sigset_t *set, sigset_t *before) {
+  if (before != NULL) sigemptyset(before);
+  (void)TRAP_CALL(SYS_rt_sigprocmask, how, set, before, 8);
+}
+
+#endif

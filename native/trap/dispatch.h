@@ -1,0 +1,34 @@
+/*
+ * dispatch.h: what the files of the filter share (filter.h, Linux on x86-64): dispatch_linux.c, judge_linux_x86_64.c,
+ * filter_linux.c, calls_x86_64.S.
+ */
+#ifndef TURNKEY_TRAP_DISPATCH_H
+#define TURNKEY_TRAP_DISPATCH_H
+
+#include <ucontext.h>
+
+#include "internal.h"
+
+/* calls_x86_64.S */
+extern const char trap_calls_begin[], trap_calls_end[], trap_restorer[], trap_pass[], trap_pass_open[], trap_pass_map[],
+    trap_pass_thread[], trap_pass_fork[], trap_pass_sigreturn[], trap_peek_begin[], trap_peek_end[],
+    trap_selector_blocked[];
+TRAP_HIDDEN uint64_t trap_peek(void *to, const void *from, uint64_t bytes);
+
+/* dispatch_linux.c */
+int trap_dispatch_prepare(void);
+TRAP_HIDDEN void trap_child_forked(void) __attribute__((used));
+
+/* judge_linux_x86_64.c: inside a signal. */
+enum trap_judgement {
+  TRAP_NOT_OURS,  /* somebody else's filter raised it */
+  TRAP_GOES_ON,   /* the context says how the callee goes on: the call passes, or has been answered */
+  TRAP_CALL_FAILS /* the callout fails */
+};
+/* `judged`: the call is a callee's. `fails`: there is a callout that can fail. */
+enum trap_judgement trap_judge_call(const siginfo_t *info, ucontext_t *uc, struct trap_slot *slot, bool judged,
+                                    bool fails);
+/* What the seccomp filter returns with SECCOMP_RET_TRAP. */
+#define SECCOMP_DATA_OURS 0x746b
+
+#endif
