@@ -154,6 +154,7 @@ export interface NativeImage {
   write(space: number, offset: number, bytes: Uint8Array): Errno;
   neighbour(space: number, bytes: number): bigint | Errno;
   reapply(): Errno;
+  seal(): Errno;
   verifyTags(): { readonly errno: Errno; readonly address: bigint } | Errno;
   lend(bytes: number, space: number, offset: number, mode: 0 | 1 | 2, flushEnd: boolean): NativeLoan | Errno;
   /** This thread enters the image, or leaves it. */

@@ -36,7 +36,7 @@ public:
                      METHOD(load),      METHOD(resize),       METHOD(verify),   METHOD(snapshot),   METHOD(hasSnapshot),
                      METHOD(diff),      METHOD(restore),      METHOD(objectAt), METHOD(hash),       METHOD(read),
                      METHOD(write),     METHOD(neighbour),    METHOD(reapply),  METHOD(verifyTags), METHOD(lend),
-                     METHOD(enter)}));
+                     METHOD(enter),     METHOD(seal)}));
 #undef METHOD
   }
 
@@ -317,6 +317,9 @@ private:
       int e = pkeys_space_neighbour(u.mapped(), u.index(info[0]), count, &out);
       return u.answer(e, [&] { return big(u.env, out); });
     });
+  }
+  Napi::Value seal(const Napi::CallbackInfo &info) {
+    return with_image(info, [](const Use &u) { return u.answer(pkeys_image_seal(u.mapped())); });
   }
   Napi::Value reapply(const Napi::CallbackInfo &info) {
     return with_image(info, [](const Use &u) { return u.answer(pkeys_image_reapply(u.mapped())); });

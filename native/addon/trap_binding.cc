@@ -6,9 +6,11 @@
  */
 #include <climits>
 #include <cstring>
+#include <vector>
 
 #include "arguments.h"
 #include "bindings.h"
+#include "filter.h"
 
 namespace addon {
 
@@ -169,6 +171,35 @@ Napi::Value statistics(const Napi::CallbackInfo &info) {
                       {"stacksCached", number(env, now.stacks_cached)}});
 }
 
+/* filterInit(way, refusal, threads, code, rules): callees' system calls are judged from now on. 0 or a negative errno.
+ */
+Napi::Value filter_init(const Napi::CallbackInfo &info) {
+  Bytes words = bytes(info[4], "rules");
+  std::vector<struct trap_filter_rule> rules(words.length / 8);
+  for (size_t i = 0; i < rules.size(); i++) {
+    uint32_t pair[2];
+    std::memcpy(pair, reinterpret_cast<const char *>(words.data) + 8 * i, sizeof pair);
+    rules[i] = {pair[0], static_cast<enum trap_call_verdict>(pair[1])};
+  }
+  struct trap_filter_options options = {};
+  options.way = static_cast<enum trap_filter_way>(whole(info, 0, "way"));
+  options.refusal = static_cast<enum trap_refusal>(whole(info, 1, "refusal"));
+  options.threads = info[2].ToBoolean();
+  options.code = info[3].ToBoolean();
+  options.rules = rules.data();
+  options.rule_count = rules.size();
+  return number(info.Env(), trap_filter_init(&options));
+}
+
+Napi::Value filter_statistics(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  struct trap_filter_statistics now = trap_filter_statistics();
+  return object(env, {{"judged", number(env, now.judged)}, {"refused", number(env, now.refused)}});
+}
+
+/* seal(): the trap's own pages. 0 or a negative errno. */
+Napi::Value seal(const Napi::CallbackInfo &info) { return number(info.Env(), trap_seal()); }
+
 void end_of_environment(TrapState *state) {
   for (void *code : state->callbacks) trap_callback_release(code);
   for (void *code : state->thunks) trap_thunk_release(code);
@@ -248,6 +279,9 @@ void trap_init_binding(Napi::Env env, Napi::Object exports) {
       {"setForeignStack", set_foreign_stack},
       {"model", model},
       {"statistics", statistics},
+      {"filterInit", filter_init},
+      {"filterStatistics", filter_statistics},
+      {"seal", seal},
   };
   exports.Set("recordLayout", record_layout(env));
   for (const auto &[name, function] : functions) exports.Set(name, Napi::Function::New(env, function, name, state));

@@ -14,6 +14,7 @@ static int seal(uintptr_t address, size_t bytes) {
 static int seal_locked(struct pkeys_image *image) {
   uint32_t mechanism = atomic_load(&image->mechanism);
   if (mechanism == PKEYS_MECHANISM_UNSET) return -EINVAL;
+  if (atomic_load(&image->pooled)) return -ENOTSUP; /* its pages change their key with each entry */
   if (mechanism_is_counted(mechanism) || mechanism == PKEYS_MECHANISM_MPROTECT_NAIVE) return -ENOTSUP;
   for (int pass = 0; pass < 2; pass++) /* all are looked at before one is sealed */
     for (uint32_t s = 0; s < image->space_count; s++) {

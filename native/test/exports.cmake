@@ -1,7 +1,7 @@
 # cmake -DNM=… -DINSTALLED=… -DLIBDIR=… -P exports.cmake: each shared library exports the functions that its installed
 # headers declare, and nothing else.
 set(pkeys_headers pkeys.h pkeys_keys.h pkeys_mechanism.h pkeys_image.h pkeys_adopt.h pkeys_loan.h pkeys_virtual.h)
-set(trap_headers trap.h call.h)
+set(trap_headers trap.h call.h filter.h)
 foreach(part pkeys trap)
   execute_process(COMMAND ${NM} -D --defined-only --format=posix ${INSTALLED}/${LIBDIR}/libturnkey_${part}.so
     OUTPUT_VARIABLE listing COMMAND_ERROR_IS_FATAL ANY)

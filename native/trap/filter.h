@@ -32,6 +32,8 @@
  *     rt_sigreturn with more rights to keys than the callout has
  *     exit and exit_group by a thread of the VM's
  *
+ * Loading and unloading (trap_dlopen, trap_dlclose) are judged as well once the filter is set up.
+ *
  * What a callee starts is a callee: threads and forked children are filtered for as long as they live (by dispatch,
  * until they execute another program). No callout fails for them; their refused calls answer EPERM. vfork is done as
  * fork. SIGSYS cannot be blocked by a callee: it is left out of every mask that a callee sets.

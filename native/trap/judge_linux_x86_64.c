@@ -403,7 +403,11 @@ static enum trap_judgement judge_result(const struct call *call, bool opened) {
   (void)poke(call, place, &refused, sizeof refused);
   atomic_fetch_add_explicit(&trap_arena.shared.filter.refused, 1, memory_order_relaxed);
   bool fails = call->fails && trap_arena.shared.filter.refusal == TRAP_REFUSE_FAIL;
-  if (fails) registers(call)[REG_RAX] = opened ? SYS_openat : SYS_mmap; /* for the record */
+  if (fails) { /* for the record: the call, and where it was made */
+    registers(call)[REG_RAX] = opened ? SYS_openat : SYS_mmap;
+    registers(call)[REG_RSP] += 8;
+    registers(call)[REG_RIP] = (greg_t)(uintptr_t)trap_pass;
+  }
   return fails ? TRAP_CALL_FAILS : TRAP_GOES_ON;
 }
 

@@ -23,6 +23,11 @@ static bool failed_since(uint32_t before, struct trap_fault *fault) {
   return pending_now() != before && trap_take_fault(fault != NULL ? fault : &local);
 }
 
+/* Once the filter is set up, loading is judged too: constructors are foreign code like any other. */
+static unsigned load_flags(void) {
+  return TRAP_PHASE_LOAD | TRAP_CAN_FAIL | (trap_arena.shared.filter.way != TRAP_FILTER_NONE ? TRAP_FILTER : 0);
+}
+
 /* What constructors and destructors may leave changed on this thread, as they leave it on the loader's callers:
  * flushing to zero, blocked signals. Loading gives it back. */
 struct surroundings {
@@ -43,7 +48,7 @@ void *trap_dlopen(const char *name, int flags, trap_policy *policy, struct trap_
   void *code;
   if (fault != NULL) fault->pending = 0;
   if (message != NULL && message_bytes > 0) message[0] = '\0';
-  int rc = trap_thunk(trap_loader_open, 0, TRAP_PHASE_LOAD | TRAP_CAN_FAIL, policy, &code);
+  int rc = trap_thunk(trap_loader_open, 0, load_flags(), policy, &code);
   if (rc < 0) {
     if (message != NULL) snprintf(message, message_bytes, "no thunk for dlopen: %s", strerror(-rc));
     return NULL;
@@ -65,7 +70,7 @@ int trap_dlclose(void *handle, trap_policy *policy, struct trap_fault *fault, ch
   void *code;
   if (fault != NULL) fault->pending = 0;
   if (message != NULL && message_bytes > 0) message[0] = '\0';
-  int rc = trap_thunk(trap_loader_close, 0, TRAP_PHASE_LOAD | TRAP_CAN_FAIL, policy, &code);
+  int rc = trap_thunk(trap_loader_close, 0, load_flags(), policy, &code);
   if (rc < 0) return rc;
   int (*guarded)(void *);
   memcpy(&guarded, &code, sizeof code);

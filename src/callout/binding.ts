@@ -88,6 +88,11 @@ export interface TrapBinding {
    */
   model(cycles: number): number;
   statistics(): TrapStatistics;
+  /** The filter of callees' system calls (filter.h); `rules`: number and verdict, in turn. */
+  filterInit(way: number, refusal: number, threads: boolean, code: boolean, rules: Uint32Array): Errno;
+  filterStatistics(): { readonly judged: number; readonly refused: number };
+  /** Seals the trap's own pages (mseal). */
+  seal(): Errno;
   /** Code addresses for native parts of the VM in other modules (trap.h), and where this thread's fault record is. */
   hooks(): { readonly signalEnter: bigint; readonly signalLeave: bigint; readonly faultRecord: bigint };
 }
@@ -102,6 +107,7 @@ export const ThunkFlag = {
   inside: 256,
   callerStack: 64,
   ticketed: 128,
+  filter: 256,
 } as const;
 
 /** Importing this attaches the thread (I13). */

@@ -8,7 +8,7 @@ import { inspect, type InspectOptions } from 'node:util';
 import { type Called, describeFault } from './message.js';
 import { type Epoch, epoch, locate, type Location } from './modules.js';
 import { siCodeName, signalName } from './names.js';
-import { type Access, FaultFlag, FaultRecord, type Phase, type RegisterName } from './record.js';
+import { type Access, FaultFlag, FaultRecord, type Phase, type RegisterName, type SystemCall } from './record.js';
 import type { CopiedRecord } from './thread.js';
 
 /** Where the fault seems to have left a lock held or a structure half changed. */
@@ -212,6 +212,10 @@ export class CalloutError extends Error {
   /** The callee tried to unwind through the gate: C++ throw, pthread_exit, cancellation. */
   get unwound(): boolean {
     return (this.record.flags & FaultFlag.unwind) !== 0;
+  }
+  /** The system call that raised SIGSYS, with its arguments: one that the filter refused. */
+  get systemCall(): SystemCall | undefined {
+    return this.record.systemCall;
   }
   /** Register values at the fault. */
   get registers(): Readonly<Record<RegisterName, bigint>> {

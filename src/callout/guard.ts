@@ -25,24 +25,18 @@ import {
   makeFunction,
   type UntypedFunction,
 } from './function.js';
+import { harden, type Hardened, type HardenOptions } from './harden.js';
 import { decodeBare, ffi, registerFunction, type Type, type TypeSpec } from './koffi.js';
 import { Libraries } from './libraries.js';
 import type { GuardedLibrary, LoadOptions } from './library.js';
 import { whenOutside } from './lifetime.js';
 import { type Declaration, declarationOf } from './prototype.js';
+import { type Response, responseCode } from './response.js';
 import { rearm } from './signals.js';
 import type { CopiedRecord } from './thread.js';
 import { type GuardMechanism, holdsThroughout, type Image, InUse, useOf } from './vm.js';
 
-/**
- * Which faults become errors: none, those in functions declared `canFail`, all. Cog's ffiExceptionResponse below, at
- * and above 0.
- */
-export type Response = 'never' | 'declared' | 'always';
-
-const RESPONSES: Readonly<Record<Response, number>> = { never: 0, declared: 1, always: 2 };
-
-export interface GuardOptions {
+export interface GuardOptions extends HardenOptions {
   /** The image to close during callouts. May be left out for 'flag' and 'none'. */
   readonly image?: Image;
   /** Default 'auto': keys where the probe finds them usable, else 'mprotect-range'; 'flag' without an image. */
@@ -103,6 +97,8 @@ export class Guard {
   readonly #resources: Resources;
   readonly #reader: GuardedReader;
   readonly #host: CalleeHost;
+  /** What the guard does beyond its mechanism. */
+  readonly hardened: Hardened;
   readonly #isBare: boolean;
   readonly #calledBy: CalledBy;
   readonly #compare: boolean;
@@ -134,6 +130,7 @@ export class Guard {
       throw new TypeError(`decodeLimit must be a positive number of bytes, not ${String(decodeLimit)}`);
     const code = responseCode(response);
     image?.setMechanism(this.#mechanism);
+    this.hardened = harden(options, this.#mechanism, image);
 
     this.#response = response;
     this.#compare = compare;
@@ -162,7 +159,7 @@ export class Guard {
       callbackPrototype: (type) => this.#callbacks.prototypeOf(type),
       callableAddress: (pointer, type) => this.#callbacks.addressOf(pointer, type),
     });
-    const more = (bareGate ? ThunkFlag.bare : 0) | (inside ? ThunkFlag.inside : 0);
+    const more = this.hardened.thunkFlags | (bareGate ? ThunkFlag.bare : 0) | (inside ? ThunkFlag.inside : 0);
     this.#host = {
       reader: this.#reader,
       foreignStack,
@@ -379,12 +376,6 @@ export class Guard {
 }
 
 const CLOSED = 'the guard was closed';
-
-function responseCode(response: Response): number {
-  if (!Object.hasOwn(RESPONSES, response))
-    throw new TypeError(`unknown response '${String(response)}': use 'never', 'declared' or 'always'`);
-  return RESPONSES[response];
-}
 
 function toAddress(value: unknown): bigint {
   if (typeof value === 'bigint') return BigInt.asUintN(64, value);

@@ -30,6 +30,7 @@ const FLAGS = AT.flags / WORD;
 const PHASED = AT.phase / WORD;
 const SPACE = AT.spaceFound / WORD;
 const HIGH = 2 ** 32;
+const SIGSYS = 31;
 
 const ACCESS = ['', ' read of 0x', ' write to 0x', ' execute at 0x'] as const;
 const PHASE = ['', ', while loading or unloading', ', decoding what it left behind'] as const;
@@ -88,6 +89,7 @@ export function describeFault(copy: CopiedRecord, called: Called): string {
     nameOf(signal, (words[start + CODE] as number) | 0) +
     address +
     (words[start + SPACE] === 0 ? '' : inSpace(copy)) +
+    (signal === SIGSYS ? inCall(copy) : '') +
     ', pc 0x' +
     pcText(words, start + PC)
   );
@@ -101,6 +103,12 @@ function titleOf(called: Called): string {
 function kindOf(flags: number): string {
   if ((flags & FaultFlag.stackOverflow) !== 0) return ': stack overflow, ';
   return (flags & FaultFlag.unwind) === 0 ? ': ' : ': unwound into the gate (C++ throw, thread exit or cancellation), ';
+}
+
+function inCall(copy: CopiedRecord): string {
+  const call = new FaultRecord(copy.bytes, copy.offset).systemCall;
+  if (call === undefined) return '';
+  return ` for ${call.name}(${call.arguments.map((word) => `0x${word.toString(16)}`).join(', ')})`;
 }
 
 function inSpace(copy: CopiedRecord): string {

@@ -7,6 +7,9 @@ const SIGNALS: Readonly<Record<number, string>> = {
   7: 'SIGBUS',
   8: 'SIGFPE',
   11: 'SIGSEGV',
+  24: 'SIGXCPU',
+  25: 'SIGXFSZ',
+  31: 'SIGSYS',
 };
 
 /* si_code values that any signal may carry. */
@@ -60,6 +63,7 @@ const CODES: Readonly<Record<number, Readonly<Record<number, string>>>> = {
     9: 'SEGV_MTESERR',
     10: 'SEGV_CPERR',
   },
+  31: { 1: 'SYS_SECCOMP', 2: 'SYS_USER_DISPATCH' },
 };
 
 /** 'SIGSEGV' for 11; 'signal 99' for what has no name here. */

@@ -3,6 +3,7 @@
  * fields are decoded when somebody asks.
  */
 import { binding } from './binding.js';
+import { systemCallName } from './system-calls.js';
 
 /** Where the fields lie: the addon tells, as the C compiler laid them out. */
 const AT = binding.recordLayout;
@@ -38,6 +39,16 @@ const REGISTERS = [
   'rip',
   'rflags',
 ] as const;
+
+/** A system call that a callee made, and that was refused. */
+export interface SystemCall {
+  /** 'munmap'. */
+  readonly name: string;
+  readonly number: number;
+  readonly arguments: readonly bigint[];
+}
+
+const SIGSYS = 31;
 
 export type RegisterName = (typeof REGISTERS)[number];
 
@@ -120,6 +131,14 @@ export class FaultRecord {
       result[name] = this.#view.getBigUint64(AT.registers + 8 * index, true);
     });
     return result as Record<RegisterName, bigint>;
+  }
+
+  /** The system call that raised SIGSYS: number, and arguments as the kernel would have got them. */
+  get systemCall(): SystemCall | undefined {
+    if (this.signal !== SIGSYS) return undefined;
+    const { rax, rdi, rsi, rdx, r10, r8, r9 } = this.registers;
+    const number = Number(BigInt.asIntN(32, rax));
+    return { name: systemCallName(number), number, arguments: [rdi, rsi, rdx, r10, r8, r9] };
   }
 
   /** Values found on the foreign stack that point into code, innermost first. */

@@ -20,6 +20,7 @@ const {
   ENOENT,
   ENOMEM,
   ENOTDIR,
+  EOPNOTSUPP,
   EPERM,
   ERANGE,
 } = constants.errno;
@@ -41,6 +42,7 @@ export const EKEYREJECTED = 129;
  * - ERR_KEYS_EXHAUSTED: no protection key is left.
  * - ERR_PKEYS_UNAVAILABLE: this machine has no protection keys.
  * - ERR_MECHANISM_SET: the image has another mechanism already.
+ * - ERR_IMAGE_SEALED: what a sealed image no longer does, or why it cannot be sealed.
  * - ERR_LOAN: no loan could be made, or it is gone.
  */
 export type ImageErrorCode =
@@ -57,6 +59,7 @@ export type ImageErrorCode =
   | 'ERR_KEYS_EXHAUSTED'
   | 'ERR_PKEYS_UNAVAILABLE'
   | 'ERR_MECHANISM_SET'
+  | 'ERR_IMAGE_SEALED'
   | 'ERR_LOAN';
 
 export class ImageError extends Error {
@@ -97,6 +100,14 @@ export function checked<T>(result: T | Errno, doing: string): T {
         `Cannot ${doing} during a callout, or while a loan of the image is out.`,
         result,
       );
+    case -EPERM:
+      throw new ImageError(
+        'ERR_IMAGE_SEALED',
+        `Cannot ${doing}: the image is sealed, until the process ends. It can grow, but neither shrink nor be closed.`,
+        result,
+      );
+    case -EOPNOTSUPP:
+      throw new ImageError('ERR_IMAGE_SEALED', `Cannot ${doing}: this needs mseal(2), Linux 6.10 or later.`, result);
     case -ERANGE:
       throw new RangeError(`Cannot ${doing}: outside the space's committed bytes.`);
     case -EKEYREJECTED:

@@ -332,6 +332,11 @@ export class Image {
     return this.#loans;
   }
 
+  /** Seals the committed pages for good: nobody remaps them, and the image can neither shrink nor be closed. */
+  seal(): void {
+    const needs = 'seal an image that no guard has closed, or that mprotect closes; that takes keys, or a trap alone';
+    checked(this.#native.seal(), this.mechanism?.startsWith('mprotect') === false ? 'seal the image' : needs);
+  }
   /** Applies access and key again to every page, after something was mapped over them (I9). */
   reapply(): void {
     checked(this.#native.reapply(), 'apply the tags again');
