@@ -1,4 +1,3 @@
-// lanes: native, emulated
 /**
  * `node --import turnkey/register`: every koffi of a program that knows nothing of Turnkey is guarded.
  * Broken once: the guarded surface without `encode` (the encode lines of faults.mjs die); workers left alone (those
