@@ -1,5 +1,5 @@
 // Makes one file of a trial's program with all experiments (dist/trial/trial.cjs), and keeps its compiled code beside
-// it: see src/trial/launch.cts. Part of `npm run build:ts`; needs what tsc and CMake have built.
+// it: see src/trial/launch.cts. Makes one file of what is preloaded into Node programs. Part of `npm run build:ts`; needs what tsc and CMake have built.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, rmSync } from 'node:fs';
@@ -46,6 +46,18 @@ await build({
   platform: 'node',
   target: 'node20',
   supported: { 'dynamic-import': false },
+  banner: { js: "const ownUrl = require('node:url').pathToFileURL(__filename).href;" },
+  define: { 'import.meta.url': 'ownUrl' },
+  logLevel: 'warning',
+});
+// src/register/preload.ts: it loads the library, which it leaves outside, when koffi is first used.
+await build({
+  entryPoints: [join(root, 'dist', 'src', 'register', 'preload.js')],
+  outfile: join(root, 'dist', 'src', 'register', 'preload.cjs'),
+  bundle: true,
+  format: 'cjs',
+  platform: 'node',
+  target: 'node20',
   banner: { js: "const ownUrl = require('node:url').pathToFileURL(__filename).href;" },
   define: { 'import.meta.url': 'ownUrl' },
   logLevel: 'warning',

@@ -1,11 +1,11 @@
 /**
  * The same as index.ts, for `node --require`: without a wait, so that it also comes before code that a worker is given
- * as a string, which Node does not keep back for `--import`.
+ * as a string, which Node does not keep back for `--import`. scripts/bundle.mjs makes one CommonJS file of it, since
+ * Node's loader of modules takes longer to begin than all of this.
  */
-import type * as Start from './start.js' with { 'resolution-mode': 'import' };
+import { start } from './start.js';
 
-// eslint-disable-next-line @typescript-eslint/no-require-imports -- the one way to load it before the program
-if (process.features.require_module) (require('./start.js') as typeof Start).start();
+if (process.features.require_module) start();
 else
   process.emitWarning(
     `Node ${process.versions.node} cannot load Turnkey in time: start it with --import turnkey/register, or take ` +
