@@ -22,6 +22,10 @@
 #include "internal.h"
 #include "sys.h"
 
+/* clone(2) by the C library's reserved name: an executable that exports a function `clone` of its own (Squeak's VM
+ * does) would have that called. */
+int __clone(int (*function)(void *), void *stack, int flags, void *argument, ...);
+
 #define STACK_BYTES (16 * PKEYS_PAGE)
 #define SIGNAL_SET_BYTES 8 /* the kernel's sigset_t: 64 signals */
 
@@ -157,7 +161,7 @@ static bool perform_apart(struct stage *stage, bool share) {
   /* No handler of the program's may run in the child, nor interrupt the wait. */
   sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, SIGNAL_SET_BYTES, 0, 0);
   /* No exit signal: nobody in the program is told of a child that it has not made. */
-  int pid = clone(child, stage->stack + STACK_BYTES, CLONE_VFORK | (share ? CLONE_VM : 0), stage);
+  int pid = __clone(child, stage->stack + STACK_BYTES, CLONE_VFORK | (share ? CLONE_VM : 0), stage);
   long waited = -ECHILD;
   if (pid > 0) do
       waited = sys_call(SYS_wait4, pid, (long)&status, __WALL, 0, 0, 0);
