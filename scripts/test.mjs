@@ -11,6 +11,7 @@
 //
 // A test file says in comment lines where and how it runs:
 //   // lanes: native, emulated     (default: native)
+//   // with: /usr/lib/squeak        (taken along into the guest, where it exists)
 //   // alone                       nothing else runs beside it
 //   // limit: 300 s                (default: 180 s; four times that in the guest)
 // A limit is there for what hangs: it counts the time in which the test worked or slept, not that in which it waited
@@ -54,6 +55,7 @@ import { excerpt, judge } from './tap.mjs';
  * @property {boolean} alone
  * @property {boolean} [thorough]
  * @property {number} limitS
+ * @property {readonly string[]} [with]
  */
 /** @typedef {(test: Test) => Promise<Ended>} RunOne */
 
@@ -155,6 +157,7 @@ function tapTests() {
         env: {},
         lanes,
         alone: /^\s*(?:\/\/|\*)\s*alone\s*(?:\*\/)?$/m.test(source),
+        with: /^\s*(?:\/\/|\*)\s*with:\s*(.+?)\s*$/m.exec(source)?.[1]?.split(/\s*,\s*/) ?? [],
         limitS: Number(/^\s*(?:\/\/|\*)\s*limit:\s*(\d+)\s*s\b/m.exec(source)?.[1] ?? DEFAULT_LIMIT_S),
       };
     });
@@ -361,8 +364,8 @@ async function crossLane(lane, asked, chosen) {
  */
 async function emulatedLane(tests) {
   const { Machine } = await fromDist('machine/index.js');
-  const files = tests.flatMap(({ command, cwd }) =>
-    command.filter((word) => word.startsWith('/') && existsSync(word) && word !== cwd),
+  const files = tests.flatMap(({ command, cwd, with: also = [] }) =>
+    [...command, ...also].filter((word) => word.startsWith('/') && existsSync(word) && word !== cwd),
   );
   let machine;
   try {

@@ -22,4 +22,7 @@ foreach(mechanism flag mprotect-range pkeys)
   set_tests_properties(host_${mechanism} PROPERTIES
     ENVIRONMENT "TURNKEY_HOST_ADAPTER=ffi;TURNKEY_HOST_HEAP=anonymous;TURNKEY_HOST_MECHANISM=${mechanism}")
 endforeach()
+# for test/squeak: a Squeak VM whose heap grows
+add_library(squeak_grow SHARED squeak_grow.c)
+target_link_libraries(squeak_grow PRIVATE turnkey_options)
 set_tests_properties(host_pkeys PROPERTIES LABELS "emulated")

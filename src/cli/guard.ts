@@ -19,7 +19,7 @@ interface Flags {
 }
 
 /** A parser for one of some words. */
-function oneOf<T extends string>(words: readonly T[]): (text: string) => T {
+export function oneOf<T extends string>(words: readonly T[]): (text: string) => T {
   return (text) => {
     const found = words.find((word) => word === text);
     if (found === undefined) throw new InvalidArgumentError(`It must be one of ${words.join(', ')}.`);
@@ -27,7 +27,7 @@ function oneOf<T extends string>(words: readonly T[]): (text: string) => T {
   };
 }
 
-const say = (line: string): void => void process.stderr.write(`turnkey: ${line}\n`);
+export const say = (line: string): void => void process.stderr.write(`turnkey: ${line}\n`);
 
 /** Adds the command. `done` gets the program's own exit code. */
 export function addGuard(program: Command, done: (code: number) => void): void {

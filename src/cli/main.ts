@@ -29,6 +29,7 @@ import { addGuard } from './guard.js';
 import { parseDenial, parseKeys, parseLane, parseLuaMechanism, parseMechanisms, parseWhole } from './options.js';
 import { probeJson, probeKeys, probeText } from './probe.js';
 import { runStages } from './progress.js';
+import { addSqueak } from './squeak.js';
 import type { VmFlags } from './vm.js';
 
 const EXIT = { done: 0, failed: 1, usage: 2, strict: 3, incomplete: 4 } as const;
@@ -327,6 +328,7 @@ compare: 5 the second run is worse.`,
       done(await vmCommand(vm, script, words, flags));
     });
   addGuard(program, done);
+  addSqueak(program, done);
   program
     .command('emulated')
     .description('run a command in a guest whose CPU has protection keys')

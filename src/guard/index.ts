@@ -13,8 +13,8 @@ import { type GuardReport, parseLines } from './report.js';
 export { type Adapter, ADAPTERS } from './adapters.js';
 export { type GuardReport, summary } from './report.js';
 
-/** The mechanisms that a host can be put behind. */
-export const HOST_MECHANISMS = ['auto', 'flag', 'mprotect-range', 'pkeys'] as const;
+/** The mechanisms that a host can be put behind. Under `none` an adapter repairs what it must, and guards nothing. */
+export const HOST_MECHANISMS = ['auto', 'none', 'flag', 'mprotect-range', 'pkeys'] as const;
 export type HostMechanism = (typeof HOST_MECHANISMS)[number];
 
 export interface GuardOptions {

@@ -94,6 +94,7 @@ export function summary(report: GuardReport): readonly string[] {
   // a shell on the way to the program is no host
   const hosts = processes.filter((one) => one.adapter !== 'ffi' || one.callouts > 0);
   const adapters = unique((hosts.length > 0 ? hosts : processes).map(({ adapter }) => adapter)).join(', ');
+  if (report.asked === 'none') return ['mechanism none: nothing was guarded, and nothing was counted'];
   if (processes.length === 0)
     return [
       'no process reported: the program was ended by a signal, or ended itself without its exit handlers; ' +

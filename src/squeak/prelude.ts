@@ -132,6 +132,8 @@ const REPORTING_METHODS: readonly string[] = [
 	self write: 'syntax error at character ', position printString, ': ', message to: 3.
 	self write: (String with: Character cr) to: 3.
 	self exit: 1`,
+  `selectionInterval
+	^1 to: 0`,
   `isKindOf: aClass
 	"The compiler asks no user about an unknown name if a SyntaxError has asked it."
 	^(super isKindOf: aClass) or: [aClass name = #SyntaxError]`,

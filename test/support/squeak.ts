@@ -1,16 +1,14 @@
 /** Running Smalltalk scripts in Debian's Squeak VM behind the preloaded library; or why that cannot be done here. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { hostLibrary } from '../../src/guard/library.js';
 import { PROJECT_ROOT } from '../../src/record/paths.js';
 import { SqueakError } from '../../src/squeak/errors.js';
 import { findSqueak, prepareImage, scriptCommand } from '../../src/squeak/vm.js';
 
-const HOST_LIBRARIES = ['build/Release/host', 'build-c/host'].map((folder) =>
-  join(PROJECT_ROOT, folder, 'libturnkey-host.so'),
-);
 export const SCRIPTS = join(PROJECT_ROOT, 'test/squeak/scripts');
 export const FOREIGN = join(PROJECT_ROOT, 'build/Release/libturnkey_foreign.so');
 /** For a VM that hangs, behind a window that nobody sees say. */
@@ -32,8 +30,7 @@ export type RunScript = (
 
 /** What runs a script of test/squeak/scripts, or the reason why none can be run. */
 export function squeakRunner(): RunScript | string {
-  const library = HOST_LIBRARIES.find((path) => existsSync(path));
-  if (library === undefined) return `${HOST_LIBRARIES.join(' and ')} are not built`;
+  const library = hostLibrary();
   let squeak;
   try {
     squeak = findSqueak();
