@@ -139,8 +139,8 @@ export default tseslint.config(
     },
   },
   {
-    // In no tsconfig.json: generators that run before anything is built, and programs that tests run.
-    files: ['eslint.config.js', 'native/test/*.mjs', 'test/data/**/*.mjs'],
+    // In no tsconfig.json: generators that run before anything is built, programs that tests run, examples.
+    files: ['eslint.config.js', 'native/test/*.mjs', 'test/data/**/*.mjs', 'examples/**/*.mjs'],
     extends: [tseslint.configs.disableTypeChecked],
     languageOptions: { parserOptions: { projectService: false }, globals: { process: 'readonly' } },
     rules: { 'no-restricted-syntax': 'off', '@typescript-eslint/explicit-module-boundary-types': 'off' },

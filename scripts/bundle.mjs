@@ -1,5 +1,6 @@
 // Makes one file of a trial's program with all experiments (dist/trial/trial.cjs), and keeps its compiled code beside
-// it: see src/trial/launch.cts. Makes one file of what is preloaded into Node programs. Part of `npm run build:ts`; needs what tsc and CMake have built.
+// it: see src/trial/launch.cts. Makes one file of what is preloaded into Node programs: src/register/preload.ts. Part
+// of `npm run build:ts`; needs what tsc and CMake have built.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, rmSync } from 'node:fs';

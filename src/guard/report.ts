@@ -102,7 +102,9 @@ export function summary(report: GuardReport): readonly string[] {
     ];
   return [
     `${times(callouts, 'callout')}, ${String(failed)} failed; lane ${lane}, adapter ${adapters}`,
-    protection(report),
+    callouts === 0
+      ? 'no callout was seen: the program made none, or not through an FFI that this adapter knows'
+      : protection(report),
     ...(unguarded > 0 ? [`${times(unguarded, 'callout')} could not be guarded`] : []),
     ...(notAdopted > 0 ? [`${times(notAdopted, 'mapping')} of the heap could not be closed`] : []),
     ...unique(processes.flatMap(({ notes }) => notes.map(({ text }) => text))),

@@ -243,6 +243,32 @@ function checkLua(fragment: Fragment): void {
   run(host, ['--mechanism', 'flag', file], root);
 }
 
+/**
+ * A session with `turnkey guard`: what the commands print here, without keys by mprotect. README's are under keys.
+ * Broken once: a word changed in an error's text there.
+ */
+function checkGuard(fragment: Fragment): void {
+  const sessions = fragment.text.split(/^\$ /m).filter((session) => session.trim() !== '');
+  for (const session of sessions) {
+    const [command = '', ...lines] = session.split('\n');
+    const [, vm = '', file = ''] = /^npx turnkey guard --lane emulated -- (\w+) (\S+)$/.exec(command) ?? [];
+    const program = vm === 'node' ? process.execPath : `/usr/bin/${vm}`;
+    if (!existsSync(program)) {
+      t.comment(`no ${program} here: ${command} is not tried`);
+      continue;
+    }
+    const words = ['guard', '--mechanism', 'mprotect-range', '--', program, file];
+    const { stdout, stderr } = spawnSync(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), ...words], {
+      cwd: root,
+      encoding: 'utf8',
+    });
+    const here = withoutMachine(stdout + stderr)
+      .replaceAll('lane native', 'lane emulated')
+      .replaceAll('mprotect-range', 'pkeys');
+    if (here.trim() !== withoutMachine(lines.join('\n')).trim()) throw new Error(`it printed: ${here}`);
+  }
+}
+
 const CHECKS: Readonly<Record<string, ((fragment: Fragment) => void) | undefined>> = {
   c: checkC,
   cmake: checkCMake,
@@ -250,6 +276,7 @@ const CHECKS: Readonly<Record<string, ((fragment: Fragment) => void) | undefined
   sh: checkShell,
   lua: checkLua,
   text() {},
+  'text guard': checkGuard,
   [OUTPUT]() {}, // by the fragment before
 };
 
