@@ -69,12 +69,15 @@ export function prebuild(/** @type {string} */ into) {
   writeFileSync(join(folder, 'built.json'), `${JSON.stringify({ commit: commit(), compiler }, null, 2)}\n`);
 }
 
-/** The files of src/ that a user's code imports. They stay as compiled, to be read and stepped through. */
+/**
+ * The files of src/ that a user's code imports. They keep their lines and names, to be read and stepped through. What
+ * is said of their functions, the declarations beside them say too.
+ */
 const LIBRARY = /^src\/(?:[^/]+\.js|(?:callout|image)\/)/;
 
 /**
- * Takes from compiled files what only a checkout needs: the names of source maps, which are not packed, and the
- * comments, spaces and local names of the harness.
+ * Takes from compiled files what only a checkout needs: the names of source maps, which are not packed, and comments;
+ * of the harness, the spaces and local names too.
  */
 export async function slim(/** @type {string} */ dist) {
   const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter(
@@ -83,11 +86,8 @@ export async function slim(/** @type {string} */ dist) {
   for (const name of files) {
     const path = join(dist, name);
     const text = readFileSync(path, 'utf8').replace(/^\/\/# sourceMappingURL=.*\n?/m, '');
-    if (LIBRARY.test(name)) writeFileSync(path, text);
-    else {
-      const { code } = await transform(text, { minify: true, target: 'node20' });
-      writeFileSync(path, code);
-    }
+    const { code } = await transform(text, { minify: !LIBRARY.test(name), target: 'node20' });
+    writeFileSync(path, code);
   }
 }
 
