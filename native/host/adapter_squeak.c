@@ -90,7 +90,7 @@ void squeak_fault(const struct trap_fault *fault, const char *doing) {
 static void failed(const struct host_failure *failure) {
   last.name = fault_name;
   last.fault = failure->fault;
-  snprintf(last.function, sizeof last.function, "%s", squeak_called());
+  host_function_name(failure, last.function, sizeof last.function);
   host_failure_text(failure, last.text, sizeof last.text);
   squeak_vm.primitiveFail();
 }

@@ -95,8 +95,6 @@ bool squeak_copy_string(char *destination, const char *source, size_t limit, boo
 /* Puts the new back end into the plugin that holds `inside`, and its loader into the VM's table of functions. NULL, or
  * one sentence why that cannot be. */
 const char *squeak_ffi_repair(const void *inside);
-/* The name of the function that was called last, as the image has it. */
-const char *squeak_called(void);
 
 /* ---- squeak_library.c ---- */
 
@@ -104,8 +102,8 @@ const char *squeak_called(void);
  * The library's number, from 1; the function's handle. 0: there is none, and the primitive has failed. */
 int squeak_load_library(int start, int length);
 int squeak_load_function(int start, int length, int library);
-/* The function of a handle, and its name where `name` is not NULL; NULL and "" for no such handle. */
-void *squeak_function(uint32_t handle, const char **name);
+/* The function of a handle; NULL for no such handle. */
+void *squeak_function(uint32_t handle);
 
 /* ---- squeak_memory.c ---- */
 

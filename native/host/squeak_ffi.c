@@ -43,8 +43,7 @@ static struct {
   void *values[ARGUMENTS];
   uint64_t words[ARGUMENTS];
   unsigned structure_count;
-  const char *function_name; /* as the image names it */
-  int result_word;           /* the first word of the result's type */
+  int result_word; /* the first word of the result's type */
   union {
     uint64_t word;
     float single;
@@ -107,7 +106,7 @@ static int push_pointer(int handle) {
   if (squeak_in_heap(value)) {
     if ((address = squeak_lend_object(value)) == NULL) return 0;
   } else if (value >= SQUEAK_FUNCTIONS && value < SQUEAK_WINDOWS) {
-    address = squeak_function(value, NULL);
+    address = squeak_function(value);
   } else if (!squeak_address(value, &address)) {
     return 0;
   }
@@ -191,7 +190,7 @@ typedef int prepare(struct host_cif *, int abi, unsigned count, struct host_ffi_
 static bool make_call(int handle, struct host_ffi_type *type) {
   static prepare *prepare_cif;
   struct host_cif cif;
-  void *function = squeak_function((uint32_t)handle, &call.function_name);
+  void *function = squeak_function((uint32_t)handle);
   if (prepare_cif == NULL) prepare_cif = (prepare *)(uintptr_t)host_next_ffi("ffi_prep_cif");
   if (function == NULL || prepare_cif(&cif, FFI_UNIX64, call.count, type, call.types) != 0) {
     squeak_refuse("16r%08X is no foreign function, or libffi does not know the call", (unsigned)handle);
@@ -275,8 +274,6 @@ static int store_structure(int start, int bytes) {
 
 static int allocate(int bytes) { return (int)squeak_allocate(bytes); }
 static int release(int handle) { return squeak_free((uint32_t)handle); }
-
-const char *squeak_called(void) { return call.function_name; }
 
 /* ---- putting it in ---- */
 

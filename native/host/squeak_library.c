@@ -16,17 +16,13 @@ static struct {
   char *name;
   void *handle;
 } libraries[LIBRARIES];
-static struct {
-  char *name;
-  void *address;
-} *functions;
+static void **functions;
 static uint32_t library_count, function_count, function_room;
 
-void *squeak_function(uint32_t handle, const char **name) {
+void *squeak_function(uint32_t handle) {
   uint32_t index = (handle - SQUEAK_FUNCTIONS) / 16;
   bool known = handle % 16 == 0 && handle >= SQUEAK_FUNCTIONS && index < function_count;
-  if (name != NULL) *name = known ? functions[index].name : "";
-  return known ? functions[index].address : NULL;
+  return known ? functions[index] : NULL;
 }
 
 /* Loading runs the library's own code: it is a callout. */
@@ -71,13 +67,12 @@ int squeak_load_function(int start, int length, int library) {
     squeak_refuse("the library '%s' has no function '%s'", libraries[library - 1].name, name);
     return 0;
   }
+  host_name_function(address, name);
   uint32_t index = 0;
-  while (index < function_count && (functions[index].address != address || strcmp(functions[index].name, name) != 0))
-    index++;
-  if (index < function_count) return (int)(SQUEAK_FUNCTIONS + 16 * index);
+  while (index < function_count && functions[index] != address) index++;
   if (index == function_room) {
     uint32_t room = function_room == 0 ? 64 : 2 * function_room;
-    void *more = room <= FUNCTIONS ? realloc(functions, room * sizeof *functions) : NULL;
+    void **more = room <= FUNCTIONS ? realloc(functions, room * sizeof *functions) : NULL;
     if (more == NULL) {
       squeak_refuse("there is no room for a function more");
       return 0;
@@ -85,12 +80,6 @@ int squeak_load_function(int start, int length, int library) {
     functions = more;
     function_room = room;
   }
-  functions[index].address = address;
-  functions[index].name = strdup(name);
-  if (functions[index].name == NULL) {
-    squeak_refuse("there is no memory for a function's name");
-    return 0;
-  }
-  function_count++;
+  if (index == function_count) functions[function_count++] = address;
   return (int)(SQUEAK_FUNCTIONS + 16 * index);
 }
