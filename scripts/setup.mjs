@@ -156,6 +156,12 @@ function missingPackages(/** @type {boolean} */ emulated) {
       there: () => folders.some((folder) => existsSync(join(folder, header))),
     });
   }
+  wanted.push({
+    package: 'python3',
+    why: 'CPython, for turnkey guard: a program that exists behind keys',
+    optional: true,
+    there: () => existsSync('/usr/bin/python3'),
+  });
   if (emulated) {
     wanted.push({
       package: 'qemu-system-x86',

@@ -1,7 +1,9 @@
-// `npm start`: sets up what is missing, builds what has changed, and runs the experiments. Arguments go on to `turnkey
-// run`; with `--lane wine`, what that lane needs is set up and cross-compiled.
+// `npm start`: sets up what is missing, builds what has changed, runs the experiments, and shows two programs that know
+// nothing of Turnkey behind `turnkey guard`. Arguments go on to `turnkey run`, and leave the two programs out; with
+// `--lane wine`, what that lane needs is set up and cross-compiled.
 
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 
@@ -10,6 +12,7 @@ import {
   buildNative,
   buildTypeScript,
   CROSS_LANES,
+  emulatedWanted,
   ensurePrerequisites,
   fail,
   root,
@@ -33,10 +36,26 @@ try {
   fail(error);
 }
 process.on('SIGINT', () => undefined); // the child gets it too, and says goodbye
-const { status, signal, error } = spawnSync(
-  process.execPath,
-  [join(root, 'dist', 'src', 'cli', 'main.js'), 'run', ...words],
-  { stdio: 'inherit' },
-);
+const turnkey = (/** @type {string[]} */ ...args) =>
+  spawnSync(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), ...args], { stdio: 'inherit' });
+const { status, signal, error } = turnkey('run', ...words);
 if (error) fail(error);
+if (words.length === 0 && status === 0) showHosts();
 process.exit(status ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+
+/** A wild write into V8's heap, and one into a Python string: by keys, wherever they are to be had. */
+function showHosts() {
+  const lane = emulatedWanted() ? 'emulated' : 'native';
+  for (const [name, program, demo] of [
+    ['node', process.execPath, 'demo.mjs'],
+    ['python3', '/usr/bin/python3', 'demo.py'],
+  ]) {
+    const file = join('examples', 'hosts', demo);
+    if (!existsSync(program)) {
+      process.stdout.write(`\n${program} is not here: ${file} is left out\n`);
+      continue;
+    }
+    process.stdout.write(`\n$ npx turnkey guard --lane ${lane} -- ${name} ${file}\n`);
+    turnkey('guard', '--lane', lane, '--', program, join(root, file));
+  }
+}
