@@ -1,0 +1,129 @@
+// `node scripts/host-ctypes.mjs [--record]`: the compatibility score of CPython behind native/host. Runs CPython's own
+// tests of ctypes (Debian: libpython3.11-testsuite) unguarded and under each mechanism, each in a lane that has it, and
+// compares test by test. Exit code 1 if a result differs. --record writes results/reference-hosts/ctypes.json.
+
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { fail, root, SetupError } from './setup.mjs';
+
+/**
+ * @typedef {{ python: string, kernel: string, results: Readonly<Record<string, string>> }} Outcome
+ * @typedef {{ lane: 'native' | 'emulated', mechanism: string }} Run
+ */
+
+const PYTHON = '/usr/bin/python3';
+const PRELOADED = join(root, 'build-c', 'host', 'libturnkey-host.so');
+const SCRIPT = join(root, 'scripts', 'host-ctypes.py');
+const CLI = join(root, 'dist', 'src', 'cli', 'main.js');
+/** @type {readonly Run[]} */
+const RUNS = [
+  { lane: 'native', mechanism: 'none' },
+  { lane: 'native', mechanism: 'flag' },
+  { lane: 'native', mechanism: 'mprotect-range' },
+  { lane: 'emulated', mechanism: 'none' },
+  { lane: 'emulated', mechanism: 'flag' },
+  { lane: 'emulated', mechanism: 'pkeys' },
+];
+
+/** @param {string} command @param {readonly string[]} args */
+const output = (command, args, env = {}) =>
+  spawnSync(command, args, { encoding: 'utf8', env: { ...process.env, ...env }, maxBuffer: 1 << 26 });
+
+/** What Python says, one line. @param {string} text */
+const ask = (text) => output(PYTHON, ['-c', text]).stdout.trim();
+
+/** The files that a guest lacks: the interpreter, its library, and what its modules link. */
+function files() {
+  const executable = ask('import os, sys; print(os.path.realpath(sys.executable))');
+  const library = ask('import os; print(os.path.dirname(os.__file__))');
+  const extension = ask('import _ctypes; print(_ctypes.__file__)');
+  return { executable, taken: [executable, library, extension, SCRIPT, PRELOADED] };
+}
+
+/** @param {Run} run @returns {Outcome} */
+function outcome({ lane, mechanism }) {
+  const { executable, taken } = files();
+  const env = mechanism === 'none' ? {} : { LD_PRELOAD: PRELOADED, TURNKEY_HOST_MECHANISM: mechanism };
+  const words = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const { stdout, stderr, status } =
+    lane === 'native'
+      ? output(executable, [SCRIPT], env)
+      : output(process.execPath, [
+          CLI,
+          'emulated',
+          ...taken.flatMap((path) => ['--with', path]),
+          '--',
+          '/bin/sh',
+          '-c',
+          [...words, 'exec', executable, SCRIPT].join(' '),
+        ]);
+  const line = /^RESULTS (.*)$/m.exec(stdout)?.[1];
+  if (line === undefined)
+    throw new SetupError(`the tests did not end (${lane}, ${mechanism}, exit code ${String(status)}):\n${stderr}`);
+  return JSON.parse(line);
+}
+
+/** @param {Outcome} plain @param {Outcome} guarded */
+function differences({ results: plain }, { results: guarded }) {
+  const names = [...new Set([...Object.keys(plain), ...Object.keys(guarded)])].sort();
+  return names.flatMap((test) =>
+    plain[test] === guarded[test]
+      ? []
+      : [{ test, unguarded: plain[test] ?? 'not run', guarded: guarded[test] ?? 'not run' }],
+  );
+}
+
+/** How many tests had which result. @param {Outcome} outcome */
+function counts({ results }) {
+  /** @type {Record<string, number>} */
+  const sums = {};
+  for (const result of Object.values(results)) {
+    const [word = ''] = result.split(':');
+    sums[word] = (sums[word] ?? 0) + 1;
+  }
+  return sums;
+}
+
+function main() {
+  const { record } = parseArgs({ options: { record: { type: 'boolean', default: false } } }).values;
+  if (ask('import ctypes.test; print(1)') !== '1')
+    throw new SetupError(`${PYTHON} has no tests of ctypes: install libpython3.11-testsuite`);
+  /** @type {Map<string, Outcome>} */
+  const plain = new Map();
+  const rows = RUNS.map((run) => {
+    const now = outcome(run);
+    if (run.mechanism === 'none') plain.set(run.lane, now);
+    const before = plain.get(run.lane) ?? now;
+    const row = {
+      ...run,
+      tests: Object.keys(now.results).length,
+      counts: counts(now),
+      differences: differences(before, now),
+    };
+    process.stdout.write(
+      `${run.lane.padEnd(9)} ${run.mechanism.padEnd(15)} ${row.tests} tests, ${Object.entries(row.counts)
+        .map(([word, count]) => `${count} ${word}`)
+        .join(', ')}; ${row.differences.length} differ from unguarded\n`,
+    );
+    for (const { test, unguarded, guarded } of row.differences)
+      process.stdout.write(`          ${test}: ${unguarded} unguarded, ${guarded} guarded\n`);
+    return { ...row, kernel: now.kernel, python: now.python };
+  });
+  if (record) {
+    const folder = join(root, 'results', 'reference-hosts');
+    const commit = output('git', ['-C', root, 'rev-parse', 'HEAD']).stdout.trim();
+    mkdirSync(folder, { recursive: true });
+    const text = JSON.stringify({ schemaVersion: 1, tests: "CPython's tests of ctypes", commit, runs: rows }, null, 1);
+    writeFileSync(join(folder, 'ctypes.json'), `${text}\n`);
+  }
+  if (rows.some(({ differences: { length } }) => length > 0)) process.exitCode = 1;
+}
+
+try {
+  main();
+} catch (error) {
+  fail(error);
+}
