@@ -146,8 +146,7 @@ CHECK_TEST(many_functions, "more functions than there are thunks are guarded all
 
 /* ---- the heap ---- */
 
-/* Broken once: with the caller's address not looked at in mmap, malloc's large blocks were closed too, and the store
- * into one failed; with mmap straight through, the store into the heap went through. */
+/* Broken once: with mmap straight through, the store into the heap went through. */
 CHECK_TEST(heap_is_closed,
            "a store into what the VM mapped fails under a mechanism that closes, and malloc's is open") {
   volatile long *heap = heap_of(1 << 20);
@@ -272,7 +271,7 @@ static void repair(int number, siginfo_t *info, void *context) {
   signals_seen++;
   mprotect((void *)((uintptr_t)info->si_addr & ~(uintptr_t)4095), 4096, PROT_READ | PROT_WRITE);
 }
-/* Broken once: without trap_rearm the VM's handler got the callee's faults, and this test never ended. */
+/* Broken once: without trap_rearm the VM's handler got the callee's faults. */
 CHECK_TEST(fault_handlers_wait, "the VM's SIGSEGV handler gets the VM's faults, and no callee's") {
   struct sigaction action = {.sa_sigaction = repair, .sa_flags = SA_SIGINFO}, old;
   CHECK_EQ(sigaction(SIGSEGV, &action, &old), 0);

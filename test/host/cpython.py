@@ -188,6 +188,8 @@ def test_functions_that_keep_the_lock():
     python.memset.argtypes = libc.memset.argtypes
     error = failure(python.memset, 16, 1, 8)
     assert error is not None and error.function == 'memset'
+    text = 'g' * 40  # such a function may use Python's own interface, so the heap is open to it
+    assert failure(python.memset, id(text) + 60, ord('g'), 4) is None
     ctypes.pythonapi.PyList_Append.argtypes = [ctypes.py_object, ctypes.py_object]
     items = []
     for i in range(100):

@@ -1,8 +1,8 @@
 /**
  * CPython behind native/host, unported: cpython.py under each mechanism, with the system's Python and ctypes. Keys are
  * tried in a guest of its own.
- * Broken once: resize's memory was closed (PyMem_Calloc not replaced); bytearrays stayed where they were; the failed
- * callout's errcheck was called; PyEval_SaveThread not replaced, so that no PyDLL function was told apart.
+ * Broken once: PyMem_Calloc not replaced, so that resize's memory was closed; bytearrays left where they were; errcheck
+ * called for a failed callout; PyEval_SaveThread not replaced, so that the heap was closed to PyDLL functions.
  * limit: 300 s
  */
 import { spawnSync } from 'node:child_process';
