@@ -111,7 +111,10 @@ static void guarded(struct host_call *call, struct cached *entry, bool open) {
   }
   struct host_thread *thread = host_this_thread();
   thread->callouts++;
+  const struct host_call *outer = thread->call;
+  if (__builtin_expect(host_learning, 0)) thread->call = call;
   make_call(call, (host_function)(uintptr_t)code);
+  if (__builtin_expect(host_learning, 0)) thread->call = outer;
   bool failed = trap_take_fault(&thread->failure.fault);
   if (__builtin_expect(once, 0)) {
     int saved = errno;
@@ -141,6 +144,15 @@ void ffi_call(struct host_cif *cif, host_function function, void *result, void *
                                                         : HOST_CALLOUT;
   if (call.function != function || call.cif != cif) /* the adapter has put another call in its place */
     entry = look_up((uintptr_t)call.function, stack_bytes_of(call.cif));
-  if (decision == HOST_STRAIGHT) make_call(&call, call.function);
-  else guarded(&call, entry, decision == HOST_OPEN);
+  if (decision == HOST_STRAIGHT) {
+    make_call(&call, call.function);
+  } else if (__builtin_expect(host_lends && decision == HOST_CALLOUT, 0)) {
+    struct host_loans loans;
+    uint64_t failures = host_failures();
+    bool open = !host_lend(&call, &loans);
+    guarded(&call, entry, open);
+    host_lend_end(&call, &loans, host_failures() != failures);
+  } else {
+    guarded(&call, entry, decision == HOST_OPEN);
+  }
 }

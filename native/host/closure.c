@@ -46,21 +46,21 @@ static void enter(unsigned index, struct host_cif *cif, void *result, void **arg
   static void enter_##n(struct host_cif *cif, void *result, void **arguments, void *user_data) { \
     enter(n, cif, result, arguments, user_data);                                                 \
   }
-#define EACH(X)                                                                                                     \
-  X(0)                                                                                                              \
-  X(1)                                                                                                              \
-  X(2)                                                                                                              \
-  X(3)                                                                                                              \
-  X(4)                                                                                                              \
-  X(5)                                                                                                              \
-  X(6)                                                                                                              \
-  X(7)                                                                                                              \
-  X(8)                                                                                                              \
-  X(9)                                                                                                              \
-  X(10)                                                                                                             \
-  X(11)                                                                                                             \
-  X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) \
-      X(31)
+#define EACH(X) \
+  X(0)          \
+  X(1)          \
+  X(2)          \
+  X(3)          \
+  X(4)          \
+  X(5)          \
+  X(6)          \
+  X(7)          \
+  X(8)          \
+  X(9)          \
+  X(10)         \
+  X(11)         \
+  X(12)         \
+  X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
 EACH(ENTER)
 #define NAME(n) enter_##n,
 static const host_closure_function enters[FUNCTIONS] = {EACH(NAME)};

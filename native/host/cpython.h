@@ -57,11 +57,12 @@ typedef int (*py_getbuffer_function)(py_object *self, struct py_buffer *view, in
   X(void *, PyMem_Malloc, (size_t))                                                                                    \
   X(void *, PyMem_Calloc, (size_t, size_t))                                                                            \
   X(void *, PyMem_Realloc, (void *, size_t))                                                                           \
-  X(void, PyMem_Free, (void *)) X(void *, PyObject_Malloc, (size_t)) X(void, PyObject_Free, (void *)) X(               \
-      int, PyImport_AppendInittab, (const char *, py_object *(*)(void))) X(py_object *, PyModule_Create2,              \
-                                                                           (void *, int))                              \
-      X(int, PyModule_AddObject, (py_object *, const char *, py_object *)) X(py_object *, PyObject_GetAttrString,      \
-                                                                             (py_object *, const char *))              \
+  X(void, PyMem_Free, (void *))                                                                                        \
+  X(void *, PyObject_Malloc, (size_t)) X(void, PyObject_Free, (void *)) X(int, PyImport_AppendInittab,                 \
+                                                                          (const char *, py_object *(*)(void)))        \
+      X(py_object *, PyModule_Create2, (void *, int)) X(                                                               \
+          int, PyModule_AddObject, (py_object *, const char *, py_object *)) X(py_object *, PyObject_GetAttrString,    \
+                                                                               (py_object *, const char *))            \
           X(int, PyObject_SetAttrString, (py_object *, const char *, py_object *)) X(py_object *, PyObject_CallObject, \
                                                                                      (py_object *, py_object *))       \
               X(py_object *, PyObject_CallFunction, (py_object *, const char *, ...)) X(                               \
@@ -96,10 +97,7 @@ typedef int (*py_getbuffer_function)(py_object *self, struct py_buffer *view, in
 #define PYTHON_DATA(X)  \
   X(PyExc_OSError)      \
   X(PyExc_RuntimeError) \
-  X(PyByteArray_Type)   \
-  X(PyType_Type)        \
-  X(PyModuleDef_Type)   \
-  X(_Py_NoneStruct)
+  X(PyBytes_Type) X(PyUnicode_Type) X(PyByteArray_Type) X(PyType_Type) X(PyModuleDef_Type) X(_Py_NoneStruct)
 
 struct python {
   int minor; /* of version 3 */

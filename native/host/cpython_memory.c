@@ -190,10 +190,23 @@ void cpython_open_bytearrays(void) {
   slots[0] = open_bytearray;
 }
 
+/* Whether an object of `type` lies `header` bytes before `address`. */
+static bool is_inside(uintptr_t address, size_t header, const void *type) {
+  struct pkeys_range range;
+  uintptr_t object = address - header;
+  return pkeys_range_next(object, &range) && range.address <= object && object % 16 == 0 &&
+         py_type((py_object *)object) == type;
+}
+
+/* ctypes passes the contents of `bytes` and of ASCII `str`: 32 and 48 bytes behind their headers, their size at 16. */
 const char *cpython_object(uintptr_t address, uintptr_t *start, size_t *bytes) {
+  *start = address;
+  if (is_inside(address, 32, python.PyBytes_Type) || is_inside(address, 48, python.PyUnicode_Type)) {
+    bool is_bytes = is_inside(address, 32, python.PyBytes_Type);
+    *bytes = *(size_t *)(address - (is_bytes ? 32 : 48) + 16) + 1;
+    return is_bytes ? "bytes" : "str";
+  }
   if (host_heap_holds(&closed_bounds, (void *)address) && host_heap_object(closed_heap, address, start, bytes))
     return "memory of more than 512 bytes";
-  if (host_heap_holds(&open_bounds, (void *)address) && host_heap_object(open_heap, address, start, bytes))
-    return "memory for foreign writing";
   return NULL;
 }

@@ -37,8 +37,9 @@
  *   TURNKEY_HOST_JSON       file to which each guarded process appends one line of JSON when it ends
  *   TURNKEY_HOST_SUMMARY    1: a summary on standard error at the end; 0 (default): none
  *   TURNKEY_HOST_CHILDREN   0: programs that this one starts are not guarded; 1 (default): they are
- *   TURNKEY_HOST_HEAP       for the adapter `ffi`: see adapter_ffi.c
- *   TURNKEY_HOST_POLICY     for adapters without a way to raise an error: see adapter_ffi.c
+ *   TURNKEY_HOST_LEARN      file to which is added what callees wrote into the heap: such stores are let through
+ * (learn.c) TURNKEY_HOST_LEND       such a file, to lend what it names TURNKEY_HOST_HEAP       for the adapter `ffi`:
+ * see adapter_ffi.c TURNKEY_HOST_POLICY     for adapters without a way to raise an error: see adapter_ffi.c
  */
 #ifndef TURNKEY_HOST_H
 #define TURNKEY_HOST_H
@@ -155,8 +156,9 @@ struct host_adapter {
    * callout fails. The core has counted it already. NULL: the policy of adapter_ffi.c. */
   void (*failed)(const struct host_failure *failure);
 
-  /* How large the object at `address` in the heap is, and where it starts: for loans and for learning. Returns a static
-   * name for its kind, or NULL if that cannot be told. */
+  /* What is passed to callees by `address`, which lies in the heap: where the memory that they may mean starts, and how
+   * large it is. For loans and for learning, there in a signal handler: no locks. Returns a static name for its kind,
+   * or NULL if that cannot be told. */
   const char *(*object)(uintptr_t address, uintptr_t *start, size_t *bytes);
 
   /* Text about what stays open under this adapter, for the JSON line. May be NULL. */

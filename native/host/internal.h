@@ -102,6 +102,7 @@ void host_image_totals(uint64_t *ranges, uint64_t *bytes);
 struct host_thread {
   uint64_t callouts, open_callouts, callbacks, failures;
   struct host_failure failure;
+  const struct host_call *call; /* the callout in progress, while learning */
   struct host_thread *next, *previous;
   bool listed;
 };
@@ -127,5 +128,24 @@ void host_report_start(void);
 /* Writes the report of this process, once. */
 void host_report(void);
 void host_fail(const struct host_failure *failure);
+
+/* ---- learn.c ---- */
+
+/* NULL, or why there is nothing to learn or lend. */
+const char *host_learn_start(void);
+void host_learn_report(void);
+extern bool host_learning, host_lends;
+#define HOST_LOANS 4
+struct host_loans {
+  unsigned count;
+  struct host_loan {
+    uintptr_t original;
+    size_t bytes;
+    void *copy, *slot; /* `slot`: the argument as it was */
+    int argument;
+  } loan[HOST_LOANS];
+};
+bool host_lend(struct host_call *call, struct host_loans *loans);
+void host_lend_end(struct host_call *call, struct host_loans *loans, bool failed);
 
 #endif

@@ -254,6 +254,7 @@ static bool summary;
 
 void host_report(void) {
   if (!host_guarding() || getpid() != host_state.process || atomic_exchange(&reported, true)) return;
+  host_learn_report();
   struct host_thread sum = totals();
   if (json_path != NULL) write_json(json_path, &sum);
   if (summary) write_summary(&sum);

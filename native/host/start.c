@@ -119,6 +119,7 @@ __attribute__((constructor)) static void start(void) {
       start_image();
       atomic_store(&host_state.guarding, true);
       say(host_state.adapter->start == NULL ? NULL : host_state.adapter->start());
+      say(host_learn_start());
     }
   }
   errno = saved;
