@@ -45,17 +45,18 @@ process.exit(status ?? 128 + (signal === null ? 0 : constants.signals[signal]));
 
 /** A wild write into V8's heap, and one into a Python string: by keys, wherever they are to be had. */
 function showHosts() {
-  const lane = emulatedWanted() ? 'emulated' : 'native';
-  for (const [name, program, demo] of [
-    ['node', process.execPath, 'demo.mjs'],
-    ['python3', '/usr/bin/python3', 'demo.py'],
-  ]) {
+  const where = emulatedWanted() ? 'emulated' : 'native';
+  const hosts = [
+    { name: 'node', program: process.execPath, demo: 'demo.mjs' },
+    { name: 'python3', program: '/usr/bin/python3', demo: 'demo.py' },
+  ];
+  for (const { name, program, demo } of hosts) {
     const file = join('examples', 'hosts', demo);
     if (!existsSync(program)) {
       process.stdout.write(`\n${program} is not here: ${file} is left out\n`);
       continue;
     }
-    process.stdout.write(`\n$ npx turnkey guard --lane ${lane} -- ${name} ${file}\n`);
-    turnkey('guard', '--lane', lane, '--', program, join(root, file));
+    process.stdout.write(`\n$ npx turnkey guard --lane ${where} -- ${name} ${file}\n`);
+    turnkey('guard', '--lane', where, '--', program, join(root, file));
   }
 }
