@@ -42,6 +42,7 @@ static int new_thunk(uintptr_t function, size_t stack_bytes, bool open, void **c
   int rc = trap_thunk((const void *)function, stack_bytes, open ? TRAP_BARE : 0, NULL, code);
   if (rc < 0) return rc;
   *once = true;
+  if (host_nothing_lent[0] != 0) host_say_once("%s", host_nothing_lent);
   pthread_mutex_lock(&lock);
   struct cached *entry = look_up(function, stack_bytes);
   bool new = atomic_load(&entry->function) == 0;

@@ -135,6 +135,8 @@ void host_fail(const struct host_failure *failure);
 const char *host_learn_start(void);
 void host_learn_report(void);
 extern bool host_learning, host_lends;
+/* Why nothing is lent though a list was given, or empty: said at the first callout, since wrappers make none. */
+extern char host_nothing_lent[];
 #define HOST_LOANS 4
 struct host_loans {
   unsigned count;

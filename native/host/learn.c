@@ -180,6 +180,7 @@ static struct lent {
 } lent[LENT];
 static unsigned lent_count;
 bool host_lends;
+char host_nothing_lent[9000];
 
 static const char *read_list(const char *path) {
   static char why[9000];
@@ -193,8 +194,9 @@ static const char *read_list(const char *path) {
   while (why[0] == 0 && fgets(line, sizeof line, file) != NULL) {
     if (sscanf(line, "%255[^\t]\t%d\t%*[^\t]\t%*[^\t]\t%*[^\t]\t%4095[^\n]", name, &argument, program) != 3)
       snprintf(why, sizeof why, "%s is no list of what to lend", path);
-    else if (strcmp(program, host_state.program.path) != 0)
-      snprintf(why, sizeof why, "%s was learned from another program, %s: nothing is lent", path, program);
+    else if (strcmp(program, host_state.program.path) != 0) /* one list may hold what several programs lend */
+      snprintf(host_nothing_lent, sizeof host_nothing_lent, "%s was learned from another program, %s: nothing is lent",
+               path, program);
     else if (lent_count < LENT && argument > 0) {
       lent[lent_count] = (struct lent){.argument = argument - 1};
       strcpy(lent[lent_count++].name, name);
@@ -202,6 +204,7 @@ static const char *read_list(const char *path) {
   }
   fclose(file);
   if (why[0] != 0) lent_count = 0;
+  if (lent_count > 0) host_nothing_lent[0] = 0;
   return why[0] == 0 ? NULL : why;
 }
 

@@ -6,7 +6,7 @@
  * limit: 300 s
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -125,5 +125,34 @@ t.test('where the heap cannot be placed, the trap alone is said', { skip: missin
   t.equal(stdout, 'bbbba\n');
   t.match(stderr, /turnkey: Python's heap is open.*PYTHONMALLOC/);
   t.match(stderr, /exception in FFI call: SIGSEGV \(SEGV_MAPERR\) in memset: write 0x10/);
+  t.end();
+});
+
+t.test('what a program lends is learned, and then lent', { skip: missing }, (t) => {
+  const list = join(tmpdir(), `turnkey-lent-${process.pid}`);
+  const text =
+    'import ctypes\n' +
+    'libc = ctypes.CDLL(None)\n' +
+    'small, large, other = bytes(bytearray(b"a" * 20)), bytes(bytearray(b"q" * 5000)), bytes(bytearray(b"o" * 20))\n' +
+    'failed = 0\n' +
+    'for call in (lambda: libc.strcpy(small, b"hello"), lambda: libc.strncpy(large, b"B" * 2000, 2000)):\n' +
+    '  try: call()\n' +
+    '  except OSError: failed += 1\n' +
+    'print(failed, small[:7], large[1998:2002], other == b"o" * 20)\n';
+  const under = { TURNKEY_HOST_MECHANISM: 'mprotect-range' };
+  t.match(python(['-c', text], under).stdout, "2 b'aaaaaaa' b'qqqq' True");
+  const learning = python(['-c', text], { ...under, TURNKEY_HOST_LEARN: list });
+  t.match(learning.stdout, "0 b'hello\\x00a' b'BBqq' True");
+  t.match(learning.stderr, /learned: strcpy wrote into the memory of argument 1, bytes, \d+ times/);
+  t.match(learning.stderr, /learned: strncpy wrote into the memory of argument 1, bytes, \d+ times/);
+  const lending = python(['-c', text], { ...under, TURNKEY_HOST_LEND: list });
+  t.equal(lending.stdout, "0 b'hello\\x00a' b'BBqq' True\n");
+  t.equal(lending.stderr, '');
+  const strange = spawnSync('sed', ['s,[^\t]*$,/usr/bin/other,', list], { encoding: 'utf8' }).stdout;
+  writeFileSync(list, strange);
+  const wrong = python(['-c', text], { ...under, TURNKEY_HOST_LEND: list });
+  t.match(wrong.stdout, "2 b'aaaaaaa' b'qqqq' True");
+  t.match(wrong.stderr, /was learned from another program, \/usr\/bin\/other: nothing is lent/);
+  rmSync(list);
   t.end();
 });
