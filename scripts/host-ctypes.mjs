@@ -91,6 +91,9 @@ function main() {
   const { record } = parseArgs({ options: { record: { type: 'boolean', default: false } } }).values;
   if (ask('import ctypes.test; print(1)') !== '1')
     throw new SetupError(`${PYTHON} has no tests of ctypes: install libpython3.11-testsuite`);
+  const git = (/** @type {string[]} */ ...args) => output('git', ['-C', root, ...args]).stdout.trim();
+  const commit = git('rev-parse', 'HEAD');
+  if (record && git('status', '--porcelain') !== '') throw new SetupError('a score is recorded from a clean tree only');
   /** @type {Map<string, Outcome>} */
   const plain = new Map();
   const rows = RUNS.map((run) => {
@@ -114,7 +117,6 @@ function main() {
   });
   if (record) {
     const folder = join(root, 'results', 'reference-hosts');
-    const commit = output('git', ['-C', root, 'rev-parse', 'HEAD']).stdout.trim();
     mkdirSync(folder, { recursive: true });
     const text = JSON.stringify({ schemaVersion: 1, tests: "CPython's tests of ctypes", commit, runs: rows }, null, 1);
     writeFileSync(join(folder, 'ctypes.json'), `${text}\n`);
