@@ -13,6 +13,8 @@ interface Flags {
   readonly lane: 'native' | 'emulated';
   readonly adapter?: Adapter;
   readonly with: readonly string[];
+  readonly learn?: string;
+  readonly lend?: string;
   readonly children: boolean;
   readonly json?: string;
   readonly quiet?: boolean;
@@ -44,6 +46,8 @@ export function addGuard(program: Command, done: (code: number) => void): void {
       (path: string, all: readonly string[]) => [...all, path],
       [] as readonly string[],
     )
+    .option('--learn <file>', 'let what callees write into the heap through, and add it to a list')
+    .option('--lend <file>', 'lend callees copies of what such a list names')
     .option('--no-children', 'leave programs that the program starts unguarded')
     .option('--json <file>', 'write what came of it, as JSON')
     .option('--quiet', 'print no summary')
@@ -57,6 +61,8 @@ export function addGuard(program: Command, done: (code: number) => void): void {
           with: flags.with,
           noChildren: !flags.children,
           keys: probeKeys(),
+          ...(flags.learn === undefined ? {} : { learn: flags.learn }),
+          ...(flags.lend === undefined ? {} : { lend: flags.lend }),
           ...(flags.adapter === undefined ? {} : { adapter: flags.adapter }),
         },
         quiet ? () => undefined : say,

@@ -1,42 +1,54 @@
 /** A guarded program in a guest whose CPU has protection keys. What it needs travels by itself (travel.ts). */
-import { realpathSync } from 'node:fs';
+import { appendFileSync, realpathSync } from 'node:fs';
 import { constants } from 'node:os';
+import { resolve } from 'node:path';
 
 import { Machine, MachineError, projectRoot } from '../machine/index.js';
 import { ExperimentError } from '../record/errors.js';
 import { seemsToBe } from './adapters.js';
+import type { GuardOptions } from './index.js';
 import type { Ending } from './native.js';
 import type { Program } from './program.js';
 import { companions } from './travel.js';
 
+const LEARNED = '/tmp/turnkey-guard-learned';
 const REPORT = '/tmp/turnkey-guard-report';
 const TIMEOUT_MS = 3600 * 1000;
 const MEMORY_MIB = 3072;
 
 /**
- * @param extra files and folders that the user names
+ * @param options what else travels, and where to add what was learned
  * @throws ExperimentError where there is no machine, or the guest was lost twice
  */
 export async function runEmulated(
   program: Program,
   words: readonly string[],
   environment: Readonly<Record<string, string>>,
-  extra: readonly string[],
+  options: Pick<GuardOptions, 'with' | 'learn' | 'lend'>,
 ): Promise<Ending> {
   const root = projectRoot();
   const cwd = realpathSync(process.cwd());
   let machine: Machine | undefined;
   try {
-    machine = await Machine.boot({
-      extraFiles: [...companions(program, words, root), ...extra],
+    const guest = await Machine.boot({
+      extraFiles: [
+        ...companions(program, words, root),
+        ...options.with,
+        ...(options.lend === undefined ? [] : [resolve(options.lend)]),
+      ],
       folders: [cwd],
       memoryMiB: MEMORY_MIB,
       ...(seemsToBe(program.executable) === 'node' ? { node: program.executable } : {}),
     });
-    const result = await machine.run({
+    machine = guest;
+    const result = await guest.run({
       command: [program.path, ...words],
       cwd,
-      env: { ...environment, TURNKEY_HOST_JSON: REPORT },
+      env: {
+        ...environment,
+        TURNKEY_HOST_JSON: REPORT,
+        ...(options.learn === undefined ? {} : { TURNKEY_HOST_LEARN: LEARNED }),
+      },
       timeoutMs: TIMEOUT_MS,
       ...(!process.stdin.isTTY && { stdin: process.stdin as AsyncIterable<Buffer> }),
       onStdout: (bytes) => process.stdout.write(bytes),
@@ -44,12 +56,16 @@ export async function runEmulated(
     });
     if (result.lost || result.timedOut || (result.exitCode === null && result.signal === null))
       throw new ExperimentError(`the guest did not run the program to its end: ${result.reason ?? 'no reason given'}`);
-    const print = `process.stdout.write(require('node:fs').readFileSync(${JSON.stringify(REPORT)}))`;
-    const reported = await machine.run({ command: ['node', '-e', print], cwd: '/', timeoutMs: 60_000 });
+    const read = async (path: string): Promise<string> => {
+      const print = `process.stdout.write(require('node:fs').readFileSync(${JSON.stringify(path)}))`;
+      const { exitCode, stdout } = await guest.run({ command: ['node', '-e', print], cwd: '/', timeoutMs: 60_000 });
+      return exitCode === 0 ? stdout : '';
+    };
+    if (options.learn !== undefined) appendFileSync(options.learn, await read(LEARNED));
     const signals: Readonly<Record<string, number | undefined>> = constants.signals;
     return {
       exitCode: result.exitCode ?? 128 + (signals[result.signal ?? ''] ?? 0),
-      reported: reported.exitCode === 0 ? reported.stdout : '',
+      reported: await read(REPORT),
     };
   } catch (error) {
     if (error instanceof MachineError) throw new ExperimentError(error.message, { cause: error });
