@@ -143,6 +143,12 @@ function missingPackages(/** @type {boolean} */ emulated) {
     },
     { package: 'libbz2-1.0', why: 'libbz2.so.1.0, called in experiments', there: () => libraryKnown('libbz2.so.1.0') },
     { package: 'libexpat1', why: 'libexpat.so.1, called in experiments', there: () => libraryKnown('libexpat.so.1') },
+    { package: 'zlib1g-dev', why: "zlib's header, for campaigns", there: () => existsSync('/usr/include/zlib.h') },
+    {
+      package: 'libsqlite3-dev',
+      why: "SQLite's header, for campaigns",
+      there: () => existsSync('/usr/include/sqlite3.h'),
+    },
   ];
   for (const [name, header, what] of /** @type {const} */ ([
     ['liblua5.4-dev', 'lua5.4/lua.h', 'Lua'],

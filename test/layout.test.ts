@@ -30,6 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/trial': [...LIBRARY, 'src/record', 'src/experiment'],
   'src/squeak': ['src'],
   'src/report': ['src', 'src/record'],
+  'src/campaign': ['src', 'src/record', 'src/machine', 'src/run', 'src/report'],
   'src/cli': [
     ...LIBRARY,
     'src/record',
@@ -38,6 +39,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/machine',
     'src/guard',
     'src/report',
+
+    'src/campaign',
     'src/squeak',
   ],
   experiments: [...LIBRARY, 'src/record', 'src/experiment'],

@@ -8,7 +8,7 @@
  * `turnkey probe`: 0 where protection keys are usable, else 1. `turnkey emulated`, `turnkey guard`: the command's own.
  */
 import { randomInt } from 'node:crypto';
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 import { Command, CommanderError, Option } from 'commander';
@@ -364,6 +364,13 @@ export async function main(argv: readonly string[]): Promise<number> {
   const program = commands((value) => {
     code = value;
   });
+  // campaigns are for a checkout: the package has no part of them
+  if (existsSync(new URL('campaign.js', import.meta.url))) {
+    const { addCampaignCommands } = await import('./campaign.js');
+    addCampaignCommands(program, (value) => {
+      code = value;
+    });
+  }
   try {
     await program.parseAsync([...argv]);
     return code;

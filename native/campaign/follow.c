@@ -1,0 +1,207 @@
+/*
+ * follow.c: see follow.h. The parent of a trial reads the trial's image when it ends, however it ends, and compares it
+ * with its own, from which the trial was forked.
+ *
+ * Hung, by two rules that know no machine's speed: the trial has used its limit of processor time; or all its threads
+ * sleep, and none of them has been awake between several looks.
+ *
+ * ptrace(2): PTRACE_SEIZE, PTRACE_O_TRACEEXIT; process_vm_readv(2), which ignores keys; proc(5).
+ */
+#define _GNU_SOURCE
+#include "follow.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOOK_EVERY_US 20000
+#define LOOKS_ASLEEP 6
+
+static const struct program *program;
+static int events_end, go[2];
+static uint8_t *copy;
+
+static uint64_t now_ns(clockid_t clock) {
+  struct timespec now = {0};
+  clock_gettime(clock, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void on_alarm(int number) { (void)number; }
+
+void follow_set_up(const struct program *the_program, int events) {
+  program = the_program;
+  events_end = events;
+  size_t most = 0;
+  for (int i = 0; i < IMAGE_STRATA; i++)
+    if (program->spaces[i].bytes > most) most = program->spaces[i].bytes;
+  copy = mmap(NULL, most, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (copy == MAP_FAILED || pipe(go) != 0) abort();
+  madvise(copy, most, MADV_DONTFORK);
+  struct sigaction action = {.sa_handler = on_alarm};
+  sigaction(SIGALRM, &action, NULL);
+}
+
+static void compare(pid_t trial, struct outcome *out) {
+  out->image_equal = true;
+  for (int i = 0; i < IMAGE_STRATA && out->image_equal; i++) {
+    const struct pkeys_space *space = &program->spaces[i];
+    struct iovec here = {copy, space->bytes}, there = {(void *)space->address, space->bytes};
+    ssize_t got = process_vm_readv(trial, &here, 1, &there, 1, 0);
+    size_t read = got < 0 ? 0 : (size_t)got;
+    out->image_equal = read == space->bytes && memcmp(copy, (void *)space->address, read) == 0;
+    if (out->image_equal) continue;
+    size_t at = 0;
+    while (at < read && copy[at] == ((const uint8_t *)space->address)[at]) at++;
+    out->changed_at = space->address + at;
+  }
+}
+
+static void take_events(struct outcome *out) {
+  struct event event;
+  while (read(events_end, &event, sizeof event) == (ssize_t)sizeof event) {
+    switch (event.kind) {
+      case EVENT_THREAD: out->thread = event; break;
+      case EVENT_CALLEE: out->callee = event; break;
+      case EVENT_FAULT: out->fault = event, out->has_fault = true; break;
+      case EVENT_STORED: out->stored = event, out->has_stored = true; break;
+      case EVENT_RETURN: out->returned = event, out->has_returned = true; break;
+      case EVENT_CAUGHT:
+        if (out->caught_count++ == 0) out->caught = event;
+        break;
+      case EVENT_UNIT:
+        if (event.unit < 0) out->returned.answer = event.answer;
+        out->unit = event;
+        break;
+      case EVENT_DONE: out->done = event, out->is_done = true; break;
+    }
+  }
+}
+
+/* Whether every thread sleeps; adds up how often they have gone to sleep. */
+static bool all_asleep(pid_t trial, uint64_t *switches) {
+  char path[320], text[2048];
+  snprintf(path, sizeof path, "/proc/%d/task", (int)trial);
+  int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return false;
+  bool asleep = true;
+  char entries[2048]; /* getdents64: opendir would allocate */
+  *switches = 0;
+  for (ssize_t got; (got = syscall(SYS_getdents64, folder, entries, sizeof entries)) > 0;) {
+    for (ssize_t at = 0; at < got;) {
+      const struct dirent64 *entry = (const struct dirent64 *)(entries + at);
+      at += entry->d_reclen;
+      if (entry->d_name[0] == '.') continue;
+      snprintf(path, sizeof path, "/proc/%d/task/%s/status", (int)trial, entry->d_name);
+      int file = open(path, O_RDONLY | O_CLOEXEC);
+      ssize_t bytes = file < 0 ? -1 : read(file, text, sizeof text - 1);
+      if (file >= 0) close(file);
+      if (bytes < 0) continue;
+      text[bytes] = 0;
+      const char *state = strstr(text, "\nState:\t"), *count = strstr(text, "\nvoluntary_ctxt_switches:");
+      if (state == NULL || state[8] != 'S') asleep = false;
+      if (count != NULL) *switches += strtoul(count + 25, NULL, 10);
+    }
+  }
+  close(folder);
+  return asleep;
+}
+
+static void stopped(pid_t thread, pid_t trial, int status, follow_look_function *look, struct outcome *out) {
+  int number = WSTOPSIG(status), event = status >> 16;
+  siginfo_t info;
+  struct user_regs_struct registers;
+  switch (event) {
+    case 0:
+      if (ptrace(PTRACE_GETSIGINFO, thread, NULL, &info) == 0) {
+        out->code = info.si_code;
+        out->address = info.si_code > 0 ? (uintptr_t)info.si_addr : 0;
+        out->pkey = number == SIGSEGV && info.si_code == SEGV_PKUERR ? (int)info.si_pkey : -1;
+        out->pc = ptrace(PTRACE_GETREGS, thread, NULL, &registers) == 0 ? registers.rip : 0;
+      }
+      ptrace(PTRACE_CONT, thread, NULL, (void *)(uintptr_t)number);
+      return;
+    case PTRACE_EVENT_EXIT: {
+      unsigned long message = 0;
+      ptrace(PTRACE_GETEVENTMSG, thread, NULL, &message);
+      if ((thread == trial || (message & 0x7f) != 0) && out->end_ns == 0) {
+        out->end_ns = now_ns(CLOCK_MONOTONIC);
+        compare(trial, out);
+      }
+      break;
+    }
+    case PTRACE_EVENT_STOP:
+      if (number == SIGSTOP && look != NULL && thread == trial) {
+        take_events(out);
+        look(trial, out);
+        kill(trial, SIGKILL);
+        return;
+      }
+      break;
+    default: break;
+  }
+  ptrace(PTRACE_CONT, thread, NULL, NULL);
+}
+
+void follow_trial(bool is_open, uint64_t cpu_limit_ns, follow_look_function *look, struct outcome *out) {
+  memset(out, 0, sizeof *out);
+  out->pkey = -1;
+  out->unit.unit = -2;
+  pid_t trial = fork();
+  if (trial < 0) abort();
+  if (trial == 0) {
+    char byte;
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    while (read(go[0], &byte, 1) < 0 && errno == EINTR) {}
+    program_trial(is_open);
+  }
+  if (ptrace(PTRACE_SEIZE, trial, NULL, PTRACE_O_TRACEEXIT | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) != 0) abort();
+  if (write(go[1], "", 1) != 1) abort();
+  struct itimerval timer = {{0, LOOK_EVERY_US}, {0, LOOK_EVERY_US}}, off = {{0, 0}, {0, 0}};
+  setitimer(ITIMER_REAL, &timer, NULL);
+  clockid_t clock;
+  if (clock_getcpuclockid(trial, &clock) != 0) clock = CLOCK_MONOTONIC;
+  int asleep = 0;
+  uint64_t switches = 0, before = 0;
+  for (;;) {
+    int status;
+    pid_t thread = waitpid(-1, &status, __WALL);
+    if (thread < 0 && errno == EINTR) {
+      asleep = all_asleep(trial, &switches) && switches == before ? asleep + 1 : 0;
+      before = switches;
+      out->cpu_ns = now_ns(clock);
+      if (out->hung || (asleep < LOOKS_ASLEEP && out->cpu_ns < cpu_limit_ns)) continue;
+      out->hung = true;
+      out->end_ns = now_ns(CLOCK_MONOTONIC);
+      compare(trial, out);
+      kill(trial, SIGKILL);
+      continue;
+    }
+    if (thread < 0) break;
+    if (WIFSTOPPED(status)) {
+      stopped(thread, trial, status, look, out);
+    } else if (thread == trial) {
+      if (WIFEXITED(status)) out->exit_code = WEXITSTATUS(status);
+      else out->signal = WTERMSIG(status);
+      break;
+    }
+  }
+  setitimer(ITIMER_REAL, &off, NULL);
+  take_events(out);
+  out->crashed = !out->hung && !out->is_done;
+}
