@@ -24,7 +24,6 @@ interface Said {
 const squeak = (...words: readonly string[]): Said =>
   spawnSync(process.execPath, [MAIN, 'squeak', ...words], {
     encoding: 'utf8',
-    timeout: 60_000,
     env: { ...process.env, TURNKEY_CACHE: join(folder, 'cache') },
   });
 

@@ -11,8 +11,6 @@ import { findSqueak, prepareImage, scriptCommand } from '../../src/squeak/vm.js'
 
 export const SCRIPTS = join(PROJECT_ROOT, 'test/squeak/scripts');
 export const FOREIGN = join(PROJECT_ROOT, 'build/Release/libturnkey_foreign.so');
-/** For a VM that hangs, behind a window that nobody sees say. */
-const LIMIT_MS = 60_000;
 
 export interface Ran {
   /** The exit code, or the name of the signal. */
@@ -44,8 +42,6 @@ export function squeakRunner(): RunScript | string {
     const [vm = '', ...rest] = scriptCommand(found, prepared, join(SCRIPTS, script), words);
     const { status, signal, stdout, stderr } = spawnSync(vm, rest, {
       encoding: 'utf8',
-      timeout: LIMIT_MS,
-      killSignal: 'SIGKILL',
       env: {
         ...process.env,
         LD_PRELOAD: [library, environment['LD_PRELOAD'] ?? ''].join(' ').trim(),
