@@ -48,55 +48,64 @@ typedef py_object *(*py_alloc_function)(py_object *type, intptr_t items);
 typedef py_object *(*py_call_function)(py_object *self, py_object *arguments, py_object *keywords);
 typedef int (*py_getbuffer_function)(py_object *self, struct py_buffer *view, int flags);
 
-#define PYTHON_FUNCTIONS(X)                                                                                           \
-  X(const char *, Py_GetVersion, (void))                                                                              \
-  X(void, PyMem_GetAllocator, (enum py_domain, struct py_allocator *))                                                \
-  X(void, PyMem_SetAllocator, (enum py_domain, struct py_allocator *))                                                \
-  X(void, PyObject_GetArenaAllocator, (struct py_arenas *))                                                           \
-  X(void, PyObject_SetArenaAllocator, (struct py_arenas *))                                                           \
-  X(void *, PyMem_Malloc, (size_t))                                                                                   \
-  X(void *, PyMem_Calloc, (size_t, size_t))                                                                           \
-  X(void *, PyMem_Realloc, (void *, size_t))                                                                          \
-  X(void, PyMem_Free, (void *))                                                                                       \
-  X(void *, PyObject_Malloc, (size_t))                                                                                \
-  X(void, PyObject_Free, (void *)) X(int, PyImport_AppendInittab, (const char *, py_object *(*)(void))) X(            \
-      py_object *, PyModule_Create2, (void *, int)) X(int, PyModule_AddObject,                                        \
-                                                      (py_object *, const char *, py_object *))                       \
-      X(py_object *, PyObject_GetAttrString, (py_object *, const char *)) X(int, PyObject_SetAttrString,              \
-                                                                            (py_object *, const char *, py_object *)) \
-          X(py_object *, PyObject_CallObject, (py_object *, py_object *)) X(py_object *, PyObject_CallFunction,       \
-                                                                            (py_object *, const char *, ...))         \
-              X(py_object *, Py_VaBuildValue, (const char *, va_list)) X(py_object *, PyTuple_New, (intptr_t))        \
-                  X(py_object *, PyCFunction_NewEx, (struct py_method *, py_object *, py_object *)) X(                \
-                      py_object *, PyTuple_GetItem, (py_object *, intptr_t)) X(intptr_t, PyTuple_Size, (py_object *)) \
-                      X(int, PyTuple_SetItem, (py_object *, intptr_t, py_object *)) X(                                \
-                          py_object *, PyUnicode_FromString, (const char *)) X(py_object *, PyLong_FromLong, (long))  \
-                          X(py_object *, PyLong_FromUnsignedLongLong,                                                 \
-                            (unsigned long long)) X(void *, PyType_GetSlot, (py_object *, int))                       \
-                              X(int, PyType_IsSubtype, (py_object *, py_object *)) X(                                 \
-                                  py_object *, PyErr_NewExceptionWithDoc,                                             \
-                                  (const char *, const char *, py_object *, py_object *))                             \
-                                  X(void, PyErr_SetObject,                                                            \
-                                    (py_object *, py_object *)) X(void, PyErr_SetString, (py_object *, const char *)) \
-                                      X(py_object *, PyErr_Occurred, (void)) X(void, PyErr_Clear, (void))             \
-                                          X(void, PyErr_Fetch, (py_object **, py_object **, py_object **))            \
-                                              X(void, PyErr_NormalizeException,                                       \
-                                                (py_object **, py_object **, py_object **))                           \
-                                                  X(void, PyException_SetContext,                                     \
-                                                    (py_object *, py_object *)) X(void *, PyEval_SaveThread, (void))  \
-                                                      X(void, PyEval_RestoreThread, (void *))                         \
-                                                          X(void *, PyThreadState_Get, (void))                        \
-                                                              X(py_object *, PyThreadState_GetFrame, (void *))        \
-                                                                  X(py_object *, PyByteArray_FromStringAndSize,       \
-                                                                    (const char *, intptr_t))                         \
-                                                                      X(char *, PyByteArray_AsString, (py_object *))  \
-                                                                          X(void, Py_IncRef, (py_object *))           \
-                                                                              X(void, Py_DecRef, (py_object *))
+/* clang-format off */
+#define PYTHON_FUNCTIONS(X)                                                                          \
+  X(const char *, Py_GetVersion, (void))                                                             \
+  X(void, PyMem_GetAllocator, (enum py_domain, struct py_allocator *))                               \
+  X(void, PyMem_SetAllocator, (enum py_domain, struct py_allocator *))                               \
+  X(void, PyObject_GetArenaAllocator, (struct py_arenas *))                                          \
+  X(void, PyObject_SetArenaAllocator, (struct py_arenas *))                                          \
+  X(void *, PyMem_Malloc, (size_t))                                                                  \
+  X(void *, PyMem_Calloc, (size_t, size_t))                                                          \
+  X(void *, PyMem_Realloc, (void *, size_t))                                                         \
+  X(void, PyMem_Free, (void *))                                                                      \
+  X(void *, PyObject_Malloc, (size_t))                                                               \
+  X(void, PyObject_Free, (void *))                                                                   \
+  X(int, PyImport_AppendInittab, (const char *, py_object *(*)(void)))                               \
+  X( py_object *, PyModule_Create2, (void *, int))                                                   \
+  X(int, PyModule_AddObject, (py_object *, const char *, py_object *))                               \
+  X(py_object *, PyObject_GetAttrString, (py_object *, const char *))                                \
+  X(int, PyObject_SetAttrString, (py_object *, const char *, py_object *))                           \
+  X(py_object *, PyObject_CallObject, (py_object *, py_object *))                                    \
+  X(py_object *, PyObject_CallFunction, (py_object *, const char *, ...))                            \
+  X(py_object *, Py_VaBuildValue, (const char *, va_list))                                           \
+  X(py_object *, PyTuple_New, (intptr_t))                                                            \
+  X(py_object *, PyCFunction_NewEx, (struct py_method *, py_object *, py_object *))                  \
+  X( py_object *, PyTuple_GetItem, (py_object *, intptr_t))                                          \
+  X(intptr_t, PyTuple_Size, (py_object *))                                                           \
+  X(int, PyTuple_SetItem, (py_object *, intptr_t, py_object *))                                      \
+  X( py_object *, PyUnicode_FromString, (const char *))                                              \
+  X(py_object *, PyLong_FromLong, (long))                                                            \
+  X(py_object *, PyLong_FromUnsignedLongLong, (unsigned long long))                                  \
+  X(void *, PyType_GetSlot, (py_object *, int))                                                      \
+  X(int, PyType_IsSubtype, (py_object *, py_object *))                                               \
+  X( py_object *, PyErr_NewExceptionWithDoc, (const char *, const char *, py_object *, py_object *)) \
+  X(void, PyErr_SetObject, (py_object *, py_object *))                                               \
+  X(void, PyErr_SetString, (py_object *, const char *))                                              \
+  X(py_object *, PyErr_Occurred, (void))                                                             \
+  X(void, PyErr_Clear, (void))                                                                       \
+  X(void, PyErr_Fetch, (py_object **, py_object **, py_object **))                                   \
+  X(void, PyErr_NormalizeException, (py_object **, py_object **, py_object **))                      \
+  X(void, PyException_SetContext, (py_object *, py_object *))                                        \
+  X(void *, PyEval_SaveThread, (void))                                                               \
+  X(void, PyEval_RestoreThread, (void *))                                                            \
+  X(void *, PyThreadState_Get, (void))                                                               \
+  X(py_object *, PyThreadState_GetFrame, (void *))                                                   \
+  X(py_object *, PyByteArray_FromStringAndSize, (const char *, intptr_t))                            \
+  X(char *, PyByteArray_AsString, (py_object *))                                                     \
+  X(void, Py_IncRef, (py_object *))                                                                  \
+  X(void, Py_DecRef, (py_object *))
 
 #define PYTHON_DATA(X)  \
   X(PyExc_OSError)      \
   X(PyExc_RuntimeError) \
-  X(PyBytes_Type) X(PyUnicode_Type) X(PyByteArray_Type) X(PyType_Type) X(PyModuleDef_Type) X(_Py_NoneStruct)
+  X(PyBytes_Type)       \
+  X(PyUnicode_Type)     \
+  X(PyByteArray_Type)   \
+  X(PyType_Type)        \
+  X(PyModuleDef_Type)   \
+  X(_Py_NoneStruct)
+/* clang-format on */
 
 struct python {
   int minor; /* of version 3 */

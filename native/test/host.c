@@ -321,4 +321,17 @@ CHECK_TEST(children_are_guarded, "a child that the VM forks is guarded as its pa
   CHECK_EQ(status, 0);
 }
 
-CHECK_MAIN()
+static bool has_keys(void) {
+  char line[8192];
+  bool found = false;
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  while (file != NULL && !found && fgets(line, sizeof line, file) != NULL) found = strstr(line, " ospke") != NULL;
+  if (file != NULL) fclose(file);
+  return found;
+}
+
+int main(int argc, char **argv) {
+  if (strcmp(getenv("TURNKEY_HOST_MECHANISM"), "pkeys") != 0 || has_keys()) return check_main(argc, argv);
+  printf("1..0 # SKIP this machine has no protection keys\n");
+  return 0;
+}
