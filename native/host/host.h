@@ -22,6 +22,7 @@
  *   sigaltstack                      the VM              threads keep the trap's alternate stack; the VM is told that
  *                                                        it has its own
  *   _exit _Exit                      the VM              the report is written first
+ *   execve execv posix_spawn         the VM              a program that cannot be guarded is named on standard error
  *
  * madvise needs no replacement: what it discards keeps its key. glibc calls itself without these symbols, so malloc and
  * thread stacks are never heap.

@@ -6,7 +6,7 @@
  *   text.c      a failed callout in words
  *   report.c    counting, messages, the report at the end
  *   image.c     the image that the heap's mappings are adopted into
- *   memory.c call.c closure.c thread.c signals.c loader.c exit.c    the replaced functions
+ *   memory.c call.c closure.c thread.c signals.c loader.c exit.c exec.c    the replaced functions
  *   imports.c   replacing what one module imports
  *   start.c     the constructor: environment, adapter, trap, image
  */
@@ -15,6 +15,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 
 #include "host.h"
@@ -66,6 +67,9 @@ struct host_next {
   void *(*dlsym)(void *, const char *);
   int (*dlclose)(void *);
   void (*_exit)(int) __attribute__((noreturn));
+  int (*execve)(const char *, char *const[], char *const[]);
+  int (*posix_spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+                     char *const[], char *const[]);
   /* libffi's; NULL until the program has a libffi */
   void (*ffi_call)(struct host_cif *, host_function, void *, void **);
   int (*ffi_prep_closure_loc)(void *, struct host_cif *, host_closure_function, void *, void *);

@@ -34,6 +34,8 @@ static void look_up(void) {
   LOOK_UP(sigaltstack);
   LOOK_UP(dlclose);
   LOOK_UP(_exit);
+  LOOK_UP(execve);
+  LOOK_UP(posix_spawn);
   LOOK_UP(ffi_call);
   LOOK_UP(ffi_prep_closure_loc);
 #undef LOOK_UP

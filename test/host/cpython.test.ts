@@ -156,3 +156,15 @@ t.test('what a program lends is learned, and then lent', { skip: missing }, (t) 
   rmSync(list);
   t.end();
 });
+
+t.test('a child that cannot be guarded is named', { skip: missing }, (t) => {
+  const program = join(PROJECT_ROOT, 'build-c', 'Release', 'turnkey-refuse'); // statically linked
+  const text = `import subprocess\nsubprocess.run(['${program}'])\nsubprocess.run(['/bin/true'])\n`;
+  const { stderr, status } = python(['-c', text], { TURNKEY_HOST_MECHANISM: 'flag' });
+  t.equal(status, 0);
+  const said = stderr.split('\n').filter((line) => line.startsWith('turnkey: '));
+  t.same(said, [
+    `turnkey: ${program} is statically linked: it runs unguarded, since no library can be preloaded into it`,
+  ]);
+  t.end();
+});
