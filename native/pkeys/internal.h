@@ -60,6 +60,9 @@ int pkeys_i_keys_error(void);
 /* Reading is [handler]; publishing needs both locks. */
 void pkeys_i_region_read(size_t index, struct region *out);
 void pkeys_i_region_publish(size_t index, const struct region *region);
+/* The same without a copy, for those who hold the locks, so that nobody publishes it anew. The pool's lock will do for
+ * spaces, hidden areas and adopted ranges. */
+const struct region *pkeys_i_region_current(size_t index);
 /* A free region's index, or -EMFILE. */
 int pkeys_i_region_free_slot(void);
 size_t pkeys_i_region_count(uint32_t kind);

@@ -8,18 +8,21 @@
 #include "pool.h"
 
 static bool evictable(int key) {
-  uint64_t word = atomic_load(&pool->way[key].word);
-  return is_member(key) && pins_of(word) == 0 && owner_of(word) != WAY_BUSY && owner_of(word) != WAY_SHARED;
+  uint64_t word = atomic_load_explicit(&pool->way[key].word, memory_order_relaxed);
+  return pins_of(word) == 0 && owner_of(word) < WAY_SHARED;
 }
 
 /* The evictable key with the lowest stamp, `except` left out. 0: there is none. */
 static int oldest(int except) {
   int found = 0;
-  for (int key = 1; key < PKEYS_KEYS; key++)
-    if (key != except && evictable(key) &&
-        (!found || (int32_t)(atomic_load_explicit(&pool->way[key].stamp, memory_order_relaxed) -
-                             atomic_load_explicit(&pool->way[found].stamp, memory_order_relaxed)) < 0))
-      found = key;
+  uint32_t lowest = 0;
+  for (uint32_t rest = pool->keys & ~(1u << except); rest; rest &= rest - 1) {
+    int key = __builtin_ctz(rest);
+    uint32_t stamp = atomic_load_explicit(&pool->way[key].stamp, memory_order_relaxed);
+    if ((found && (int32_t)(stamp - lowest) >= 0) || !evictable(key)) continue;
+    found = key;
+    lowest = stamp;
+  }
   return found;
 }
 
@@ -29,7 +32,7 @@ static int victim_clock(void) {
   int fallback = 0;
   for (int step = 0; step < 2 * PKEYS_KEYS; step++) {
     int key = (int)(pool->hand = (pool->hand + 1) % PKEYS_KEYS);
-    if (!evictable(key)) continue;
+    if (!is_member(key) || !evictable(key)) continue;
     if (!atomic_exchange_explicit(&pool->way[key].stamp, 0, memory_order_relaxed)) return key;
     fallback = key;
   }
@@ -39,7 +42,7 @@ static int victim_clock(void) {
 static int victim_random(void) {
   int candidates[PKEYS_KEYS], count = 0;
   for (int key = 1; key < PKEYS_KEYS; key++)
-    if (evictable(key)) candidates[count++] = key;
+    if (is_member(key) && evictable(key)) candidates[count++] = key;
   if (count == 0) return 0;
   pool->random ^= pool->random << 13; /* xorshift64 */
   pool->random ^= pool->random >> 7;

@@ -32,12 +32,12 @@ static int tag_hidden(size_t index, struct region *region, void *context) {
 
 /* All pages of the image open under `key`, or closed (0). */
 static int tag_image(const struct pkeys_image *image, int key) {
-  struct region region;
   for (uint32_t s = 0; s < image->space_count; s++) {
-    pkeys_i_region_read(image->space[s], &region);
-    int error = tag(&region, key);
+    int error = tag(pkeys_i_region_current(image->space[s]), key);
     if (error) return error;
   }
+  if (image->hidden == 0 && pkeys_i_range_count() == 0) return 0;
+  struct region region;
   uint32_t id = atomic_load(&image->id);
   int error = image->hidden ? pkeys_i_each_region(id, tag_hidden, &key) : 0;
   struct range range;
@@ -78,20 +78,29 @@ void pkeys_i_pool_unpin(int key) {
 
 /* ---- loading ----------------------------------------------------------------------------------------------------- */
 
+static void vacate(int key) {
+  atomic_store(&pool->way[key].word, way_word(WAY_FREE, 0));
+  atomic_fetch_add(&pool->vacant, 1);
+}
+
 /* Takes a key that nobody has open, with no page left under it: WAY_BUSY. 0: every key is pinned. */
 static int claim(int *error) {
   *error = 0;
   for (;;) {
     int key = 0;
-    for (int k = 1; k < PKEYS_KEYS && !key; k++)
-      if (is_member(k) && atomic_load(&pool->way[k].word) == way_word(WAY_FREE, 0)) key = k;
+    if (atomic_load(&pool->vacant) > 0)
+      for (int k = 1; k < PKEYS_KEYS && !key; k++)
+        if (is_member(k) && atomic_load(&pool->way[k].word) == way_word(WAY_FREE, 0)) key = k;
     if (!key) key = pkeys_i_policy_victim();
     if (!key) return 0;
     uint64_t word = atomic_load(&pool->way[key].word);
     uint32_t owner = owner_of(word);
     if (pins_of(word) != 0 || owner == WAY_BUSY || owner == WAY_SHARED) continue;
     if (!atomic_compare_exchange_strong(&pool->way[key].word, &word, way_word(WAY_BUSY, 0))) continue;
-    if (owner == WAY_FREE) return key;
+    if (owner == WAY_FREE) {
+      atomic_fetch_sub(&pool->vacant, 1);
+      return key;
+    }
     struct pkeys_image *victim = image_of(owner);
     atomic_store(&victim->resident, 0);
     *error = tag_image(victim, 0);
@@ -115,7 +124,7 @@ static int claim(int *error) {
 static int settle(struct pkeys_image *image, int key) {
   int error = tag_image(image, key);
   if (error) {
-    if (tag_image(image, 0) == 0) atomic_store(&pool->way[key].word, way_word(WAY_FREE, 0));
+    if (tag_image(image, 0) == 0) vacate(key);
     return error;
   }
   atomic_store(&pool->way[key].word, way_word(image_number(image), 1));
@@ -123,7 +132,7 @@ static int settle(struct pkeys_image *image, int key) {
   if (!atomic_compare_exchange_strong(&image->resident, &none, (uint32_t)key)) {
     /* A signal handler came first. */
     tag_image(image, (int)none);
-    atomic_store(&pool->way[key].word, way_word(WAY_FREE, 0));
+    vacate(key);
     return pkeys_i_pool_pin(image);
   }
   pkeys_i_policy_entered(key);
@@ -189,7 +198,8 @@ static int grow(void) {
   for (int k = 1; k < PKEYS_KEYS; k++)
     if (unfit & 1u << k) pkeys_i_key_free(k);
   if (key < 0) return key;
-  atomic_store(&pool->way[key].word, way_word(stripes() ? WAY_SHARED : WAY_FREE, 0));
+  if (stripes()) atomic_store(&pool->way[key].word, way_word(WAY_SHARED, 0));
+  else vacate(key);
   atomic_store(&pool->way[key].stamp, 0);
   pool->keys |= 1u << key;
   return 0;
@@ -264,9 +274,10 @@ uint32_t pkeys_i_pool_gone(uint32_t was, bool untagged) {
     pool->keys &= ~(1u << was);
     pool->lost |= 1u << was;
   } else if (was && !stripes()) {
-    atomic_store(&pool->way[was].word, way_word(WAY_FREE, 0));
+    vacate((int)was);
   }
   if (pool->images > 0) return 0;
+  atomic_store(&pool->vacant, 0);
   uint32_t keys = pool->keys;
   pool->keys = 0;
   members_changed();
@@ -280,7 +291,6 @@ int pkeys_i_pool_key_alloc(bool locked) {
     int error, given = claim(&error);
     if (given > 0) {
       pool->keys &= ~(1u << given);
-      atomic_store(&pool->way[given].word, way_word(WAY_FREE, 0));
       members_changed();
       key = given;
     }

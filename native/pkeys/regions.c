@@ -24,21 +24,20 @@ void pkeys_i_region_publish(size_t index, const struct region *region) {
     atomic_store(&pkeys_i_registry.regions_used, (uint32_t)index + 1);
 }
 
-/* For those who hold the locks, so that nobody publishes: no copy is made. */
-static const struct region *current(size_t index) {
+const struct region *pkeys_i_region_current(size_t index) {
   const struct region_latch *latch = &pkeys_i_registry.regions[index];
   return &latch->copy[atomic_load_explicit(&latch->version, memory_order_relaxed) & 1];
 }
 
 int pkeys_i_region_free_slot(void) {
   for (size_t i = 0; i < MAX_REGIONS; i++)
-    if (current(i)->kind == REGION_FREE) return (int)i;
+    if (pkeys_i_region_current(i)->kind == REGION_FREE) return (int)i;
   return -EMFILE;
 }
 
 size_t pkeys_i_region_count(uint32_t kind) {
   size_t count = 0;
-  for (size_t i = 0; i < MAX_REGIONS; i++) count += current(i)->kind == kind;
+  for (size_t i = 0; i < MAX_REGIONS; i++) count += pkeys_i_region_current(i)->kind == kind;
   return count;
 }
 
@@ -74,7 +73,7 @@ int pkeys_i_each_region(uint32_t image_id, int (*visit)(size_t index, struct reg
   for (size_t i = 0; i < used; i++) {
     struct region region;
     /* A loan may be published meanwhile: it is looked at again below. */
-    if (((volatile const struct region *)current(i))->image_id != image_id) continue;
+    if (((volatile const struct region *)pkeys_i_region_current(i))->image_id != image_id) continue;
     pkeys_i_region_read(i, &region);
     if ((region.kind != REGION_SPACE && region.kind != REGION_HIDDEN) || region.image_id != image_id) continue;
     int result = visit(i, &region, context);

@@ -90,14 +90,6 @@ void pkeys_seat_end(struct pkeys_seat *seat) {
   give_back(before);
 }
 
-/* Where all keys are pinned, a thread waits without one of its own: else threads would wait for each other. */
-static int load(struct pkeys_seat *seat, struct pkeys_image *image) {
-  int key = pkeys_i_pool_load(image, 0);
-  if (key != -EBUSY) return key;
-  change(seat, NULL, 0);
-  return pkeys_i_pool_load(image, WAIT_LIMIT_NS);
-}
-
 int pkeys_i_seat_load(struct pkeys_seat *seat, struct pkeys_image *image) {
   int key = pkeys_i_pool_load(image, WAIT_LIMIT_NS);
   if (key < 0) return key;
@@ -120,12 +112,11 @@ int pkeys_seat_enter(struct pkeys_seat *seat, struct pkeys_image *image) {
   if (key) {
     seat->hits++;
   } else if (pool->options.load == PKEYS_LOAD_ON_ENTRY) {
+    /* The old image is left first: its key is as good as any other's, and threads that wait hold none. */
     seat->misses++;
-    key = load(seat, image);
-    if (key < 0) {
-      change(seat, NULL, 0);
-      return key;
-    }
+    change(seat, NULL, 0);
+    key = pkeys_i_pool_load(image, WAIT_LIMIT_NS);
+    if (key < 0) return key;
   }
   change(seat, image, key);
   return 0;

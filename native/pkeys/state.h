@@ -127,6 +127,7 @@ struct pool {
   _Atomic uint32_t fields; /* PKRU fields of the members */
   _Atomic uint32_t denied; /* the rights to them that nobody has who is not inside */
   _Atomic uint32_t clock;  /* of `stamp` */
+  _Atomic uint32_t vacant; /* members that are WAY_FREE */
   uint32_t misses, hand;   /* the policy's */
   uint64_t random;
   _Atomic uint32_t released, waiters; /* a futex: raised when a key is left while somebody waits */

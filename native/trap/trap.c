@@ -119,9 +119,12 @@ int trap_attach_vm(void) {
 }
 
 int trap_enter_image(struct pkeys_image *image) {
-  int rc = trap_attach_vm();
-  struct trap_slot *slot = rc < 0 ? NULL : trap_slot_find();
-  return slot == NULL ? rc : pkeys_seat_enter(&slot->seat, image);
+  struct trap_slot *slot = trap_slot_find();
+  if (slot == NULL) {
+    int rc = trap_attach_vm();
+    if (rc < 0 || (slot = trap_slot_find()) == NULL) return rc;
+  }
+  return trap_state_is_callout(trap_state(slot)) ? -EBUSY : pkeys_seat_enter(&slot->seat, image);
 }
 
 struct pkeys_image *trap_entered_image(void) {

@@ -39,6 +39,8 @@ export const MEASURED_THINGS = [
   'bystanders',
   'choices',
   'image check',
+  'virtual keys',
+  'tenants',
 ] as const;
 
 /** A cost experiment in its own words. */

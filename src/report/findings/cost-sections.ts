@@ -18,7 +18,9 @@ import { type Ladder, laddersOf } from './ladder.js';
 import { modelRunText, modelSteps, modelTable } from './model-run.js';
 import { applicationRates, ratesTable } from './rates.js';
 import { type Block, charts, heading, type Section, section, tables, text } from './sections.js';
+import { tenantsTable } from './tenants.js';
 import { describeCost, valueOf } from './variation.js';
+import { breakEvenOfVirtual, virtualModelTable, virtualPanels } from './virtual-keys.js';
 import { LANE_MEANINGS } from './words.js';
 
 function ladderPanel({ lane, rungs }: Ladder): Panel {
@@ -160,9 +162,27 @@ function moreBlocks(basis: Basis, { name, measures }: ExperimentContext): readon
       return tables(sufferedTable(basis, name, suffered(basis)));
     case 'choices':
       return tables(...choicesTable(basis, choicesFound(basis)));
+    case 'tenants':
+      return tables(...tenantsTable(basis));
+    case 'virtual keys':
+      return virtualBlocks(basis);
     default:
       return [];
   }
+}
+
+function virtualBlocks(basis: Basis): readonly Block[] {
+  const panels = virtualPanels(basis);
+  if (panels.length === 0) return [];
+  return [
+    heading('How often a key must change hands, and when that stops paying'),
+    text(
+      'A hit enters an image that has a key; a miss evicts another image and loads this one. The gain of virtual ' +
+        'keys over mprotect is the hit ratio, since a miss costs about what an mprotect pair costs.',
+    ),
+    ...charts(panels),
+    ...tables(breakEvenOfVirtual(basis), virtualModelTable(basis)),
+  ];
 }
 
 function experimentSection(basis: Basis, experiment: ExperimentContext): readonly Section[] {

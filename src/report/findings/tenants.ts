@@ -1,0 +1,47 @@
+/** Tenants with an image each, with one key for all, or with a process each: what each way costs, and keeps apart. */
+import { LANES } from '../../record/words.js';
+import { type Basis, measuring } from './basis.js';
+import type { Cost } from './costs.js';
+import { left, MISSING, right, type Table, words } from './table.js';
+
+const nameOf = ({ mechanism, varied: { way, policy } }: Cost): string =>
+  `${String(way)}${policy === undefined ? '' : `, ${String(policy)}`} (${mechanism})`;
+
+/** One line for each way, in the lane with most ways. */
+export function tenantsTable(basis: Basis): readonly Table[] {
+  const all = measuring(basis, 'tenants');
+  return LANES.map((lane): Table => {
+    const visits = all.filter((cost) => cost.lane === lane && cost.varied['measured'] === 'visit');
+    return {
+      id: `tenants-${lane}`,
+      title: `1,000 tenants, ${lane} lane`,
+      columns: [
+        left('each tenant has'),
+        right('a request'),
+        right('misses'),
+        right('start of all'),
+        right('memory of each', 'bytes'),
+        right('stray stores that landed'),
+      ],
+      rows: visits.map((cost) => {
+        const seen = cost.observed ?? {};
+        const runs = cost.samples.length;
+        const { operations = 0, misses = 0, stray = 0, landed = 0, startedNs = 0, memoryPerTenant = 0 } = seen;
+        return {
+          cells: [
+            words(nameOf(cost)),
+            { kind: 'figure', value: cost.value, unit: cost.unit },
+            operations === 0 ? MISSING : { kind: 'figure', value: (100 * misses) / operations, unit: 'percent' },
+            { kind: 'figure', value: startedNs / runs, unit: cost.unit },
+            { kind: 'figure', value: memoryPerTenant / runs, unit: 'bytes' },
+            stray === 0
+              ? words('not tried')
+              : words(`${landed / runs} of ${stray / runs}`, landed === 0 ? 'good' : 'bad'),
+          ],
+        };
+      }),
+      notes: ['a stray store: native code of one tenant’s own stores into each other tenant’s heap'],
+      lane,
+    };
+  }).filter(({ rows }) => rows.length > 0);
+}
