@@ -34,8 +34,9 @@
 #define WINDOW_NS 20000000u
 
 static struct pkeys_image *tenant[MOST_IMAGES];
-static char *memory[MOST_IMAGES];
-static size_t images, bytes;
+static char *memory[MOST_IMAGES];   /* what is written */
+static char *space_of[MOST_IMAGES]; /* all that an image has: with huge pages, room to align them too */
+static size_t images, bytes, space_bytes;
 static uint16_t sequence[SEQUENCE];
 static bool by_keys, shared;
 static void (*callee)(void);
@@ -49,9 +50,9 @@ static inline void operate(size_t i) {
     *(volatile char *)memory[i] = 1;
     callee();
   } else {
-    mprotect(memory[i], bytes, PROT_READ | PROT_WRITE);
+    mprotect(space_of[i], space_bytes, PROT_READ | PROT_WRITE);
     *(volatile char *)memory[i] = 1;
-    mprotect(memory[i], bytes, PROT_READ);
+    mprotect(space_of[i], space_bytes, PROT_READ);
     callee();
   }
 }
@@ -176,9 +177,9 @@ static const char *tried(void) {
   bool good = true;
   for (size_t i = 0; i < images && i < 3; i++) {
     if (by_keys && !shared) good = good && trap_enter_image(tenant[i]) == 0;
-    if (!by_keys) mprotect(memory[i], bytes, PROT_READ | PROT_WRITE);
+    if (!by_keys) mprotect(space_of[i], space_bytes, PROT_READ | PROT_WRITE);
     good = good && can_store(memory[i]) && (shared || i == last || !can_store(memory[last]));
-    if (!by_keys) mprotect(memory[i], bytes, PROT_READ);
+    if (!by_keys) mprotect(space_of[i], space_bytes, PROT_READ);
     tried_at = memory[i];
     good = good && !probe();
   }
@@ -187,25 +188,26 @@ static const char *tried(void) {
 }
 
 static int map_all(const struct bench_row *row) {
-  size_t each = shared ? 0 : bytes, whole = shared ? images * bytes : bytes;
+  size_t whole = shared ? images * bytes : bytes;
   bool huge = bench_number(row, "huge", 0) != 0;
   int error = 0;
+  space_bytes = huge ? whole + HUGE_BYTES : whole;
   for (size_t i = 0; i < images && error == 0; i++) {
     if (i > 0 && shared) {
       memory[i] = memory[0] + i * bytes;
       continue;
     }
     struct pkeys_space space;
-    const struct pkeys_space_request request = {
-        .name = "old", .bytes = huge ? whole + HUGE_BYTES : whole, .reserve_bytes = huge ? whole + HUGE_BYTES : whole};
+    const struct pkeys_space_request request = {.name = "old", .bytes = space_bytes, .reserve_bytes = space_bytes};
     error = pkeys_image_map(&request, 1, shared ? PKEYS_KEY_PER_IMAGE : PKEYS_KEY_VIRTUAL, &tenant[i], NULL);
     if (error == 0) error = pkeys_image_space(tenant[i], 0, &space);
     if (error) break;
+    space_of[i] = (char *)space.address;
     memory[i] = (char *)(huge ? (space.address + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1) : space.address);
     madvise(memory[i], whole, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     for (size_t at = 0; at < whole; at += BENCH_PAGE) *(volatile char *)(memory[i] + at) = 1;
     if (by_keys) error = pkeys_image_set_mechanism(tenant[i], PKEYS_MECHANISM_PKEYS);
-    else if (mprotect(memory[i], each, PROT_READ) != 0) error = -errno;
+    else if (mprotect(space_of[i], space_bytes, PROT_READ) != 0) error = -errno;
   }
   return error;
 }
