@@ -12,7 +12,7 @@
  */
 import type { CostExperiment, CostParameters, CostRow, Mechanism } from '../../src/experiment/index.js';
 
-const IMAGES = [2, 12, 16, 32, 128, 1024];
+const IMAGES = [2, 12, 16, 64, 1024];
 const ORDERS = ['round-robin', 'zipf', 'sequential'];
 const POLICIES = ['lru', 'clock', 'random', 'nth-miss', 'stripes'];
 const PAGES = [1, 16, 256, 4096, 16384];

@@ -125,10 +125,14 @@ bool trap_ticket_end(uint32_t ticket, struct trap_fault *out) {
   return failed;
 }
 
+#define ALL_FLAGS(X)                                                                                              \
+  (TRAP_CAN_FAIL X TRAP_LENT X TRAP_PHASE_LOAD X TRAP_PHASE_DECODE X TRAP_BARE X TRAP_FLOAT X TRAP_CALLER_STACK X \
+       TRAP_TICKETED X TRAP_FILTER X TRAP_INSIDE)
+_Static_assert(ALL_FLAGS(|) == ALL_FLAGS(+), "no two flags share a bit");
+
 static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, bool private,
                       void **code) {
-  const unsigned known = TRAP_CAN_FAIL | TRAP_LENT | TRAP_PHASE_LOAD | TRAP_PHASE_DECODE | TRAP_BARE | TRAP_FLOAT |
-                         TRAP_CALLER_STACK | TRAP_TICKETED | TRAP_INSIDE | TRAP_FILTER;
+  const unsigned known = ALL_FLAGS(|);
   if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES || (flags & ~known) != 0) return -EINVAL;
   if (flags & TRAP_FILTER && trap_arena.shared.filter.way == TRAP_FILTER_NONE) return -EINVAL;
   if (flags & TRAP_TICKETED && (private || stack_bytes == 0 || stack_bytes % 16 != 0)) return -EINVAL;

@@ -163,7 +163,7 @@ enum trap_thunk_flags {
                              bounds of its thread's stack, such as a collector. An overrun then reaches VM frames */
   TRAP_FILTER = 256,      /* the callee's system calls are judged (filter.h) */
   TRAP_TICKETED = 128,    /* the last word of the stack arguments is a ticket, whose record this call's fault goes to */
-  TRAP_INSIDE = 256, /* the function may write the pooled image that the calling thread has entered (trap_enter_image):
+  TRAP_INSIDE = 512, /* the function may write the pooled image that the calling thread has entered (trap_enter_image):
                         code of that tenant's own. Every other pooled image is closed to it as to all */
 };
 #define TRAP_MAX_STACK_BYTES 65536

@@ -104,7 +104,7 @@ export const ThunkFlag = {
   phaseLoad: 4,
   phaseDecode: 8,
   bare: 16,
-  inside: 256,
+  inside: 512,
   callerStack: 64,
   ticketed: 128,
   filter: 256,
