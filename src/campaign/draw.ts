@@ -1,5 +1,5 @@
 /** The part of native/campaign/draw.c that reports need: which byte of its stratum a fault hits. Pure. */
-import { STRATA } from './words.js';
+import { MOMENTS, STRATA } from './words.js';
 
 const MASK = (1n << 64n) - 1n;
 const GOLDEN = 0x9e3779b97f4a7c15n;
@@ -25,4 +25,9 @@ export function drawPosition(seed: number, index: number, bytes: number): number
 /** The stratum of fault `index`, as a position in STRATA. */
 export function stratumOf(index: number): number {
   return index % STRATA.length;
+}
+
+/** The moment of fault `index`, as a position in MOMENTS. */
+export function momentOf(seed: number, index: number): number {
+  return Number((drawWord(seed, index, 0) * BigInt(MOMENTS.length)) >> 64n);
 }

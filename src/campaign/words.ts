@@ -58,6 +58,16 @@ export const STRATUM_TEXTS: Readonly<Record<StratumName, string>> = {
 export const IMAGE_STRATA: readonly StratumName[] = STRATA.slice(0, 5);
 export const PROGRAM_STRATA: readonly StratumName[] = STRATA.slice(0, 17).filter((name) => name !== 'trap');
 
+/** When a fault happens, in the order in which they are drawn. */
+export const MOMENTS = [
+  'before the callee works',
+  'in the middle of its work',
+  'at its end',
+  'in a callout nested in a callback',
+  "from a thread of the callee's",
+  'from that thread, after the return',
+] as const;
+
 /** What became of the program. `told`: it got an error, and could know that an answer is missing or wrong. */
 export const ENDS = ['right', 'told', 'wrong', 'crash', 'hang'] as const;
 export type End = (typeof ENDS)[number];

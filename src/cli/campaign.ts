@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
-import { type Engine, enginePlan,ENGINES } from '../campaign/engines.js';
+import { type Engine, enginePlan, ENGINES } from '../campaign/engines.js';
 import { openLane } from '../campaign/lane.js';
 import { merge } from '../campaign/merge.js';
 import { writeCampaignReport } from '../campaign/report/files.js';
@@ -105,8 +105,7 @@ async function campaign(flags: CampaignFlags): Promise<number> {
   } finally {
     await lane.close();
   }
-  if (flags.report && flags.shard === undefined)
-    process.stdout.write(`${writeCampaignReport(directory, 'say').join('\n')}\n`);
+  if (flags.report && flags.shard === undefined) process.stdout.write(`${writeCampaignReport(directory).join('\n')}\n`);
   else process.stdout.write(`${directory}/${RECORDS_FILE}\n`);
   return 0;
 }
@@ -201,7 +200,7 @@ export function addCampaignCommands(program: Command, done: (code: number) => vo
     .description("write a campaign's report.md, report.html and CSV again")
     .argument('<dir>')
     .action((directory: string) => {
-      process.stdout.write(`${writeCampaignReport(directory, 'say').join('\n')}\n`);
+      process.stdout.write(`${writeCampaignReport(directory).join('\n')}\n`);
       done(0);
     });
   command

@@ -1,4 +1,25 @@
-/** Writes a campaign's report. */
-export function writeCampaignReport(directory: string, _how: 'say'): readonly string[] {
-  return [directory];
+/** Writes a campaign's report beside its records. */
+import { join } from 'node:path';
+
+import { writeWhole } from '../../record/store.js';
+import { campaignFigures, programSentence, sentence } from './figures.js';
+import { renderCampaignHtml } from './html.js';
+import { renderCsv, renderMarkdown } from './markdown.js';
+import { readCampaign, writePackedCampaign } from './outcomes.js';
+
+/** Writes report.md, report.html, campaign.csv and campaign.json.gz. Returns the sentence and the paths. */
+export function writeCampaignReport(directory: string): readonly string[] {
+  const campaign = readCampaign(directory);
+  const figures = campaignFigures(campaign);
+  const paths = (
+    [
+      ['report.md', renderMarkdown(figures)],
+      ['report.html', renderCampaignHtml(figures)],
+      ['campaign.csv', renderCsv(figures)],
+    ] as const
+  ).map(([name, text]) => {
+    writeWhole(join(directory, name), text);
+    return join(directory, name);
+  });
+  return [sentence(figures), programSentence(figures), ...paths, writePackedCampaign(directory, campaign)];
 }

@@ -1,0 +1,239 @@
+/** report.html of a campaign: one file, drawn by hand in SVG, in the style of a run's report. */
+import { createHash } from 'node:crypto';
+
+import type { GuardMechanism } from '../../record/words.js';
+import { LOOKS } from '../../report/html/looks.js';
+import { html, type Markup, trusted } from '../../report/html/markup.js';
+import { SCRIPT } from '../../report/html/script.js';
+import { STYLE } from '../../report/html/style.js';
+import { STRATUM_TEXTS } from '../words.js';
+import { type CampaignFigures, programSentence, rateText, replayText, sentence, wordsOf } from './figures.js';
+import { deathBin, UNIT_TEXTS } from './markdown.js';
+
+const OWN_STYLE = `.c text{font-size:12px;fill:var(--ink)}.c .muted{fill:var(--muted)}.c .frame{stroke:var(--axis)}
+.c .bar{fill:var(--m)}.c .line{stroke:var(--m);stroke-width:2}.wide-chart{overflow-x:auto}
+.wide-chart svg{min-width:620px}table td code{white-space:nowrap}`;
+
+const ink = (mechanism: GuardMechanism): string => `m-${LOOKS[mechanism].ink}`;
+
+/** A chart is one stop of the keyboard; arrow keys walk through its marks (script.ts). */
+class Marks {
+  #count = 0;
+  readonly attributes = (): Markup => trusted(`class="mark" tabindex="${this.#count++ === 0 ? 0 : -1}" role="img"`);
+}
+
+function chart(name: string, width: number, height: number, content: unknown): Markup {
+  return html`<div class="wide-chart">
+    <svg class="chart c" viewBox="0 0 ${width} ${height}" role="group" aria-label="${name}">${content as Markup}</svg>
+  </div>`;
+}
+
+/** Harm by stratum and mechanism, with whiskers. */
+function strataChart({ campaign, mechanisms }: CampaignFigures): Markup {
+  const marks = new Marks();
+  const [left, width, row] = [130, 760, 12 * mechanisms.length + 10];
+  const x = (value: number): number => left + value * (width - left - 20);
+  const rows = campaign.plan.strata.map(({ name }, at) => {
+    const dots = mechanisms.map((one, line) => {
+      const harm = one.strata[at]?.harm;
+      if (harm === undefined || harm.of === 0) return false;
+      const y = 24 + at * row + 8 + line * 12;
+      const told = `${name}, ${wordsOf(one.mechanism)}: ${rateText(harm)}, ${harm.count} of ${harm.of}.`;
+      const title = `${told} ${replayText(campaign, at, one.mechanism)}`;
+      return html`<g class="${ink(one.mechanism)}">
+        <line class="line" x1="${x(harm.low).toFixed(1)}" x2="${x(harm.high).toFixed(1)}" y1="${y}" y2="${y}" />
+        <circle ${marks.attributes()} fill="var(--m)" cx="${x(harm.estimate).toFixed(1)}" cy="${y}" r="4">
+          <title>${title}</title>
+        </circle>
+      </g>`;
+    });
+    return html`<g> <text x="${left - 8}" y="${24 + at * row + row / 2}" text-anchor="end">${name}</text>${dots} </g>`;
+  });
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map(
+    (value) =>
+      html`<g>
+        <line class="frame" x1="${x(value)}" x2="${x(value)}" y1="18" y2="${24 + rows.length * row}" opacity=".4" />
+        <text class="muted" x="${x(value)}" y="12" text-anchor="middle">${value * 100} %</text>
+      </g>`,
+  );
+  return chart('Harm by stratum and mechanism', width, 30 + rows.length * row, [ticks, rows]);
+}
+
+/** All faults, less what each layer catches. */
+function waterfallChart({ campaign, waterfalls }: CampaignFigures): readonly Markup[] {
+  return waterfalls.map(({ population, faults, steps }) => {
+    const marks = new Marks();
+    const [left, width] = [230, 760];
+    const x = (value: number): number => left + (value / Math.max(1, faults)) * (width - left - 70);
+    let rest = faults;
+    const bars = [{ text: `all ${population}`, faults }, ...steps].map((step, at) => {
+      const from = at === 0 ? 0 : rest - step.faults;
+      if (at > 0 && at < steps.length) rest = from;
+      const start = at === steps.length ? 0 : from;
+      const mechanism = campaign.plan.mechanisms[Math.min(Math.max(at - 1, 0), campaign.plan.mechanisms.length - 1)];
+      const share = ((step.faults / Math.max(1, faults)) * 100).toFixed(1);
+      const y = 8 + at * 30;
+      return html`<g class="${ink(at === 0 ? 'none' : (mechanism ?? 'none'))}">
+        <text x="${left - 8}" y="${y + 15}" text-anchor="end">${step.text}</text>
+        <rect
+          ${marks.attributes()}
+          fill="${at === steps.length ? 'var(--bad-ink)' : 'var(--m)'}"
+          x="${x(start).toFixed(1)}"
+          y="${y}"
+          width="${Math.max(1, x(step.faults) - left).toFixed(1)}"
+          height="20"
+        >
+          <title>${step.faults} of ${faults} ${population} ${step.text}</title>
+        </rect>
+        <text x="${(x(start + step.faults) + 6).toFixed(1)}" y="${y + 15}">${share} %</text>
+      </g>`;
+    });
+    return chart(`What each layer catches: ${population}`, width, 16 + bars.length * 30, bars);
+  });
+}
+
+/** Outcome by address: each stratum's bytes in 24 cells, darker for more harm. */
+function stripChart({ campaign, mechanisms, strip }: CampaignFigures): readonly Markup[] {
+  return mechanisms.map(({ mechanism }, at) => {
+    const marks = new Marks();
+    const rows = (strip[at] ?? []).map(({ name, cells }, row) => {
+      const boxes = cells.map(({ faults, harm, example }, cell) => {
+        const share = faults === 0 ? 0 : harm / faults;
+        const replay = example < 0 ? '' : ` ${replayText(campaign, example, mechanism)}`;
+        return html`<rect
+          ${marks.attributes()}
+          x="${130 + cell * 25}"
+          y="${4 + row * 16}"
+          width="24"
+          height="13"
+          fill="color-mix(in srgb, var(--bad-ink) ${Math.round(share * 100)}%, var(--grid))"
+        >
+          <title>
+            ${name}, ${STRATUM_TEXTS[name]}, part ${cell + 1} of 24: harm by ${harm} of ${faults} faults.${replay}
+          </title>
+        </rect>`;
+      });
+      return html`<g> <text x="122" y="${15 + row * 16}" text-anchor="end">${name}</text>${boxes} </g>`;
+    });
+    return html`<figure>
+      <figcaption><b class="${ink(mechanism)}" style="color:var(--m)">${mechanism}</b></figcaption>
+      ${chart(`Harm by address, ${wordsOf(mechanism)}`, 760, 10 + rows.length * 16, rows)}
+    </figure>`;
+  });
+}
+
+function deathTable({ campaign, mechanisms }: CampaignFigures): Markup {
+  const times = (campaign.deaths[0] ?? []).map((_, bin, all) => ({
+    text: `${deathBin(bin, all.length)} after the fault`,
+    counts: campaign.deaths.map((counts) => counts[bin] ?? 0),
+  }));
+  const units = UNIT_TEXTS.map((text, unit) => ({ text, counts: campaign.units.map((counts) => counts[unit] ?? 0) }));
+  const rows = [...units, ...(campaign.plan.lane === 'native' ? times : [])];
+  const most = Math.max(1, ...rows.flatMap(({ counts }) => counts));
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Deaths by time">
+    <table>
+      <thead>
+        <tr>
+          <th scope="col">death or hang</th>
+          ${mechanisms.map(({ mechanism }) => html`<th scope="col" class="${ink(mechanism)}">${mechanism}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          ({ text, counts }) =>
+            html`<tr>
+              <th scope="row">${text}</th>
+              ${counts.map(
+                (count, at) =>
+                  html`<td class="${ink(mechanisms[at]?.mechanism ?? 'none')}">
+                    <svg width="100" height="12" aria-hidden="true">
+                      <rect width="${((count / most) * 100).toFixed(1)}" height="12" fill="var(--m)" />
+                    </svg>
+                    ${count}
+                  </td>`,
+              )}
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+export function renderCampaignHtml(figures: CampaignFigures): string {
+  const { campaign, mechanisms } = figures;
+  const { plan } = campaign;
+  const hash = createHash('sha256').update(SCRIPT).digest('base64');
+  const policy =
+    `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; ` + `img-src data:; base-uri 'none'`;
+  const themes = ['auto', 'light', 'dark'].map((theme) => {
+    const checked = theme === 'auto' && html` checked`;
+    return html`<label><input type="radio" name="theme" value="${theme}" ${checked} /><span>${theme}</span></label>`;
+  });
+  const answers = mechanisms.map(
+    (one) =>
+      html`<li>
+        <span class="tag">${one.mechanism}</span>Of random stray stores into the image,
+        <b>${rateText(one.image)}</b> did harm ${wordsOf(one.mechanism)}; of those into any byte that the program uses,
+        <b>${rateText(one.program)}</b>.
+      </li>`,
+  );
+  return html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta http-equiv="Content-Security-Policy" content="${policy}" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <title>Turnkey: a campaign of random faults</title>
+        <link rel="icon" href="data:," />
+        <style>
+          ${trusted(STYLE)}${trusted(OWN_STYLE)}
+        </style>
+      </head>
+      <body>
+        <a class="skip" href="#main">Skip to the report</a>
+        <div class="page">
+          <header class="top">
+            <span
+              ><b>Turnkey</b> campaign, seed ${plan.seed}, lane ${plan.lane}, Linux ${plan.kernel}, ${plan.cpu}</span
+            >
+            <fieldset class="theme" hidden>
+              <legend>Colours</legend>
+              ${themes}
+            </fieldset>
+          </header>
+          <main id="main">
+            <section class="first" aria-labelledby="title">
+              <h1 id="title">How many stray stores get through?</h1>
+              <ul class="answer">
+                ${answers}
+              </ul>
+              <p class="lead">
+                Harm: the program crashed, hung, answered wrongly with no error told, or its image was changed.
+                Intervals are at 95 %. ${sentence(figures)} ${programSentence(figures)}
+              </p>
+            </section>
+            <section>
+              <h2>What each layer catches</h2>
+              ${waterfallChart(figures)}
+            </section>
+            <section>
+              <h2>Harm by stratum</h2>
+              ${strataChart(figures)}
+            </section>
+            <section>
+              <h2>Harm by address</h2>
+              <p>Each stratum's bytes in 24 parts, low addresses first; the darker, the more faults there did harm.</p>
+              ${stripChart(figures)}
+            </section>
+            <section>
+              <h2>When the program died</h2>
+              ${deathTable(figures)}
+            </section>
+          </main>
+          <footer>Made by <code>turnkey campaign report</code> from the campaign's records alone.</footer>
+        </div>
+        ${trusted(`<script>${SCRIPT}</script>`)}
+      </body>
+    </html> `.text;
+}

@@ -1,0 +1,87 @@
+/**
+ * The report of a campaign: figures from records alone, the packed form tells the same, the page holds no request.
+ * Broken once: a code that dropped whether the image differs; harm counted without it. Both were found.
+ */
+import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import t from 'tap';
+
+import { campaignFigures, sentence } from '../../src/campaign/report/figures.js';
+import { writeCampaignReport } from '../../src/campaign/report/files.js';
+import { PACKED_CAMPAIGN, readCampaign } from '../../src/campaign/report/outcomes.js';
+import { PLAN_FILE, RECORDS_FILE, writePlan } from '../../src/campaign/store.js';
+import { type Plan, STRATA, type TrialRecord } from '../../src/campaign/words.js';
+
+const ROUNDS = 20;
+const directory = mkdtempSync(join(tmpdir(), 'turnkey-campaign-report-'));
+t.teardown(() => {
+  rmSync(directory, { recursive: true });
+});
+
+const plan: Plan = {
+  schema: 1,
+  seed: 3,
+  count: ROUNDS * STRATA.length,
+  mechanisms: ['none', 'pkeys'],
+  lane: 'emulated',
+  kernel: '6.1',
+  cpu: 'a CPU <b>',
+  version: '0',
+  commit: null,
+  program: '',
+  planted: 0,
+  until: null,
+  digest: '0',
+  strata: STRATA.map((name, at) => ({ name, bytes: at < 18 ? 4096 : 0, ranges: '' })),
+};
+writePlan(directory, plan);
+for (let index = 0; index < plan.count; index++)
+  for (const mechanism of plan.mechanisms) {
+    const inImage = index % STRATA.length < 5;
+    // with nothing, half of the stores into the image change it, and the program never knows
+    const bad = mechanism === 'none' && inImage && Math.floor(index / STRATA.length) % 2 === 0;
+    const record: TrialRecord = {
+      index,
+      mechanism,
+      stratum: STRATA[index % STRATA.length] ?? 'eden',
+      moment: 'middle',
+      means: 'bit',
+      address: '0x1000',
+      bytes: 1,
+      verdict: bad ? 'damaged' : 'harmless',
+      end: 'right',
+      image: bad ? 'differs' : 'equal',
+      unit: 2,
+    };
+    appendFileSync(join(directory, RECORDS_FILE), `${JSON.stringify(record)}\n`);
+  }
+
+t.test('rates, pairs and the waterfall', (t) => {
+  const figures = campaignFigures(readCampaign(directory));
+  t.match(sentence(figures), /50\.0 % \(.*\) with nothing; none seen \(at most .*\) under keys/);
+  t.match(figures.pairs, [{ onlyFirst: 50, onlySecond: 0 }]);
+  t.match(figures.waterfalls[0], { faults: 100, steps: [{ faults: 50 }, { faults: 50 }, { faults: 0 }] });
+  t.end();
+});
+
+t.test('the packed campaign gives the same report, without its records', (t) => {
+  writeCampaignReport(directory);
+  const before = ['report.md', 'report.html', 'campaign.csv'].map((name) =>
+    readFileSync(join(directory, name), 'utf8'),
+  );
+  rmSync(join(directory, RECORDS_FILE));
+  rmSync(join(directory, PLAN_FILE));
+  t.ok(readFileSync(join(directory, PACKED_CAMPAIGN)).length < 3000);
+  writeCampaignReport(directory);
+  t.same(
+    ['report.md', 'report.html', 'campaign.csv'].map((name) => readFileSync(join(directory, name), 'utf8')),
+    before,
+  );
+  const [, page = ''] = before;
+  t.notMatch(page, /(src|href)="https?:/);
+  t.match(page, /a CPU &lt;b&gt;/);
+  t.match(page, /turnkey campaign replay --seed 3 --index 0 --mechanism none/);
+  t.end();
+});
