@@ -31,7 +31,7 @@ function shardCommand({ seed, count, lane, shards, mechanisms, out }: EngineOpti
 }
 
 const mergeCommand = ({ out }: EngineOptions): string =>
-  `${TURNKEY} merge --out ${out}/whole ${out}/shard-* && ${TURNKEY} campaign report ${out}/whole`;
+  `${TURNKEY} merge --out ${out}/whole ${out}/shard-*/ && ${TURNKEY} campaign report ${out}/whole`;
 
 /** The array, and its merge as a job that waits for every task to end well. */
 function slurm(options: EngineOptions): string {

@@ -65,7 +65,7 @@ Seed ${plan.seed}, lane ${plan.lane}, Linux ${plan.kernel}, ${plan.cpu}; trials:
 ${plan.planted > 0 ? `\nEvery ${plan.planted}th fault of a stratum met a gate that was opened on purpose.\n` : ''}${
     plan.until === null
       ? ''
-      : `\nRule to end: half-widths of at most ${plan.until.halfWidth}, each ${plan.until.lookEvery} faults a stratum.\n`
+      : `\nRule to end: half-widths up to ${plan.until.halfWidth}, each ${plan.until.lookEvery} faults a stratum.\n`
   }
 ## Harm by stratum
 

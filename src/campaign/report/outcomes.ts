@@ -67,7 +67,7 @@ function fromRecords(directory: string): Campaign {
     const bin = Math.max(0, Math.min(DEATH_BINS - 1, Math.ceil(2 * Math.log10(record.diedNs / 1000))));
     const times = deaths[at];
     if (times !== undefined) times[bin] = (times[bin] ?? 0) + 1;
-    const unit = Math.max(0, Math.min(3, record.unit + 1));
+    const unit = Math.max(0, Math.min(3, record.unit + 2));
     const work = units[at];
     if (work !== undefined) work[unit] = (work[unit] ?? 0) + 1;
   });
