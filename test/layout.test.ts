@@ -14,13 +14,14 @@ import ts from 'typescript';
 
 import { PROJECT_ROOT } from '../src/record/paths.js';
 
-const LIBRARY = ['src', 'src/image', 'src/callout'];
+const LIBRARY = ['src', 'src/image', 'src/callout', 'src/scan'];
 
 /** What the files of a folder may import, besides their own folder: folders, or one file of a folder. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   src: LIBRARY,
   'src/image': LIBRARY,
   'src/callout': LIBRARY,
+  'src/scan': [],
   'src/register': LIBRARY,
   'src/guard': ['src', 'src/record', 'src/machine'],
   'src/record': ['src', 'src/image/mechanism.ts'],

@@ -178,6 +178,7 @@ export class Guard {
     };
     this.#libraries = new Libraries({
       guarded: !this.#isBare && !bareGate,
+      scan: this.hardened.by.includes('scan') ? 'refuse' : 'off',
       policy: this.#resources.policy,
       requireOpen: () => {
         this.#requireOpen();

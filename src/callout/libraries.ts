@@ -11,6 +11,7 @@ import { whenOutside } from './lifetime.js';
 import { endEpoch } from './modules.js';
 import { type Declaration, parseDeclaration } from './prototype.js';
 import { RECORD_BYTES } from './record.js';
+import { scanBeforeLoading, type ScanMode } from './scanning.js';
 import { type CopiedRecord, wholeRecord } from './thread.js';
 import { InUse } from './vm.js';
 
@@ -28,6 +29,8 @@ interface OpenLibrary {
 
 /** What the libraries need of their guard. */
 export interface LibrariesHost {
+  /** What loading does about instructions that write rights, where its options do not say. */
+  readonly scan: ScanMode;
   /** False: loading passes no gate. */
   readonly guarded: boolean;
   readonly policy: Policy;
@@ -54,6 +57,7 @@ export class Libraries {
       findSymbol: (of, name) => this.#findSymbol(of, name),
       unload: (of) => this.#unload(of),
     });
+    if (path !== null) scanBeforeLoading(path, options.scan ?? this.#host.scan);
     const handle = path === null ? RTLD_DEFAULT : this.#dlopen(path, options, entry);
     this.#open.set(library, { handle, functions: [], use: new InUse() });
     return library;

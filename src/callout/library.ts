@@ -4,12 +4,18 @@
 import type { AnyFunction, GuardedFunction, UntypedFunction } from './function.js';
 import type { TypeSpec } from './koffi.js';
 import type { FunctionOptions } from './prototype.js';
+import type { ScanMode } from './scanning.js';
 
 /** koffi's load options. */
 export interface LoadOptions {
   readonly lazy?: boolean;
   readonly global?: boolean;
   readonly deep?: boolean;
+  /**
+   * What becomes of a library that holds an instruction which writes rights to keys, itself or in what it needs.
+   * Default 'refuse' where the guard is hardened by 'scan', else 'off'.
+   */
+  readonly scan?: ScanMode;
 }
 
 /** What a library needs of its guard. */

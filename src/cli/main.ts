@@ -17,18 +17,36 @@ import { loadCatalogue } from '../experiment/catalogue.js';
 import { writeCase } from '../experiment/template.js';
 import { ExperimentError } from '../record/errors.js';
 import { directoryOf, readRun, reasonOf, writeRun } from '../record/store.js';
-import { type Denial, GUARD_MECHANISMS, type GuardMechanism, type KeyMode } from '../record/words.js';
+import {
+  type Denial,
+  GUARD_MECHANISMS,
+  type GuardMechanism,
+  HARDENED,
+  type Hardened,
+  type KeyMode,
+} from '../record/words.js';
 import { renderCell } from '../report/cell.js';
 import { findings } from '../report/findings/index.js';
 import { renderTerminal } from '../report/terminal.js';
 import { versions } from '../run/context.js';
-import { type RunOptions } from '../run/options.js';
+import type { RunOptions } from '../run/options.js';
 import { RunInProgress } from '../run/run.js';
 import { compareCommand, type CompareFlags, exportCommand, parsePercent } from './compare.js';
 import { addGuard } from './guard.js';
-import { parseDenial, parseKeys, parseLane, parseLuaMechanism, parseMechanisms, parseWhole } from './options.js';
+import {
+  given,
+  parseDenial,
+  parseHardened,
+  parseKeys,
+  parseLane,
+  parseLuaMechanism,
+  parseMechanisms,
+  parseWhole,
+  runName,
+} from './options.js';
 import { probeJson, probeKeys, probeText } from './probe.js';
 import { runStages } from './progress.js';
+import { addScan } from './scan.js';
 import { addSqueak } from './squeak.js';
 import type { VmFlags } from './vm.js';
 
@@ -56,6 +74,7 @@ interface RunFlags {
   readonly case?: readonly string[];
   readonly deny?: Denial;
   readonly keys?: KeyMode;
+  readonly harden?: readonly Hardened[];
   readonly repeat?: number;
   readonly image?: string;
   readonly kernel?: string;
@@ -69,11 +88,6 @@ const MATRIX_MECHANISMS: readonly GuardMechanism[] = GUARD_MECHANISMS.filter(
   (mechanism) => mechanism !== 'pkeys-glibc',
 );
 const MATRIX_REPEAT = 3;
-
-/** A directory's name from the time: 2025-01-31T12-00-00Z. */
-function runName(): string {
-  return `${new Date().toISOString().slice(0, 19).replace(/:/g, '-')}Z`;
-}
 
 function prepareDirectory(path: string): string {
   const directory = resolve(path);
@@ -105,14 +119,11 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
     seed: flags.seed ?? randomInt(1 << 30),
     quick: flags.quick ?? false,
     repeat: flags.repeat ?? (flags.full === true ? MATRIX_REPEAT : 1),
-    ...(flags.full === undefined ? {} : { full: flags.full }),
     quickCases: flags.quick === true || (flags.full !== true && family === undefined && chosen.length === 0),
     quickCosts: flags.quick === true || (flags.full !== true && family === undefined && chosen.length === 0),
     nativeKeysReason: native.usable ? null : native.reason,
-    ...(flags.deny === undefined ? {} : { deny: flags.deny }),
-    ...(flags.keys === undefined ? {} : { keys: flags.keys }),
+    ...given(flags, 'deny', 'keys', 'harden', 'kernel', 'full'),
     ...(flags.image === undefined ? {} : { imageFile: resolve(flags.image) }),
-    ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(family === undefined && chosen.length === 0
       ? {}
       : {
@@ -237,6 +248,7 @@ compare: 5 the second run is worse.`,
     )
     .option('--deny <right>', 'what a callout loses: write, or access; left out, both where it matters', parseDenial)
     .option('--keys <per>', 'one key for the image, or one for each space; left out, both where it matters', parseKeys)
+    .option('--harden <list>', `also hardened by ${HARDENED.join(', ')}, comma-separated`, parseHardened)
     .option('--repeat <n>', 'trials per cell', parseWhole(1, 1000))
     .option('--image <file>', 'a VM image file to load into old space')
     .option('--kernel <file>', "the guest's kernel")
@@ -329,6 +341,7 @@ compare: 5 the second run is worse.`,
     });
   addGuard(program, done);
   addSqueak(program, done);
+  addScan(program, done);
   program
     .command('emulated')
     .description('run a command in a guest whose CPU has protection keys')

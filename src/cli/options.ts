@@ -7,6 +7,8 @@ import {
   DENIALS,
   GUARD_MECHANISMS,
   type GuardMechanism,
+  HARDENED,
+  type Hardened,
   isGuardMechanism,
   KEY_MODES,
   type KeyMode,
@@ -55,6 +57,21 @@ export function parseMechanisms(text: string): readonly GuardMechanism[] {
   return GUARD_MECHANISMS.filter((mechanism) => names.includes(mechanism));
 }
 
+/** Those of the flags that were given. */
+export function given<F extends object, N extends keyof F>(flags: F, ...names: readonly N[]): Partial<Pick<F, N>> {
+  return Object.fromEntries(
+    names.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])),
+  ) as Partial<Pick<F, N>>;
+}
+
+/** Comma-separated ways of hardening. */
+export function parseHardened(text: string): readonly Hardened[] {
+  const names = text.split(',').map((name) => name.trim());
+  const wrong = names.find((name) => !(HARDENED as readonly string[]).includes(name));
+  if (wrong !== undefined) throw new InvalidArgumentError(`'${wrong}' is none of ${HARDENED.join(', ')}.`);
+  return HARDENED.filter((name) => names.includes(name));
+}
+
 /** A whole number from `least` to `most`. */
 export function parseWhole(least: number, most: number): (text: string) => number {
   return (text) => {
@@ -70,4 +87,9 @@ export function parseLuaMechanism(text: string): (typeof LUA_MECHANISMS)[number]
   const found = LUA_MECHANISMS.find((one) => one === text);
   if (found === undefined) throw new InvalidArgumentError(`It must be one of ${LUA_MECHANISMS.join(', ')}.`);
   return found;
+}
+
+/** A directory's name from the time: 2025-01-31T12-00-00Z. */
+export function runName(): string {
+  return `${new Date().toISOString().slice(0, 19).replace(/:/g, '-')}Z`;
 }

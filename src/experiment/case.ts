@@ -5,7 +5,16 @@ import type { Image } from '../image/image.js';
 import type { CostDescription } from '../record/description.js';
 import type { CostRecord, Expectation, Remedy, Values } from '../record/records.js';
 import type { Warning } from '../record/warnings.js';
-import type { CaseGroup, CostLane, Denial, GuardMechanism, KeyMode, Lane, Mechanism } from '../record/words.js';
+import type {
+  CaseGroup,
+  CostLane,
+  Denial,
+  GuardMechanism,
+  Hardened,
+  KeyMode,
+  Lane,
+  Mechanism,
+} from '../record/words.js';
 
 /** A foreign function made callable. Pointers and 64-bit integers are bigint where a number does not hold them. */
 export type ForeignFunction = (...args: unknown[]) => unknown;
@@ -40,6 +49,8 @@ export interface Setting {
   readonly lane: Lane;
   readonly deny: Denial;
   readonly keys: KeyMode;
+  /** How the guard is hardened; not at all where missing. */
+  readonly harden?: Hardened | undefined;
   /** The lane has protection keys: then the trap's own pages have one, whatever the mechanism (I11). */
   readonly keysHere: boolean;
   /** Version of the kernel that the trial runs on, e.g. 6.1; empty in `skip` while its machine is not booted. */
@@ -122,6 +133,11 @@ export interface CorruptionCase {
   /** Why the case makes no sense in a setting; undefined where it does. Such a cell is a row that says so. */
   skip?(setting: Setting): string | undefined;
   expected(setting: Setting): Expectation;
+  /**
+   * Where hardening changes what is expected in another way than the remedy's kinds say (hardened.ts). Undefined:
+   * nothing to add.
+   */
+  hardened?(harden: Hardened, setting: Setting): Expectation | undefined;
   /**
    * A trial that another VM makes: its command in a setting, by paths in the project, in place of the trial process
    * that calls `run`. It prints what protocol.ts reads.

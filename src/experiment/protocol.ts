@@ -14,7 +14,7 @@ import type {
   ProcessEvidence,
   RestoreEvidence,
 } from '../record/records.js';
-import type { Denial, GuardMechanism, KeyMode, Lane } from '../record/words.js';
+import type { Denial, GuardMechanism, Hardened, KeyMode, Lane } from '../record/words.js';
 import type { CostRow } from './case.js';
 
 export const TRIAL_MARK = '@trial ';
@@ -28,6 +28,7 @@ export interface TrialSettings {
   readonly deny: Denial;
   readonly keys: KeyMode;
   readonly keysHere: boolean;
+  readonly harden?: Hardened | undefined;
   readonly seed: number;
   readonly kernel: string;
   readonly imageFile?: string;

@@ -4,7 +4,7 @@
  */
 import type { ExperimentContext } from './description.js';
 import type { Warning } from './warnings.js';
-import type { CaseGroup, Denial, KeyMode, Lane, Mechanism, RemedyKind, Verdict } from './words.js';
+import type { CaseGroup, Denial, Hardened, KeyMode, Lane, Mechanism, RemedyKind, Verdict } from './words.js';
 
 /** The version of run.json that this program writes; version1.ts reads the one before. */
 export const SCHEMA_VERSION = 2;
@@ -75,6 +75,8 @@ export interface CorruptionRecord {
   readonly deny: Denial;
   /** 'image' where missing. */
   readonly keys?: KeyMode;
+  /** How the guard was hardened; not at all where missing. */
+  readonly harden?: Hardened;
   /** The case's own sentence. */
   readonly summary?: string;
   /** What would stop it where keys do not, by the case. */
@@ -130,6 +132,8 @@ export interface FaultEvidence {
   readonly signal: string;
   readonly siCode: number;
   readonly siCodeName: string;
+  /** The system call that the filter refused. */
+  readonly systemCall?: string;
   readonly address: string;
   readonly access: 'read' | 'write' | 'execute' | 'unknown';
   readonly pkey: number | null;
@@ -226,6 +230,8 @@ export interface HonestRecord {
   readonly case: string;
   readonly mechanism: Mechanism;
   readonly lane: Lane;
+  /** How the guard was hardened; not at all where missing. */
+  readonly harden?: Hardened;
   /** `same`: the bytes of mechanism `none` in the same run; `reference`: this is that one. */
   readonly outcome: 'reference' | 'same' | 'differs' | 'failed';
   readonly sha256: string | null;

@@ -9,7 +9,7 @@ import { RunFormatError } from './errors.js';
 import { type Run, SCHEMA_VERSION } from './records.js';
 import { fromVersion1 } from './version1.js';
 import { WARNING_VALUES } from './warnings.js';
-import { CASE_GROUPS, DENIALS, KEY_MODES, LANES, MECHANISMS, REMEDY_KINDS, VERDICTS } from './words.js';
+import { CASE_GROUPS, DENIALS, HARDENED, KEY_MODES, LANES, MECHANISMS, REMEDY_KINDS, VERDICTS } from './words.js';
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -87,6 +87,7 @@ const evidence = shape({
       signal: text,
       siCode: { type: 'integer' },
       siCodeName: text,
+      'systemCall?': text,
       address: hex,
       access: oneOf(['read', 'write', 'execute', 'unknown']),
       pkey: orNull(natural),
@@ -155,6 +156,7 @@ const corruption = shape({
   lane,
   deny: oneOf(DENIALS),
   'keys?': oneOf(KEY_MODES),
+  'harden?': oneOf(HARDENED),
   'summary?': text,
   'remedy?': shape({ kinds: { ...list(oneOf(REMEDY_KINDS)), minItems: 1 }, text }),
   expected: shape({ verdicts: list(verdict), why: text }),
@@ -172,6 +174,7 @@ const honest = shape({
   case: text,
   mechanism,
   lane,
+  'harden?': oneOf(HARDENED),
   outcome: oneOf(['reference', 'same', 'differs', 'failed']),
   sha256: orNull({ type: 'string', pattern: '^[0-9a-f]{64}$' }),
   bytes: orNull(natural),

@@ -22,6 +22,13 @@ export {
 export const MECHANISMS = [...GUARD_MECHANISMS, 'pkeys-model', 'process'] as const;
 export type Mechanism = (typeof MECHANISMS)[number];
 
+/**
+ * How a guard is hardened beyond its mechanism (docs/hardening.md): callees' system calls are judged; the image is
+ * sealed; both, and libraries are searched for instructions that write rights.
+ */
+export const HARDENED = ['filter', 'seal', 'all'] as const;
+export type Hardened = (typeof HARDENED)[number];
+
 /** Where a record was obtained. Only `native` has times. */
 export const LANES = ['native', 'emulated', 'model', 'wine', 'qemu-user'] as const;
 export type Lane = (typeof LANES)[number];

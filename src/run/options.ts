@@ -21,6 +21,8 @@ export interface RunOptions {
   /** Only this denial, these keys; where both are missing, the plan varies them. */
   readonly deny?: PlanOptions['deny'];
   readonly keys?: PlanOptions['keys'];
+  /** Also hardened in these ways. */
+  readonly harden?: PlanOptions['harden'];
   /** Why this CPU has no keys, from the probe; null where it has. */
   readonly nativeKeysReason: string | null;
   readonly onLog?: (line: string) => void;

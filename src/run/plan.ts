@@ -11,6 +11,7 @@ import type {
   HonestCase,
 } from '../experiment/case.js';
 import type { Catalogue, Named } from '../experiment/catalogue.js';
+import { cannotHarden } from '../experiment/hardened.js';
 import type { SkippedRecord } from '../record/records.js';
 import {
   closesImage,
@@ -18,6 +19,7 @@ import {
   type Denial,
   GUARD_MECHANISMS,
   type GuardMechanism,
+  type Hardened,
   type KeyMode,
   type Lane,
   type Mechanism,
@@ -39,6 +41,7 @@ interface PlannedTrialBase {
   readonly mechanism: GuardMechanism;
   readonly deny: Denial;
   readonly keys: KeyMode;
+  readonly harden?: Hardened | undefined;
   readonly keysHere: boolean;
   readonly seed: number;
   readonly repeat: number;
@@ -90,6 +93,8 @@ export interface PlanOptions {
   /** Only this denial, and these keys; where both are missing, the variants of `variantsOf`. */
   readonly deny?: Denial;
   readonly keys?: KeyMode;
+  /** Also under keys hardened in these ways. */
+  readonly harden?: readonly Hardened[];
   /** Only these experiments; all where missing. */
   readonly only?: (family: 'corruption' | 'honest' | 'cost', name: string) => boolean;
 }
@@ -107,10 +112,22 @@ export function deriveSeed(seed: number, name: string): number {
 export interface Variant {
   readonly deny: Denial;
   readonly keys: KeyMode;
+  readonly harden?: Hardened | undefined;
 }
 
 /** How a corruption case is varied beyond its mechanism. */
 export function variantsOf(
+  experiment: GroupedCase,
+  mechanism: GuardMechanism,
+  options: Pick<PlanOptions, 'deny' | 'keys' | 'quickCases' | 'harden'>,
+): readonly Variant[] {
+  const { harden = [] } = options;
+  const plain = plainVariants(experiment, mechanism, options);
+  if (mechanism !== 'pkeys' && mechanism !== 'flag') return plain;
+  return [...plain, ...harden.map((how): Variant => ({ deny: options.deny ?? 'write', keys: 'image', harden: how }))];
+}
+
+function plainVariants(
   experiment: GroupedCase,
   mechanism: GuardMechanism,
   options: Pick<PlanOptions, 'deny' | 'keys' | 'quickCases'>,
@@ -175,7 +192,8 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
         let skippedAll: string | undefined;
         let count = 0;
         for (const variant of variantsOf(experiment, mechanism, options)) {
-          const reason = noKeys(mechanism) ?? experiment.skip?.({ mechanism, lane, ...variant, keysHere, kernel });
+          const setting = { mechanism, lane, ...variant, keysHere, kernel };
+          const reason = noKeys(mechanism) ?? cannotHarden(setting) ?? experiment.skip?.(setting);
           if (reason !== undefined) skippedAll = reason;
           else
             for (let repeat = 0; repeat < options.repeat; repeat++) {
@@ -201,8 +219,12 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
       for (const { name, experiment } of wanted('honest', catalogue.honest)) {
         if (elsewhere) continue;
         const reason = noKeys(mechanism);
-        if (reason !== undefined) skipped.push({ kind: 'skipped', of: 'honest', name, mechanism, lane, reason });
-        else
+        if (reason !== undefined) {
+          skipped.push({ kind: 'skipped', of: 'honest', name, mechanism, lane, reason });
+          continue;
+        }
+        const ways = mechanism === 'pkeys' || mechanism === 'flag' ? (options.harden ?? []) : [];
+        for (const harden of [undefined, ...ways.filter((way) => cannotHarden({ harden: way, kernel }) === undefined)])
           trials.push({
             kind: 'honest',
             name,
@@ -210,6 +232,7 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
             mechanism,
             deny,
             keys: 'image',
+            ...(harden === undefined ? {} : { harden }),
             keysHere,
             seed: deriveSeed(options.seed, 'honest'),
             repeat: 0,

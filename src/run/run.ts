@@ -83,7 +83,7 @@ export class RunInProgress {
     // Nobody waits in a guest for what this machine can show: of the quick set only what needs keys, save the cases
     // that tell the mechanisms apart.
     const onlyKeys = this.#options.quickCases === true && lane.lane === 'emulated' && this.lanes.includes('native');
-    const { quick, quickCases = false, quickCosts = quick, full = false, only, deny, keys } = this.#options;
+    const { quick, quickCases = false, quickCosts = quick, full = false, only, deny, keys, harden } = this.#options;
     return makePlan(this.#catalogue, {
       lanes: [lane],
       mechanisms: this.#options.mechanisms,
@@ -97,6 +97,7 @@ export class RunInProgress {
       ...(only === undefined ? {} : { only }),
       ...(deny === undefined ? {} : { deny }),
       ...(keys === undefined ? {} : { keys }),
+      ...(harden === undefined ? {} : { harden }),
       ...more,
     });
   }

@@ -2,6 +2,7 @@
  * Records of trials, from what their processes printed: one for each trial, then one for each cell. Pure. The verdict
  * is that of verdict.ts.
  */
+import { expectedOf } from '../experiment/hardened.js';
 import { parseOutput, processEvidence, type TrialOutput } from '../experiment/protocol.js';
 import { withoutRoot } from '../record/paths.js';
 import type { CorruptionRecord, Evidence, HonestRecord, SkippedRecord } from '../record/records.js';
@@ -69,7 +70,7 @@ export function corruptionRecord(
     aftermath: finished?.aftermath ?? null,
     process,
   });
-  const expected = trial.experiment.expected(trial);
+  const expected = expectedOf(trial.experiment, trial);
   const evidence: Evidence = {
     because: judgement.because,
     missing: judgement.missing,
@@ -91,6 +92,7 @@ export function corruptionRecord(
     lane: trial.lane,
     deny: trial.deny,
     keys: trial.keys,
+    ...(trial.harden === undefined ? {} : { harden: trial.harden }),
     summary: trial.experiment.summary,
     ...(trial.experiment.remedy === undefined ? {} : { remedy: trial.experiment.remedy }),
     expected,
@@ -108,7 +110,13 @@ export function corruptionRecord(
 export function honestRecord(trial: PlannedHonest, result: ExecResult): HonestRecord | SkippedRecord {
   const output = parseOutput(result.stdout);
   const broken = output.failed === null ? brokenBy(output, result) : undefined;
-  const base = { kind: 'honest', case: trial.name, mechanism: trial.mechanism, lane: trial.lane } as const;
+  const base = {
+    kind: 'honest',
+    case: trial.name,
+    mechanism: trial.mechanism,
+    lane: trial.lane,
+    ...(trial.harden === undefined ? {} : { harden: trial.harden }),
+  } as const;
   const none = { sha256: null, bytes: null, callouts: null, imageEqual: null } as const;
   if (broken !== undefined) return skip(trial, broken);
   if (output.failed !== null) return { ...base, ...none, outcome: 'failed', detail: output.failed.reason };
@@ -161,7 +169,7 @@ export function compareHonest(records: readonly HonestRecord[]): readonly Honest
 export function joinRepetitions(records: readonly CorruptionRecord[]): readonly CorruptionRecord[] {
   const cells = new Map<string, CorruptionRecord[]>();
   for (const record of records) {
-    const cell = JSON.stringify([record.case, record.mechanism, record.lane, record.deny, record.keys]);
+    const cell = JSON.stringify([record.case, record.mechanism, record.lane, record.deny, record.keys, record.harden]);
     cells.set(cell, [...(cells.get(cell) ?? []), record]);
   }
   return [...cells.values()].flatMap((cell) => {

@@ -18,10 +18,10 @@ const SET_UP_MS = 15_000;
 const GRACE_MS = 10_000;
 
 function settingsOf(
-  { lane, deny, keys, keysHere, seed, kernel }: PlannedTrial,
+  { lane, deny, keys, harden, keysHere, seed, kernel }: PlannedTrial,
   more: Pick<TrialSettings, 'imageFile' | 'bareGate'>,
 ): TrialSettings {
-  return { lane, deny, keys, keysHere, seed, kernel, ...more };
+  return { lane, deny, keys, keysHere, seed, kernel, ...(harden === undefined ? {} : { harden }), ...more };
 }
 
 /** The command of one trial. `names`: of honest work, more than one case may share a process. */
@@ -81,7 +81,7 @@ export interface RunTrialsOptions {
 export function groupTrials(trials: readonly PlannedTrial[]): readonly (readonly PlannedTrial[])[] {
   const groups = new Map<string, PlannedTrial[]>();
   trials.forEach((trial, at) => {
-    const key = trial.kind === 'honest' ? `honest ${trial.mechanism} ${trial.lane}` : String(at);
+    const key = trial.kind === 'honest' ? `honest ${trial.mechanism} ${trial.lane} ${trial.harden ?? ''}` : String(at);
     groups.set(key, [...(groups.get(key) ?? []), trial]);
   });
   return [...groups.values()];
@@ -206,7 +206,8 @@ const WAITING = 5;
 
 const isUnexpectedHang = (record: RunRecord | undefined): boolean =>
   record?.kind === 'corruption' && record.verdict === 'hung' && !record.expected.verdicts.includes('hung');
-const cellOf = ({ name, mechanism, deny, keys }: PlannedTrial): string => JSON.stringify([name, mechanism, deny, keys]);
+const cellOf = ({ name, mechanism, deny, keys, harden }: PlannedTrial): string =>
+  JSON.stringify([name, mechanism, deny, keys, harden]);
 
 /**
  * Runs trials in one lane. Records of repetitions are joined; honest ones are compared by the caller, over all lanes.
@@ -251,6 +252,7 @@ export async function runTrials(
     !ownProgram &&
     trial.kind === 'corruption' &&
     trial.repeat > 0 &&
+    trial.harden === undefined && // a filter and a seal are the process's, for good
     trial.experiment.command === undefined &&
     !hangs(trial);
 

@@ -159,6 +159,13 @@ export function judge(seen: Observation): Judgement {
         missing,
       };
     }
+    if (fault.systemCall !== undefined) {
+      return {
+        verdict: 'refused',
+        because: `the filter refused ${fault.systemCall}, and the callout failed; ${image}; aftermath works`,
+        missing: none,
+      };
+    }
     return {
       verdict: 'trapped',
       because: `${fault.signal} (${fault.siCodeName}) failed the callout; ${image}; aftermath works`,

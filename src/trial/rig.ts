@@ -4,7 +4,7 @@
  */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 
-import { type CalloutError, Guard, type GuardedLibrary } from '../callout/index.js';
+import { type CalloutError, Guard, type GuardedLibrary, type Hardening } from '../callout/index.js';
 import { ffi } from '../callout/koffi.js';
 import {
   type ForeignFunction,
@@ -20,7 +20,7 @@ import { BUILT, inProject } from '../record/paths.js';
 import { randomBelow } from '../record/random.js';
 import { type DiffEvidence, type FaultEvidence, type HeapEvidence, type RestoreEvidence } from '../record/records.js';
 import { TRIAL_SPACES } from '../record/trial-image.js';
-import { type Denial, type GuardMechanism, type KeyMode, type Lane } from '../record/words.js';
+import { type Denial, type GuardMechanism, type Hardened, type KeyMode, type Lane } from '../record/words.js';
 import { errnoName, lostBytes, moduleAt, privateCopy, tellWatch, vmModules } from './process.js';
 import { say } from './say.js';
 
@@ -38,6 +38,7 @@ export class TrialRig implements HonestTrial {
   readonly lane: Lane;
   readonly deny: Denial;
   readonly keys: KeyMode;
+  readonly harden: Hardened | undefined;
   readonly keysHere: boolean;
   readonly kernel: string;
   readonly seed: number;
@@ -59,6 +60,7 @@ export class TrialRig implements HonestTrial {
     this.lane = settings.lane;
     this.deny = settings.deny;
     this.keys = settings.keys;
+    this.harden = settings.harden;
     this.keysHere = settings.keysHere;
     this.kernel = settings.kernel;
     this.seed = settings.seed;
@@ -73,13 +75,24 @@ export class TrialRig implements HonestTrial {
         deny: this.deny,
       })),
     });
-    this.guard = new Guard({ image: this.image, mechanism, response: 'always', bareGate: settings.bareGate ?? false });
+    this.guard = new Guard({
+      image: this.image,
+      mechanism,
+      response: 'always',
+      bareGate: settings.bareGate ?? false,
+      harden: this.#hardenings,
+    });
     this.image.fill(settings.seed);
     if (imageFile !== undefined) this.image.load(imageFile);
     this.image.snapshot();
     const spaces = TRIAL_SPACES.map(({ name }) => this.image.space(name));
     this.spaces = spaces.map(({ name, address, bytes }) => ({ name, address, bytes }));
     this.spaceKeys = new Map(spaces.map(({ name, key }) => [name, key]));
+  }
+
+  get #hardenings(): readonly Hardening[] {
+    if (this.harden === undefined) return [];
+    return this.harden === 'all' ? ['filter', 'seal'] : [this.harden];
   }
 
   /** Tells the tracing runner what to compare, and the runner where things are. */
@@ -226,6 +239,7 @@ export class TrialRig implements HonestTrial {
       signal: error.signal,
       siCode: error.siCode,
       siCodeName: error.siCodeName,
+      ...(error.systemCall === undefined ? {} : { systemCall: error.systemCall.name }),
       address: hex(error.address),
       access: error.access,
       pkey: error.pkey ?? null,

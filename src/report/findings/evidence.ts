@@ -112,10 +112,11 @@ export function sourceOf(record: CorruptionRecord): string {
 }
 
 /** The command that makes this trial again. */
-function commandOf({ case: name, mechanism, lane, deny, keys }: CorruptionRecord): string {
+function commandOf({ case: name, mechanism, lane, deny, keys, harden }: CorruptionRecord): string {
   return (
     `turnkey run corruption --case ${name} --mechanism ${mechanism} --lane ` +
-    `${lane}${deny === 'access' ? ' --deny access' : ''}${keys === 'space' ? ' --keys space' : ''}`
+    `${lane}${deny === 'access' ? ' --deny access' : ''}${keys === 'space' ? ' --keys space' : ''}` +
+    (harden === undefined ? '' : ` --harden ${harden}`)
   );
 }
 
@@ -137,7 +138,8 @@ export function evidenceOf(record: CorruptionRecord): CellEvidence {
     about:
       `${record.group}, ${record.lane} lane` +
       (record.deny === 'access' ? ', reads and writes denied' : '') +
-      (record.keys === 'space' ? ', a key for each space' : ''),
+      (record.keys === 'space' ? ', a key for each space' : '') +
+      (record.harden === undefined ? '' : `, hardened: ${record.harden}`),
     facts: [
       ...fact('Case', [record.summary ?? null]),
       ...fact('Verdict', [`${verdictText(record)}: ${evidence.because}`]),

@@ -3,7 +3,7 @@ import type { CostRecord, Values } from '../../record/records.js';
 import type { Basis } from './basis.js';
 import { bootstrapMedian } from './bootstrap.js';
 import { type Cost, costKey, LEAST_SAMPLES, recordKey } from './costs.js';
-import { columnOf, corruptionOf, costsOf, honestOf, skippedOf } from './records.js';
+import { cellsOf, columnOf, costsOf, honestOf, skippedOf } from './records.js';
 import { spreadOf } from './spread.js';
 import { warningText } from './warnings.js';
 
@@ -29,7 +29,7 @@ function table<T>(
 }
 
 function corruptionTable({ run }: Basis): FlatTable {
-  return table('corruption', corruptionOf(run), [
+  return table('corruption', cellsOf(run), [
     ['case', (record) => record.case],
     ['group', (record) => record.group],
     ['mechanism', (record) => record.mechanism],

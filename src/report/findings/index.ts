@@ -12,7 +12,7 @@ import { type CellEvidence, evidenceOf } from './evidence.js';
 import { matrices, spacesSeen, spacesTable, totalsTable } from './matrix.js';
 import { honestTable, skippedTable, type Surprise, surprises } from './outcomes.js';
 import { type Picture, pictureOf } from './picture.js';
-import { corruptionOf } from './records.js';
+import { cellsOf } from './records.js';
 import { type Section, section, tables, tablesIn, text } from './sections.js';
 import type { Table } from './table.js';
 import { type WarningFinding, warningLine, warningsOf } from './warnings.js';
@@ -50,7 +50,7 @@ function matrixSection(basis: Basis): readonly Section[] {
   const all = matrices(run);
   if (all.length === 0) return [];
   return section('matrix', 'Which corruptions are stopped', [
-    ...(corruptionOf(run).length === 0 ? [] : [{ kind: 'verdicts' } as const]),
+    ...(cellsOf(run).length === 0 ? [] : [{ kind: 'verdicts' } as const]),
     ...tables(...all, totalsTable(run), aftermathTable(basis)),
   ]);
 }
@@ -121,7 +121,7 @@ export function findings(run: Run): Findings {
     surprises: found,
     warnings,
     sections,
-    evidence: corruptionOf(run).map(evidenceOf),
+    evidence: cellsOf(run).map(evidenceOf),
     tables: [...picture.tables, ...tablesIn(sections)],
   };
 }

@@ -1,17 +1,7 @@
 /** The corruption matrix: cases by mechanisms, a verdict in each cell; and its totals. Pure functions of a run. */
 import type { CorruptionRecord, Run, SkippedRecord } from '../../record/records.js';
 import { CASE_GROUPS, type Lane, LANES, type Mechanism, VERDICTS } from '../../record/words.js';
-import {
-  columnOf,
-  columnsOf,
-  corruptionOf,
-  inOrder,
-  lanesOf,
-  laneTitle,
-  skippedOf,
-  toneOf,
-  variantOf,
-} from './records.js';
+import { cellsOf, columnOf, columnsOf, inOrder, lanesOf, laneTitle, skippedOf, toneOf, variantOf } from './records.js';
 import { type Cell, left, right, type Row, type Table, words } from './table.js';
 
 /** A variation that fewer than this share of a lane's cases were tried under gets rows, not a column. */
@@ -30,7 +20,7 @@ function rank(group: string): number {
 
 /** Surprising cases stand first in their group. */
 function matrix(run: Run, lane: Lane): Table {
-  const all = corruptionOf(run);
+  const all = cellsOf(run);
   const here = all.filter((record) => record.lane === lane);
   const missing = skippedOf(run).filter((record) => record.of === 'corruption' && record.lane === lane);
   const known = new Map([...all, ...here].map((record) => [record.case, record]));
@@ -40,7 +30,9 @@ function matrix(run: Run, lane: Lane): Table {
     missing.map(({ mechanism }) => mechanism),
   );
   const isRare = ({ column, mechanism }: { readonly column: string; readonly mechanism: Mechanism }): boolean =>
-    column !== mechanism && here.filter((record) => columnOf(record) === column).length < FEW * cases.size;
+    column !== mechanism &&
+    !column.includes('+') &&
+    here.filter((record) => columnOf(record) === column).length < FEW * cases.size;
   const rare = new Set(every.filter(isRare).map(({ column }) => column));
   const columns = every.filter(({ column }) => !rare.has(column));
 
@@ -104,7 +96,7 @@ function matrix(run: Run, lane: Lane): Table {
 
 /** One matrix for each lane; those with keys first. */
 export function matrices(run: Run): readonly Table[] {
-  const all = corruptionOf(run);
+  const all = cellsOf(run);
   const skipped = skippedOf(run).filter((record) => record.of === 'corruption');
   const hasKeys = (lane: Lane): boolean => all.some((record) => record.lane === lane && record.mechanism === 'pkeys');
   return [...lanesOf([...all, ...skipped])]
@@ -116,7 +108,7 @@ export function matrices(run: Run): readonly Table[] {
  * How many cells of each verdict, per lane and mechanism; `damaged` divided by whether a fault was raised as well.
  */
 export function totalsTable(run: Run): Table {
-  const all = corruptionOf(run);
+  const all = cellsOf(run);
   const isAnnounced = ({ announced }: CorruptionRecord): boolean => announced === true;
   interface Count {
     readonly name: string;
@@ -173,7 +165,7 @@ export interface SpaceSeen {
 
 /** The image's spaces: their keys as faults showed them, and how many stores each saw stopped or land. */
 export function spacesSeen(run: Run): readonly SpaceSeen[] {
-  const all = corruptionOf(run);
+  const all = cellsOf(run);
   if (all.length === 0) return [];
   const names = new Set([
     ...(run.context.spaces ?? []).map(({ name }) => name),

@@ -1,8 +1,19 @@
 /** Honest work, what was not as expected, and what could not be tried. Pure functions of a run. */
 import type { CorruptionRecord, HonestRecord, Run, SkippedRecord } from '../../record/records.js';
 import { MECHANISMS } from '../../record/words.js';
+import { HARDENED } from '../../record/words.js';
 import { formatCount } from './format.js';
-import { columnOf, corruptionOf, honestOf, inOrder, lanesOf, mechanismsOf, skippedOf, verdictText } from './records.js';
+import {
+  columnOf,
+  corruptionOf,
+  hardenedName,
+  honestOf,
+  inOrder,
+  lanesOf,
+  mechanismsOf,
+  skippedOf,
+  verdictText,
+} from './records.js';
 import { type Cell, left, type Table, words } from './table.js';
 import { someOf } from './text.js';
 
@@ -58,6 +69,11 @@ function honestCell(record: HonestRecord | undefined): Cell {
 export function honestTable(run: Run): Table {
   const all = honestOf(run);
   const mechanisms = mechanismsOf(all);
+  const columns = mechanisms.flatMap((mechanism) =>
+    [undefined, ...HARDENED].flatMap((harden) =>
+      all.some((record) => record.mechanism === mechanism && record.harden === harden) ? [{ mechanism, harden }] : [],
+    ),
+  );
   const names = [...new Set(all.map((record) => record.case))];
   return {
     id: 'honest',
@@ -65,16 +81,24 @@ export function honestTable(run: Run): Table {
     columns: [
       left('lane'),
       left('case'),
-      ...mechanisms.map((mechanism) => ({ title: mechanism, align: 'left', mechanism }) as const),
+      ...columns.map(
+        (column) => ({ title: hardenedName(column), align: 'left', mechanism: column.mechanism }) as const,
+      ),
     ],
     rows: lanesOf(all).flatMap((lane) =>
       names.map((name) => ({
         cells: [
           words(lane),
           words(name),
-          ...mechanisms.map((mechanism) =>
+          ...columns.map(({ mechanism, harden }) =>
             honestCell(
-              all.find((record) => record.lane === lane && record.case === name && record.mechanism === mechanism),
+              all.find(
+                (record) =>
+                  record.lane === lane &&
+                  record.case === name &&
+                  record.mechanism === mechanism &&
+                  record.harden === harden,
+              ),
             ),
           ),
         ],

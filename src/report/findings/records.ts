@@ -7,11 +7,15 @@ import type {
   Run,
   SkippedRecord,
 } from '../../record/records.js';
-import { type Lane, LANES, type Mechanism, MECHANISMS, type Verdict } from '../../record/words.js';
+import { type Hardened, type Lane, LANES, type Mechanism, MECHANISMS, type Verdict } from '../../record/words.js';
 import type { Tone } from './table.js';
 
-export const corruptionOf = (run: Run): readonly CorruptionRecord[] =>
+/** All cells. */
+export const cellsOf = (run: Run): readonly CorruptionRecord[] =>
   run.records.filter((record) => record.kind === 'corruption');
+/** Cells under the mechanisms as they are. */
+export const corruptionOf = (run: Run): readonly CorruptionRecord[] =>
+  cellsOf(run).filter(({ harden }) => harden === undefined);
 export const honestOf = (run: Run): readonly HonestRecord[] => run.records.filter((record) => record.kind === 'honest');
 export const costsOf = (run: Run): readonly CostRecord[] => run.records.filter((record) => record.kind === 'cost');
 export const skippedOf = (run: Run): readonly SkippedRecord[] =>
@@ -63,10 +67,19 @@ export function variantOf({ deny, keys }: CorruptionRecord): string {
   return [...(deny === 'access' ? ['no access'] : []), ...(keys === 'space' ? ['key per space'] : [])].join(', ');
 }
 
+/** A mechanism with how it was hardened: pkeys+filter. */
+export function hardenedName({
+  mechanism,
+  harden,
+}: Pick<CorruptionRecord, 'mechanism'> & { readonly harden?: Hardened | undefined }): string {
+  return harden === undefined ? mechanism : `${mechanism}+${harden}`;
+}
+
 /** A column of the matrix: a mechanism with what it was varied by. */
 export function columnOf(record: CorruptionRecord): string {
   const variant = variantOf(record);
-  return variant === '' ? record.mechanism : `${record.mechanism}, ${variant}`;
+  const mechanism = hardenedName(record);
+  return variant === '' ? mechanism : `${mechanism}, ${variant}`;
 }
 
 /** The columns there are, in the order of mechanisms; each with its mechanism. */
