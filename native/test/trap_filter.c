@@ -1,6 +1,8 @@
 /*
  * trap_filter.c: the filter of callees' system calls (trap/filter.h), by both of its ways.
  *
+ * More than 400 lines: the callees of one filter, and what each of them must meet, are read together.
+ *
  * Each test runs in a process of its own (check.h), so that a seccomp filter, which lasts, is that test's alone.
  */
 #define _GNU_SOURCE

@@ -37,4 +37,22 @@ static inline void trap_call_mask(int how, const sigset_t *set, sigset_t *before
   (void)TRAP_CALL(SYS_rt_sigprocmask, how, set, before, 8);
 }
 
+/* Ends the process by the signal's default action. */
+__attribute__((noreturn)) static inline void trap_call_die(int signal) {
+  trap_call_default(signal);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  trap_call_mask(SIG_UNBLOCK, &set, NULL);
+  (void)TRAP_CALL(SYS_tgkill, trap_call_pid(), trap_call_tid(), signal, 0);
+  for (;;) (void)TRAP_CALL(SYS_exit_group, 128 + signal, 0, 0, 0);
+}
+/* Sends this thread a signal once more, as it came. */
+static inline void trap_call_resend(int signal, const siginfo_t *info) {
+  siginfo_t copy = *info;
+  pid_t pid = trap_call_pid(), tid = trap_call_tid();
+  if (copy.si_code > 0 || TRAP_CALL(SYS_rt_tgsigqueueinfo, pid, tid, signal, &copy) != 0)
+    (void)TRAP_CALL(SYS_tgkill, pid, tid, signal, 0);
+}
+
 #endif

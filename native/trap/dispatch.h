@@ -28,6 +28,10 @@ enum trap_judgement {
 /* `judged`: the call is a callee's. `fails`: there is a callout that can fail. */
 enum trap_judgement trap_judge_call(const siginfo_t *info, ucontext_t *uc, struct trap_slot *slot, bool judged,
                                     bool fails);
+/* look_linux_x86_64.c: inside a signal. Whether memory holds an instruction that writes rights, at whatever offset;
+ * whether a descriptor is a process's memory. */
+bool trap_writes_rights(uint64_t address, uint64_t bytes);
+bool trap_is_memory_file(long file);
 /* What the seccomp filter returns with SECCOMP_RET_TRAP. */
 #define SECCOMP_DATA_OURS 0x746b
 

@@ -55,23 +55,12 @@ struct arrival {
 
 /* ---- dying --------------------------------------------------------------------------------------------------- */
 
-static void die_by_default(int signal) __attribute__((noreturn));
-static void die_by_default(int signal) {
-  trap_call_default(signal);
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, signal);
-  trap_call_mask(SIG_UNBLOCK, &set, NULL);
-  (void)TRAP_CALL(SYS_tgkill, trap_call_pid(), trap_call_tid(), signal, 0);
-  for (;;) (void)TRAP_CALL(SYS_exit_group, 128 + signal, 0, 0, 0);
-}
-
 static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) __attribute__((noreturn));
 static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) {
   char text[512];
   size_t at = trap_last_words(text, sizeof text, why, "signal", (uint64_t)signal, pc, address);
   (void)TRAP_CALL(SYS_write, STDERR_FILENO, text, at, 0);
-  die_by_default(signal);
+  trap_call_die(signal);
 }
 
 void trap_die(const char *why, int signal) { die_at(why, signal, 0, 0); }
@@ -155,13 +144,6 @@ static void recover(const struct arrival *a) {
 
 /* ---- passing on ---------------------------------------------------------------------------------------------- */
 
-static void resend(int signal, const siginfo_t *info) {
-  siginfo_t copy = *info;
-  pid_t pid = trap_call_pid(), tid = trap_call_tid();
-  if (copy.si_code > 0 || TRAP_CALL(SYS_rt_tgsigqueueinfo, pid, tid, signal, &copy) != 0)
-    (void)TRAP_CALL(SYS_tgkill, pid, tid, signal, 0);
-}
-
 /*
  * Whom to pass on to, by index; 0: nobody was there. A handler that was put over ours and chains to us brings the frame
  * that it was passed, and gets the handler before itself: a frame that has been passed on says so in uc_link, where the
@@ -203,8 +185,8 @@ static bool pass_on(const struct arrival *a, struct trap_pass *pass, uint64_t en
   if (by_default || ignored) { /* the kernel lets nobody ignore a fault of his own */
     trap_call_default(signal);
     if (!a->fault || signal == SIGTRAP || signal == SIGSYS)
-      resend(signal,
-             a->info); /* a trap and a call do not repeat; blocked until we return or not, it ends the process */
+      trap_call_resend(
+          signal, a->info); /* a trap and a call do not repeat; blocked until we return or not, it ends the process */
     return false;
   }
   sigset_t mask = a->uc->uc_sigmask, before;

@@ -14,7 +14,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
-#include <sys/vfs.h>
 
 #include "calls.h"
 #include "context.h"
@@ -26,7 +25,6 @@
 #ifndef SYS_USER_DISPATCH
 #define SYS_USER_DISPATCH 2
 #endif
-#define PROC_MAGIC 0x9fa0
 #define ARCH_SET_GS_NUMBER 0x1001
 #define ARCH_SET_FS_NUMBER 0x1002
 #define CLONE_VM_FLAG 0x100u
@@ -172,26 +170,6 @@ static bool is_our_key(uint64_t key) {
   return key > 0 && key < PKEYS_KEYS && ((~shared->keep | shared->pool) & pkru_field((int)key)) != 0;
 }
 
-/* ---- code that writes rights ----------------------------------------------------------------------------------- */
-
-/* Whether memory holds the bytes of WRPKRU, XRSTOR or XRSTORS, at whatever offset. What cannot be read holds none. */
-static bool writes_rights(uint64_t address, uint64_t bytes) {
-  uint8_t window[512];
-  for (uint64_t at = 0; at < bytes; at += sizeof window - 2) {
-    uint64_t size = bytes - at < sizeof window ? bytes - at : sizeof window;
-    uint64_t got = size - trap_peek(window, (const void *)(uintptr_t)(address + at), size);
-    for (uint64_t i = 0; i + 2 < got; i++) {
-      if (window[i] != 0x0f) continue;
-      bool memory = window[i + 2] < 0xc0;
-      unsigned which = window[i + 2] >> 3 & 7;
-      if (window[i + 1] == 0x01 && window[i + 2] == 0xef) return true; /* WRPKRU */
-      if (window[i + 1] == 0xae && memory && which == 5) return true;  /* XRSTOR */
-      if (window[i + 1] == 0xc7 && memory && which == 3) return true;  /* XRSTORS */
-    }
-  }
-  return false;
-}
-
 /* ---- how a call goes on ---------------------------------------------------------------------------------------- */
 
 static greg_t *registers(const struct call *call) { return call->uc->uc_mcontext.gregs; }
@@ -225,7 +203,7 @@ static enum trap_judgement judge_protection(const struct call *call) {
   bool keyed = call->seen.number == SYS_pkey_mprotect && is_our_key(a[3]);
   if (keyed || is_ours(call, a[0], a[1])) return refuse(call);
   if (!(a[2] & PROT_EXEC) || trap_arena.shared.filter.code) return pass(call);
-  return refuse_if(call, (a[2] & PROT_WRITE) != 0 || writes_rights(a[0], a[1]));
+  return refuse_if(call, (a[2] & PROT_WRITE) != 0 || trap_writes_rights(a[0], a[1]));
 }
 
 static enum trap_judgement judge_mapping(const struct call *call) {
@@ -373,29 +351,14 @@ static enum trap_judgement judge(const struct call *call) {
 
 /* ---- results that the handler is asked about ------------------------------------------------------------------- */
 
-static bool is_memory_of_a_process(long file) {
-  struct statfs where;
-  if (TRAP_CALL(SYS_fstatfs, file, &where, 0, 0) != 0 || where.f_type != PROC_MAGIC) return false;
-  char link[40] = "/proc/self/fd/", target[256];
-  size_t at = strlen(link), digits = 0;
-  char number[24];
-  do number[digits++] = (char)('0' + file % 10);
-  while ((file /= 10) != 0);
-  while (digits > 0) link[at++] = number[--digits];
-  link[at] = '\0';
-  long length = TRAP_CALL(SYS_readlink, link, target, sizeof target, 0);
-  if (length < 0 || length >= (long)sizeof target) return true; /* nobody can say what it is */
-  return length >= 4 && memcmp(target + length - 4, "/mem", 4) == 0;
-}
-
 /* The result lies where the stack pointer points: ask_* of calls_x86_64.S. */
 static enum trap_judgement judge_result(const struct call *call, bool opened) {
   uint64_t place = (uint64_t)registers(call)[REG_RSP];
   long result;
   if (!peek(&result, place, sizeof result)) return TRAP_GOES_ON;
   if (result < 0 && result > -4096) return TRAP_GOES_ON;
-  bool wrong = opened ? is_memory_of_a_process(result)
-                      : writes_rights((uint64_t)result, (uint64_t)registers(call)[REG_RSI]);
+  bool wrong = opened ? trap_is_memory_file(result)
+                      : trap_writes_rights((uint64_t)result, (uint64_t)registers(call)[REG_RSI]);
   if (!wrong) return TRAP_GOES_ON;
   if (opened) (void)TRAP_CALL(SYS_close, result, 0, 0, 0);
   else (void)TRAP_CALL(SYS_munmap, result, registers(call)[REG_RSI], 0, 0);
