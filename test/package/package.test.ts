@@ -241,6 +241,26 @@ t.test('importing it loads koffi, the loader of the addon, and nothing of the ha
   t.end();
 });
 
+t.test('turnkey guard guards a program from an installed package', (t) => {
+  const program = `
+    const memset = require('koffi').load('libc.so.6').func('void *memset(void *p, int c, size_t n)');
+    try {
+      memset(16, 1, 8);
+    } catch (error) {
+      console.log(error.code);
+    }`;
+  writeFileSync(join(installed, 'guarded.cjs'), program);
+  const words = ['guard', '--mechanism', 'mprotect-range', '--', process.execPath, join(installed, 'guarded.cjs')];
+  const guarded = run(join(installed, 'node_modules', '.bin', 'turnkey'), words, installed);
+  t.equal(guarded.status, 0, guarded.text);
+  t.match(guarded.text, /ERR_CALLOUT_FAULT/);
+  t.match(
+    guarded.text,
+    /1 callout, 1 failed; lane native, adapter node\n.*mprotect-range closed the heap in every callout/,
+  );
+  t.end();
+});
+
 t.test('turnkey runs experiments from an installed package, with results in the current folder', (t) => {
   const folder = join(installed, 'elsewhere');
   mkdirSync(folder);
