@@ -8,8 +8,9 @@ import { type Engine, enginePlan, ENGINES } from '../campaign/engines.js';
 import { openLane } from '../campaign/lane.js';
 import { merge } from '../campaign/merge.js';
 import { writeCampaignReport } from '../campaign/report/files.js';
+import { readCampaign } from '../campaign/report/outcomes.js';
 import { makePlan, planFor, replay, runTrials, shardRange } from '../campaign/run.js';
-import { eachRecord, readPlan, RECORDS_FILE } from '../campaign/store.js';
+import { eachRecord, RECORDS_FILE } from '../campaign/store.js';
 import { CAMPAIGN_MECHANISMS, STRATA } from '../campaign/words.js';
 import { ExperimentError } from '../record/errors.js';
 import { type GuardMechanism, needsKeys } from '../record/words.js';
@@ -111,7 +112,7 @@ async function campaign(flags: CampaignFlags): Promise<number> {
 }
 
 async function replayCommand(flags: ReplayFlags): Promise<number> {
-  const given = flags.campaign === undefined ? undefined : readPlan(flags.campaign);
+  const given = flags.campaign === undefined ? undefined : readCampaign(flags.campaign).plan;
   const lane = await openLane(given?.lane ?? flags.lane, flags.kernel);
   try {
     const options = { count: flags.index + 1, mechanisms: flags.mechanism, planted: flags.planted, until: null };
