@@ -168,7 +168,8 @@ struct host_adapter {
 
 /* ---- what the core gives adapters ---------------------------------------------------------------------------- */
 
-extern const struct host_adapter host_adapter_ffi, host_adapter_cpython, host_adapter_node, host_adapter_squeak;
+extern const struct host_adapter host_adapter_ffi, host_adapter_cpython, host_adapter_node, host_adapter_ruby,
+    host_adapter_squeak;
 
 /* The mechanism that is set, after `auto` was resolved. */
 enum pkeys_mechanism host_mechanism(void);

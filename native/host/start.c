@@ -13,8 +13,8 @@
 struct host_state host_state;
 
 /* The first that recognises the program serves it; the last one takes every program. */
-static const struct host_adapter *const adapters[] = {&host_adapter_cpython, &host_adapter_node, &host_adapter_squeak,
-                                                      &host_adapter_ffi};
+static const struct host_adapter *const adapters[] = {&host_adapter_cpython, &host_adapter_node, &host_adapter_ruby,
+                                                      &host_adapter_squeak, &host_adapter_ffi};
 #define ADAPTERS (sizeof adapters / sizeof *adapters)
 
 enum pkeys_mechanism host_mechanism(void) { return host_state.mechanism; }
