@@ -2,7 +2,7 @@
 import { basename } from 'node:path';
 
 /** The names of native/host's adapters; a test compares them. */
-export const ADAPTERS = ['cpython', 'node', 'squeak', 'ffi'] as const;
+export const ADAPTERS = ['cpython', 'node', 'ruby', 'squeak', 'ffi'] as const;
 export type Adapter = (typeof ADAPTERS)[number];
 
 /** The VM that an executable seems to be; the preloaded library looks closer. */

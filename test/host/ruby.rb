@@ -6,6 +6,7 @@ require 'fiddle/import'
 require 'ffi'
 
 CLOSED = ENV['TURNKEY_HOST_MECHANISM'] != 'flag' # stores into the heap are prevented
+KEYS = ENV['TURNKEY_HOST_MECHANISM'] == 'pkeys'
 POINTER = Fiddle::TYPE_VOIDP
 INT = Fiddle::TYPE_INT
 SIZE = Fiddle::TYPE_SIZE_T
@@ -292,7 +293,9 @@ def test_a_fault_of_rubys_own_is_rubys
   writer.close
   text = reader.read
   Process.wait(child)
-  check !$?.success? && text.include?('[BUG] Segmentation fault'), 'its report of a bug'
+  check !$?.success?, 'it ends'
+  # Not under keys, and docs/hosts.md says so: the trap passes the signal on with the kernel's rights, which deny the heap.
+  check text.include?('[BUG] Segmentation fault'), 'its report of a bug' unless KEYS
 end
 
 ARGV.replace(methods.concat(private_methods).grep(/^test_/).map(&:to_s)) if ARGV.empty?
