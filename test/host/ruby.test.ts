@@ -1,9 +1,9 @@
 /**
  * Ruby behind native/host, unported: ruby.rb under each mechanism, with the system's Ruby, Fiddle and ffi gem. Keys are
  * tried in a guest of its own.
- * Broken once: the pages of objects were not adopted; Ruby's memory from malloc stayed open; strings were not lent, and
- * frozen ones were; Fiddle's objects were closed (Pointer#ref); a failed callout of the gem was raised before its frame
- * was popped; a callback's error was not held back.
+ * Broken once: the pages of objects not adopted; libruby's malloc not replaced; strings not lent; frozen strings not
+ * told apart; Fiddle's own objects closed, so that Pointer#ref could not be written; rbffi_frame_pop not replaced, so that
+ * no function of the gem raised; rb_thread_call_with_gvl not replaced, so that no callback of Fiddle's ran.
  * limit: 200 s
  */
 import { spawnSync } from 'node:child_process';
