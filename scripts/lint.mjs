@@ -67,7 +67,7 @@ const TOOLS = {
   'clang-format': [bin('clang-format-node'), '--dry-run', '-Werror', ...C_FILES],
   tsc: [bin('tsc'), '-p', 'scripts'],
   markdownlint: [bin('markdownlint-cli2'), ...MARKDOWN],
-  typedoc: [bin('typedoc'), '--emit', 'none', '--treatWarningsAsErrors', '--logLevel', 'Warn'],
+  typedoc: [bin('typedoc'), '--emit', 'none', '--disableSources', '--treatWarningsAsErrors', '--logLevel', 'Warn'],
 };
 
 /** @type {Readonly<Record<string, readonly string[]>>} */

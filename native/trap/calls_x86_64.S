@@ -5,8 +5,8 @@
  *
  * Rules for changing this file (I1 to I13: docs/invariants.md):
  *  - all SYSCALL instructions but those that ask the handler lie between trap_calls_begin and trap_calls_end;
- *  - a callee's call passes with the callee's rights, signal mask, registers and flags; of these SYSCALL itself destroys
- *    rcx and r11, so rcx carries where to go on, and both are free afterwards;
+ *  - a callee's call passes with the callee's rights, signal mask, registers and flags; of these SYSCALL itself
+ *    destroys rcx and r11, so rcx carries where to go on, and both are free afterwards;
  *  - what must outlast the call lies on the callee's own stack, below its red zone: a signal handler that interrupts
  *    the call may make calls itself;
  *  - a store that fails here is the callee's fault: the stack is its own.
@@ -137,7 +137,7 @@ trap_calls_begin:
 	.cfi_endproc
 	.size	trap_pass_thread, .-trap_pass_thread
 
-/* fork(2) and its like: the child has a copy of the stack. r11 is clone's first argument, or 0: registers as they are. */
+/* fork(2) and its like: the child has a copy of the stack. r11: clone's first argument, or 0. Registers as they are. */
 	.balign 16
 	ENTRY	trap_pass_fork
 	START

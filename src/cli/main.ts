@@ -33,6 +33,7 @@ import type { RunOptions } from '../run/options.js';
 import { RunInProgress } from '../run/run.js';
 import { compareCommand, type CompareFlags, exportCommand, parsePercent } from './compare.js';
 import { addGuard } from './guard.js';
+import { FAMILIES, type FamilyName, listExperiments } from './list.js';
 import {
   given,
   parseDenial,
@@ -51,8 +52,6 @@ import { addSqueak } from './squeak.js';
 import type { VmFlags } from './vm.js';
 
 const EXIT = { done: 0, failed: 1, usage: 2, strict: 3, incomplete: 4 } as const;
-const FAMILIES = ['corruption', 'honest', 'cost'] as const;
-type FamilyName = (typeof FAMILIES)[number];
 
 const strict = (): boolean => (process.env['TURNKEY_STRICT'] ?? '0') !== '0';
 const colour = (): boolean => process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
@@ -170,30 +169,6 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
     : EXIT.done;
 }
 
-async function list(json: boolean): Promise<number> {
-  const catalogue = await loadCatalogue();
-  if (json) {
-    const plain = FAMILIES.flatMap((family) =>
-      catalogue[family].map(({ name, experiment }) => ({
-        family,
-        name,
-        summary: experiment.summary,
-        ...('group' in experiment ? { group: experiment.group } : {}),
-      })),
-    );
-    process.stdout.write(`${JSON.stringify(plain, null, 1)}\n`);
-    return EXIT.done;
-  }
-  for (const family of FAMILIES) {
-    process.stdout.write(`${family}\n`);
-    const width = Math.max(...catalogue[family].map(({ name }) => name.length));
-    for (const { name, experiment } of catalogue[family])
-      process.stdout.write(`  ${name.padEnd(width)}  ${experiment.summary}\n`);
-  }
-  process.stdout.write(`mechanisms\n  ${GUARD_MECHANISMS.join(', ')}\n`);
-  return EXIT.done;
-}
-
 function probe(json: boolean): number {
   const result = probeKeys();
   process.stdout.write(json ? probeJson() : probeText(result));
@@ -273,7 +248,8 @@ compare: 5 the second run is worse.`,
     .description('show the experiments there are')
     .option('--json', 'as JSON')
     .action(async (flags: { json?: boolean }) => {
-      done(await list(flags.json ?? false));
+      await listExperiments(flags.json ?? false);
+      done(EXIT.done);
     });
   program
     .command('new-case')
