@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <unistd.h>
@@ -222,9 +223,19 @@ static const char *verdict_of(const struct outcome *out, uint8_t stratum) {
   return failed->signal == SIGSEGV && foreign && closed_to_callee(&judged) ? "prevented" : "trapped";
 }
 
+/* Takes out of the trials' own pipes what a trial that died has left there: it would let the next one's late store
+ * happen too early, or not at all. */
+static void drain(const int pipe[2]) {
+  char bytes[64];
+  for (int left; ioctl(pipe[0], FIONREAD, &left) == 0 && left > 0;)
+    if (read(pipe[0], bytes, sizeof bytes) <= 0) return;
+}
+
 static void trial(uint64_t index) {
   struct fault fault;
   draw_fault(parent->seed, index, parent->strata.bytes, &fault);
+  drain(parent->order->go);
+  drain(parent->order->gone);
   parent->order->fault = fault;
   parent->order->address = place(&fault);
   parent->order->active = 1;
