@@ -14,6 +14,8 @@ const built = (/** @type {string[]} */ ...path) => import(pathToFileURL(join(roo
 const { PACKED_FILE, readRun, RUN_FILE, writePacked } = await built('record', 'store.js');
 const { writeReports } = await built('report', 'files.js');
 const { writeFigures } = await built('report', 'documents.js');
+const { Figures } = await built('report', 'figures.js');
+const { recordedRate } = await built('campaign', 'report', 'recorded.js');
 
 const results = join(root, 'results');
 const names = readdirSync(results).filter((name) =>
@@ -27,4 +29,4 @@ for (const name of names) {
     name === LIMITS.of ? [join(root, LIMITS.file), readRun(join(results, LIMITS.beside))] : [undefined, undefined];
   for (const path of await writeReports(directory, run, ...limits)) process.stdout.write(`${path}\n`);
 }
-writeFigures();
+writeFigures(new Figures(recordedRate));

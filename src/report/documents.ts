@@ -132,8 +132,7 @@ export function withFigures(text: string, figures: Figures): string {
 }
 
 /** Writes the recorded figures into all documents. */
-export function writeFigures(): void {
-  const figures = new Figures();
+export function writeFigures(figures: Figures): void {
   for (const document of DOCUMENTS) {
     const path = inProject(document);
     writeFileSync(path, withFigures(readFileSync(path, 'utf8'), figures));

@@ -10,6 +10,8 @@
  * image)
  *   verdicts MECHANISM VERDICT                    how many cases of the emulated lane have it (writes denied, one key
  * for the image)
+ *   rate POPULATION MECHANISM                     of a campaign: harm to `image` or `program`, with its interval; only
+ * where the caller can read campaigns
  */
 import { join } from 'node:path';
 
@@ -98,13 +100,22 @@ class RecordedRun {
   }
 }
 
+/** Answers the words after `rate` for a campaign's directory. */
+export type RateReader = (directory: string, words: readonly string[]) => string;
+
 /** The recorded runs, each read once. */
 export class Figures {
   readonly #runs = new Map<string, RecordedRun>();
+  readonly #rate: RateReader | undefined;
+
+  constructor(rate?: RateReader) {
+    this.#rate = rate;
+  }
 
   /** The text for a key. @throws Error where no record, or more than one, has it */
   recorded(key: string): string {
     const [name = '', what = '', ...words] = key.split(' ');
+    if (what === 'rate' && this.#rate !== undefined) return this.#rate(inProject(join('results', name)), words);
     const run = this.#runs.get(name) ?? new RecordedRun(readRun(inProject(join('results', name))));
     this.#runs.set(name, run);
     return run.figure(key, what, words);

@@ -14,6 +14,7 @@ import t from 'tap';
 import ts from 'typescript';
 
 import { inProject } from '../../src/record/paths.js';
+import { recordedRate } from '../../src/campaign/report/recorded.js';
 import { DOCUMENTS, unmarked, withFigures } from '../../src/report/documents.js';
 import { Figures } from '../../src/report/figures.js';
 
@@ -314,7 +315,7 @@ t.test('there are fragments of every kind', (t) => {
 });
 
 /** Broken once: a digit changed in a table, and in a sentence; a figure written by hand. Each was named. */
-const recorded = new Figures();
+const recorded = new Figures(recordedRate);
 for (const document of DOCUMENTS)
   t.test(`the figures of ${document} are the recorded ones, and all of its figures are marked`, (t) => {
     const path = inProject(document);

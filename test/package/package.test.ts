@@ -234,7 +234,7 @@ t.test('importing it loads koffi, the loader of the addon, and nothing of the ha
     loaded.filter(
       (path) =>
         !/^(koffi|@koromix\/koffi-linux-x64|pkg-prebuilds)\//.test(path) &&
-        !/^turnkey\/dist\/src\/(?:\w+|callout\/[\w-]+|image\/[\w-]+)\.js$/.test(path),
+        !/^turnkey\/dist\/src\/(?:\w+|(?:callout|image|scan)\/[\w-]+)\.js$/.test(path),
     ),
     [],
   );

@@ -1,0 +1,15 @@
+/** Rates of recorded campaigns that documents quote: the `rate` of src/report/figures.ts. */
+import { type CampaignFigures, campaignFigures, rateText } from './figures.js';
+import { readCampaign } from './outcomes.js';
+
+const read = new Map<string, CampaignFigures>();
+
+/** `POPULATION MECHANISM` of the campaign in a directory, as its report says it. @throws Error where there is none */
+export function recordedRate(directory: string, [population = '', mechanism = '']: readonly string[]): string {
+  const figures = read.get(directory) ?? campaignFigures(readCampaign(directory));
+  read.set(directory, figures);
+  const one = figures.mechanisms.find((each) => each.mechanism === mechanism);
+  if (one === undefined || (population !== 'image' && population !== 'program'))
+    throw new Error(`${directory} has no rate of '${population}' under '${mechanism}'`);
+  return rateText(one[population]);
+}
