@@ -48,7 +48,6 @@ import {
 import { probeJson, probeKeys, probeText } from './probe.js';
 import { runStages } from './progress.js';
 import { addScan } from './scan.js';
-import { addSqueak } from './squeak.js';
 import type { VmFlags } from './vm.js';
 
 const EXIT = { done: 0, failed: 1, usage: 2, strict: 3, incomplete: 4 } as const;
@@ -316,7 +315,6 @@ compare: 5 the second run is worse.`,
       done(await vmCommand(vm, script, words, flags));
     });
   addGuard(program, done);
-  addSqueak(program, done);
   addScan(program, done);
   program
     .command('emulated')
@@ -350,16 +348,14 @@ compare: 5 the second run is worse.`,
 /** Runs the command line. Returns the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
   let code: number = EXIT.done;
-  const program = commands((value) => {
+  const done = (value: number): void => {
     code = value;
-  });
-  // campaigns are for a checkout: the package has no part of them
-  if (existsSync(new URL('campaign.js', import.meta.url))) {
-    const { addCampaignCommands } = await import('./campaign.js');
-    addCampaignCommands(program, (value) => {
-      code = value;
-    });
-  }
+  };
+  const program = commands(done);
+  // campaigns and Squeak are for a checkout: the package has no part of them
+  if (existsSync(new URL('squeak.js', import.meta.url))) (await import('./squeak.js')).addSqueak(program, done);
+  if (existsSync(new URL('campaign.js', import.meta.url)))
+    (await import('./campaign.js')).addCampaignCommands(program, done);
   try {
     await program.parseAsync([...argv]);
     return code;

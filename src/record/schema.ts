@@ -2,11 +2,12 @@
  * The JSON schema of run.json, and the check made with it on every write and every read.
  * https://json-schema.org/draft-07; checked by ajv in strict mode.
  */
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import type { ErrorObject, ValidateFunction } from 'ajv';
 
 import { MEASURED_THINGS } from './description.js';
 import { RunFormatError } from './errors.js';
 import { type Run, SCHEMA_VERSION } from './records.js';
+import { compileSchema } from './validator.js';
 import { fromVersion1 } from './version1.js';
 import { WARNING_VALUES } from './warnings.js';
 import { CASE_GROUPS, DENIALS, HARDENED, KEY_MODES, LANES, MECHANISMS, REMEDY_KINDS, VERDICTS } from './words.js';
@@ -269,13 +270,7 @@ export const RUN_SCHEMA: Schema = {
 let compiled: ValidateFunction | undefined;
 
 function validator(): ValidateFunction {
-  compiled ??= new Ajv({
-    allErrors: false,
-    strict: true,
-    strictTypes: false,
-    strictRequired: false,
-    discriminator: true,
-  }).compile(RUN_SCHEMA);
+  compiled ??= compileSchema(RUN_SCHEMA);
   return compiled;
 }
 
