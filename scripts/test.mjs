@@ -11,7 +11,7 @@
 //
 // A test file says in comment lines where and how it runs:
 //   // lanes: native, emulated     (default: native)
-//   // with: /usr/lib/squeak        (taken along into the guest, where it exists)
+//   // with: /usr/lib/squeak        (taken along into the guest, where it exists; a path or one of the project's)
 //   // alone                       nothing else runs beside it
 //   // limit: 300 s                (default: 180 s; four times that in the guest)
 // A limit is there for what hangs: it counts the time in which the test worked or slept, not that in which it waited
@@ -26,7 +26,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join, relative } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import {
@@ -157,7 +157,7 @@ function tapTests() {
         env: {},
         lanes,
         alone: /^\s*(?:\/\/|\*)\s*alone\s*(?:\*\/)?$/m.test(source),
-        with: /^\s*(?:\/\/|\*)\s*with:\s*(.+?)\s*$/m.exec(source)?.[1]?.split(/\s*,\s*/) ?? [],
+        with: /^\s*(?:\/\/|\*)\s*with:\s*(.+?)\s*$/m.exec(source)?.[1]?.split(/\s*,\s*/).map((path) => resolve(root, path)) ?? [],
         limitS: Number(/^\s*(?:\/\/|\*)\s*limit:\s*(\d+)\s*s\b/m.exec(source)?.[1] ?? DEFAULT_LIMIT_S),
       };
     });

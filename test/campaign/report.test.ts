@@ -1,6 +1,5 @@
 /**
  * The report of a campaign: figures from records alone, the packed form tells the same, the page holds no request.
- * Broken once: a code that dropped whether the image differs; harm counted without it. Both were found.
  */
 import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

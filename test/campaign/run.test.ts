@@ -1,9 +1,8 @@
 /**
  * lanes: native, emulated
+ * with: native/campaign, native/image, native/pkeys, native/trap
  * Campaigns end to end: faults that repeat, shards that merge, a campaign that goes on after a kill, and a planted
  * hole that the figures find.
- * Broken once: a fault drawn from the mechanism too; the torn last line kept; a stranger merged; planted faults met by
- * the closed gate; the image compared with itself. Each was found.
  */
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

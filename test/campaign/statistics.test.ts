@@ -1,7 +1,5 @@
 /**
  * Intervals and tests against published tables.
- * Broken once: z of 90 % in wilson(); count and count + 1 exchanged in betaBounds(); one-sided mcnemar(); weights not
- * squared in overStrata(). Each was found.
  */
 import t, { type Test } from 'tap';
 
