@@ -26,7 +26,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join, relative, resolve } from 'node:path';
+import { isAbsolute, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import {
@@ -157,7 +157,11 @@ function tapTests() {
         env: {},
         lanes,
         alone: /^\s*(?:\/\/|\*)\s*alone\s*(?:\*\/)?$/m.test(source),
-        with: /^\s*(?:\/\/|\*)\s*with:\s*(.+?)\s*$/m.exec(source)?.[1]?.split(/\s*,\s*/).map((path) => resolve(root, path)) ?? [],
+        with:
+          /^\s*(?:\/\/|\*)\s*with:\s*(.+?)\s*$/m
+            .exec(source)?.[1]
+            ?.split(/\s*,\s*/)
+            .map((path) => (isAbsolute(path) ? path : join(root, path))) ?? [],
         limitS: Number(/^\s*(?:\/\/|\*)\s*limit:\s*(\d+)\s*s\b/m.exec(source)?.[1] ?? DEFAULT_LIMIT_S),
       };
     });

@@ -3,7 +3,14 @@ import { hostMechanism } from './host.js';
 import { GUARD_MECHANISMS, type GuardMechanism, isGuardMechanism, needsKeys, probe } from './vm.js';
 
 /** The mechanism asked for, or what 'auto' finds; and the reason. Throws where it cannot be had. */
-export function chooseMechanism(asked: GuardMechanism | 'auto', hasImage: boolean): readonly [GuardMechanism, string] {
+export function chooseMechanism(
+  asked: GuardMechanism | 'auto',
+  hasImage: boolean,
+  settled?: GuardMechanism,
+): readonly [GuardMechanism, string] {
+  // An image has one mechanism. It has its keys, or its place in the pool, though no key may be left to try.
+  if (settled !== undefined && (asked === 'auto' || asked === settled))
+    return [settled, asked === 'auto' ? 'auto: the image is behind it already' : 'asked for'];
   const host = hasImage || asked === 'none' ? undefined : hostMechanism();
   if (host !== undefined && (asked === 'auto' || asked === host))
     return [host, "turnkey guard has put this process's heap behind it"];

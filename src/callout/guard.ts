@@ -125,7 +125,7 @@ export class Guard {
       bareGate = false,
       inside = false,
     } = options;
-    [this.#mechanism, this.#because] = chooseMechanism(mechanism, image !== undefined);
+    [this.#mechanism, this.#because] = chooseMechanism(mechanism, image !== undefined, image?.mechanism);
     if (!Number.isSafeInteger(decodeLimit) || decodeLimit <= 0)
       throw new TypeError(`decodeLimit must be a positive number of bytes, not ${String(decodeLimit)}`);
     const code = responseCode(response);

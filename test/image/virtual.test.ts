@@ -65,6 +65,12 @@ t.test('40 images: each is filled, compared and restored, whoever is resident', 
     t.ok(image.verifyTags().ok);
   }
   t.ok(images.every((image) => image.diff().changedBytes === 0));
+  // the pool holds every key by now: a guard asks for none, since its image has its place already
+  for (const mechanism of ['pkeys', 'auto'] as const) {
+    const guard = new Guard({ mechanism, image: images[0] ?? map() });
+    t.equal(guard.mechanism, 'pkeys');
+    guard.close();
+  }
   for (const image of images) image.close();
   t.equal(virtualKeys().ways, 0);
   t.end();
