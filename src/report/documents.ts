@@ -10,7 +10,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 
 import { inProject } from '../record/paths.js';
-import { Figures } from './figures.js';
+import { type Figures } from './figures.js';
 import { left, type Table, words } from './findings/table.js';
 import { markdownBlocks } from './markdown.js';
 

@@ -13,8 +13,8 @@ import { dirname, join, normalize } from 'node:path';
 import t from 'tap';
 import ts from 'typescript';
 
-import { inProject } from '../../src/record/paths.js';
 import { recordedRate } from '../../src/campaign/report/recorded.js';
+import { inProject } from '../../src/record/paths.js';
 import { DOCUMENTS, unmarked, withFigures } from '../../src/report/documents.js';
 import { Figures } from '../../src/report/figures.js';
 
