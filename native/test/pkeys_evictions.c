@@ -54,8 +54,8 @@ static void *wander(void *argument) {
   return NULL;
 }
 
-/* TURNKEY_EVICTIONS: how many; 1,000,000 is the figure to hold. Broken once: the victim's pages closed after its key
- * was given away; `give_back` before write_rights in `change`; claim() without its look at pins. Each is found. */
+/* TURNKEY_EVICTIONS: how many; 1,000,000 is the figure to hold. Should break it: the victim's pages closed after its
+ * key was given away; `give_back` before write_rights in `change`; claim() without its look at pins. */
 static void random_evictions(const struct pkeys_virtual_options *options, long share) {
   const char *all = getenv("TURNKEY_EVICTIONS");
   evictions_wanted = (all && atol(all) > 0 ? atol(all) : 24000) / share;

@@ -31,7 +31,8 @@ CHECK_TEST(no_keys, "without keys a virtual key answers as a key does; other mec
   CHECK_EQ(pkeys_image_close(image), 0);
 }
 
-/* Broken once: tag_image with the protection left as it was. Pages of images that are not resident are then written. */
+/* Should break it: tag_image with the protection left as it was. Pages of images that are not resident are then
+ * written. */
 CHECK_TEST(more_than_keys, "of 64 images a thread can write the one that it has entered, and none after leaving") {
   NEEDS_KEYS();
   open_tenants(64, &(struct pkeys_virtual_options){.policy = PKEYS_POLICY_LRU});
@@ -116,7 +117,7 @@ static unsigned misses_of(enum pkeys_policy policy, const int *sequence, int len
   return (unsigned)seat.misses;
 }
 
-/* Broken once: `oldest` compares stamps the other way round: lru differs from the model. */
+/* Should break it: `oldest` compares stamps the other way round: lru differs from the model. */
 CHECK_TEST(policies, "lru misses as the model of it does; round robin shows what tells the policies apart") {
   NEEDS_KEYS();
   enum { LENGTH = 600, IMAGES = 12, WAYS = 6 };
@@ -175,7 +176,7 @@ static void *leave_soon(void *argument) {
   return (void *)(intptr_t)pkeys_seat_enter(other, NULL);
 }
 
-/* Broken once: `evictable` does not ask for pins; the image is taken from under the seat. */
+/* Should break it: `evictable` does not ask for pins; the image is taken from under the seat. */
 CHECK_TEST(pinned, "an image that a seat has open is not evicted: who finds no other waits, then answers -EBUSY") {
   NEEDS_KEYS();
   open_tenants(3, &(struct pkeys_virtual_options){.ways = 2});
@@ -201,7 +202,7 @@ CHECK_TEST(pinned, "an image that a seat has open is not evicted: who finds no o
   CHECK_EQ(pkeys_seat_enter(&seat, tenants.image[2]), -EINVAL);
 }
 
-/* Broken once: pkeys_seat_push does not set the bit: the outer image loses its pin, and its key goes to another. */
+/* Should break it: pkeys_seat_push does not set the bit: the outer image loses its pin, and its key goes to another. */
 CHECK_TEST(pushed, "what was entered below a push stays pinned, and comes back with its key") {
   NEEDS_KEYS();
   open_tenants(8, &(struct pkeys_virtual_options){.ways = 2});
@@ -218,7 +219,8 @@ CHECK_TEST(pushed, "what was entered below a push stays pinned, and comes back w
 
 /* ---- keys come and go ---- */
 
-/* Broken once: `broad` not looked at in `grow`: a thread that had the ordinary image's key open writes a virtual one.
+/* Should break it: `broad` not looked at in `grow`: a thread that had the ordinary image's key open writes a virtual
+ * one.
  */
 CHECK_TEST(handed_over, "a key that VM threads may still have open never joins the pool; the pool gives keys away") {
   NEEDS_KEYS();

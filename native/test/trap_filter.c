@@ -278,7 +278,7 @@ static long masks_all(void) {
   return right ? 1 : -1;
 }
 CHECK_TEST(sigsys_stays_open, "a callee that blocks all signals does not block SIGSYS") {
-  /* Broken once: SIGSYS_BIT not taken out in judge_mask: the process dies of SIGSYS. */
+  /* Should break it: SIGSYS_BIT not taken out in judge_mask: the process dies of SIGSYS. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   CHECK_PASSES(1, masks_all);
   END();
@@ -302,7 +302,7 @@ static long vm_makes_calls(void) {
   return right == 1 && after_inner > before && judged_in_callback == 0 ? 1 : -1;
 }
 CHECK_TEST(callbacks_open, "callbacks make their calls as the VM, callouts inside them are judged again") {
-  /* Broken once: trap_filter_set(slot, 0) removed from trap_callback_enter; from trap_slow_return. */
+  /* Should break it: trap_filter_set(slot, 0) removed from trap_callback_enter; from trap_slow_return. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   void *code = callback(CODE(vm_makes_calls), 0);
   the_callback = AS(vm_makes_calls, code);
@@ -333,7 +333,7 @@ static long raises(int signal) {
   return unmaps(space) == -EPERM ? heard : -1;
 }
 CHECK_TEST(vm_handlers, "a VM's handler in a callout is open where it brackets itself, and lives where it does not") {
-  /* Broken once: let_calls_be_judged left out: the process dies of SIGSYS in plain_handler. */
+  /* Should break it: let_calls_be_judged left out: the process dies of SIGSYS in plain_handler. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_ERRNO);
   struct sigaction action = {.sa_handler = vm_handler, .sa_flags = SA_ONSTACK};
   sigfillset(&action.sa_mask);
@@ -403,7 +403,7 @@ static void started_by_callees(void) {
 }
 CHECK_TEST(started_dispatch,
            "by dispatch, threads and children of a callee are judged; programs they execute are not") {
-  /* Broken once: dispatch_for_good not called for threads, for children; trap_child_forked left out. */
+  /* Should break it: dispatch_for_good not called for threads, for children; trap_child_forked left out. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   started_by_callees();
   CHECK_REFUSED(SYS_munmap, unmaps, space); /* a child's gate did not write this process's byte */
@@ -423,7 +423,7 @@ CHECK_TEST(no_threads, "callees that may not start threads fail where they try")
   END();
 }
 CHECK_TEST(vm_forks, "a VM that forks goes on in the child, with selectors of its own") {
-  /* Broken once: trap_filter_forked left out: the child's callouts turn the parent's filter off. */
+  /* Should break it: trap_filter_forked left out: the child's callouts turn the parent's filter off. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   CHECK_REFUSED(SYS_munmap, unmaps, space);
   int status = 0;
@@ -520,7 +520,7 @@ static void limit_file(void) {
   setrlimit(RLIMIT_FSIZE, &limit);
 }
 CHECK_TEST(file_limit, "SIGXFSZ of the callee's own write fails the callout; one that is sent, or ignored, does not") {
-  /* Broken once: trap_context_answered always true: the sent signal fails the callout. */
+  /* Should break it: trap_context_answered always true: the sent signal fails the callout. */
   CHECK_EQ(trap_init(), 0);
   limit_file();
   char path[] = "/tmp/turnkey-filter-XXXXXX";
@@ -575,7 +575,7 @@ static long opens_selectors(uintptr_t at) {
   return mprotect((void *)at, PAGE, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
 }
 CHECK_TEST(selectors_closed, "I11: a callee can neither write its selector nor make it writable") {
-  /* Broken once: F_SEAL_FUTURE_WRITE left out: the VM itself can make the second mapping writable. */
+  /* Should break it: F_SEAL_FUTURE_WRITE left out: the VM itself can make the second mapping writable. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   CHECK_PASSES(1, honest_work);
   uintptr_t both[2] = {0, 0};
@@ -650,7 +650,7 @@ static void every_way(struct way *w) {
   }
 }
 CHECK_TEST(each_gate, "every gate judges, with and without stack arguments, and only where the thunk asks for it") {
-  /* Broken once: the selector not set in GATE, not cleared in GATE. */
+  /* Should break it: the selector not set in GATE, not cleared in GATE. */
   each_way(every_way);
 }
 

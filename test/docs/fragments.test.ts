@@ -246,7 +246,7 @@ function checkLua(fragment: Fragment): void {
 
 /**
  * A session with `turnkey guard`: what the commands print here, without keys by mprotect. README's are under keys.
- * Broken once: a word changed in an error's text there.
+ * Should break it: a word changed in an error's text there.
  */
 function checkGuard(fragment: Fragment): void {
   const sessions = fragment.text.split(/^\$ /m).filter((session) => session.trim() !== '');

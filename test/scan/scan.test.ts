@@ -34,7 +34,7 @@ function elfOf(code: readonly number[]): Buffer {
 }
 
 t.test('WRPKRU, XRSTOR and XRSTORS are found at every offset, their neighbours are not', (t) => {
-  // Broken once: the search goes on behind an occurrence, at + 3: the second of two that overlap is missed.
+  // Should break it: the search goes on behind an occurrence, at + 3: the second of two that overlap is missed.
   const found = (...code: number[]): readonly string[] => searchElf(elfOf(code)).map((one) => one.instruction);
   t.same(found(0x0f, 0x01, 0xef), ['wrpkru']);
   t.same(found(0xb8, 0x0f, 0x01, 0xef, 0x00), ['wrpkru'], 'inside a mov');
