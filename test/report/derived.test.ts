@@ -107,7 +107,7 @@ t.test(
   },
 );
 
-// Should break it: outcomes taken from the first piece of work alone.
+// Broken once: outcomes taken from the first piece of work alone; the one that differed was not seen.
 t.test('what a choice costs stands beside what its caller survives', (t) => {
   const records = (['none', 'flag'] as const).flatMap((mechanism) =>
     ['call', 'inflate'].map((work, at) => ({
