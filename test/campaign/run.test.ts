@@ -41,9 +41,20 @@ function recordsOf(directory: string): readonly TrialRecord[] {
   eachRecord(directory, (record) => records.push(record));
   return records;
 }
+/**
+ * A store by a thread of the callee's into memory that the program's thread works on races with it: what came of the
+ * store may differ from one time to the next (docs/campaigns.md). The fault itself may not.
+ */
+const mayRace = ({ moment, stratum }: TrialRecord): boolean =>
+  (moment === 'thread' || moment === 'after') && !IMAGE_STRATA.includes(stratum);
 const linesOf = (directory: string): readonly string[] => {
   const lines: string[] = [];
-  eachRecord(directory, (_record, line) => lines.push(settled(line)));
+  eachRecord(directory, (record, line) => {
+    const { index, mechanism, stratum, moment, means, address, bytes } = record;
+    lines.push(
+      mayRace(record) ? JSON.stringify({ index, mechanism, stratum, moment, means, address, bytes }) : settled(line),
+    );
+  });
   return lines.sort();
 };
 
