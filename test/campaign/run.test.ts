@@ -119,15 +119,19 @@ t.test(
   },
 );
 
-t.test('under keys, no store into the image changes it; with nothing, stores do', { skip: !isGuest }, (t) => {
-  const image = recordsOf(join(folder, 'whole')).filter(({ stratum }) => IMAGE_STRATA.includes(stratum));
-  t.same(
-    image.filter((record) => record.mechanism === 'pkeys' && record.image !== 'equal'),
-    [],
-  );
-  t.ok(image.some((record) => record.mechanism === 'none' && record.image === 'differs'));
-  t.end();
-});
+t.test(
+  'under keys, no store into the image changes it; with nothing, stores do',
+  { skip: isGuest ? false : 'keys are tried in the guest' },
+  (t) => {
+    const image = recordsOf(join(folder, 'whole')).filter(({ stratum }) => IMAGE_STRATA.includes(stratum));
+    t.same(
+      image.filter((record) => record.mechanism === 'pkeys' && record.image !== 'equal'),
+      [],
+    );
+    t.ok(image.some((record) => record.mechanism === 'none' && record.image === 'differs'));
+    t.end();
+  },
+);
 
 t.test('a planted gate that opens every fourth callout is found out: its share lies in the interval', async (t) => {
   const rounds = isGuest ? 12 : 40;
