@@ -3,19 +3,20 @@
 // compares test by test. Exit code 1 if a result differs. --record writes results/reference-hosts/ctypes.json.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { fail, root, SetupError } from './setup.mjs';
 
 /**
- * @typedef {{ python: string, kernel: string, results: Readonly<Record<string, string>> }} Outcome
+ * @typedef {{ python: string, kernel: string, results: Readonly<Record<string, string>> }} Results
+ * @typedef {Results & { callouts: number }} Outcome
  * @typedef {{ lane: 'native' | 'emulated', mechanism: string }} Run
  */
 
 const PYTHON = '/usr/bin/python3';
-const PRELOADED = join(root, 'build-c', 'host', 'libturnkey-host.so');
+const PRELOADED = join(root, 'build', 'host', 'libturnkey-host.so');
 const SCRIPT = join(root, 'scripts', 'host-ctypes.py');
 const CLI = join(root, 'dist', 'src', 'cli', 'main.js');
 /** @type {readonly Run[]} */
@@ -46,7 +47,8 @@ function files() {
 /** @param {Run} run @returns {Outcome} */
 function outcome({ lane, mechanism }) {
   const { executable, taken } = files();
-  const env = mechanism === 'none' ? {} : { LD_PRELOAD: PRELOADED, TURNKEY_HOST_MECHANISM: mechanism };
+  const guard = { LD_PRELOAD: PRELOADED, TURNKEY_HOST_MECHANISM: mechanism, TURNKEY_HOST_SUMMARY: '1' };
+  const env = mechanism === 'none' ? {} : guard;
   const words = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   const { stdout, stderr, status } =
     lane === 'native'
@@ -63,7 +65,22 @@ function outcome({ lane, mechanism }) {
   const line = /^RESULTS (.*)$/m.exec(stdout)?.[1];
   if (line === undefined)
     throw new SetupError(`the tests did not end (${lane}, ${mechanism}, exit code ${String(status)}):\n${stderr}`);
-  return JSON.parse(line);
+  /** @type {Results} */
+  const results = JSON.parse(line);
+  return { ...results, callouts: callouts(`${stdout}\n${stderr}`, { lane, mechanism }) };
+}
+
+/**
+ * How many callouts the run's summary counts. The loader passes over a library that it cannot preload, and such a run
+ * would differ in nothing: a guarded run must say its mechanism and have had callouts.
+ * @param {string} text @param {Run} run
+ */
+function callouts(text, { lane, mechanism }) {
+  const said = [...text.matchAll(/^turnkey: cpython, mechanism (\S+): (\d+) callouts/gm)].at(-1);
+  const count = Number(said?.[2] ?? 0);
+  if (mechanism === 'none' ? said !== undefined : said?.[1] !== mechanism || count === 0)
+    throw new SetupError(`the run (${lane}, ${mechanism}) says it was guarded by ${said?.[0] ?? 'nothing'}`);
+  return count;
 }
 
 /** @param {Outcome} plain @param {Outcome} guarded */
@@ -91,6 +108,7 @@ function main() {
   const { record } = parseArgs({ options: { record: { type: 'boolean', default: false } } }).values;
   if (ask('import ctypes.test; print(1)') !== '1')
     throw new SetupError(`${PYTHON} has no tests of ctypes: install libpython3.11-testsuite`);
+  if (!existsSync(PRELOADED)) throw new SetupError(`${PRELOADED} is not built: run node scripts/setup.mjs`);
   const git = (/** @type {string[]} */ ...args) => output('git', ['-C', root, ...args]).stdout.trim();
   const commit = git('rev-parse', 'HEAD');
   if (record && git('status', '--porcelain') !== '') throw new SetupError('a score is recorded from a clean tree only');
@@ -103,6 +121,7 @@ function main() {
     const row = {
       ...run,
       tests: Object.keys(now.results).length,
+      callouts: now.callouts,
       counts: counts(now),
       differences: differences(before, now),
     };
