@@ -37,20 +37,23 @@ extern struct host_state host_state;
 static inline bool host_guarding(void) { return atomic_load_explicit(&host_state.guarding, memory_order_acquire); }
 static inline bool host_is_vm(const void *caller) { return host_guarding() && host_role_of(caller) == HOST_VM; }
 
-struct host_module {
-  _Atomic uintptr_t low, high;
-  _Atomic unsigned role;
-};
-static inline bool host_module_holds(const struct host_module *module, const void *address) {
-  uintptr_t low = atomic_load_explicit(&module->low, memory_order_relaxed);
-  return (uintptr_t)address - low < atomic_load_explicit(&module->high, memory_order_relaxed) - low;
+/*
+ * A module in a word, so that no reader sees the bounds of two: its first page (35 bits: addresses of programs have
+ * 47), how many pages it has (27 bits), and its role. 0: none.
+ */
+typedef _Atomic uint64_t host_module;
+#define HOST_MODULE_PAGES(word) ((word) >> 2 & 0x7ffffff)
+static inline bool host_module_holds(uint64_t word, const void *address) {
+  return ((uintptr_t)address >> 12) - (word >> 29) < HOST_MODULE_PAGES(word);
 }
-extern const struct host_module *_Atomic host_recent_ffi;
+static inline enum host_role host_module_role(uint64_t word) { return (enum host_role)(word & 3); }
+/* Most questions are about the FFI's module: who calls ffi_call. */
+extern host_module *_Atomic host_recent_ffi;
 static inline bool host_is_vm_or_ffi(const void *caller) {
   if (!host_guarding()) return false;
-  const struct host_module *recent = atomic_load_explicit(&host_recent_ffi, memory_order_acquire);
-  if (host_module_holds(recent, caller) && atomic_load_explicit(&recent->role, memory_order_relaxed) == HOST_FFI)
-    return true;
+  host_module *recent = atomic_load_explicit(&host_recent_ffi, memory_order_relaxed);
+  uint64_t word = atomic_load_explicit(recent, memory_order_relaxed);
+  if (host_module_holds(word, caller) && host_module_role(word) == HOST_FFI) return true;
   return host_role_of(caller) != HOST_OTHER;
 }
 

@@ -2,19 +2,19 @@
  * modules.c: whose code an address is. dl_iterate_phdr(3) is too slow to ask on every call, so what it answers is
  * cached per module; modules that are unloaded empty the cache (loader.c).
  *
- * Readers take no lock: entries are complete before the count that makes them visible, and a generation tells a reader
- * that the table was emptied under it.
+ * Readers take no lock: an entry is a word. What was asked of the loader, or read from the table, is kept only if the
+ * generation says that the table was not emptied meanwhile.
  */
 #define _GNU_SOURCE
 #include <link.h>
+#include <signal.h>
 #include <string.h>
 
 #include "internal.h"
 
 #define MODULES 256
-static struct host_module modules[MODULES];
-/* Most questions are about the FFI's module: who calls ffi_call. */
-const struct host_module *_Atomic host_recent_ffi = &modules[0];
+static host_module modules[MODULES];
+host_module *_Atomic host_recent_ffi = &modules[0];
 static _Atomic unsigned module_count;
 _Atomic unsigned host_modules_generation = 1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -42,49 +42,76 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data) {
   return 1;
 }
 
-static enum host_role learn(uintptr_t address) {
-  struct search search = {.address = address, .first = true};
-  dl_iterate_phdr(visit, &search);
-  if (!search.found) return HOST_OTHER; /* generated code: nobody's module */
-  const char *path = search.is_program ? host_state.program.path : search.path;
-  enum host_role role = host_state.adapter->role(path, search.is_program);
-  bool new = false;
+/* The lock's holder takes no signal: a handler may ask too, of a function that is replaced. */
+static void lock_all(sigset_t *mask) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, mask);
   pthread_mutex_lock(&lock);
+}
+static void unlock_all(const sigset_t *mask) {
+  pthread_mutex_unlock(&lock);
+  pthread_sigmask(SIG_SETMASK, mask, NULL);
+}
+
+/* 0: a module that no word holds; it is asked for each time. */
+static uint64_t word_of(const struct search *search, enum host_role role) {
+  uint64_t first = search->low >> 12, pages = ((search->high + 4095) >> 12) - first;
+  return first >> 35 != 0 || HOST_MODULE_PAGES(pages << 2) != pages ? 0 : first << 29 | pages << 2 | (uint64_t)role;
+}
+
+/* Adds a module that was found at `generation`. Whether it is new. */
+static bool add(uint64_t word, unsigned generation) {
+  sigset_t mask;
+  bool new = false;
+  lock_all(&mask);
   unsigned count = atomic_load(&module_count);
-  for (unsigned i = 0; i < count; i++)
-    if (atomic_load(&modules[i].low) == search.low && atomic_load(&modules[i].high) == search.high) goto known;
-  if (count < MODULES) {
-    atomic_store(&modules[count].low, search.low);
-    atomic_store(&modules[count].high, search.high);
-    atomic_store(&modules[count].role, role);
+  bool kept = word == 0 || count == MODULES || atomic_load(&host_modules_generation) != generation;
+  for (unsigned i = 0; i < count && !kept; i++) kept = atomic_load(&modules[i]) == word;
+  if (!kept) {
+    atomic_store(&modules[count], word);
     atomic_store_explicit(&module_count, count + 1, memory_order_release);
     new = true;
   }
-known:
-  pthread_mutex_unlock(&lock);
+  unlock_all(&mask);
+  return new;
+}
+
+static enum host_role learn(uintptr_t address) {
+  struct search search;
+  enum host_role role;
+  unsigned generation;
+  do {
+    generation = atomic_load(&host_modules_generation);
+    search = (struct search){.address = address, .first = true};
+    dl_iterate_phdr(visit, &search);
+    if (!search.found) return HOST_OTHER; /* generated code: nobody's module */
+    role = host_state.adapter->role(search.is_program ? host_state.program.path : search.path, search.is_program);
+  } while (atomic_load(&host_modules_generation) != generation);
+  bool new = add(word_of(&search, role), generation);
   /* The VM's handlers come after the trap's wherever they lie; the program's do so anyway. */
   if (new && role != HOST_OTHER && !search.is_program) trap_module_is_foreign((const void *)address, false);
   return role;
 }
 
 enum host_role host_role_of(const void *address) {
+  unsigned generation = atomic_load(&host_modules_generation);
   unsigned count = atomic_load_explicit(&module_count, memory_order_acquire);
   for (unsigned i = 0; i < count; i++) {
-    if (!host_module_holds(&modules[i], address)) continue;
-    enum host_role role = (enum host_role)atomic_load_explicit(&modules[i].role, memory_order_relaxed);
-    if (role == HOST_FFI) atomic_store_explicit(&host_recent_ffi, &modules[i], memory_order_release);
-    return role;
+    uint64_t word = atomic_load_explicit(&modules[i], memory_order_acquire);
+    if (!host_module_holds(word, address)) continue;
+    if (atomic_load(&host_modules_generation) != generation) break; /* the loader knows */
+    if (host_module_role(word) == HOST_FFI) atomic_store_explicit(&host_recent_ffi, &modules[i], memory_order_relaxed);
+    return host_module_role(word);
   }
   return host_state.adapter == NULL ? HOST_OTHER : learn((uintptr_t)address);
 }
 
 void host_modules_forget(void) {
-  pthread_mutex_lock(&lock);
+  sigset_t mask;
+  lock_all(&mask);
+  atomic_fetch_add(&host_modules_generation, 1); /* first: whoever reads on learns that it has to ask again */
   atomic_store(&module_count, 0);
-  for (unsigned i = 0; i < MODULES; i++) {
-    atomic_store(&modules[i].low, 0);
-    atomic_store(&modules[i].high, 0);
-  }
-  atomic_fetch_add(&host_modules_generation, 1);
-  pthread_mutex_unlock(&lock);
+  for (unsigned i = 0; i < MODULES; i++) atomic_store(&modules[i], 0);
+  unlock_all(&mask);
 }

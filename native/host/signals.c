@@ -82,13 +82,28 @@ static int bracketed(int signal, const struct sigaction *new, struct sigaction *
 static struct sigaction views[SIGNALS]; /* what the VM has set last; SIG_DFL before */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+/*
+ * POSIX lets a handler call sigaction. A handler that interrupted the lock's holder would wait for its own thread, so
+ * no signal is taken while the lock is held. What the caller points to is read and written outside: it may fault.
+ */
 static int behind_the_trap(int signal, const struct sigaction *new, struct sigaction *old) {
   if (trap_in_callout()) return host_next()->sigaction(signal, new, old);
   int rc = 0;
+  struct sigaction wanted = {0};
+  if (new != NULL) {
+    wanted = *new;      /* `new` and `old` may be the same */
+    rc = trap_attach(); /* here: it notes the thread's mask */
+    if (rc < 0) {
+      errno = -rc;
+      return -1;
+    }
+  }
+  sigset_t all, mask;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &mask);
   pthread_mutex_lock(&lock);
   struct sigaction before = views[signal];
   if (new != NULL) {
-    struct sigaction wanted = *new; /* `new` and `old` may be the same */
     rc = trap_rearm_note();
     if (rc == 0 && host_next()->sigaction(signal, &wanted, NULL) != 0) rc = -errno;
     int rearmed = trap_rearm();
@@ -97,6 +112,7 @@ static int behind_the_trap(int signal, const struct sigaction *new, struct sigac
     host_count(HOST_HANDLERS);
   }
   pthread_mutex_unlock(&lock);
+  pthread_sigmask(SIG_SETMASK, &mask, NULL);
   if (rc < 0) {
     errno = -rc;
     return -1;

@@ -9,7 +9,9 @@
 #include <dlfcn.h>
 #include <ffi.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -287,6 +289,25 @@ CHECK_TEST(fault_handlers_wait, "the VM's SIGSEGV handler gets the VM's faults, 
   CHECK(old.sa_sigaction == repair);
 }
 
+static void set_fault_handler(int number) {
+  struct sigaction action = {.sa_sigaction = repair, .sa_flags = SA_SIGINFO};
+  (void)number;
+  if (sigaction(SIGFPE, &action, NULL) == 0) signals_seen++;
+}
+/* Broken once: with signals let through while the lock is held, the handler waited for its own thread. */
+CHECK_TEST(handlers_set_handlers, "a handler that interrupts sigaction may call it") {
+  struct sigaction action = {.sa_handler = set_fault_handler};
+  struct itimerval often = {.it_interval.tv_usec = 50, .it_value.tv_usec = 50}, never = {0};
+  CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
+  CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+  action.sa_handler = count_signal;
+  while (signals_seen < 2000)
+    if (sigaction(SIGFPE, &action, NULL) != 0) break;
+  CHECK_EQ(setitimer(ITIMER_REAL, &never, NULL), 0);
+  CHECK(signals_seen >= 2000);
+  CHECK_EQ(poke(NULL, 1), 0);
+}
+
 CHECK_TEST(alternate_stack_stays,
            "the VM is answered the alternate stack that it set, and callouts recover as before") {
   static char stack[1 << 16];
@@ -306,6 +327,32 @@ CHECK_TEST(dlsym_answers, "dlsym answers as it does without, whatever handle it 
   CHECK(dlsym(RTLD_NEXT, "foreign_poke") == (void *)foreign_poke);
   CHECK(dlsym(RTLD_DEFAULT, "no_such_function") == NULL);
   CHECK(dlerror() != NULL);
+}
+
+static volatile int stop_closing;
+static void *close_libraries(void *data) {
+  for (; !stop_closing; go_on = 1) {
+    void *library = dlopen(NULL, RTLD_LAZY);
+    if (library != NULL) dlclose(library);
+  }
+  return data;
+}
+/* Broken once: with bounds and role in words of their own, an entry that was being emptied held every address. So the
+ * callee passed for the VM's own, and the process died (in two of four runs). */
+CHECK_TEST(libraries_may_go,
+           "callouts are guarded, and own functions are none, while another thread closes libraries") {
+  volatile long *heap = heap_of(4096);
+  unsigned wrong = 0;
+  pthread_t thread;
+  REQUIRE(pthread_create(&thread, NULL, close_libraries, NULL) == 0);
+  while (!go_on) sched_yield();
+  for (long i = 0; i < 20000; i++) {
+    if (poke(NULL, 1) != 0) wrong++;
+    if (call2((void *)own, (const void *)(uintptr_t)heap, i) != i + 1 || *heap != i) wrong++;
+  }
+  stop_closing = 1;
+  pthread_join(thread, NULL);
+  CHECK_EQ(wrong, 0);
 }
 
 CHECK_TEST(children_are_guarded, "a child that the VM forks is guarded as its parent is") {

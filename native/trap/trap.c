@@ -148,27 +148,34 @@ void trap_note_thread(void) {
 
 static pthread_mutex_t handlers_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static int handlers_enter(void) {
+/* No signal is taken while the lock is held: its handler may set handlers, and would wait for its own thread. */
+static int handlers_enter(struct trap_masked *before) {
   int rc = trap_attach_vm();
-  if (rc == 0) pthread_mutex_lock(&handlers_lock);
-  return rc;
+  if (rc < 0) return rc;
+  trap_signals_hold(before);
+  pthread_mutex_lock(&handlers_lock);
+  return 0;
 }
-static int handlers_leave(int rc) {
+static int handlers_leave(const struct trap_masked *before, int rc) {
   pthread_mutex_unlock(&handlers_lock);
+  trap_signals_release(before);
   return rc;
 }
 
 int trap_rearm(void) {
-  int rc = handlers_enter();
-  return rc < 0 ? rc : handlers_leave(trap_handlers_install());
+  struct trap_masked before;
+  int rc = handlers_enter(&before);
+  return rc < 0 ? rc : handlers_leave(&before, trap_handlers_install());
 }
 int trap_rearm_note(void) {
-  int rc = handlers_enter();
-  return rc < 0 ? rc : handlers_leave(trap_handlers_note());
+  struct trap_masked before;
+  int rc = handlers_enter(&before);
+  return rc < 0 ? rc : handlers_leave(&before, trap_handlers_note());
 }
 int trap_module_is_foreign(const void *address, bool foreign) {
-  int rc = handlers_enter();
-  return rc < 0 ? rc : handlers_leave(trap_handlers_module(address, foreign));
+  struct trap_masked before;
+  int rc = handlers_enter(&before);
+  return rc < 0 ? rc : handlers_leave(&before, trap_handlers_module(address, foreign));
 }
 
 int trap_set_foreign_stack(bool enabled, size_t bytes) {
