@@ -91,7 +91,7 @@ static void after_failure(struct host_thread *thread, const struct host_call *ca
 }
 
 static void make_call(const struct host_call *call, host_function function) {
-  host_next()->ffi_call(call->cif, function, call->result, call->arguments);
+  host_ffi_of(call->caller)->call(call->cif, function, call->result, call->arguments);
 }
 
 static void guarded(struct host_call *call, struct cached *entry, bool open) {
@@ -126,13 +126,9 @@ static void guarded(struct host_call *call, struct cached *entry, bool open) {
   if (__builtin_expect(failed, 0)) after_failure(thread, call);
 }
 
-HOST_REPLACES void ffi_call(struct host_cif *cif, host_function function, void *result, void **arguments);
-void ffi_call(struct host_cif *cif, host_function function, void *result, void **arguments) {
-  const struct host_next *next = host_next();
-  if (__builtin_expect(next->ffi_call == NULL, 0))
-    ((struct host_next *)(uintptr_t)next)->ffi_call = (void (*)(struct host_cif *, host_function, void *, void **))(
-        uintptr_t)host_next_ffi("ffi_call");
-  struct host_call call = {cif, function, result, arguments, HOST_CALLER()};
+static inline __attribute__((always_inline)) void foreign_call(struct host_cif *cif, host_function function,
+                                                               void *result, void **arguments, const void *caller) {
+  struct host_call call = {cif, function, result, arguments, caller};
   if (!host_is_vm_or_ffi(call.caller)) {
     make_call(&call, function);
     return;
@@ -156,4 +152,15 @@ void ffi_call(struct host_cif *cif, host_function function, void *result, void *
   } else {
     guarded(&call, entry, decision == HOST_OPEN);
   }
+}
+
+HOST_REPLACES void ffi_call(struct host_cif *cif, host_function function, void *result, void **arguments);
+void ffi_call(struct host_cif *cif, host_function function, void *result, void **arguments) {
+  foreign_call(cif, function, result, arguments, HOST_CALLER());
+}
+
+HOST_REPLACES void cffi_call(struct host_cif *cif, host_function function, void *result,
+                             void **arguments) __asm__(HOST_CFFI_CALL);
+void cffi_call(struct host_cif *cif, host_function function, void *result, void **arguments) {
+  foreign_call(cif, function, result, arguments, HOST_CALLER());
 }

@@ -85,11 +85,6 @@ static host_closure_function guarded_function(host_closure_function function) {
 
 static int prepare(void *closure, struct host_cif *cif, host_closure_function function, void *user_data, void *code,
                    const void *caller) {
-  const struct host_next *next = host_next();
-  if (next->ffi_prep_closure_loc == NULL)
-    ((struct host_next *)(uintptr_t)next)->ffi_prep_closure_loc = (int (*)(void *, struct host_cif *,
-                                                                           host_closure_function, void *, void *))(
-        uintptr_t)host_next_ffi("ffi_prep_closure_loc");
   if (host_is_vm_or_ffi(caller)) {
     host_closure_function instead = guarded_function(function);
     if (instead != NULL) function = instead;
@@ -97,7 +92,7 @@ static int prepare(void *closure, struct host_cif *cif, host_closure_function fu
       host_say_once("callbacks of more than %d functions cannot be guarded: what they do has the callee's rights",
                     FUNCTIONS);
   }
-  return next->ffi_prep_closure_loc(closure, cif, function, user_data, code);
+  return host_ffi_of(caller)->prepare(closure, cif, function, user_data, code);
 }
 
 HOST_REPLACES int ffi_prep_closure_loc(void *closure, struct host_cif *cif, host_closure_function function,

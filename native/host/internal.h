@@ -73,9 +73,6 @@ struct host_next {
   int (*execve)(const char *, char *const[], char *const[]);
   int (*posix_spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
                      char *const[], char *const[]);
-  /* libffi's; NULL until the program has a libffi */
-  void (*ffi_call)(struct host_cif *, host_function, void *, void **);
-  int (*ffi_prep_closure_loc)(void *, struct host_cif *, host_closure_function, void *, void *);
 };
 extern struct host_next host_next_functions;
 extern _Atomic bool host_next_known;
@@ -85,11 +82,28 @@ static inline const struct host_next *host_next(void) {
   if (__builtin_expect(!atomic_load_explicit(&host_next_known, memory_order_acquire), 0)) host_next_find();
   return &host_next_functions;
 }
-/* libffi's function of that name, or ends the process: the caller has linked against it. */
+/* The program's libffi: its function of that name. The process ends if there is none. */
 void *host_next_ffi(const char *name);
+/* What pip's cffi calls the ffi_call of the libffi in it. */
+#define HOST_CFFI_CALL "cffistatic_ffi_call"
+/* The libffi of a module. The process ends if a function is called that none has. */
+struct host_ffi {
+  uintptr_t low;
+  size_t bytes;
+  void (*call)(struct host_cif *, host_function, void *, void **);
+  int (*prepare)(void *, struct host_cif *, host_closure_function, void *, void *);
+};
+extern const struct host_ffi *_Atomic host_recent_ffi_functions;
+const struct host_ffi *host_ffi_find(const void *caller);
+static inline const struct host_ffi *host_ffi_of(const void *caller) {
+  const struct host_ffi *recent = atomic_load_explicit(&host_recent_ffi_functions, memory_order_acquire);
+  return (uintptr_t)caller - recent->low < recent->bytes ? recent : host_ffi_find(caller);
+}
 
 /* ---- modules.c ---- */
 
+/* Where the module that holds an address lies; 0 bytes if none does. */
+void host_module_bounds(const void *address, uintptr_t *low, size_t *bytes);
 /* Forgets what modules.c has cached: modules were unloaded. */
 void host_modules_forget(void);
 /* Changes whenever it does. */

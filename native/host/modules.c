@@ -42,6 +42,13 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data) {
   return 1;
 }
 
+void host_module_bounds(const void *address, uintptr_t *low, size_t *bytes) {
+  struct search search = {.address = (uintptr_t)address, .first = true};
+  dl_iterate_phdr(visit, &search);
+  *low = search.found ? search.low : 0;
+  *bytes = search.found ? search.high - search.low : 0;
+}
+
 /* The lock's holder takes no signal: a handler may ask too, of a function that is replaced. */
 static void lock_all(sigset_t *mask) {
   sigset_t all;

@@ -3,6 +3,8 @@
  * foreign functions through libffi, makes closures, threads and signal handlers, and knows nothing of Turnkey. Linked
  * before the C library, libturnkey-host.so comes first in the search order, as by LD_PRELOAD.
  *
+ * More than 400 lines: one VM serves all tests of it.
+ *
  * The environment says the mechanism (host.cmake): TURNKEY_HOST_MECHANISM, and TURNKEY_HOST_HEAP=anonymous.
  */
 #define _GNU_SOURCE
@@ -16,6 +18,7 @@
 
 #include "check.h"
 #include "host_foreign.h"
+#include "host_own_ffi.h"
 
 static bool closes(void) {
   const char *mechanism = getenv("TURNKEY_HOST_MECHANISM");
@@ -144,6 +147,23 @@ CHECK_TEST(many_functions, "more functions than there are thunks are guarded all
   for (unsigned i = 0; i < FUNCTIONS; i++)
     if (call2(code + i * CODE, NULL, 0) != (i % 100 == 99 ? 0 : (long)i)) wrong++;
   CHECK_EQ(wrong, 0);
+}
+
+/* Broken once: with the search order's libffi for every module, and with cffi's name for ffi_call not looked up, libffi
+ * was called in the library's place, and the process died. */
+CHECK_TEST(own_libffi_serves, "a library that carries a libffi of its own is served by it, and others are not") {
+  void *code = NULL;
+  CHECK_EQ(own_ffi_calls(), 0);
+  CHECK_EQ(own_ffi_call(), 4711);
+  CHECK_EQ(own_ffi_prepare(), 4712);
+  CHECK_EQ(own_ffi_calls(), 2);
+  CHECK_EQ(own_cffi_call(), 4711);
+  CHECK_EQ(own_cffi_prepare(), 4712);
+  CHECK_EQ(own_cffi_calls(), 2);
+  CHECK_EQ(poke(NULL, 1), 0);
+  code = closure_of(store_and_double, (void *)(uintptr_t)heap_of(4096));
+  CHECK_EQ(call2((void *)foreign_call_back, code, 21), 43);
+  CHECK_EQ(own_ffi_calls() + own_cffi_calls(), 4);
 }
 
 /* ---- the heap ---- */

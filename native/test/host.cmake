@@ -12,11 +12,20 @@ add_library(host_foreign SHARED host_foreign.c)
 target_link_libraries(host_foreign PRIVATE Threads::Threads)
 # it must fault as written
 target_compile_options(host_foreign PRIVATE -Wall -Wextra -Werror -fno-delete-null-pointer-checks)
+add_library(host_own_ffi SHARED host_own_ffi.c)
+add_library(host_own_cffi SHARED host_own_ffi.c) # with the names that pip's cffi has
+target_compile_definitions(host_own_cffi PRIVATE ffi_call=cffistatic_ffi_call
+  own_ffi_call=own_cffi_call own_ffi_prepare=own_cffi_prepare own_ffi_calls=own_cffi_calls)
+# its calls of its own functions are made by way of the search order
+foreach(library host_own_ffi host_own_cffi)
+  target_compile_options(${library} PRIVATE -Wall -Wextra -Werror -fsemantic-interposition)
+endforeach()
 add_executable(host_vm host.c)
 target_include_directories(host_vm PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${TURNKEY_FFI_INCLUDE})
 # first, and though it defines nothing that the program lacks: as a preloaded library comes first
 target_link_options(host_vm PRIVATE -Wl,--no-as-needed)
-target_link_libraries(host_vm PRIVATE turnkey_host turnkey_options host_foreign ${TURNKEY_FFI} Threads::Threads)
+target_link_libraries(host_vm PRIVATE turnkey_host turnkey_options host_foreign ${TURNKEY_FFI} host_own_ffi
+  host_own_cffi Threads::Threads)
 foreach(mechanism flag mprotect-range pkeys)
   add_test(NAME host_${mechanism} COMMAND host_vm)
   set_tests_properties(host_${mechanism} PROPERTIES
