@@ -24,6 +24,7 @@ import { pathToFileURL } from 'node:url';
 import { Ajv } from 'ajv';
 import standaloneCode from 'ajv/dist/standalone/index.js';
 import { build, transform } from 'esbuild';
+import ts from 'typescript';
 
 import { buildNative, buildTypeScript, ensurePrerequisites, fail, root, SetupError } from './setup.mjs';
 
@@ -77,11 +78,56 @@ export function prebuild(/** @type {string} */ into) {
  */
 const LIBRARY = /^src\/(?:[^/]+\.js|(?:callout|image)\/)/;
 
+/** Compiled parts that only a checkout has: two commands, and all experiments in one file (src/record/paths.ts). */
+const CHECKOUT_ONLY = ['src/campaign', 'src/cli/campaign.js', 'src/squeak', 'src/cli/squeak.js', 'trial'];
+
+/** The files below a folder with one of these endings, by their whole paths. */
+const filesBelow = (/** @type {string} */ folder, /** @type {RegExp} */ ending) =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => ending.test(name))
+    .map((name) => join(folder, name));
+
+/** Takes away what nobody reaches in the package: bundled packages, and types that no export of package.json names. */
+async function prune(/** @type {string} */ dist) {
+  for (const part of CHECKOUT_ONLY) rmSync(join(dist, part), { recursive: true, force: true });
+
+  const own = ['src', 'experiments'].flatMap((folder) => filesBelow(join(dist, folder), /\.m?js$/));
+  const { metafile } = await build({
+    entryPoints: own,
+    outdir: dist,
+    absWorkingDir: dist,
+    bundle: true,
+    write: false,
+    metafile: true,
+    format: 'esm',
+    platform: 'node',
+    packages: 'external',
+    external: ['./campaign.js', './squeak.js'], // looked for before they are imported
+    logLevel: 'error',
+  });
+  const imported = new Set(Object.keys(metafile.inputs).map((name) => join(dist, name)));
+  for (const path of filesBelow(join(dist, 'vendor'), /\.js$/)) if (!imported.has(path)) rmSync(path);
+
+  /** @type {{ exports: Record<string, string | { types: string }> }} */
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const types = Object.values(exports).flatMap((one) => (typeof one === 'string' ? [] : [join(dist, '..', one.types)]));
+  const options = { noLib: true, module: ts.ModuleKind.NodeNext, types: [] };
+  const named = new Set(
+    ts
+      .createProgram(types, options)
+      .getSourceFiles()
+      .map(({ fileName }) => fileName),
+  );
+  for (const path of filesBelow(dist, /\.d\.[cm]?ts$/)) if (!named.has(path)) rmSync(path);
+}
+
 /**
- * Takes from compiled files what only a checkout needs: the names of source maps, which are not packed, and comments;
- * of the harness, the spaces and local names too.
+ * Takes from compiled files what only a checkout needs: what the package does not reach, comments, and the names of
+ * source maps, which are not packed; of the harness, the spaces and local names too.
  */
 export async function slim(/** @type {string} */ dist) {
+  await compileSchemas(dist);
+  await prune(dist);
   const files = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter(
     (name) => /\.[cm]?js$/.test(name) && !/^(?:test|vendor)\//.test(name),
   );
@@ -92,7 +138,6 @@ export async function slim(/** @type {string} */ dist) {
     const { code } = await transform(text, { minify: !LIBRARY.test(name), target: 'node20', format });
     writeFileSync(path, code);
   }
-  await compileSchemas(dist);
 }
 
 /** Puts the compiled schema of a run in the place of what compiles it: ajv is half as large again, packed. */

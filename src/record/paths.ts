@@ -10,6 +10,9 @@ export const PROJECT_ROOT = findRoot() ?? process.cwd();
 /** The folder of what CMake built, relative to the root. It travels into guests. */
 export const NATIVE = nativeFolder(PROJECT_ROOT);
 
+/** All experiments and a trial's program in one file: made in a checkout, where trials start by the thousand. */
+const BUNDLED_TRIAL = 'dist/trial/launch.cjs';
+
 /** Built files, relative to the root. */
 export const BUILT = {
   watch: `${NATIVE}/turnkey-watch`,
@@ -19,7 +22,8 @@ export const BUILT = {
   foreignConstructor: `${NATIVE}/libturnkey_foreign_ctor.so`,
   foreignDestructor: `${NATIVE}/libturnkey_foreign_dtor.so`,
   foreignThrow: `${NATIVE}/libturnkey_foreign_throw.so`,
-  trial: 'dist/trial/launch.cjs',
+  // the package holds each experiment once, in a file of its own
+  trial: existsSync(join(PROJECT_ROOT, BUNDLED_TRIAL)) ? BUNDLED_TRIAL : 'dist/src/trial/trial.js',
   costTrial: 'dist/src/trial/cost-trial.js',
   vmThread: 'dist/experiments/support/vm-thread.js',
   experiments: 'dist/experiments',
