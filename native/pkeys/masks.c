@@ -11,6 +11,7 @@ _Static_assert(offsetof(struct mask_latch, copy) % 8 == 0, "copied in words");
 
 void pkeys_i_masks_read(struct mask_record *out) {
   latch_read(&pkeys_i_registry.masks.version, pkeys_i_registry.masks.copy, out, sizeof *out);
+  if (out->masks.keep == 0) out->masks.keep = ~0u; /* nothing is published yet; afterwards key 0 is always kept (I1) */
 }
 
 /* I2: `keep` covers the keys of others, and `deny` holds the rights to ours. */

@@ -6,12 +6,8 @@
 #include "internal.h"
 #include "sys.h"
 
-struct registry pkeys_i_registry = {
-    .masks = {.copy = {{.masks = {.keep = ~0u}}, {.masks = {.keep = ~0u}}}},
-    .pool = {.options = {.nth = 8, .guard_bytes = PKEYS_GUARD_BYTES}, .random = 0x9e3779b97f4a7c15u},
-    .next_image_id = 1,
-    .next_loan_id = 1,
-};
+/* 4 MiB, all zero at first: no file holds them. What begins as something else, initialise() sets. */
+struct registry pkeys_i_registry;
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
@@ -38,6 +34,9 @@ static void after_fork(void) {
 
 /* The first time, before anybody can have entered the registry. 0 or negative errno. */
 static int initialise(void) {
+  pkeys_i_registry.next_image_id = pkeys_i_registry.next_loan_id = 1;
+  pkeys_i_registry.pool.options = (struct pkeys_virtual_options){.nth = 8, .guard_bytes = PKEYS_GUARD_BYTES};
+  pkeys_i_registry.pool.random = 0x9e3779b97f4a7c15u;
   int key = pkeys_i_runtime_key_take();
   pkeys_i_registry.runtime_key = key;
   pkeys_i_masks_publish(key > 0);
