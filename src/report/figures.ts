@@ -10,6 +10,7 @@
  * image)
  *   verdicts MECHANISM VERDICT                    how many cases of the emulated lane have it (writes denied, one key
  * for the image)
+ *   differences SUITE LANE MECHANISM              of a guarded program's tests, how many went otherwise than unguarded
  *   rate POPULATION MECHANISM                     of a campaign: harm to `image` or `program`, with its interval; only
  * where the caller can read campaigns
  */
@@ -22,6 +23,7 @@ import { ratioOf } from './findings/baseline.js';
 import { type Cost, costCells } from './findings/costs.js';
 import { formatCount, formatNs, formatTimes } from './findings/format.js';
 import { corruptionOf, variantOf } from './findings/records.js';
+import { recordedDifferences } from './host-scores.js';
 
 /** Not a part of something, and not its first occurrence in a process. */
 function isWhole({ part, occurrence }: Values): boolean {
@@ -116,6 +118,7 @@ export class Figures {
   recorded(key: string): string {
     const [name = '', what = '', ...words] = key.split(' ');
     if (what === 'rate' && this.#rate !== undefined) return this.#rate(inProject(join('results', name)), words);
+    if (what === 'differences') return recordedDifferences(name, words);
     const run = this.#runs.get(name) ?? new RecordedRun(readRun(inProject(join('results', name))));
     this.#runs.set(name, run);
     return run.figure(key, what, words);
