@@ -111,7 +111,7 @@ static void find_functions(struct host_ffi *ffi, const void *caller) {
   if (dladdr(caller, &info) != 0)
     module = dlopen(info.dli_fname, RTLD_NOLOAD | RTLD_LAZY) ?: dlopen(NULL, RTLD_NOLOAD | RTLD_LAZY);
   void *call = module == NULL ? NULL : host_next()->dlsym(module, HOST_CFFI_CALL);
-  if ((uintptr_t)call - ffi->low >= ffi->bytes) call = of_module(module, "ffi_call");
+  if ((uintptr_t)call - ffi->low >= ffi->bytes || is_this_library(call)) call = of_module(module, "ffi_call");
   void *prepare = of_module(module, "ffi_prep_closure_loc");
   ffi->call = call == NULL ? no_call : (void (*)(struct host_cif *, host_function, void *, void **))(uintptr_t)call;
   ffi->prepare = prepare == NULL
