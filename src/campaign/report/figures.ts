@@ -190,6 +190,11 @@ export function sentence({ mechanisms }: CampaignFigures): string {
   const said = mechanisms.map((one) => `${rateText(one.image)} ${wordsOf(one.mechanism)}`);
   return `Of random stray stores into the image, these did harm: ${said.join('; ')}.`;
 }
+/** Harm without the deaths that left the image as it was. */
+export function damagedSentence({ mechanisms }: CampaignFigures): string {
+  const said = mechanisms.map((one) => `${rateText(one.damaged)} ${wordsOf(one.mechanism)}`);
+  return `The image itself was changed by: ${said.join('; ')}.`;
+}
 export function programSentence({ mechanisms }: CampaignFigures): string {
   const said = mechanisms.map((one) => `${rateText(one.program)} ${wordsOf(one.mechanism)}`);
   return `Into any byte of memory that the program uses, its image included: ${said.join('; ')}.`;

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 
 import { writeWhole } from '../../record/store.js';
-import { campaignFigures, programSentence, sentence } from './figures.js';
+import { campaignFigures, damagedSentence, programSentence, sentence } from './figures.js';
 import { renderCampaignHtml } from './html.js';
 import { renderCsv, renderMarkdown } from './markdown.js';
 import { readCampaign, writePackedCampaign } from './outcomes.js';
@@ -21,5 +21,11 @@ export function writeCampaignReport(directory: string): readonly string[] {
     writeWhole(join(directory, name), text);
     return join(directory, name);
   });
-  return [sentence(figures), programSentence(figures), ...paths, writePackedCampaign(directory, campaign)];
+  return [
+    sentence(figures),
+    damagedSentence(figures),
+    programSentence(figures),
+    ...paths,
+    writePackedCampaign(directory, campaign),
+  ];
 }

@@ -7,7 +7,15 @@ import { html, type Markup, trusted } from '../../report/html/markup.js';
 import { SCRIPT } from '../../report/html/script.js';
 import { STYLE } from '../../report/html/style.js';
 import { STRATUM_TEXTS } from '../words.js';
-import { type CampaignFigures, programSentence, rateText, replayText, sentence, wordsOf } from './figures.js';
+import {
+  type CampaignFigures,
+  damagedSentence,
+  programSentence,
+  rateText,
+  replayText,
+  sentence,
+  wordsOf,
+} from './figures.js';
 import { deathBin, UNIT_TEXTS } from './markdown.js';
 
 const OWN_STYLE = `.c text{font-size:12px;fill:var(--ink)}.c .muted{fill:var(--muted)}.c .frame{stroke:var(--axis)}
@@ -173,8 +181,8 @@ export function renderCampaignHtml(figures: CampaignFigures): string {
     (one) =>
       html`<li>
         <span class="tag">${one.mechanism}</span>Of random stray stores into the image,
-        <b>${rateText(one.image)}</b> did harm ${wordsOf(one.mechanism)}; of those into any byte that the program uses,
-        <b>${rateText(one.program)}</b>.
+        <b>${rateText(one.image)}</b> did harm ${wordsOf(one.mechanism)}, and <b>${rateText(one.damaged)}</b> changed
+        the image; of those into any byte that the program uses, <b>${rateText(one.program)}</b>.
       </li>`,
   );
   return html`<!doctype html>
@@ -210,7 +218,7 @@ export function renderCampaignHtml(figures: CampaignFigures): string {
               </ul>
               <p class="lead">
                 Harm: the program crashed, hung, answered wrongly with no error told, or its image was changed.
-                Intervals are at 95 %. ${sentence(figures)} ${programSentence(figures)}
+                Intervals are at 95 %. ${sentence(figures)} ${damagedSentence(figures)} ${programSentence(figures)}
               </p>
             </section>
             <section>

@@ -1,6 +1,14 @@
 /** report.md and the CSV of a campaign. */
 import { MOMENTS, STRATUM_TEXTS } from '../words.js';
-import { type CampaignFigures, programSentence, rateText, replayText, sentence, wordsOf } from './figures.js';
+import {
+  type CampaignFigures,
+  damagedSentence,
+  programSentence,
+  rateText,
+  replayText,
+  sentence,
+  wordsOf,
+} from './figures.js';
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
@@ -55,6 +63,8 @@ export function renderMarkdown(figures: CampaignFigures): string {
   return `# A campaign of random faults
 
 ${sentence(figures)}
+
+${damagedSentence(figures)}
 
 ${programSentence(figures)}
 
