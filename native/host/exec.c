@@ -1,6 +1,6 @@
 /*
  * exec.c: programs that the VM starts are guarded by the same library, unless the loader takes none into them. What
- * cannot be guarded is said before it starts. elf(5), execve(2), ld.so(8) ("secure-execution mode").
+ * cannot be guarded is said before it starts. elf(5), execve(2), xattr(7), ld.so(8) ("secure-execution mode").
  *
  * A child that vfork made runs here: it shares its parent's memory, and changes nothing of it but the list of what was
  * said.
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -40,6 +41,7 @@ static const char *obstacle(const char *path) {
     else if (fstat(fd, &status) == 0 && ((status.st_mode & S_ISUID && status.st_uid != geteuid()) ||
                                          (status.st_mode & S_ISGID && status.st_gid != getegid())))
       why = "is setuid or setgid";
+    else if (geteuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0) why = "has file capabilities";
   }
   close(fd);
   return why;
