@@ -19,12 +19,44 @@ int host_image_start(void) {
   return rc;
 }
 
+static struct host_heap_size totals(void) {
+  struct host_heap_size size = {0};
+  struct pkeys_range range;
+  for (uintptr_t at = 0; pkeys_range_next(at, &range); at = range.address + range.bytes) {
+    size.ranges++;
+    size.bytes += range.bytes;
+  }
+  return size;
+}
+
+static struct host_heap_size largest;
+static pthread_mutex_t largest_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic uint64_t adoptions, look_at = 1;
+
+struct host_heap_size host_image_largest(void) {
+  struct host_heap_size now = totals();
+  pthread_mutex_lock(&largest_lock);
+  if (now.bytes >= largest.bytes) largest = now;
+  now = largest;
+  pthread_mutex_unlock(&largest_lock);
+  return now;
+}
+
+/* Looked at whenever there were an eighth more adoptions: some hundred times in the longest life. */
+static void note_adoption(void) {
+  uint64_t count = atomic_fetch_add_explicit(&adoptions, 1, memory_order_relaxed) + 1;
+  uint64_t wanted = atomic_load_explicit(&look_at, memory_order_relaxed);
+  if (count >= wanted && atomic_compare_exchange_strong(&look_at, &wanted, count + 1 + count / 8)) host_image_largest();
+}
+
 int host_adopt(unsigned space, void *address, size_t bytes, int protection) {
   if (!atomic_load(&host_state.has_image)) return 0;
   int rc = pkeys_space_adopt(image, space, address, bytes, protection);
   if (rc < 0) {
     host_count(HOST_NOT_ADOPTED);
     host_say_once("memory of the heap could not be adopted (%s): it is not protected", strerror(-rc));
+  } else {
+    note_adoption();
   }
   return rc;
 }
@@ -46,13 +78,4 @@ void host_unmap(void *address, size_t bytes) {
 bool host_adopted(const void *address, size_t bytes) {
   struct pkeys_range range;
   return pkeys_range_next((uintptr_t)address, &range) && range.address < (uintptr_t)address + bytes;
-}
-
-void host_image_totals(uint64_t *ranges, uint64_t *bytes) {
-  struct pkeys_range range;
-  *ranges = *bytes = 0;
-  for (uintptr_t at = 0; pkeys_range_next(at, &range); at = range.address + range.bytes) {
-    ++*ranges;
-    *bytes += range.bytes;
-  }
 }

@@ -115,7 +115,11 @@ extern _Atomic unsigned host_modules_generation;
 int host_image_start(void);
 /* Whether [address, address+bytes) holds adopted memory. */
 bool host_adopted(const void *address, size_t bytes);
-void host_image_totals(uint64_t *ranges, uint64_t *bytes);
+/* The heap at its largest, as it was looked at now and then: some VMs give it up before they end. */
+struct host_heap_size {
+  uint64_t ranges, bytes;
+};
+struct host_heap_size host_image_largest(void);
 
 /* ---- report.c ---- */
 

@@ -13,13 +13,14 @@ void *host_dlsym_asked(void *handle, const char *name, const void *caller, const
 void *host_dlsym_asked(void *handle, const char *name, const void *caller, const void **next) {
   *next = (const void *)(uintptr_t)host_next()->dlsym;
   const struct host_adapter *adapter = host_state.adapter;
-  if (name == NULL || handle == RTLD_NEXT || handle == RTLD_DEFAULT || !host_guarding()) return NULL;
+  if (name == NULL || handle == RTLD_NEXT || !host_guarding()) return NULL;
   enum host_role role = host_role_of(caller);
   bool wanted = role == HOST_VM && adapter->wants != NULL && adapter->wants(name);
   if (!wanted && role == HOST_OTHER) return NULL;
   void *answer = host_dlsym(handle, name);
   if (answer == NULL) return NULL; /* it is asked again, for dlerror(3) as its caller sees it */
   host_name_function(answer, name);
+  if (handle == RTLD_DEFAULT) return NULL; /* what is asked for depends on who asks */
   return wanted ? adapter->symbol(name, answer) : answer;
 }
 

@@ -201,8 +201,7 @@ void host_report_asked(const char *asked, const char *why_not_keys) {
 
 static void write_json(const char *path, const struct host_thread *sum) {
   struct line line = {0};
-  uint64_t ranges, bytes;
-  host_image_totals(&ranges, &bytes);
+  struct host_heap_size heap = host_image_largest();
   struct pkeys_bystanders bystanders = pkeys_bystanders();
   append(&line, "{\"pid\":%d,\"parent\":%d,", (int)getpid(), (int)getppid());
   append_string(&line, "program", host_state.program.path);
@@ -214,7 +213,7 @@ static void write_json(const char *path, const struct host_thread *sum) {
          (unsigned long long)counters[HOST_UNGUARDED], (unsigned long long)sum->callbacks,
          (unsigned long long)counters[HOST_THREADS]);
   append(&line, ",\"handlers\":%llu,\"heapRanges\":%llu,\"heapBytes\":%llu,\"notAdopted\":%llu",
-         (unsigned long long)counters[HOST_HANDLERS], (unsigned long long)ranges, (unsigned long long)bytes,
+         (unsigned long long)counters[HOST_HANDLERS], (unsigned long long)heap.ranges, (unsigned long long)heap.bytes,
          (unsigned long long)counters[HOST_NOT_ADOPTED]);
   append(&line, ",\"bystanders\":{\"faults\":%llu,\"waitedNs\":%llu,\"windows\":%llu},",
          (unsigned long long)bystanders.faults, (unsigned long long)bystanders.waited_ns,
@@ -271,6 +270,8 @@ static void in_child(void) {
   host_state.process = getpid();
   threads = NULL;
   memset(&ended, 0, sizeof ended);
+  /* adapters compare failures before and after a call: the thread's own count goes on, and its past is taken off */
+  ended.failures = 0 - host_thread.failures;
   memset(counters, 0, sizeof counters);
   memset(failed_functions, 0, sizeof failed_functions);
   failed_count = 0;

@@ -21,6 +21,9 @@ export interface ProcessReport {
   readonly failed: number;
   readonly unguarded: number;
   readonly notAdopted: number;
+  /** The heap at its largest, as far as it was looked at. */
+  readonly heapRanges: number;
+  readonly heapBytes: number;
   /** What stays open under this adapter, in words. */
   readonly open: string;
   readonly notes: readonly { readonly text: string }[];
@@ -97,8 +100,8 @@ export function summary(report: GuardReport): readonly string[] {
   if (report.asked === 'none') return ['mechanism none: nothing was guarded, and nothing was counted'];
   if (processes.length === 0)
     return [
-      'no process reported: the program was ended by a signal, or ended itself without its exit handlers; ' +
-        'nothing is known of its callouts',
+      'no process reported: the program was ended by a signal, ended itself without its exit handlers, or has file ' +
+        'capabilities, and the loader then preloads nothing; nothing is known of its callouts',
     ];
   return [
     `${times(callouts, 'callout')}, ${String(failed)} failed; lane ${lane}, adapter ${adapters}`,
