@@ -15,9 +15,12 @@ const LEARNED = '/tmp/turnkey-guard-learned';
 const REPORT = '/tmp/turnkey-guard-report';
 const TIMEOUT_MS = 3600 * 1000;
 const MEMORY_MIB = 3072;
+/** What a shell answers where there is no such command. */
+const NOT_FOUND = 127;
 
 /**
  * @param options what else travels, and where to add what was learned
+ * @param say gets a line for the user: why the program may have failed
  * @throws ExperimentError where there is no machine, or the guest was lost twice
  */
 export async function runEmulated(
@@ -25,6 +28,7 @@ export async function runEmulated(
   words: readonly string[],
   environment: Readonly<Record<string, string>>,
   options: Pick<GuardOptions, 'with' | 'learn' | 'lend'>,
+  say: (line: string) => void,
 ): Promise<Ending> {
   const root = projectRoot();
   const cwd = realpathSync(process.cwd());
@@ -61,6 +65,8 @@ export async function runEmulated(
       const { exitCode, stdout } = await guest.run({ command: ['node', '-e', print], cwd: '/', timeoutMs: 60_000 });
       return exitCode === 0 ? stdout : '';
     };
+    if (result.exitCode === NOT_FOUND && program.chain.length > 1)
+      say(`the guest has no command that ${program.path} calls: it has what --with names, and no more of this machine`);
     if (options.learn !== undefined) appendFileSync(options.learn, await read(LEARNED));
     const signals: Readonly<Record<string, number | undefined>> = constants.signals;
     return {

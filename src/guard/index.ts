@@ -92,7 +92,7 @@ function requireList(file: string, executable: string): void {
 
 /**
  * Runs a command guarded, and returns what came of it.
- * @param say gets a line that the user should see before the program starts
+ * @param say gets a line that the user should see: before the program starts, or why it failed
  * @throws ExperimentError with one sentence where the command cannot be guarded
  */
 export async function guard(
@@ -124,6 +124,6 @@ export async function guard(
   const { exitCode, reported } =
     options.lane === 'native'
       ? await runNative([program.path, ...words], environment)
-      : await (await import('./emulated.js')).runEmulated(program, words, environment, options);
+      : await (await import('./emulated.js')).runEmulated(program, words, environment, options, say);
   return { command, lane: options.lane, asked: mechanism, noKeys, exitCode, ...parseLines(reported) };
 }

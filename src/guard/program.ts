@@ -3,6 +3,7 @@
  * the executable that the kernel starts, and checked: a library must be able to be preloaded into it.
  * elf(5), execve(2), ld.so(8) ("secure-execution mode").
  */
+import { execFileSync } from 'node:child_process';
 import { accessSync, closeSync, constants, openSync, readSync, realpathSync, statSync } from 'node:fs';
 import { basename, delimiter, join, resolve } from 'node:path';
 
@@ -10,7 +11,7 @@ import { ExperimentError } from '../record/errors.js';
 
 /** An executable that can be guarded. */
 export interface Program {
-  /** As it is found, a link perhaps. */
+  /** As it is found, a link perhaps; what a shim stands for, in the shim's place. */
   readonly path: string;
   /** The executable that the kernel starts: `path`, or the interpreter that its `#!` line leads to. */
   readonly executable: string;
@@ -21,6 +22,8 @@ export interface Program {
 /** As many `#!` lines as Linux follows (BINPRM_MAX_RECURSION). */
 const MOST_SCRIPTS = 4;
 const HEAD_BYTES = 4096;
+/** The last line of a shim of pyenv's or its kin's: which program it starts, only that tool can say. */
+const SHIM = /^exec "([^"\n]*\/(?:pyenv|rbenv|nodenv))" exec "\$program"/m;
 
 const ELF = { class: 4, machine: 18, phoff: 32, phentsize: 54, phnum: 56 } as const;
 const CLASS_64 = 2;
@@ -72,6 +75,24 @@ function interpreter(head: Buffer): string | undefined {
   return words.slice(1).find((word) => !word.startsWith('-') && !word.includes('='));
 }
 
+/**
+ * The program that a shim starts; undefined if the script is none.
+ * @throws ExperimentError with what the tool says, where it knows no such program
+ */
+function behindShim(path: string, head: Buffer): string | undefined {
+  const tool = SHIM.exec(head.toString('latin1'))?.[1];
+  if (tool === undefined) return undefined;
+  try {
+    return execFileSync(tool, ['which', basename(path)], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }).trim();
+  } catch (error) {
+    const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim().split('\n')[0] : '';
+    throw new ExperimentError(`${path} is a shim of ${basename(tool)}, which says: ${said ?? ''}`, { cause: error });
+  }
+}
+
 /** The dynamic loader that an ELF file asks for; undefined if it asks for none. */
 function loaderOf(path: string, head: Buffer): string | undefined {
   const [at, size, count] = [
@@ -111,7 +132,8 @@ function requirePreloadable(path: string, head: Buffer): void {
  * @throws ExperimentError with one sentence where it cannot be guarded
  */
 export function findProgram(name: string): Program {
-  const path = find(name);
+  const found = find(name);
+  const path = behindShim(found, read(found, 0, HEAD_BYTES)) ?? found;
   const chain = [path];
   for (let at = path; ;) {
     const head = read(at, 0, HEAD_BYTES);
