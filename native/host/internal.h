@@ -154,7 +154,17 @@ void host_report_start(void);
 void host_report(void);
 void host_fail(const struct host_failure *failure);
 
+/* ---- signals.c ---- */
+
+/* Notes which handlers the VM inherits, before the trap puts its own there. */
+void host_signals_start(void);
+
 /* ---- learn.c ---- */
+
+/* Around what the VM does with handlers: learning's own come before the trap's, and are not taken for the VM's. A store
+ * that another thread's callee makes in between fails its callout. */
+void host_learn_step_back(void);
+void host_learn_step_forward(void);
 
 /* NULL, or why there is nothing to learn or lend. */
 const char *host_learn_start(void);

@@ -144,6 +144,17 @@ static void install(int signal, struct sigaction *previous) {
   host_next()->sigaction(signal, &action, NULL);
 }
 
+void host_learn_step_back(void) {
+  if (!host_learning) return;
+  host_next()->sigaction(SIGSEGV, &before[0], NULL);
+  host_next()->sigaction(SIGTRAP, &before[1], NULL);
+}
+void host_learn_step_forward(void) {
+  if (!host_learning) return;
+  install(SIGSEGV, &before[0]);
+  install(SIGTRAP, &before[1]);
+}
+
 /* ---- the list ------------------------------------------------------------------------------------------------ */
 
 static const char *learn_path;
@@ -253,8 +264,7 @@ const char *host_learn_start(void) {
     if (!closes) return "nothing can be learned where nothing closes the heap (mechanism flag)";
     learn_path = strdup(learn);
     host_learning = true;
-    install(SIGSEGV, &before[0]);
-    install(SIGTRAP, &before[1]);
+    host_learn_step_forward();
   }
   const char *why = lend != NULL && *lend != 0 ? read_list(lend) : NULL;
   host_lends = lent_count > 0;

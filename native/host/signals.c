@@ -1,6 +1,7 @@
 /*
- * signals.c: the VM's signal handlers (I5, I12). For the trap's six signals the trap stays first, and the VM's handler
- * gets what is no callee's fault. Every other handler is bracketed, because it may interrupt a callout.
+ * signals.c: the VM's signal handlers (I5, I12). For the trap's signals the trap stays first, and the VM's handler gets
+ * what is no callee's fault. Every other handler is bracketed, because it may interrupt a callout. Either has the VM's
+ * rights, which no handler starts with.
  *
  * What the VM asks for is what it gets to see: a handler is answered as the VM set it, not as it was put behind ours.
  * sigaction(2), sigaltstack(2), signal(7).
@@ -15,26 +16,28 @@
 
 static bool is_the_traps(int signal) {
   return signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGTRAP ||
-         signal == SIGABRT;
+         signal == SIGABRT || signal == SIGSYS || signal == SIGXFSZ || signal == SIGXCPU;
 }
 
 /* ---- handlers that are bracketed ---- */
 
 static _Atomic(void *) handlers[SIGNALS];
 
+static void call(int signal) { ((void (*)(int))(uintptr_t)atomic_load(&handlers[signal]))(signal); }
+static void call_informed(int signal, siginfo_t *info, void *context) {
+  ((void (*)(int, siginfo_t *, void *))(uintptr_t)atomic_load(&handlers[signal]))(signal, info, context);
+}
+
 static void plain(int signal) {
-  void (*handler)(int) = (void (*)(int))(uintptr_t)atomic_load(&handlers[signal]);
   struct trap_signal saved;
   trap_signal_enter(&saved);
-  handler(signal);
+  call(signal);
   trap_signal_leave(&saved);
 }
 static void informed(int signal, siginfo_t *info, void *context) {
-  void (*handler)(int, siginfo_t *,
-                  void *) = (void (*)(int, siginfo_t *, void *))(uintptr_t)atomic_load(&handlers[signal]);
   struct trap_signal saved;
   trap_signal_enter(&saved);
-  handler(signal, info, context);
+  call_informed(signal, info, context);
   trap_signal_leave(&saved);
 }
 
@@ -79,8 +82,48 @@ static int bracketed(int signal, const struct sigaction *new, struct sigaction *
 
 /* ---- the trap's signals ---- */
 
-static struct sigaction views[SIGNALS]; /* what the VM has set last; SIG_DFL before */
+static struct sigaction views[SIGNALS]; /* what the VM has set last; before, what was inherited */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void host_signals_start(void) {
+  for (int signal = 1; signal < SIGNALS; signal++)
+    if (is_the_traps(signal)) host_next()->sigaction(signal, NULL, &views[signal]);
+}
+
+/*
+ * What the trap hands on reaches the VM's handler with the kernel's rights, which deny the heap that it looks at; and
+ * with its signal blocked, so that the fault would end the process. In a callout the handler is bracketed. Elsewhere
+ * the rights are opened and no more: a handler may leave by a jump, as Ruby's does when a stack is full, and the VM
+ * goes on with its rights. Rights come first: whether this is a callout is itself written behind a key (I6).
+ */
+static void hand_on(int signal, siginfo_t *info, void *context) {
+  bool keys = pkeys_supported(), informs = info != NULL;
+  uint32_t rights = keys ? pkeys_rdpkru() : 0;
+  pkeys_open_thread();
+  struct trap_signal saved;
+  bool brackets = trap_in_callout();
+  if (brackets) trap_signal_enter(&saved);
+  if (informs) call_informed(signal, info, context);
+  else call(signal);
+  if (brackets) trap_signal_leave(&saved);
+  if (keys) pkeys_wrpkru(rights);
+}
+static void handed_on(int signal) { hand_on(signal, NULL, NULL); }
+static void handed_on_informed(int signal, siginfo_t *info, void *context) { hand_on(signal, info, context); }
+
+/* The VM's action with our function before its handler. */
+static struct sigaction with_rights(int signal, const struct sigaction *action) {
+  struct sigaction ours = *action;
+  bool informs = action->sa_flags & SA_SIGINFO;
+  bool is_default = !informs && (action->sa_handler == SIG_DFL || action->sa_handler == SIG_IGN);
+  /* What a caller saved through the C library, and puts back, has our function before it already. */
+  if (is_default || (informs ? action->sa_sigaction == handed_on_informed : action->sa_handler == handed_on))
+    return ours;
+  atomic_store(&handlers[signal], (void *)(uintptr_t)action->sa_sigaction);
+  if (action->sa_flags & SA_SIGINFO) ours.sa_sigaction = handed_on_informed;
+  else ours.sa_handler = handed_on;
+  return ours;
+}
 
 /*
  * POSIX lets a handler call sigaction. A handler that interrupted the lock's holder would wait for its own thread, so
@@ -104,10 +147,13 @@ static int behind_the_trap(int signal, const struct sigaction *new, struct sigac
   pthread_mutex_lock(&lock);
   struct sigaction before = views[signal];
   if (new != NULL) {
+    host_learn_step_back();
     rc = trap_rearm_note();
-    if (rc == 0 && host_next()->sigaction(signal, &wanted, NULL) != 0) rc = -errno;
+    struct sigaction ours = with_rights(signal, &wanted);
+    if (rc == 0 && host_next()->sigaction(signal, &ours, NULL) != 0) rc = -errno;
     int rearmed = trap_rearm();
     if (rc == 0) rc = rearmed;
+    host_learn_step_forward();
     if (rc == 0) views[signal] = wanted;
     host_count(HOST_HANDLERS);
   }

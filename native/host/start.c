@@ -111,11 +111,13 @@ __attribute__((constructor)) static void start(void) {
   spare_children();
   say(host_state.adapter->prepare == NULL ? NULL : host_state.adapter->prepare());
   if (guards) {
+    host_signals_start();
     int rc = trap_init();
     if (rc < 0) {
       host_say("the trap could not be set up (%s): the program is not guarded", strerror(-rc));
     } else {
       host_report_start();
+      trap_module_is_foreign((const void *)(uintptr_t)start, false); /* its functions stand before the VM's handlers */
       start_image();
       atomic_store(&host_state.guarding, true);
       say(host_state.adapter->start == NULL ? NULL : host_state.adapter->start());

@@ -12,7 +12,9 @@
 #include <ffi.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -307,6 +309,33 @@ CHECK_TEST(fault_handlers_wait, "the VM's SIGSEGV handler gets the VM's faults, 
   CHECK_EQ(signals_seen, 1);
   CHECK_EQ(sigaction(SIGSEGV, NULL, &old), 0);
   CHECK(old.sa_sigaction == repair);
+}
+
+static sigjmp_buf after_fault;
+static void write_and_jump(int number) {
+  signal_heap[0] += number;
+  if (++signals_seen > 1) siglongjmp(after_fault, 1);
+}
+static void closure_raises(ffi_cif *cif, void *result, void **arguments, void *data) {
+  (void)cif, (void)arguments, (void)data;
+  *(ffi_arg *)result = 0;
+  syscall(SYS_tgkill, getpid(), gettid(), SIGSEGV);
+}
+/* Broken once: with the kernel's rights, the handler faulted at the heap, and the process ended. */
+CHECK_TEST(fault_handlers_have_rights,
+           "what the trap hands on reaches a handler that has the VM's rights, and that may leave by a jump") {
+  struct sigaction action = {.sa_handler = write_and_jump, .sa_flags = SA_NODEFER};
+  signal_heap = heap_of(4096);
+  CHECK_EQ(sigaction(SIGSEGV, &action, NULL), 0);
+  call2((void *)foreign_call_back, closure_of(closure_raises, NULL), 1); /* sent, within a callback */
+  CHECK_EQ(signals_seen, 1);
+  volatile int *volatile nowhere = (volatile int *)64;
+  if (sigsetjmp(after_fault, 1) == 0) *nowhere = 1;
+  CHECK_EQ(signals_seen, 2);
+  CHECK_EQ(signal_heap[0], 2 * SIGSEGV);
+  signal_heap[0] = 1;
+  CHECK_EQ(poke(signal_heap, 5), closes() ? 0 : 1);
+  CHECK_EQ(poke(NULL, 1), 0);
 }
 
 static void set_fault_handler(int number) {
