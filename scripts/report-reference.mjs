@@ -1,8 +1,8 @@
-// `npm run report:reference`: makes from the recorded runs what is made of them. Packs run.json to run.json.gz, in
+// `npm run report:reference`: makes from the recorded runs what is made of them. Packs each run as run.json.br, in
 // which form runs are kept; writes the reports beside it, docs/limits.md, and the recorded figures into the documents.
 
 import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 import { root } from './setup.mjs';
@@ -11,20 +11,20 @@ import { root } from './setup.mjs';
 const LIMITS = { of: 'reference', beside: 'reference-6.12', file: 'docs/limits.md' };
 
 const built = (/** @type {string[]} */ ...path) => import(pathToFileURL(join(root, 'dist', 'src', ...path)).href);
-const { PACKED_FILE, readRun, RUN_FILE, writePacked } = await built('record', 'store.js');
+const { PACKED_FILE, readRun, runFileIn, writePacked } = await built('record', 'store.js');
 const { writeReports } = await built('report', 'files.js');
 const { writeFigures } = await built('report', 'documents.js');
 const { Figures } = await built('report', 'figures.js');
 const { recordedRate } = await built('campaign', 'report', 'recorded.js');
 
 const results = join(root, 'results');
-const names = readdirSync(results).filter((name) =>
-  [RUN_FILE, PACKED_FILE].some((file) => name.startsWith('reference') && existsSync(join(results, name, file))),
+const names = readdirSync(results).filter(
+  (name) => name.startsWith('reference') && existsSync(runFileIn(join(results, name))),
 );
 for (const name of names) {
   const directory = join(results, name);
   const run = readRun(directory);
-  if (existsSync(join(directory, RUN_FILE))) writePacked(directory, run);
+  if (basename(runFileIn(directory)) !== PACKED_FILE) writePacked(directory, run);
   const limits =
     name === LIMITS.of ? [join(root, LIMITS.file), readRun(join(results, LIMITS.beside))] : [undefined, undefined];
   for (const path of await writeReports(directory, run, ...limits)) process.stdout.write(`${path}\n`);

@@ -206,7 +206,7 @@ compare: 5 the second run is worse.`,
   program.exitOverride().showHelpAfterError(false).showSuggestionAfterError(false);
   program
     .command('run')
-    .description('run experiments, print a table, write run.json, report.md and report.html')
+    .description('run experiments, print a table, write run.json and its reports')
     .argument('[what]', 'corruption, honest or cost; all of them if left out, with the quick set of corruption cases')
     .option('--out <dir>', 'directory for the results (default: results/<time>)')
     .option(
@@ -263,8 +263,8 @@ compare: 5 the second run is worse.`,
     });
   program
     .command('report')
-    .description("print a run's tables and write its report.md, report.html, limits.md and cost.svg again")
-    .argument('<dir>', 'directory of a run, or its run.json or run.json.gz')
+    .description("print a run's tables; write report.md, evidence.md, report.html, limits.md, cost.svg again")
+    .argument('<dir>', 'directory of a run, or its run.json, run.json.br or run.json.gz')
     .option('--limits <file>', 'where to write what keys do not stop (default: limits.md beside run.json)')
     .option('--beside <dir>', 'a run under another kernel: limits.md tells what differs')
     .action(async (directory: string, flags: ReportFlags) => {
@@ -273,7 +273,7 @@ compare: 5 the second run is worse.`,
   program
     .command('compare')
     .description('set two runs side by side and say which differences are real')
-    .argument('<a>', 'directory of a run, or its run.json or run.json.gz')
+    .argument('<a>', 'directory of a run, or its run.json, run.json.br or run.json.gz')
     .argument('<b>', 'the run to judge')
     .option('--threshold <percent>', 'least difference of times that counts (default: 5 %)', parsePercent)
     .option('--all', 'show the costs that do not differ too')
@@ -285,7 +285,7 @@ compare: 5 the second run is worse.`,
   program
     .command('export')
     .description("write a run's records as tables")
-    .argument('<dir>', 'directory of a run, or its run.json or run.json.gz')
+    .argument('<dir>', 'directory of a run, or its run.json, run.json.br or run.json.gz')
     .option('--csv', 'as comma-separated values')
     .option('--out <dir>', 'directory for the tables (default: csv beside run.json)')
     .action((directory: string, flags: { csv?: boolean; out?: string }) => {

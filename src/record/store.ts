@@ -15,7 +15,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { gunzipSync, gzipSync } from 'node:zlib';
+import { brotliCompressSync, brotliDecompressSync, constants, gunzipSync, gzipSync } from 'node:zlib';
 
 import { ExperimentError, RunFormatError } from './errors.js';
 import type { Run } from './records.js';
@@ -23,11 +23,18 @@ import { checkRun } from './schema.js';
 
 /** The name of a run's record file in its directory. */
 export const RUN_FILE = 'run.json';
-/** The same, packed by gzip: how runs are kept. */
-export const PACKED_FILE = 'run.json.gz';
+/**
+ * The same, packed by Brotli: how runs are kept. A large run repeats itself over distances past the 32 KiB that gzip
+ * sees: 3.4 MB become 305 KB by gzip, and 127 KB by Brotli.
+ */
+export const PACKED_FILE = 'run.json.br';
+/** The same, packed by gzip, which browsers unpack: how a page hands a run out. */
+export const SAVED_FILE = 'run.json.gz';
 /** The name of a run's report in its directory. */
 export const REPORT_FILE = 'report.md';
-/** Beside it. */
+/** What the report's figures and verdicts rest on, beside it. */
+export const EVIDENCE_FILE = 'evidence.md';
+/** Which limits of the mechanisms the run saw, beside it. */
 export const LIMITS_FILE = 'limits.md';
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -96,28 +103,39 @@ export function packed(text: string): Buffer {
   return bytes;
 }
 
-/** Writes a run as DIR/run.json.gz, as runs are kept; DIR/run.json goes. Returns the path. */
+/** Writes a run as DIR/run.json.br, as runs are kept; its other forms go. Returns the path. */
 export function writePacked(directory: string, run: Run): string {
   const path = join(directory, PACKED_FILE);
-  writeWhole(path, packed(`${JSON.stringify(checkRun(run, 'this run'))}\n`));
-  rmSync(join(directory, RUN_FILE), { force: true });
+  const text = Buffer.from(`${JSON.stringify(checkRun(run, 'this run'))}\n`);
+  const params = {
+    [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
+    [constants.BROTLI_PARAM_SIZE_HINT]: text.length,
+  };
+  writeWhole(path, brotliCompressSync(text, { params }));
+  for (const other of [RUN_FILE, SAVED_FILE]) rmSync(join(directory, other), { force: true });
   return path;
 }
 
-/** The run's file in a directory: the plain one, where there are both, for it is written first. */
-function runFileIn(directory: string): string {
-  const [plain, small] = [join(directory, RUN_FILE), join(directory, PACKED_FILE)];
-  return !existsSync(plain) && existsSync(small) ? small : plain;
+/** The run's file in a directory: the plain one, where there are several, for it is written first. */
+export function runFileIn(directory: string): string {
+  const files = [RUN_FILE, PACKED_FILE, SAVED_FILE].map((name) => join(directory, name));
+  return files.find((file) => existsSync(file)) ?? join(directory, RUN_FILE);
+}
+
+/** A run's text from the bytes of its file. */
+function textOf(file: string, content: Buffer): string {
+  if (file.endsWith('.br')) return brotliDecompressSync(content).toString('utf8');
+  return (file.endsWith('.gz') ? gunzipSync(content) : content).toString('utf8');
 }
 
 /** The directory of a run, by its path or that of its file. */
 export function directoryOf(path: string): string {
-  return resolve(/\.json(\.gz)?$/.test(path) ? dirname(path) : path);
+  return resolve(/\.json(\.br|\.gz)?$/.test(path) ? dirname(path) : path);
 }
 
 /**
  * Reads a run.
- * @param path of a run.json or run.json.gz, or of the directory that holds it
+ * @param path of a run.json, plain or packed, or of the directory that holds it
  * @throws ExperimentError when it cannot be read, RunFormatError when it is not a run of a known version
  */
 export function readRun(path: string): Run {
@@ -131,7 +149,7 @@ export function readRun(path: string): Run {
   }
   let value: unknown;
   try {
-    value = JSON.parse((file.endsWith('.gz') ? gunzipSync(content) : content).toString('utf8'));
+    value = JSON.parse(textOf(file, content));
   } catch (error) {
     throw new RunFormatError(`${file} is not JSON: ${reasonOf(error)}`);
   }

@@ -3,13 +3,13 @@ import { dirname, join, relative, resolve } from 'node:path';
 
 import { PROJECT_ROOT } from '../record/paths.js';
 import type { Run } from '../record/records.js';
-import { LIMITS_FILE, REPORT_FILE, writeWhole } from '../record/store.js';
+import { EVIDENCE_FILE, LIMITS_FILE, REPORT_FILE, writeWhole } from '../record/store.js';
 import { findings } from './findings/index.js';
 import { renderHtml } from './html/index.js';
 import { renderPicture } from './html/picture.js';
 import { CHARTS_NEED, packages } from './html/vega.js';
 import { renderLimits } from './limits.js';
-import { renderMarkdown } from './markdown.js';
+import { renderEvidence, renderMarkdown } from './markdown.js';
 
 /** The page, and the main picture as a file of its own. */
 export const HTML_FILE = 'report.html';
@@ -32,7 +32,8 @@ export async function chartsNote(directory: string): Promise<string | undefined>
 
 /**
  * Writes limits.md (where the run has corruption cases; to `limits` if that is given; beside `beside`, a run under
- * another kernel), report.md, report.html and, where the run has costs by image size, cost.svg. Returns the paths.
+ * another kernel), report.md, evidence.md, report.html and, where the run has costs by image size, cost.svg. Returns
+ * the paths.
  * @throws ExperimentError when a file cannot be written
  */
 export async function writeReports(
@@ -44,7 +45,8 @@ export async function writeReports(
   const found = findings(run);
   const picture = await renderPicture(found.picture);
   const files: readonly (readonly [string, string])[] = [
-    [REPORT_FILE, renderMarkdown(found)],
+    [REPORT_FILE, renderMarkdown(found, PICTURE_FILE, EVIDENCE_FILE)],
+    [EVIDENCE_FILE, renderEvidence(found)],
     [HTML_FILE, await renderHtml(found)],
     ...(picture === null ? [] : [[PICTURE_FILE, picture] as const]),
   ];

@@ -1,4 +1,7 @@
-/** report.md: everything that the page says, for a repository; charts but for the main picture are tables alone. */
+/**
+ * report.md and evidence.md: everything that the page says, for a repository. Of the charts, report.md has the main
+ * picture; the others are tables alone. What figures and verdicts rest on, line by line, is evidence.md.
+ */
 import { evidenceLine } from './findings/evidence.js';
 import type { Findings } from './findings/index.js';
 import { columnOf, verdictText } from './findings/records.js';
@@ -110,7 +113,7 @@ function blockMarkdown(block: Block, style: MarkdownStyle): readonly string[] {
 export const markdownBlocks = (blocks: readonly Block[], style: MarkdownStyle = REPORT_STYLE): readonly string[] =>
   blocks.flatMap((block) => blockMarkdown(block, style));
 
-const sectionMarkdown = ({ title, blocks }: Section): readonly string[] => [
+const sectionMarkdown = ({ title, blocks }: Pick<Section, 'title' | 'blocks'>): readonly string[] => [
   `## ${title}`,
   '',
   ...markdownBlocks(blocks),
@@ -139,8 +142,13 @@ function evidenceTable({ evidence }: Findings): Table {
   };
 }
 
-/** The report as Markdown. `pictureFile`: the name of the main picture's file beside it. */
-export function renderMarkdown(found: Findings, pictureFile = 'cost.svg'): string {
+const isEvidence = (block: Block): boolean => block.kind === 'table' && block.table.evidence === true;
+
+/**
+ * The report as Markdown, without its evidence. `pictureFile`, `evidenceFile`: the names of the main picture's file and
+ * of the evidence's beside it.
+ */
+export function renderMarkdown(found: Findings, pictureFile = 'cost.svg', evidenceFile = 'evidence.md'): string {
   const { answer, picture, sections } = found;
   return [
     '# Turnkey: what protection keys prevent around foreign calls, and what they cost',
@@ -148,9 +156,23 @@ export function renderMarkdown(found: Findings, pictureFile = 'cost.svg'): strin
     ...answer.flatMap(({ about, text }) => [`**${about}.** ${markdownText(text)}`, '']),
     ...(picture.panels.length === 0 ? [] : [`![${picture.title}](${pictureFile})`, '']),
     ...markdownBlocks(tables(...picture.tables)),
-    ...sections.flatMap(sectionMarkdown),
-    ...markdownBlocks(tables(evidenceTable(found))),
-    'Made by `turnkey report` from run.json alone; all samples are there, and in report.html.',
+    ...sections.flatMap(({ title, blocks }) =>
+      sectionMarkdown({ title, blocks: blocks.filter((block) => !isEvidence(block)) }),
+    ),
+    'Made by `turnkey report` from run.json alone. All samples are there, and in report.html. The command writes ' +
+      `\`${evidenceFile}\` beside this file: interval and outliers of every cost, the evidence of every verdict.`,
+    '',
+  ].join('\n');
+}
+
+/** What the report's figures and verdicts rest on, as Markdown: a line for each cost, then for each cell. */
+export function renderEvidence(found: Findings): string {
+  const costs = found.tables.filter(({ evidence }) => evidence === true);
+  return [
+    '# Turnkey: what the figures and the verdicts of a run rest on',
+    '',
+    ...markdownBlocks(tables(...costs, evidenceTable(found))),
+    'Made by `turnkey report` from run.json alone.',
     '',
   ].join('\n');
 }

@@ -115,7 +115,10 @@ t.test('report: the tables, and the reports written again', (t) => {
   const { code, out } = turnkey(['report', 'kept']);
   t.equal(code, 0);
   t.match(out, /wild-write/);
-  t.same(out.trim().split('\n').slice(-2), [join(directory, 'report.md'), join(directory, 'report.html')]);
+  t.same(
+    out.trim().split('\n').slice(-3),
+    ['report.md', 'evidence.md', 'report.html'].map((name) => join(directory, name)),
+  );
   t.match(readFileSync(join(directory, 'report.md'), 'utf8'), /^# Turnkey/);
   t.end();
 });

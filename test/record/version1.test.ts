@@ -8,7 +8,7 @@ import t from 'tap';
 
 import type { CorruptionRecord, CostRecord } from '../../src/record/records.js';
 import { checkRun } from '../../src/record/schema.js';
-import { packed, PACKED_FILE, readRun, writePacked, writeRun } from '../../src/record/store.js';
+import { packed, PACKED_FILE, readRun, SAVED_FILE, writePacked, writeRun } from '../../src/record/store.js';
 import { findings } from '../../src/report/findings/index.js';
 import { exampleCorruption, exampleCost, exampleHonest, exampleRun, exampleSkipped } from '../support/example-run.js';
 
@@ -109,6 +109,16 @@ t.test('what is wrong with a run of version 1 is said as of any other', (t) => {
   t.end();
 });
 
+t.test('a run that a page handed out, packed by gzip, is read', (t) => {
+  const bytes = packed(JSON.stringify(exampleRun));
+  t.same(bytes, packed(gunzipSync(bytes).toString()), 'with the same bytes each time');
+  const directory = t.testdir({});
+  writeFileSync(join(directory, SAVED_FILE), bytes);
+  t.same(readRun(directory), exampleRun);
+  t.same(readRun(join(directory, SAVED_FILE)), exampleRun);
+  t.end();
+});
+
 t.test('a packed run comes back, in place of the plain one, with the same bytes each time', (t) => {
   const directory = t.testdir({});
   writeRun(directory, exampleRun);
@@ -118,8 +128,9 @@ t.test('a packed run comes back, in place of the plain one, with the same bytes 
   t.same(readRun(path), exampleRun);
   t.throws(() => readRun(join(directory, 'run.json')), { message: /no such file/ });
   const bytes = readFileSync(path);
-  t.same(bytes, packed(gunzipSync(bytes).toString()));
+  writePacked(directory, exampleRun);
+  t.same(readFileSync(path), bytes);
   writeFileSync(path, bytes.subarray(0, 100));
-  t.throws(() => readRun(directory), { name: 'RunFormatError', message: /run\.json\.gz is not JSON/ });
+  t.throws(() => readRun(directory), { name: 'RunFormatError', message: /run\.json\.br is not JSON/ });
   t.end();
 });

@@ -14,17 +14,20 @@ import { findings } from '../../src/report/findings/index.js';
 import { cellPlain } from '../../src/report/findings/table.js';
 import { renderHtml } from '../../src/report/html/index.js';
 import { escape } from '../../src/report/html/markup.js';
-import { renderMarkdown } from '../../src/report/markdown.js';
+import { renderEvidence, renderMarkdown } from '../../src/report/markdown.js';
 import { renderTerminal } from '../../src/report/terminal.js';
 import { largeRun } from '../support/example-report.js';
 import { exampleRun } from '../support/example-run.js';
 
 t.test('every table is in the page, in Markdown and in CSV; the terminal has those that are its own', async (t) => {
   const found = findings(largeRun());
-  const [page, text, csv] = [await renderHtml(found), renderMarkdown(found), renderCsv(found)];
+  const [page, report, evidence] = [await renderHtml(found), renderMarkdown(found), renderEvidence(found)];
+  const csv = renderCsv(found);
   const terminal = renderTerminal(found, { colour: false, width: 200 });
   t.ok(found.tables.length > 40, `${found.tables.length} tables`);
   for (const table of found.tables) {
+    const [text, other] = table.evidence === true ? [evidence, report] : [report, evidence];
+    t.notOk(other.includes(`### ${table.title}`), `a table stands in one file: ${table.id}`);
     // facts stand under their section's heading
     if (table.layout !== 'facts') {
       t.ok(page.includes(escape(table.title)), `page: ${table.id}`);

@@ -43,8 +43,8 @@ t.test('a run here: verdicts with evidence, files named last, records that say w
   ]);
   t.equal(code, 0, err);
   t.same(
-    out.trim().split('\n').slice(-4),
-    ['run.json', 'limits.md', 'report.md', 'report.html'].map((name) => join(folder, 'wild', name)),
+    out.trim().split('\n').slice(-5),
+    ['run.json', 'limits.md', 'report.md', 'evidence.md', 'report.html'].map((name) => join(folder, 'wild', name)),
   );
   const run = readRun(join(folder, 'wild'));
   t.equal(run.context.seed, 3);

@@ -150,6 +150,7 @@ export function statisticsTable(
     rows,
     notes: [],
     folded: true,
+    evidence: true,
   };
 }
 

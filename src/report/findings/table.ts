@@ -70,6 +70,8 @@ export interface Table {
   readonly terminal?: number;
   /** Long or beside the point: folded where that can be done. */
   readonly folded?: true;
+  /** What other figures rest on, line by line: so long that Markdown has it in a file of its own. */
+  readonly evidence?: true;
 }
 
 export const words = (text: Text, tone?: Tone): Cell => ({

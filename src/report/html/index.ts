@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 
 import type { Run } from '../../record/records.js';
+import { SAVED_FILE } from '../../record/store.js';
 import { formatBytes, formatCount } from '../findings/format.js';
 import type { Findings } from '../findings/index.js';
 import { sectionMarkup } from './blocks.js';
@@ -33,7 +34,7 @@ function dataSection(run: Run): Markup {
       samples, all evidence, the environment.
     </p>
     <p class="no-print">
-      <a class="button" download="run.json.gz" href="data:application/gzip;base64,${data}">Save run.json.gz</a>
+      <a class="button" download="${SAVED_FILE}" href="data:application/gzip;base64,${data}">Save run.json.gz</a>
       <span class="lead"
         >${formatBytes(Math.ceil((data.length * 3) / 4))}, unpacks to ${formatBytes(Buffer.byteLength(json))}</span
       >

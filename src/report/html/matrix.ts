@@ -174,7 +174,7 @@ export const packedText = (text: string): string => packed(text).toString('base6
 export function evidenceDialog(evidence: readonly CellEvidence[], sourceBase: string): Markup {
   return html`<noscript
       ><p>
-        The evidence behind the cells opens by a script; report.md has it as text, and the raw data in full.
+        The evidence behind the cells opens by a script; evidence.md has it as text, and the raw data in full.
       </p></noscript
     >
     <dialog id="evidence" class="evidence" aria-label="Evidence">
