@@ -26,7 +26,7 @@
  *   process_vm_writev and ptrace of this process; userfaultfd; io_uring_setup, _enter, _register; process_madvise
  *   prctl(PR_SET_MM)
  *   by dispatch only:
- *     a descriptor for writing of /proc/PID/mem, by whatever path
+ *     a descriptor for writing of /proc/PID/mem, by whatever path; a write to such that was open before
  *     sigaction of the signals that the trap handles; sigaltstack on a thread of the VM's
  *     prctl and arch_prctl that would switch the trap or the filter off, or have the process traced
  *     rt_sigreturn with more rights to keys than the callout has

@@ -45,6 +45,7 @@ enum subject {
   OPENING_1,   /* open(2) and its like, with the flags as argument 1 */
   OPENING_2,
   OPENING,         /* with flags elsewhere */
+  WRITING,         /* to the descriptor that is argument 0 */
   CREATING_THREAD, /* clone(2) */
   CLONE3,
   FORKING,
@@ -76,6 +77,11 @@ static const uint8_t subjects[sizeof((struct trap_filter *)0)->rules] = {
     [SYS_open_by_handle_at] = OPENING_2,
     [SYS_creat] = OPENING,
     [SYS_openat2] = OPENING,
+    [SYS_write] = WRITING,
+    [SYS_pwrite64] = WRITING,
+    [SYS_writev] = WRITING,
+    [SYS_pwritev] = WRITING,
+    [SYS_pwritev2] = WRITING,
     [SYS_clone] = CREATING_THREAD,
     [SYS_clone3] = CLONE3,
     [SYS_fork] = FORKING,
@@ -330,6 +336,7 @@ static enum trap_judgement judge(const struct call *call) {
     case OPENING_1: return judge_opening(call, a[1]);
     case OPENING_2: return judge_opening(call, a[2]);
     case OPENING: return judge_opening(call, O_WRONLY);
+    case WRITING: return refuse_if(call, trap_is_memory_file((int)a[0])); /* opened before, or sent by a socket */
     case CREATING_THREAD: return judge_clone(call);
     case CLONE3: return answer(call, -ENOSYS); /* the C library then takes clone, whose arguments are in registers */
     case FORKING: return pass_by(call, trap_pass_fork, 0);
