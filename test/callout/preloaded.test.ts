@@ -1,7 +1,7 @@
 /**
  * One trap and one registry per process: where the shared libraries are preloaded, as native/host has them, the addon
  * calls those and not its own copy.
- * Should break it: the addon linked to the static libraries, as it was; its functions then lay in turnkey.node.
+ * Broken once: the addon linked to the static libraries. Its functions then lay in turnkey.node.
  */
 import { execFileSync } from 'node:child_process';
 import { basename, join } from 'node:path';

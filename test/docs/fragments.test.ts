@@ -246,7 +246,7 @@ function checkLua(fragment: Fragment): void {
 
 /**
  * A session with `turnkey guard`: what the commands print here, without keys by mprotect. README's are under keys.
- * Should break it: a word changed in an error's text there.
+ * Broken once: a word changed in what README says a program prints.
  */
 function checkGuard(fragment: Fragment): void {
   const sessions = fragment.text.split(/^\$ /m).filter((session) => session.trim() !== '');

@@ -2,7 +2,7 @@
 /**
  * V8's live heap behind `turnkey guard`, in a program that knows nothing of Turnkey. In the guest, which has keys, the
  * same command protects by keys.
- * Should break it: the Node adapter's `heap` answering -1 (the stores go through, and the program dies).
+ * Broken once: the Node adapter's `heap` answering -1. The stores went through, and the program died of SIGSEGV.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
