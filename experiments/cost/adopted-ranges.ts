@@ -2,9 +2,9 @@
  * What does a heap of many ranges cost that the VM has mapped itself?
  *
  * A VM with an allocator of its own adopts its mappings into spaces (`pkeys_space_adopt`). A callout of an empty
- * function must close and open every one of them: mprotect by two calls for each range, keys by two PKRU writes for
- * all. Beside that: one more range that comes and goes (mmap, adopt, forget, munmap; `none`: mmap and munmap alone),
- * and the fault handler's look-up of an address. native/bench/adopted.c tries each mechanism before it is timed.
+ * function must close and open every range. mprotect makes two calls for each; keys take two PKRU writes for all.
+ * Beside that: one more range that comes and goes (mmap, adopt, forget, munmap; `none`: mmap and munmap alone), and the
+ * fault handler's look-up of an address. native/bench/adopted.c tries each mechanism before it is timed.
  * Varies: mechanism; ranges of one page each (25, as a small Node process has; 1,000; 10,000); operation. Records:
  * samples of one operation, in ns (native) or instructions (counted guest).
  */

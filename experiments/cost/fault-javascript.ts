@@ -1,7 +1,7 @@
 /**
  * What does one failed callout cost from the call in JavaScript to the caught CalloutError?
  *
- * The callee stores into the closed image (through a null pointer where nothing is closed); the error is caught, its
+ * The callee stores into the closed image (through a null pointer where nothing is closed). The error is caught, its
  * errorCode read, and nothing else of it: costly fields are resolved on first use. What C takes of it is the experiment
  * fault, whole. Each process makes a thousand failing callouts before the first sample of `thousandth`; the sample of
  * `first` is its very first one.

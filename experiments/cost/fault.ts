@@ -3,10 +3,9 @@
  * where does the time go?
  *
  * `whole`: the callee stores into the closed image (through a null pointer where nothing is closed), the trap recovers,
- * the record is taken. `delivery`: the same store with a bare handler that only steps over it: what the kernel takes to
- * deliver a fault and to return from its handler. `gate`: the callout without a fault. What is left of the whole is the
- * trap's handler and recovery. What
- * JavaScript adds is measured by fault-javascript. native/bench/fault.c.
+ * the record is taken. `delivery`: the same store with a bare handler that only steps over it. This is what the kernel
+ * takes to deliver a fault and to return from its handler. `gate`: the callout without a fault. What is left of the
+ * whole is the trap's handler and recovery. What JavaScript adds is measured by fault-javascript. native/bench/fault.c.
  * Varies: mechanism, image size, part; the thousandth fault and later, or the first one in a process. Records: samples
  * of one failed callout, in ns (native) or instructions (counted guest).
  */

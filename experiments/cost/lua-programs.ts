@@ -1,11 +1,12 @@
 /**
  * What does protecting a real VM's whole heap cost ordinary programs?
  *
- * Eight Lua programs (experiments/vm/lua/programs/bench.lua) in the Lua host: allocation, strings, numbers, callouts at
- * about 10, 10,000 and 1,000,000 a second, callbacks, and checksums by a C library. The row `none` is the same host,
- * its allocator and its stack included, calling straight through libffi: what the others are set beside. Each sample is
- * a whole run of the program after a full collection. Every mechanism's run must come to the same answer. Lua seeds its
- * strings' hashes by the time of day: where strings are made, two processes' counts differ by some tenths of a percent.
+ * Eight Lua programs (experiments/vm/lua/programs/bench.lua) run in the Lua host: allocation, strings, numbers,
+ * callbacks, checksums by a C library, and callouts at about 10, 10,000 and 1,000,000 a second. The row `none` is the
+ * same host, its allocator and its stack included, calling straight through libffi: what the others are set beside.
+ * Each sample is a whole run of the program after a full collection. Every mechanism's run must come to the same
+ * answer. Lua seeds its strings' hashes by the time of day: where strings are made, two processes' counts differ by
+ * some tenths of a percent.
  * Varies: program, mechanism. Records: one run, in ns (native) or instructions of the whole machine (counted guest;
  * `unit` says which share of a run: fewer callouts, with as much work between two of them); callouts in it.
  */
@@ -13,8 +14,8 @@ import { type CostExperiment, LUA_MECHANISMS, LUA_MISSING, luaIsBuilt } from '..
 import { luaCommand } from '../support/lua.js';
 
 /**
- * The programs, and how much of each is counted, in percent: some ten million instructions or more, so that the timer's
- * interrupts are a small part of them.
+ * The programs, and how much of each is counted, in percent. Some ten million instructions or more are counted, so that
+ * the timer's interrupts are a small part of them.
  */
 const PROGRAMS: Readonly<Record<string, number>> = {
   'binary-trees': 25,

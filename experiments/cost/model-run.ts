@@ -2,7 +2,7 @@
  * What would real work feel of two rights writes per callout, on a CPU that has none?
  *
  * The applications once more, with a calibrated serialising delay in place of each PKRU write (docs/gate.md, "A model
- * of keys"): a model, which protects nothing and is never set in one series with measured keys. Beside it, in the same
+ * of keys"). Such a model protects nothing and is never set in one series with measured keys. Beside it, in the same
  * rounds, the same work unguarded and under the trap alone. Only where the CPU has no keys.
  * Varies: application, cycles of the delay. Records: ns of one unit, lane `model`; the cycles that the calibration
  * reached.

@@ -6,9 +6,9 @@
  * fault and wait, and every flip interrupts their processors (TLB shootdown). Keys are each thread's own. The shootdown
  * of more processors than this machine has cannot be measured here. native/bench/threads.c.
  * Varies: mechanism, work, number of others (more than there are processors besides the first is marked
- * oversubscribed), what is measured. Records: ns that one operation of one of the others took, by what all of them got
- * done in a window of 10 ms; or ns of one callout meanwhile. `observed`: faults and waits of bystanders, unprotected
- * windows, callouts and operations in all windows. Native lane only: the counted guest has one processor.
+ * oversubscribed), what is measured. Records: ns of one operation of another thread, by what all of them got done in a
+ * window of 10 ms; or ns of one callout meanwhile. `observed`: faults and waits of bystanders, unprotected windows,
+ * callouts and operations in all windows. Native lane only: the counted guest has one processor.
  */
 import type { CostExperiment, CostRow, Mechanism } from '../../src/experiment/index.js';
 import { imageSize } from '../support/sizes.js';

@@ -1,10 +1,11 @@
 /**
  * What does it cost to have more images than keys?
  *
- * One operation is what a server with a VM per tenant does: go to a tenant, write a word of its image as VM code, make
- * a callout. Under virtual keys a hit is a PKRU write, and a miss an eviction and a load. Under mprotect-range the
- * tenant's pages are opened and closed each time. One ordinary key for all tenants (`keys: 'shared'`) enters nothing,
- * and keeps no tenant from another. native/bench/virtual.c tries the images before it measures.
+ * One operation is what a server with a VM per tenant does. It goes to a tenant, writes a word of its image as VM code,
+ * and makes a callout. Under virtual keys a hit is a PKRU write, and a miss an eviction and a load. Under
+ * mprotect-range the tenant's pages are opened and closed each time. One ordinary key for all tenants (`keys:
+ * 'shared'`) enters nothing, and keeps no tenant from another. native/bench/virtual.c tries the images before it
+ * measures.
  * Varies: mechanism; images; order of the tenants (round-robin; Zipf with exponent 1; sequential, eight operations
  * each); policy; pages of an image, of 4 KiB or 2 MiB, with two images that share one key, so that each operation is a
  * miss; threads, where there is more than one processor. Records: samples of one operation, in ns (native) or

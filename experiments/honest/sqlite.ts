@@ -1,8 +1,8 @@
 /**
  * Does SQLite, with rows handed back through a callback, give the same rows under every mechanism?
  *
- * Opens a database in memory, fills a table, selects with sums and text, every row through a JavaScript callback whose
- * pointers are decoded by guarded copies: callout, callback, callout.
+ * Opens a database in memory, fills a table, selects with sums and text. Every row passes through a JavaScript callback
+ * whose pointers are decoded by guarded copies: callout, callback, callout.
  * Varies: mechanism. Records: SHA-256 over all rows and column names.
  */
 import type { HonestCase } from '../../src/experiment/index.js';

@@ -1,6 +1,6 @@
 /**
- * Choices that are programs of their own, in which C or Java is the caller that has to survive: libsigsegv's handler
- * left through sigsetjmp, and JNA's protected mode. Each times itself; a pipe takes the orders.
+ * Choices that are programs of their own, in which C or Java is the caller that has to survive. They are libsigsegv's
+ * handler left through sigsetjmp, and JNA's protected mode. Each times itself; a pipe takes the orders.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Three pieces of work that are the same whoever does them, and the harm that a callee may do, by whatever loads C
- * functions: koffi here, koffi in a worker or a child process, or a guard.
+ * Three pieces of work that are the same whoever does them, and the harm that a callee may do. Whatever loads C
+ * functions may do them: koffi here, koffi in a worker or a child process, or a guard.
  */
 import { deflateSync } from 'node:zlib';
 

@@ -1,7 +1,7 @@
 /**
- * What people pick instead of a guard, each doing the same work: koffi itself, a worker thread, a child process, plain
- * JavaScript, WebAssembly, and programs of C and Java. Plain JavaScript and WebAssembly hold no C library of the
- * system: they have packages of their own for some of the work.
+ * What people pick instead of a guard, each doing the same work. The choices are koffi itself, a worker thread, a child
+ * process, plain JavaScript, WebAssembly, and programs of C and Java. Plain JavaScript and WebAssembly hold no C
+ * library of the system: they have packages of their own for some of the work.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';

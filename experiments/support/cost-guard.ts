@@ -21,7 +21,7 @@ export interface GuardedImage {
 
 /**
  * Maps an image of `imageBytes` (one space, 4 KiB pages, all of them in memory) and guards callouts by the row's
- * mechanism. `pkeys-model` is the trap alone with a delay of `cycles` where rights would be written: it protects
+ * mechanism. `pkeys-model` is the trap alone with a delay of `cycles` where rights would be written. It protects
  * nothing (trap_model in trap.h).
  * @throws TypeError for a mechanism that is neither
  */

@@ -24,8 +24,8 @@ export function imageSize(pages: number): { readonly imageBytes: number } {
 }
 
 /**
- * A row over an image of so many pages. One by mprotect-page over a large image is measured by itself, and not counted
- * in the guest: its cost is a straight line through the smaller ones.
+ * A row over an image of so many pages. A row of mprotect-page over a large image is measured by itself, and not
+ * counted in the guest. Its cost lies on a straight line through the smaller ones.
  */
 export function sizedRow(
   setting: CostSetting,

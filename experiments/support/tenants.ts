@@ -1,6 +1,6 @@
 /**
- * Other images beside a trial's: tenants with virtual keys, of one page each, more of them than there are keys. And a
- * thread of the VM that enters them and the trial's image in turn, so that the latter is loaded and evicted all the
+ * Other images beside a trial's: tenants with virtual keys, of one page each, more of them than there are keys. A
+ * thread of the VM enters them and the trial's image in turn, so that the trial's image is loaded and evicted all the
  * time.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';

@@ -1,6 +1,6 @@
 /**
- * A large file of real text, the same wherever the same packages are installed: the sources and documents of this
- * project's own dependencies, by package-lock.json, one after the other. Made once, kept beside the build.
+ * A large file of real text, the same wherever the same packages are installed. It holds the sources and documents of
+ * this project's own dependencies, by package-lock.json, one after the other. Made once, kept beside the build.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';

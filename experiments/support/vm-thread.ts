@@ -1,6 +1,7 @@
 /**
- * A thread of the VM that takes part in a trial's image: a worker that waits for its turn, then writes 8 bytes as VM
- * code does, at once or at a given time after it was told. For cases in which another thread is in a callout meanwhile.
+ * A thread of the VM that takes part in a trial's image. It is a worker that waits for its turn, then writes 8 bytes as
+ * VM code does: at once, or a given time after its turn has come. For cases in which another thread is in a callout
+ * meanwhile.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 

@@ -31,7 +31,7 @@ function refused(call: () => unknown): CalloutError {
 }
 
 t.test('a refused call names itself and its arguments', (t) => {
-  // Should break it: ThunkFlag.filter left out of thunkFlags: the image is unmapped.
+  // Broken once: ThunkFlag.filter left out of thunkFlags. No call was refused, and the image was unmapped.
   const error = refused(() => munmap(old.address, 4096));
   t.equal(error.signal, 'SIGSYS');
   t.equal(error.systemCall?.name, 'munmap');
@@ -77,7 +77,7 @@ t.test('children of the VM are no callees; those of callees run', (t) => {
 });
 
 t.test("Node's own handler of a signal may interrupt a callout", async (t) => {
-  // Should break it: signals.ts rearms only for the trap's own signals. SIGSYS is in libuv's mask: the process dies.
+  // Broken once: signals.ts rearming for the trap's own signals alone. libuv's mask has SIGSYS: the process died of it.
   const alive = setInterval(() => undefined, 1000);
   const heard = new Promise((resolve) => process.once('SIGUSR2', resolve));
   t.equal(library.func('int raise(int signal)')(12), 0);

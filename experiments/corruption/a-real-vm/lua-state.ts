@@ -3,8 +3,8 @@
  *
  * Stands for an overrun that meets the interpreter's own structure: stack pointers, call chain, global state. 64 bytes
  * of the running lua_State.
- * The Lua host runs programs/ruin.lua, which catches what is raised and goes on: to its answer, a full collection, a
- * walk over its heap, further callouts.
+ * The Lua host runs programs/ruin.lua, which catches what is raised and goes on. It gives its answer, makes a full
+ * collection, walks over its heap and makes further callouts.
  * Varies: mechanism, what the callout loses. Records: the fault or its absence, the bytes changed in Lua's heap, and,
  * in the aftermath, the answer.
  */

@@ -3,7 +3,7 @@
  *
  * Stands for an error path and the normal path both free. glibc finds it out ("double free or corruption") and calls
  * abort while it holds its arena's lock. `none`: the process dies, which is honest. Every mechanism with the trap: the
- * abort fails the callout, the image is equal, and the next malloc on this thread waits for ever for the lock: hung in
+ * abort fails the callout, and the image is equal. The next malloc on this thread waits for ever for the lock: hung in
  * the aftermath. The error's `suspect` is 'allocator': a VM should save what it can without malloc, and restart.
  * Varies: mechanism. Records: the fault, and the step of the aftermath that did not end.
  */

@@ -4,7 +4,7 @@
  * Stands for every write that a mechanism stops in the middle of a library: localtime_r fills its result under the C
  * library's time zone lock. Its structure, 36 of 56 bytes long in an old binding (glibc's struct tm has two fields more
  * than the standard's), lies in front of the image. `none`, `flag`: the two fields land in eden, silently. mprotect and
- * keys: the store is stopped, the image is equal, and the lock is held for ever: the next localtime_r, here in the same
+ * keys: the store is stopped, the image is equal, and the lock is held for ever. The next localtime_r, here in the same
  * trial, hangs. Prevention turns a silent write into a fault at an instruction that was never meant to fail.
  * Varies: mechanism. Records: the stage that did not end.
  */

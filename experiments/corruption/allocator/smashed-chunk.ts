@@ -3,7 +3,7 @@
  *
  * Stands for an overflow by one word, found much later (CVE-2021-3156 begins so). glibc finds it out ("free(): invalid
  * size" and its relatives) and calls abort while it holds its arena's lock. `none`: the process dies, which is honest.
- * Every mechanism with the trap: the abort fails the callout, the image is equal, and the next malloc on this thread
+ * Every mechanism with the trap: the abort fails the callout, and the image is equal. The next malloc on this thread
  * waits for ever for the lock: hung in the aftermath. The error's `suspect` is 'allocator': a VM should save what it
  * can without malloc, and restart.
  * Varies: mechanism. Records: the fault, and the step of the aftermath that did not end.

@@ -1,11 +1,11 @@
 /**
  * Is a host saved whose allocator has aborted: free beside a free block whose links were overwritten?
  *
- * Stands for a stale owner that writes to its block after free: the links of the free list are where its fields were.
- * glibc finds it out ("corrupted double-linked list") and calls abort while it holds its arena's lock. `none`: the
- * process dies, which is honest. Every mechanism with the trap: the abort fails the callout, the image is equal, and
- * the next malloc on this thread waits for ever for the lock: hung in the aftermath. The error's `suspect` is
- * 'allocator': a VM should save what it can without malloc, and restart.
+ * Stands for a stale owner that writes to its block after free, where the links of the free list are now. glibc finds
+ * it out ("corrupted double-linked list") and calls abort while it holds its arena's lock. `none`: the process dies,
+ * which is honest. Every mechanism with the trap: the abort fails the callout, and the image is equal. The next malloc
+ * on this thread waits for ever for the lock: hung in the aftermath. The error's `suspect` is 'allocator': a VM should
+ * save what it can without malloc, and restart.
  * Varies: mechanism. Records: the fault, and the step of the aftermath that did not end.
  */
 import { type CorruptionCase, expectHang } from '../../../src/experiment/index.js';

@@ -3,7 +3,7 @@
  *
  * Stands for constructors: code that runs in dlopen before any function was called, in the loader's hands. This one
  * stores to an address that it got from the environment. `none`, `flag`: the store lands while the VM only loads a
- * library. mprotect and keys: loading is a callout too; the load fails with phase 'load'.
+ * library. mprotect and keys: loading is a callout too. The load fails with phase 'load'.
  * Varies: mechanism. Records: the fault and its phase, or the bytes changed.
  */
 import { BUILT, type CorruptionCase, expectStore, inProject } from '../../../src/experiment/index.js';

@@ -1,9 +1,9 @@
 /**
  * Is a stack overflow survived that steps over a guard page?
  *
- * Stands for recursion with large local arrays: each frame is larger than a page, so that the first touch may lie
- * beyond a single guard page. There is at least 1 MiB of guard. `none`: the process dies. Every mechanism with the
- * trap: trapped, on the alternate stack.
+ * Stands for recursion with large local arrays. Each frame is larger than a page, so the first touch may lie beyond a
+ * single guard page. There is at least 1 MiB of guard. `none`: the process dies. Every mechanism with the trap:
+ * trapped, on the alternate stack.
  * Varies: mechanism. Records: the fault.
  */
 import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';

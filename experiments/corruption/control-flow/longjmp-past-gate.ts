@@ -4,8 +4,8 @@
  * Stands for error handling by longjmp (libpng, libjpeg, Lua) with a callback in between: C sets the jump, calls back
  * into the VM, which calls C again, which jumps. The VM's frames in between are never left properly: a JavaScript
  * engine is not made for that.
- * Every mechanism with the trap: an outer gate finds that its depth is not what it was, says so, and ends the process:
- * going on would be worse. `none`: the engine's state is broken, and it dies or hangs, sooner or later.
+ * Every mechanism with the trap: an outer gate sees that its depth is not what it was, says so, and ends the process.
+ * Going on would be worse. `none`: the engine's state is broken, and it dies or hangs, sooner or later.
  * Varies: mechanism. Records: how the process ended, and the image at death.
  */
 import type { CorruptionCase } from '../../../src/experiment/index.js';

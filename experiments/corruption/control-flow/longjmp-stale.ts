@@ -1,7 +1,7 @@
 /**
  * Is a longjmp to a function that has returned survived?
  *
- * Stands for libpng's and Lua's error handling with the setjmp in a helper that is gone: the stack pointer comes back
+ * Stands for libpng's and Lua's error handling with the setjmp in a helper that is gone. The stack pointer comes back
  * to a frame that was used again since, and its return address is whatever is there now. `none`: the process dies, or
  * goes on anywhere. Every mechanism with the trap: the return to garbage faults.
  * Varies: mechanism. Records: the fault.

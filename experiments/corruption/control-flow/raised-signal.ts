@@ -3,8 +3,8 @@
  *
  * Stands for test programs that call raise(SIGSEGV) to show that they survive faults, and for kill(getpid(), ...). It
  * says nothing about any access: there is no address and no instruction to fail, and another process may have sent it.
- * Every mechanism: the trap declines what the kernel did not raise for an instruction of this thread (I5), so the
- * default action ends the process, as it would have without Turnkey.
+ * Every mechanism: the trap declines what the kernel did not raise for an instruction of this thread (I5). The default
+ * action ends the process, as it would have without Turnkey.
  * Varies: mechanism. Records: the signal, and the image at death.
  */
 import type { CorruptionCase } from '../../../src/experiment/index.js';

@@ -2,7 +2,7 @@
  * Does a return to a garbage address fail the callout and nothing else?
  *
  * Stands for a frame that was overwritten with plausible data. The processor's return prediction and, where there is
- * one, its shadow stack are out of step with the stack afterwards; the gate does not use what the callee left on it.
+ * one, its shadow stack are out of step with the stack afterwards. The gate does not use what the callee left on it.
  * `none`: the process dies. Every mechanism with the trap: trapped.
  * Varies: mechanism. Records: the fault.
  */

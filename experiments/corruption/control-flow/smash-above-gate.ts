@@ -2,7 +2,7 @@
  * Can a callee reach the VM's frames by writing above its own return address?
  *
  * Stands for a long overflow: 256 bytes upwards from the return address. On the VM's stack those would be the gate's,
- * the binding's and JavaScript's frames. koffi calls on a stack of its own, the gate on a foreign stack: above the
+ * the binding's and JavaScript's frames. koffi calls on a stack of its own, the gate on a foreign stack. Above the
  * callee's first frame there is nothing that anybody needs, and the return address itself is spared.
  * Every mechanism: harmless; a gate that called on the VM's stack would not say so.
  * Varies: mechanism. Records: that nothing happened.

@@ -1,7 +1,7 @@
 /**
  * Does anything stop an overflow from one view of an ArrayBuffer into the next?
  *
- * Stands for Node's Buffer pool: small Buffers share one ArrayBuffer of 8 KiB, so that an overflow of the one that was
+ * Stands for Node's Buffer pool: small Buffers share one ArrayBuffer of 8 KiB. An overflow of the Buffer that was
  * passed to C lands in another, which belongs to some other part of the program. No page boundary lies between them.
  * Every mechanism: the second view changes, the image is equal.
  * Varies: mechanism. Records: the second view's canary.

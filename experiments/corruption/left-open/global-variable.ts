@@ -2,7 +2,7 @@
  * Does anything stop a stray write to a global of the process?
  *
  * Stands for a VM's own variables: the address of its current context, its interrupt flag, a table of functions. They
- * lie in the data of the program and its libraries, on key 0; here it is the C library's `opterr`, which program, VM
+ * lie in the data of the program and its libraries, on key 0. Here it is the C library's `opterr`, which program, VM
  * and callee share.
  * Every mechanism: the variable changes, the image is equal.
  * Varies: mechanism. Records: the variable's canary.

@@ -1,9 +1,9 @@
 /**
  * Does anything stop a stray write into malloc's heap?
  *
- * Stands for the commonest corruption there is: a wild pointer, or an overflow of a neighbour, that hits a block which
- * the VM (or another library) has from malloc: a socket's state, a compiled regular expression. The heap is the
- * callee's as well as the host's; it lies on key 0.
+ * Stands for the commonest corruption there is. A wild pointer, or an overflow of a neighbour, hits a block which the
+ * VM (or another library) has from malloc: a socket's state, a compiled regular expression. The heap is the callee's as
+ * well as the host's; it lies on key 0.
  * Every mechanism: the block changes, the image is equal. Keys on the image say nothing of the rest of the process.
  * Varies: mechanism. Records: the block's canary.
  */

@@ -4,7 +4,7 @@
  * Stands for libraries that call fesetround and forget. Not memory at all: a register that the calling convention asks
  * the callee to keep. (What a constructor leaves so is undone: see constructor-registers.)
  * Every mechanism: the VM computes with the wrong rounding from then on. The gate restores these registers after a
- * fault only; on each way out it would cost more than all the rest of it (STMXCSR and LDMXCSR).
+ * fault only. On each way out, STMXCSR and LDMXCSR would cost more than all the rest of the gate.
  * Varies: mechanism. Records: whether 1/3 is still the same in JavaScript.
  */
 import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/index.js';

@@ -2,7 +2,7 @@
  * Does anything undo a signal mask that a callee leaves behind?
  *
  * Stands for libraries that block signals around a critical section and return early. Every mechanism: the thread stays
- * deaf, and children inherit that. The mask is put back after a fault only: on each way out it would take a system
+ * deaf, and children inherit that. The mask is put back after a fault only. On each way out it would take a system
  * call, some hundred times what the gate costs.
  * Varies: mechanism. Records: which signals are blocked afterwards.
  */

@@ -1,7 +1,7 @@
 /**
  * Does anything stop a stray write into thread-local storage?
  *
- * Stands for damage to errno, to a VM's "current thread" pointer, to the stack protector's canary: all of it lies in
+ * Stands for damage to errno, to a VM's "current thread" pointer, to the stack protector's canary. All of them lie in
  * the page that the fs register points at, on key 0. That page may not be denied: the kernel writes a restartable
  * sequence's state there and kills a thread that cannot have it (F4).
  * Every mechanism: the variable changes, the image is equal.

@@ -2,8 +2,8 @@
  * Does anything stop a stray write into another thread's stack?
  *
  * Stands for the pointer to a local that a thread gave away, or a wild one that hits it. Stacks of pthreads lie on key
- * 0: the kernel and the C library write to them with whatever rights the thread has (signal frames, restartable
- * sequences), and a denied one kills the thread.
+ * 0. The kernel and the C library write to them with whatever rights the thread has (signal frames, restartable
+ * sequences). A denied write of theirs kills the thread.
  * Every mechanism: the other thread's local changes, the image is equal.
  * Varies: mechanism. Records: the local, read by its own thread.
  */

@@ -2,8 +2,8 @@
  * Can a callout that was passed no loan read memory that is lent to somebody else?
  *
  * Stands for one library reading what another was given: a key, a password in a buffer that a second library still has
- * a pointer to. `none`, `flag`: disclosed. mprotect and keys: the lending arena is closed for reading too in callouts
- * that are passed no loan, whatever the image's denial is.
+ * a pointer to. `none`, `flag`: disclosed. mprotect and keys: in callouts that are passed no loan, the lending arena is
+ * closed for reading too, whatever the image's denial is.
  * Varies: mechanism. Records: the fault, outside the image, or that the secret came back.
  */
 import { closesImage, type CorruptionCase } from '../../../src/experiment/index.js';

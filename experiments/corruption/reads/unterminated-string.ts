@@ -1,9 +1,9 @@
 /**
  * Does a string without an end run on into the image?
  *
- * Stands for strncpy's result when the source was too long: no terminator. strlen, and all that follows it, goes on
- * through the image until it meets a zero. `none`, `flag`, writes denied: strlen answers more than the buffer holds: it
- * has read eden. All access denied: faults.
+ * Stands for strncpy's result when the source was too long, without a terminator. Then strlen, and all that follows,
+ * goes on through the image until the first zero. `none`, `flag`, writes denied: strlen answers more than the buffer
+ * holds: it has read eden. All access denied: faults.
  * Varies: mechanism, denial. Records: the fault, or the length.
  */
 import { type CorruptionCase, expectRead } from '../../../src/experiment/index.js';

@@ -2,8 +2,8 @@
  * Does a parser's handler of the wrong type write the image?
  *
  * Stands for a function pointer of another type in the place of a handler. Expat calls the element handler with (user
- * data, name, attributes); the binding has registered strcpy(3), and the user data is the address of an object in
- * 'old': so the element's name is copied over the object.
+ * data, name, attributes). The binding has registered strcpy(3), and the user data is the address of an object in
+ * 'old'. So the element's name is copied over the object.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
 import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';

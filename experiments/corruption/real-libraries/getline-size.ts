@@ -1,7 +1,7 @@
 /**
  * Does getline() with a lying size run on into the image?
  *
- * Stands for a buffer of the application's own handed to getline(3) with *n too large: 256 bytes next to the image,
+ * Stands for a buffer of the application's own handed to getline(3) with *n too large. 256 bytes next to the image,
  * said to be 1024, get a line of 600.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */

@@ -2,7 +2,7 @@
  * Does iconv() with a wrong count of output bytes run on into the image?
  *
  * Stands for *outbytesleft given in characters where the output takes four bytes each, or the other way round. 256
- * letters become UTF-32 in 256 bytes of C memory next to the image, with 1028 bytes said to be left.
+ * letters become UTF-32 in 256 bytes of C memory next to the image. 1028 bytes are said to be left.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
 import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';

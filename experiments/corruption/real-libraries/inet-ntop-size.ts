@@ -1,7 +1,7 @@
 /**
  * Does inet_ntop() with a wrong size run on into the image?
  *
- * Stands for a buffer sized for IPv4 (16 bytes) that gets an IPv6 address, with the size of the larger one: 40 bytes
+ * Stands for a buffer sized for IPv4 (16 bytes) that gets an IPv6 address, with the size of the larger one. 40 bytes go
  * into 16, next to the image.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */

@@ -1,8 +1,8 @@
 /**
  * Does a wide-character function with a count of bytes run on into the image?
  *
- * Stands for units confused: mbstowcs(3) is told how many bytes the buffer has, where it wants characters. 200 letters,
- * 800 bytes, into 256 bytes next to the image.
+ * Stands for confused units: mbstowcs(3) gets the buffer's size in bytes where it wants characters. 200 letters, 800
+ * bytes, into 256 bytes next to the image.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
 import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';

@@ -1,7 +1,7 @@
 /**
  * Does libpng with too few row pointers write where the next words point?
  *
- * Stands for a row table made for the wrong height. png_read_image() gets 4 row pointers for an image of 8 rows; the
+ * Stands for a row table made for the wrong height. png_read_image() gets 4 row pointers for an image of 8 rows. The
  * words behind them are what the last user of that memory left: references to objects of 'old'. The file is an 8 by 8
  * greyscale PNG made here; libpng reads it through a FILE of fmemopen(3).
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.

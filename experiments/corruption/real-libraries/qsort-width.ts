@@ -1,7 +1,7 @@
 /**
  * Does qsort() with a wrong element size run on into the image?
  *
- * Stands for the size of a pointer given for that of an int: 64 elements of 4 bytes, in C memory next to the image, are
+ * Stands for the size of a pointer given for that of an int. 64 elements of 4 bytes, in C memory next to the image, are
  * sorted as 64 of 8. The comparison is strcmp, so that no callback is involved. Sorting moves what lies behind the
  * array, too.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.

@@ -1,8 +1,8 @@
 /**
  * Does a stream whose buffer was an object of the VM's write the image later?
  *
- * Stands for setvbuf(3) with a buffer that moves or dies: an object of 'old' was given to a stream as its buffer, by a
- * callout long over; the next fputs(3) writes there.
+ * Stands for setvbuf(3) with a buffer that moves or dies. A callout long over gave an object of 'old' to a stream as
+ * its buffer; the next fputs(3) writes there.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
 import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';

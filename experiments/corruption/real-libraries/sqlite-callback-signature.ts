@@ -1,7 +1,7 @@
 /**
  * What becomes of a callback whose declaration does not match what the library passes?
  *
- * Stands for a callback declared as (text, number) where the library passes (data, columns, texts, names): the data,
+ * Stands for a callback declared as (text, number) where the library passes (data, columns, texts, names). The data,
  * here the number 42 that the application gave, is taken for a string.
  * Varies: mechanism. Records: the fault: the pointer is decoded by a guarded copy, in a callback, whose exception comes
  * out of the callout.

@@ -2,8 +2,8 @@
  * Does a row callback of the wrong type write the image?
  *
  * Stands for a function pointer of another type in the place of a callback. sqlite3_exec() calls back with (data,
- * columns, texts, names); the binding has passed memset(3), and data is the address of an object in 'old': so the
- * number of columns is stored over and over, as often as the address of the texts has units, from the object on.
+ * columns, texts, names). The binding has passed memset(3), and data is the address of an object in 'old'. From the
+ * object on, the number of columns is stored over and over, as often as the address of the texts has units.
  * Varies: mechanism. Records: the fault, inside memset.
  */
 import { type CorruptionCase, expectStore, hasTrap } from '../../../src/experiment/index.js';

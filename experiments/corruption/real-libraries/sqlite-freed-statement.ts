@@ -1,8 +1,8 @@
 /**
  * What becomes of a statement that was finalised and is stepped again?
  *
- * Stands for a cursor object that outlives its statement. sqlite3_finalize() frees the statement; the memory is used
- * again, for text of the application's own; then sqlite3_step() follows what it takes for pointers.
+ * Stands for a cursor object that outlives its statement. sqlite3_finalize() frees the statement, and the memory is
+ * used again, for text of the application's own. Then sqlite3_step() follows what it takes for pointers.
  * Varies: mechanism. Records: the fault, or SQLite's answer.
  */
 import { type CorruptionCase, expectTrap } from '../../../src/experiment/index.js';

@@ -1,8 +1,8 @@
 /**
  * Does strtok() on a literal of the VM's write the image?
  *
- * Stands for a string literal of a method, handed to C by its address: strtok(3) writes a zero into it, and the method
- * is never the same again. The text is put into an object in 'old' before, and belongs there.
+ * Stands for a string literal of a method, handed to C by its address. strtok(3) writes a zero into the literal, and
+ * the method is never the same again. The text is put into an object in 'old' before, and belongs there.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
 import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';

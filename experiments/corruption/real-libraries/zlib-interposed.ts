@@ -3,7 +3,7 @@
  *
  * Stands for a library that the VM has built in, too. As `zlib-uncompress`, but loaded as koffi loads by default: node
  * exports zlib's functions, so libz's uncompress() calls node's inflate() and not its own. The store is the same, and
- * is stopped the same; but the pc is in the VM's own module, so it does not count as prevented.
+ * is stopped the same. But the pc is in the VM's own module, so the store does not count as prevented.
  * Varies: mechanism. Records: the fault, inside node, or the bytes changed.
  */
 import { deflateSync } from 'node:zlib';

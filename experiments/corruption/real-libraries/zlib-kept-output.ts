@@ -1,9 +1,9 @@
 /**
  * Does a z_stream that still points into the image write there?
  *
- * Stands for a decompressor that is kept between calls: next_out was set to an object of 'old' long ago, and the
- * wrapper forgets to set it for this call. 64 bytes come out.
- * The stream is laid out here as zlib.h has it: next_in 0, avail_in 8, next_out 24, avail_out 32; 112 bytes.
+ * Stands for a decompressor that is kept between calls. next_out was set to an object of 'old' long ago, and the
+ * wrapper forgets to set it for this call. 64 bytes come out. The stream is laid out here as zlib.h has it: next_in 0,
+ * avail_in 8, next_out 24, avail_out 32; 112 bytes.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
 import { deflateSync } from 'node:zlib';

@@ -1,8 +1,8 @@
 /**
  * Does uncompress() with a lying length run on into the image?
  *
- * Stands for the commonest mistake with zlib: *destLen says more than the buffer has (an element count taken for bytes,
- * a constant). 4 KiB come out into 256 bytes of C memory next to the image.
+ * Stands for the commonest mistake with zlib: *destLen says more than the buffer has: an element count taken for bytes,
+ * or a constant. 4 KiB come out into 256 bytes of C memory next to the image.
  * Varies: mechanism. Records: the fault, inside the library, or the bytes changed.
  */
 import { deflateSync } from 'node:zlib';

@@ -1,8 +1,8 @@
 /**
  * What does a write through a pointer to a loan do after the VM has taken the loan back?
  *
- * Stands for the library that keeps the buffer it was given and writes to it later (an asynchronous read, a registered
- * row), when the VM believes it to be its own again. The pages of a released loan are closed.
+ * Stands for the library that keeps a buffer and writes to it later (an asynchronous read, a registered row). By then
+ * the VM believes the buffer to be its own again. The pages of a released loan are closed.
  * `none`: the process dies. Every mechanism with the trap: the callout that does it fails, where a malloc'd buffer
  * would have been damaged silently.
  * Varies: mechanism. Records: the fault.

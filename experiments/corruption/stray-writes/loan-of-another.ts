@@ -1,10 +1,10 @@
 /**
  * Can a callout that was passed no loan write to memory that is lent to somebody else?
  *
- * Stands for one library overwriting another's buffer: the VM lent it to a reader that works in the background, and a
- * second library has kept a pointer from an earlier call.
- * `none`, `flag`: the other's bytes change: the image is equal, the host is not. mprotect and keys: the lending arena
- * is closed in callouts that are passed no loan, so the store faults outside the image.
+ * Stands for a library that overwrites another's buffer. The VM lent the buffer to a reader that works in the
+ * background; a second library has kept a pointer from an earlier call.
+ * `none`, `flag`: the other's bytes change; the image is equal, the host is not. mprotect and keys: the lending arena
+ * is closed in callouts that are passed no loan. The store faults outside the image.
  * Varies: mechanism. Records: the fault, or the lent bytes.
  */
 import { closesImage, type CorruptionCase } from '../../../src/experiment/index.js';

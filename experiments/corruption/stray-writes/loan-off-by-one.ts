@@ -3,7 +3,7 @@
  *
  * Stands for `<=` where `<` was meant. The loan is 100 bytes at the start of its page; the callee writes 101.
  * Keys and page protection see pages, not bytes: the 101st byte lies in the rest of the loan's own page. It belongs to
- * nobody, since every loan has pages of its own, and is never copied back: nothing is damaged and nothing is noticed,
+ * nobody, since every loan has pages of its own, and is never copied back. Nothing is damaged and nothing is noticed,
  * under any mechanism. With the buffer's end flush with the page's (loan-past-page) it would be.
  * Varies: mechanism. Records: that the byte arrived (a note), and that nothing else did.
  */

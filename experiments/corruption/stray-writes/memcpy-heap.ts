@@ -4,8 +4,8 @@
  * Stands for a record copied by the length that its header claims (Heartbleed's mirror image; CVE-2021-3156 copies
  * past a heap block so). The block is the last one of a C heap whose pages end where the image begins. Large
  * mappings of malloc and of a VM lie side by side, because the kernel hands out addresses one below the other.
- * `none`, `flag`: 200 bytes go into a block of 64, the rest into eden, silently. mprotect and keys: the first byte
- * past the heap's last page faults. What was overrun before it is C's own.
+ * `none`, `flag`: of 200 bytes, 64 fill their block, and the rest goes into eden, silently. mprotect and keys: the
+ * first byte past the heap's last page faults. What was overrun before it is C's own.
  * Varies: mechanism. Records: the fault's address, which is eden's first bytes, and that the pc lies in the C library.
  */
 import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';

@@ -2,7 +2,7 @@
  * Does a negative length that became a huge size_t run through the image?
  *
  * Stands for `memset(field + used, ' ', room - used)` with used > room, and all its relatives: a subtraction in int, a
- * parameter of type size_t (CVE-2019-3855 to -3863 in libssh2 are of this kind). The length is 2^64 - 4.
+ * parameter of type size_t. CVE-2019-3855 to -3863 in libssh2 are of this kind. The length is 2^64 - 4.
  * `none`: eden is overwritten from end to end, then a guard page ends the process. `flag`: the same, told after the
  * fact. mprotect and keys: stopped at eden's first byte.
  * Varies: mechanism. Records: where the fault was, how much was overwritten.

@@ -1,8 +1,8 @@
 /**
  * Is an object pointer passed where C memory was wanted written through?
  *
- * Stands for the classic of Smalltalk FFIs: the object itself (its header's address, often with a tag in the low bits)
- * is passed in place of the address of its bytes. The callee stores to it, unaligned by the tag.
+ * Stands for the classic of Smalltalk FFIs: the object itself is passed in place of the address of its bytes. That is
+ * its header's address, often with a tag in the low bits. The callee stores to it, unaligned by the tag.
  * `none`, `flag`: the object's header changes: its class, its size, its hash. mprotect and keys: faults.
  * Varies: mechanism. Records: the fault, or the bytes changed and what the heap's walk says of them.
  */

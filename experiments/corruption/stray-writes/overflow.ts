@@ -2,7 +2,7 @@
  * Does a linear overflow of a C buffer run on into the image?
  *
  * Stands for an unchecked copy loop (strcpy, a lying length) out of a buffer that lies in the page just before the
- * image: the first bytes past the buffer are the first bytes of eden. Writes the whole buffer and 64 bytes more.
+ * image. The first bytes past the buffer are the first bytes of eden. Writes the whole buffer and 64 bytes more.
  * Varies: mechanism. Records: the address of the first refused byte, which must be the space's first, or the bytes
  * changed.
  */

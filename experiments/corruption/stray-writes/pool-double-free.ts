@@ -2,7 +2,7 @@
  * Can a double free, inside memory that was lent, end in the image?
  *
  * Stands for an error path that frees what the normal path frees too. The pool checks nothing: the block is in its list
- * twice, gets two owners, and what the first one writes is the link that the pool follows.
+ * twice and gets two owners. What the first owner writes is the link that the pool follows.
  * `none`, `flag`: 32 bytes land in old space. mprotect and keys: the last store faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */

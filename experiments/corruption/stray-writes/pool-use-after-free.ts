@@ -2,7 +2,7 @@
  * Can a stale write to a freed block, inside memory that was lent, end in the image?
  *
  * Stands for a library with an allocator of its own in memory that the VM lent it (SQLite's page cache, a parser's
- * arena). A block is freed, its stale owner sets a field, which is the free list's link now; the allocator hands out
+ * arena). A block is freed; its stale owner sets a field, which is the free list's link now. The allocator hands out
  * "the next block", which is an object of the image, and its owner fills it. `none`, `flag`: 32 bytes land in old
  * space. mprotect and keys: the loan is open, the image is not: the last step faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.

@@ -1,10 +1,9 @@
 /**
  * Does a write through a pointer retained from an earlier callout reach the image?
  *
- * Stands for the library that keeps the buffer it was given (a registered user pointer, an output row) and writes to it
- * in a later call, when the VM has long used the memory for something else. The first callout passes a legitimate
- * pointer to an object in
- * 'old', the second one writes through what was kept.
+ * Stands for the library that keeps a buffer (a registered user pointer, an output row) and writes to it in a later
+ * call. By then the VM has long used the memory for something else. The first callout passes a legitimate pointer to an
+ * object in 'old', the second one writes through what was kept.
  * Varies: mechanism. Records: the fault or its absence in the second callout, the bytes changed.
  */
 import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';

@@ -3,7 +3,7 @@
  *
  * Stands for a coroutine switch to a stack that was freed and is the image's now: the very next call writes its return
  * address there. No stack is left to handle a fault on but the alternate one.
- * `none`, `flag`: 8 bytes land in the stack space. mprotect and keys: the push faults; the handler runs on the
+ * `none`, `flag`: 8 bytes land in the stack space. mprotect and keys: the push faults. The handler runs on the
  * alternate stack, and the gate returns to the VM's.
  * Varies: mechanism. Records: the fault, or the bytes changed.
  */

@@ -1,7 +1,7 @@
 /**
  * Does a store into the code space, where a VM keeps its compiled methods, go through?
  *
- * Stands for the worst stray write of all: the 4 bytes of a call's displacement or of an inline cache change, and the
+ * Stands for the worst stray write of all. The 4 bytes of a call's displacement or of an inline cache change, and the
  * VM later runs whatever they say. A just-in-time compiler's pages are writable in many VMs (Cog's code zone is one),
  * so that a wild pointer can hit them. `none`, `flag`: lands. mprotect and keys: faults. Keys would not stop the
  * damaged code from being run: they never check an instruction fetch.

@@ -1,9 +1,8 @@
 /**
  * Does a store through a wild pointer reach the image?
  *
- * Stands for an uninitialised or miscomputed pointer in a C library that happens to point into the VM's object heap:
- * the write that corrupts an object long before anything crashes. One 8-byte store to a random aligned address in
- * 'old'.
+ * Stands for an uninitialised or miscomputed pointer in a C library that happens to point into the VM's object heap.
+ * Such a write corrupts an object long before anything crashes. One 8-byte store to a random aligned address in 'old'.
  * Varies: mechanism. Records: the fault or its absence, the bytes changed.
  */
 import { type CorruptionCase, expectStore } from '../../../src/experiment/index.js';

@@ -1,7 +1,7 @@
 /**
  * Does a function called with one argument too few write through what the register happened to hold?
  *
- * Stands for a binding that forgot the out-parameter, or C without a prototype: the callee takes its third argument
+ * Stands for a binding that forgot the out-parameter, or C without a prototype. The callee takes its third argument
  * from rdx, where the caller's last computation left a pointer to an object.
  * `none`, `flag`: the sum is stored into that object. mprotect and keys: the store faults.
  * Varies: mechanism. Records: the fault, or the bytes changed.

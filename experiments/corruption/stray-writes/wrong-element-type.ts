@@ -2,7 +2,7 @@
  * Does a function that fills doubles, given an array of floats, write into the image?
  *
  * Stands for cblas_dscal called where cblas_sscal was meant, getloadavg on an array of floats, a Float32Array where the
- * C side has `double *`: the count is right, the elements are twice as large.
+ * C side has `double *`. The count is right, but the elements are twice as large.
  * `none`, `flag`: the upper half lands in eden. mprotect and keys: the third double faults.
  * Varies: mechanism. Records: the fault's address, which is the space's first, or the bytes changed.
  */

@@ -1,8 +1,8 @@
 /**
  * Does an unbuffered fread reach the image?
  *
- * Stands for stdio without a buffer, or a count larger than it: fread(3) hands the caller's pointer to read(2). 64
- * bytes to an address in 'old'.
+ * Stands for stdio without a buffer, or a count larger than the buffer: fread(3) hands the caller's pointer to read(2).
+ * 64 bytes go to an address in 'old'.
  * Varies: mechanism. Records: the errno that fread leaves.
  */
 import { type CorruptionCase, expectCopy } from '../../../src/experiment/index.js';

@@ -1,7 +1,7 @@
 /**
  * Does an io_uring worker made before the callout reach the image?
  *
- * Stands for a ring that the VM, or a library that was initialised past the guard, has had for long: its polling thread
+ * Stands for a ring that the VM, or a library that was initialised past the guard, has had for long. Its polling thread
  * in the kernel was made with the VM's rights. In a guarded callout the callee queues a read of 64 bytes into 'old'.
  * Varies: mechanism. Records: the completion's result. Where the kernel has no io_uring, or forbids it, that is the
  * answer.

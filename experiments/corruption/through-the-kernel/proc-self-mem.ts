@@ -4,8 +4,8 @@
  * Stands for code patchers and debuggers. 8 bytes to 'old' by pwrite(2).
  * Varies: mechanism. Records: the kernel's answer. The kernel forces this access: neither keys, nor read-only pages,
  * nor sealing stop it. Booted with proc_mem.force_override=never, Linux 6.12 no longer writes through read-only pages
- * (mprotect: EIO, nothing written). It still writes through keys: remote access does not ask them, and a keyed page
- * is writable by its protection, so nothing need be forced (tried in a guest with 6.12.95).
+ * (mprotect: EIO, nothing written). It still writes through keys: remote access does not ask them. A keyed page is
+ * writable by its protection, so nothing need be forced (tried in a guest with 6.12.95).
  */
 import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 

@@ -2,7 +2,7 @@
  * Does ptrace(2) from another process reach the image?
  *
  * Stands for in-process debuggers and crash reporters, which fork a child that attaches to its parent. The trial is
- * traced already, by the tracing runner, and a thread has one tracer; so a second child, which shares the trial's
+ * traced already, by the tracing runner, and a thread has one tracer. So a second child, which shares the trial's
  * memory (CLONE_VM), stands for it. PTRACE_POKEDATA of 8 bytes in 'old'.
  * Varies: mechanism. Records: the kernel's answer.
  */

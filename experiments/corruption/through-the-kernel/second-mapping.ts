@@ -1,9 +1,9 @@
 /**
  * Does a store through a second mapping of the same memory reach the image?
  *
- * Stands for an image in shared memory (a file mapped twice, a JIT's writable twin of its code): the key belongs to a
+ * Stands for an image in shared memory (a file mapped twice, a JIT's writable twin of its code). A key belongs to a
  * mapping, not to the memory. The VM has a page of 'old' in shared memory, with its key, and a second mapping of it
- * without one; the callee stores 8 bytes through the second.
+ * without one. The callee stores 8 bytes through the second.
  * Varies: mechanism. Records: bytes changed.
  */
 import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';

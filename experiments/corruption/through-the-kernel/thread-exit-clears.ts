@@ -1,8 +1,8 @@
 /**
  * Does the word that the kernel clears when a thread ends reach the image?
  *
- * Stands for a thread library's bookkeeping gone wrong (set_tid_address(2), CLONE_CHILD_CLEARTID): at a thread's end
- * the kernel stores a zero of 4 bytes where it was told, here in 'old', at an object's header.
+ * Stands for a thread library's bookkeeping gone wrong (set_tid_address(2), CLONE_CHILD_CLEARTID). At a thread's end
+ * the kernel stores a zero of 4 bytes at the address it was given: here an object's header in 'old'.
  * Varies: mechanism. Records: bytes changed. It stores with the dying thread's PKRU, and says nothing if it may not.
  */
 import { closesImage, type CorruptionCase } from '../../../src/experiment/index.js';

@@ -2,7 +2,7 @@
  * Does userfaultfd(2) put a page of the callee's into the image?
  *
  * Stands for snapshot and migration libraries let loose on the wrong range. The callee drops a page of 'old'
- * (MADV_DONTNEED) and resolves the missing page with its own bytes (UFFDIO_COPY), which the kernel maps without asking
+ * (MADV_DONTNEED) and resolves the missing page with its own bytes (UFFDIO_COPY). The kernel maps them without asking
  * for rights.
  * Varies: mechanism. Records: the kernel's answer.
  */

@@ -2,7 +2,7 @@
  * Does a call that never enters the kernel reach the image?
  *
  * Stands for a struct timespec at a stale pointer. clock_gettime(3) looks like a system call, but its code is the
- * kernel's page in this process (the vDSO), which stores as the callee does: 16 bytes to an address in 'old'.
+ * kernel's page in this process (the vDSO). It stores as the callee does: 16 bytes to an address in 'old'.
  * Varies: mechanism. Records: the fault, whose pc is in no file.
  */
 import { closesImage, type CorruptionCase, expectStore } from '../../../src/experiment/index.js';

@@ -2,7 +2,7 @@
  * Is a VM thread that writes the image disturbed by another thread's callout?
  *
  * Stands for a second interpreter thread or a background collector. A callout of 400 ms runs on the main thread. 100 ms
- * into it, a worker that takes part in the image writes 8 bytes to 'old', as VM code does. It must find them there, and
+ * later, a worker that takes part in the image writes 8 bytes to 'old', as VM code does. It must find them there, and
  * puts the old bytes back.
  * Varies: mechanism. Records: how long the write took. Keys are per thread: the worker does not notice. mprotect closes
  * the page to everybody. The innocent thread faults, waits until the callout is over or its patience ends, and goes on.

@@ -2,8 +2,8 @@
  * Can a callback from a foreign thread write the image after the callout has returned?
  *
  * Stands for completion callbacks. A thread of the callee's calls a registered callback 100 ms after the callout has
- * returned; koffi runs it on the thread of
- * JavaScript, outside any callout, where it writes 8 bytes to 'old'. They must be there, and are put back.
+ * returned. koffi runs the callback on the thread of JavaScript, outside any callout, where it writes 8 bytes to 'old'.
+ * They must be there, and are put back.
  * Varies: mechanism. Records: that the write holds. The foreign thread itself was made without rights to the image; it
  * never touches it.
  */

@@ -2,8 +2,8 @@
  * What becomes of a callback that comes from another thread while the VM waits in the callout?
  *
  * Stands for audio and event libraries, which call back from threads of their own. The callee starts a thread that
- * calls back, and joins it. koffi runs callbacks on the thread of JavaScript, which is in the callout and cannot; so
- * both wait for ever.
+ * calls back, and joins it. koffi runs callbacks on the thread of JavaScript, which is in the callout and cannot run
+ * them. So both wait for ever.
  * Varies: mechanism. Records: the time limit. No protection of memory is involved.
  */
 import type { CorruptionCase } from '../../../src/experiment/index.js';

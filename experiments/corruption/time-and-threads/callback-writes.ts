@@ -2,7 +2,7 @@
  * Can a callback write the image in the middle of a callout?
  *
  * Stands for every callback: a comparator that allocates, a progress handler that updates an object. The callback reads
- * 8 bytes of 'old', writes others, and sees them; when the callout has returned they must be there still, and the
+ * 8 bytes of 'old', writes others, and sees them. When the callout has returned, they must be there still, and the
  * callee must have got its result. They are put back.
  * Varies: mechanism. Records: that the write holds.
  */

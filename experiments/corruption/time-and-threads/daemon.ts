@@ -1,8 +1,8 @@
 /**
  * What becomes of the VM when the callee calls daemon(3)?
  *
- * Stands for a library function meant for programs: the process that called exits with code 0, and a child, which has
- * only the calling thread, goes on in its place.
+ * Stands for a library function meant for programs. The process that called exits with code 0. A child, which has only
+ * the calling thread, goes on in its place.
  * Varies: mechanism. Records: how the process ended. No protection of memory has a say in it.
  */
 import type { CorruptionCase } from '../../../src/experiment/index.js';

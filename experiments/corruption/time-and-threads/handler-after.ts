@@ -5,7 +5,7 @@
  * has returned; its handler stores 8 bytes to
  * 'old'. What runs on a VM thread outside a callout counts as the VM.
  * Varies: mechanism. Records: bytes changed. A handler starts with the kernel's default PKRU, without rights to the
- * image; but a VM thread that meets its own image so is given its rights back, as one that is older than a key must be.
+ * image. But a VM thread that meets its own image so is given its rights back, as a thread older than a key must be.
  */
 import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 

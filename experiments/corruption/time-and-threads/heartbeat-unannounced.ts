@@ -5,8 +5,8 @@
  * nor trap_signal_leave.
  * Varies: mechanism. Records: the image at death. The handler faults, under keys because a handler starts with the
  * kernel's default PKRU, under mprotect because the page is closed. It runs on the alternate stack, so it is not taken
- * for the callee, whose callout is innocent: the process ends at once, instead of an error somewhere else or a signal
- * that stays blocked.
+ * for the callee, whose callout is innocent. The process ends at once: no error somewhere else, and no signal that
+ * stays blocked.
  */
 import { closesImage, type CorruptionCase } from '../../../src/experiment/index.js';
 

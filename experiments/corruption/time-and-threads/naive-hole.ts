@@ -2,8 +2,8 @@
  * Does one thread's returning callout open the image under another thread's?
  *
  * Stands for the first thing anyone writes: mprotect before the call, mprotect after it, each callout for itself. Two
- * threads are in callouts; the first returns after 100 ms and opens the pages; the other one's callee makes its wild
- * store after 500 ms.
+ * threads are in callouts. The first returns after 100 ms and opens the pages; the other's callee makes its wild store
+ * after 500 ms.
  * Varies: mechanism. Records: the fault or its absence. Counting the callouts (mprotect-page, mprotect-range) closes
  * the hole; PKRU, being the thread's own, never had it.
  */

@@ -1,9 +1,9 @@
 /**
  * Does a profiler that unwinds the stack from its signal's handler harm an innocent callout?
  *
- * Stands for gperftools, libunwind's users and samplers built into libraries: a SIGPROF lands in a callout, and its
- * handler walks the stack by call frame information, through the gate. It starts with the kernel's default PKRU, and
- * what the unwinder reads of the gate lies behind the trap's key: the trap lets those reads through. On the
+ * Stands for gperftools, libunwind's users and samplers built into libraries. A SIGPROF lands in a callout, and its
+ * handler walks the stack by call frame information, through the gate. The handler starts with the kernel's default
+ * PKRU, and what the unwinder reads of the gate lies behind the trap's key. The trap lets those reads through. On the
  * interrupted stack, then on the alternate one.
  * Varies: mechanism. Records: how many walks led out of the handler.
  */

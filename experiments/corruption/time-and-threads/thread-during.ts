@@ -4,8 +4,8 @@
  * Stands for a library that does its work in a thread of its own (an encoder, a resolver) and got a wild pointer. The
  * callee starts a thread, which makes one 8-byte store to 'old', and joins it before it returns.
  * Varies: mechanism. Records: who faulted; the image at death. Under keys the new thread has its maker's PKRU; under
- * mprotect the page is read-only for it too. Either way the store does not land, but the thread is in no callout and
- * was never attached to the VM, so nothing waits for it: the process ends by its fault.
+ * mprotect the page is read-only for it too. Either way the store does not land. But the thread is in no callout and
+ * was never attached to the VM, so its fault ends the process.
  */
 import { closesImage, type CorruptionCase, needsKeys } from '../../../src/experiment/index.js';
 

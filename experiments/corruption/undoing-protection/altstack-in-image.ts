@@ -4,9 +4,9 @@
  * Stands for a sigaltstack(2) with a stale address, here in 'old'; then a null pointer. The kernel writes the frame for
  * the thread.
  * Varies: mechanism, kernel. Records: the image at death, or what changed. Before 6.12 the kernel writes the frame with
- * the interrupted PKRU (F2): it cannot, and the process ends, the image intact. From 6.12 it opens all keys while it
- * writes the frame, and about 3 KiB of the image are gone; the handler, on a stack whose key it must open first, may go
- * on from there.
+ * the interrupted PKRU (F2): it cannot, and the process ends, the image intact. From 6.12 the kernel opens all keys
+ * while it writes the frame, and about 3 KiB of the image are gone. The handler, on a stack whose key it must open
+ * first, may go on from there.
  */
 import { type CorruptionCase, kernelSince } from '../../../src/experiment/index.js';
 

@@ -1,7 +1,7 @@
 /**
  * Does freeing keys that belong to others open the image?
  *
- * Stands for clean-up code that frees every key there is, or one twice. pkey_free(2) untags nothing, and the next
+ * Stands for clean-up code that frees every key there is, or one twice. pkey_free(2) untags nothing. The next
  * pkey_alloc(2) gives the same key again, with rights open for the calling thread. The callee frees keys 1 to 15, takes
  * all there are, and stores 8 bytes to 'old'.
  * Varies: mechanism. Records: how many keys it got, bytes changed.

@@ -2,8 +2,8 @@
  * Can the callee make the VM itself write the image, through a global offset table?
  *
  * Stands for a wild write that hits a table of function pointers of the VM's modules, and for hooking libraries. The
- * callee redirects koffi's entry for napi_get_cb_info, which koffi calls with the VM's rights on its next call, to a
- * function that stores 8 bytes to 'old' and goes on to the right one.
+ * callee redirects koffi's entry for napi_get_cb_info to a function that stores 8 bytes to 'old' and goes on to the
+ * right one. koffi calls it with the VM's rights on its next call.
  * Varies: mechanism. Records: bytes changed. Such tables lie on key 0; a module linked with -z relro -z now has them
  * read-only.
  */

@@ -2,7 +2,7 @@
  * Does a callee that leaves a signal handler by siglongjmp come to rights that it should not have?
  *
  * Stands for libraries that try out whether memory can be read. The jump keeps the handler's PKRU, in which everything
- * but key 0 is denied: the trap gives back the callout's rights at the first access that those allow, and no others.
+ * but key 0 is denied. At the first access that the callout's rights allow, the trap gives those back, and no others.
  * The store to 'old' that follows the jump is what they deny.
  * Varies: mechanism. Records: the fault, with the key and the rights.
  */

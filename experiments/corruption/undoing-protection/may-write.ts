@@ -1,10 +1,10 @@
 /**
  * Does a library that tries out an address, with a SIGSEGV handler of its own, disturb the gate?
  *
- * Stands for probing code (garbage collectors that scan conservatively, sanitizers, plug-in hosts): own handler, a
- * store of what is there already, siglongjmp out of the handler, old handler back. After siglongjmp PKRU stays as the
- * kernel set it for the handler, with no right to anything, and so the callee returns to the gate. A store to 'old' is
- * tried, then an honest callout.
+ * Stands for probing code (garbage collectors that scan conservatively, sanitizers, plug-in hosts). It installs its own
+ * handler, stores what is there already, leaves the handler by siglongjmp, and puts the old handler back. After
+ * siglongjmp PKRU stays as the kernel set it for the handler, with no right to anything, and so the callee returns to
+ * the gate. A store to 'old' is tried, then an honest callout.
  * Varies: mechanism. Records: what the library found.
  */
 import { closesImage, type CorruptionCase, needsKeys } from '../../../src/experiment/index.js';

@@ -1,7 +1,7 @@
 /**
  * Does a signal frame edited by the callee open the image?
  *
- * Stands for forged or damaged signal frames, and handlers that edit them: at a handler's return the kernel restores
+ * Stands for forged or damaged signal frames, and handlers that edit them. At a handler's return the kernel restores
  * PKRU from the frame in user memory. The callee raises a signal, edits PKRU to 0 in its handler's frame, and, back
  * from it, stores 8 bytes to 'old'.
  * Varies: mechanism. Records: bytes changed.

@@ -1,10 +1,10 @@
 /**
  * Can the callee overwrite what the trap keeps for this thread?
  *
- * Stands for a wild write that happens to hit Turnkey's own memory: frames, flags and fault record of the calling
- * thread, 8 KiB, filled with 0x41.
+ * Stands for a wild write that happens to hit Turnkey's own memory. Frames, flags and fault record of the calling
+ * thread, 8 KiB, are filled with 0x41.
  * Varies: mechanism. Records: the fault. Where there are keys, these pages have one of their own, whatever the image's
- * mechanism, but only `pkeys` writes PKRU in the gate; without keys nothing protects them, and the way back from the
+ * mechanism. But only `pkeys` writes PKRU in the gate. Without keys nothing protects them, and the way back from the
  * callout goes through them.
  */
 import { binding } from '../../../src/callout/binding.js';

@@ -1,9 +1,9 @@
 /**
  * Does a store get through while the image is being evicted, or loaded?
  *
- * Stands for two threads of a server: on one a callee keeps writing through a wild pointer, on the other the VM enters
- * one tenant after the other. The second thread loads and evicts the trial's image all the time; the callee tries 2,000
- * stores, which meet every step of that.
+ * Stands for two threads of a server. On one, a callee keeps writing through a wild pointer; on the other, the VM
+ * enters one tenant after the other. The second thread loads and evicts the trial's image all the time; the callee
+ * tries 2,000 stores, which meet every step of that.
  * Varies: mechanism. Records: how many tries failed, how often the image was loaded, the last fault.
  */
 import { CalloutError } from '../../../src/callout/index.js';
