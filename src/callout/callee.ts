@@ -11,8 +11,9 @@ import { at, atSite, type Called, type CalloutError, type CallSite } from './err
 import { ffi, type ForeignFunction, functionAt, type Parameter, type Type, type TypeSpec } from './koffi.js';
 import { type Fix, plainOf } from './plain.js';
 import { type Declaration, variadicParameter } from './prototype.js';
+import type { CopiedRecord } from './record.js';
 import { returnedInMemory, stackBytes, ticketPlace } from './signature.js';
-import { type CopiedRecord, takeFault, threadRecord } from './thread.js';
+import { takeFault, threadRecord } from './thread.js';
 import type { InUse } from './vm.js';
 
 /** What a callee needs of its guard. */
@@ -42,7 +43,7 @@ export class Callee implements Called {
   readonly declaration: Declaration;
   readonly name: string;
   readonly library: string | undefined;
-  title?: string;
+  beginning?: Called['beginning'];
   readonly parameters: readonly Parameter[];
   readonly needs: readonly Need[];
   /** Turns koffi's plain result into the value; `undefined` if there is nothing to do. */

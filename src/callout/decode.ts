@@ -6,8 +6,9 @@
 import { binding } from './binding.js';
 import { ffi, type Type, type TypeSpec } from './koffi.js';
 import { plainOf, type Reader } from './plain.js';
+import type { CopiedRecord } from './record.js';
 import { RECORD_BYTES } from './record.js';
-import { type CopiedRecord, wholeRecord } from './thread.js';
+import { wholeRecord } from './thread.js';
 
 /** A guarded read that faulted; never leaves the guard. `record`: the fault. */
 export class DecodeFault {

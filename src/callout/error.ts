@@ -8,8 +8,15 @@ import { inspect, type InspectOptions } from 'node:util';
 import { type Called, describeFault } from './message.js';
 import { type Epoch, epoch, locate, type Location } from './modules.js';
 import { siCodeName, signalName } from './names.js';
-import { type Access, FaultFlag, FaultRecord, type Phase, type RegisterName, type SystemCall } from './record.js';
-import type { CopiedRecord } from './thread.js';
+import {
+  type Access,
+  type CopiedRecord,
+  FaultFlag,
+  FaultRecord,
+  type Phase,
+  type RegisterName,
+  type SystemCall,
+} from './record.js';
 
 /** Where the fault seems to have left a lock held or a structure half changed. */
 export type Suspect = 'allocator' | 'loader' | 'stdio';
@@ -224,7 +231,7 @@ export class CalloutError extends Error {
   /** What the trap recorded, undecorated. */
   get record(): FaultRecord {
     const state = this.#state;
-    return (state.view ??= new FaultRecord(state.copy.bytes, state.copy.offset));
+    return (state.view ??= new FaultRecord(state.copy));
   }
   /** What a JavaScript callback of this callout had thrown before the callee faulted. */
   get callbackError(): unknown {

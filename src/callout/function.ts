@@ -76,6 +76,10 @@ function direct(callee: Callee): Written {
   const loanTest = loans.map((name) => `special(${name})`).join(' || ');
   const source = `'use strict';
     const { fix } = callee;
+    /* Functions on their own, not methods: V8 gives a function that has only ever thrown no type feedback, and without
+       it each look-up of a property costs, and an array is made by a call into V8. */
+    const failed = (...args) => callee.failed(args);
+    const { tell } = callee.host;
     const { calls } = callee.host;
     const { captureStackTrace } = Error;
     /* A loan, or a buffer that may be detached: its length reads 0. */
@@ -92,9 +96,9 @@ function direct(callee: Callee): Written {
         throw callee.thrown(error, [${list}], call);
       }
       if (record[0] !== 0) {
-        const error = callee.failed([${list}]);
+        const error = failed(${list});
         captureStackTrace(error, call);
-        throw callee.host.tell(error);
+        throw tell(error);
       }
       ${
         callee.fix === undefined

@@ -31,9 +31,9 @@ import { Libraries } from './libraries.js';
 import type { GuardedLibrary, LoadOptions } from './library.js';
 import { whenOutside } from './lifetime.js';
 import { type Declaration, declarationOf } from './prototype.js';
+import type { CopiedRecord } from './record.js';
 import { type Response, responseCode } from './response.js';
 import { rearm } from './signals.js';
-import type { CopiedRecord } from './thread.js';
 import { type GuardMechanism, holdsThroughout, type Image, InUse, useOf } from './vm.js';
 
 export interface GuardOptions extends HardenOptions {

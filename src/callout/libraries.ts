@@ -10,9 +10,10 @@ import { GuardedLibrary, type LoadOptions } from './library.js';
 import { whenOutside } from './lifetime.js';
 import { endEpoch } from './modules.js';
 import { type Declaration, parseDeclaration } from './prototype.js';
+import type { CopiedRecord } from './record.js';
 import { RECORD_BYTES } from './record.js';
 import { scanBeforeLoading, type ScanMode } from './scanning.js';
-import { type CopiedRecord, wholeRecord } from './thread.js';
+import { wholeRecord } from './thread.js';
 import { InUse } from './vm.js';
 
 const RTLD_LAZY = 1;

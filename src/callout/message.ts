@@ -4,22 +4,25 @@
  */
 import { basename } from 'node:path';
 
-import { binding } from './binding.js';
 import { shortage } from './failure.js';
 import { siCodeName, signalName } from './names.js';
-import { FaultFlag, FaultRecord } from './record.js';
-import type { CopiedRecord } from './thread.js';
+import { type CopiedRecord, FaultFlag, FaultRecord, recordLayout as AT, WORD } from './record.js';
+
+/** A message up to the address, and the fields that it says. */
+interface Beginning {
+  readonly key: number;
+  readonly code: number;
+  readonly text: string;
+}
 
 /** What was called. */
 export interface Called {
   readonly name: string;
   readonly library: string | undefined;
-  /** The beginning of its messages, once it has failed. */
-  title?: string;
+  /** How the message of its last failure began. */
+  beginning?: Beginning | undefined;
 }
 
-const AT = binding.recordLayout;
-const WORD = 4;
 /* Fields, in words. */
 const SIGNAL = AT.signal / WORD;
 const CODE = AT.code / WORD;
@@ -35,27 +38,14 @@ const SIGSYS = 31;
 const ACCESS = ['', ' read of 0x', ' write to 0x', ' execute at 0x'] as const;
 const PHASE = ['', ', while loading or unloading', ', decoding what it left behind'] as const;
 
-/* 'SIGSEGV (SEGV_MAPERR)', by signal and code: a program meets few. */
-const names = new Map<number, string>();
-
-function nameOf(signal: number, code: number): string {
-  const key = signal * HIGH + (code >>> 0);
-  let name = names.get(key);
-  if (name === undefined) {
-    name = `${signalName(signal)} (${siCodeName(signal, code)})`;
-    names.set(key, name);
-  }
-  return name;
-}
-
 /* A program faults at few instructions, again and again: the last one's text is kept. */
-const last = { low: 0, high: 0, text: '0' };
+const last = { low: 0, high: 0, text: ', pc 0x0' };
 
 function pcText(words: Uint32Array, at: number): string {
   const low = words[at] as number;
   const high = words[at + 1] as number;
   if (low !== last.low || high !== last.high) {
-    last.text = hex(low, high);
+    last.text = `, pc 0x${hex(low, high)}`;
     last.low = low;
     last.high = high;
   }
@@ -69,30 +59,40 @@ function hex(low: number, high: number): string {
 
 /** One line. */
 export function describeFault(copy: CopiedRecord, called: Called): string {
-  const { words } = copy;
-  const start = copy.offset / WORD;
+  const { words, start } = copy;
   const signal = words[start + SIGNAL] as number;
-  const title = (called.title ??= titleOf(called));
   if (signal === 0) {
-    const record = new FaultRecord(copy.bytes, copy.offset);
-    return `${title}: not called, ${shortage(record.code, record.address)}`;
+    const record = new FaultRecord(copy);
+    return `${titleOf(called)}: not called, ${shortage(record.code, record.address)}`;
   }
   const access = words[start + ACCESSED] as number;
-  const address =
-    access === 0
-      ? ''
-      : (ACCESS[access] as string) + hex(words[start + ADDRESS] as number, words[start + ADDRESS + 1] as number);
   return (
-    title +
-    (PHASE[words[start + PHASED] as number] as string) +
-    kindOf(words[start + FLAGS] as number) +
-    nameOf(signal, (words[start + CODE] as number) | 0) +
-    address +
+    beginningOf(words, start, called) +
+    (access === 0 ? '' : hex(words[start + ADDRESS] as number, words[start + ADDRESS + 1] as number)) +
     (words[start + SPACE] === 0 ? '' : inSpace(copy)) +
     (signal === SIGSYS ? inCall(copy) : '') +
-    ', pc 0x' +
     pcText(words, start + PC)
   );
+}
+
+/* A callee fails in one way, most often: its last beginning is kept. */
+function beginningOf(words: Uint32Array, start: number, called: Called): string {
+  const signal = words[start + SIGNAL] as number;
+  const code = (words[start + CODE] as number) | 0;
+  const phase = words[start + PHASED] as number;
+  const flags = words[start + FLAGS] as number;
+  const access = words[start + ACCESSED] as number;
+  const key = signal | (access << 8) | (phase << 12) | (flags << 16);
+  const known = called.beginning;
+  if (known?.key === key && known.code === code) return known.text;
+  const text =
+    titleOf(called) +
+    (PHASE[phase] as string) +
+    kindOf(flags) +
+    `${signalName(signal)} (${siCodeName(signal, code)})` +
+    (ACCESS[access] as string);
+  called.beginning = { key, code, text };
+  return text;
 }
 
 function titleOf(called: Called): string {
@@ -106,12 +106,12 @@ function kindOf(flags: number): string {
 }
 
 function inCall(copy: CopiedRecord): string {
-  const call = new FaultRecord(copy.bytes, copy.offset).systemCall;
+  const call = new FaultRecord(copy).systemCall;
   if (call === undefined) return '';
   return ` for ${call.name}(${call.arguments.map((word) => `0x${word.toString(16)}`).join(', ')})`;
 }
 
 function inSpace(copy: CopiedRecord): string {
-  const record = new FaultRecord(copy.bytes, copy.offset);
+  const record = new FaultRecord(copy);
   return ` in space '${record.spaceName}' +0x${record.spaceOffset.toString(16)}`;
 }

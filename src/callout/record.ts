@@ -6,7 +6,8 @@ import { binding } from './binding.js';
 import { systemCallName } from './system-calls.js';
 
 /** Where the fields lie: the addon tells, as the C compiler laid them out. */
-const AT = binding.recordLayout;
+export const recordLayout = binding.recordLayout;
+const AT = recordLayout;
 
 /** Bytes of a record. */
 export const RECORD_BYTES = AT.bytes;
@@ -52,83 +53,106 @@ const SIGSYS = 31;
 
 export type RegisterName = (typeof REGISTERS)[number];
 
-/** A view of one copied record: RECORD_BYTES at `offset` of `bytes`. */
-export class FaultRecord {
-  readonly #view: DataView;
+/** A copied record: its fields up to the last word of its stack. */
+export interface CopiedRecord {
+  readonly words: Uint32Array;
+  /** Index of its first word. */
+  readonly start: number;
+}
 
-  constructor(bytes: Uint8Array | Uint32Array, offset: number) {
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset + offset, RECORD_BYTES);
+/** Bytes in a word of `words`. */
+export const WORD = 4;
+
+/** A view of one copied record. Words, not a DataView: making one would cost more than reading a field does. */
+export class FaultRecord {
+  readonly #words: Uint32Array;
+  readonly #start: number;
+
+  constructor({ words, start }: CopiedRecord) {
+    this.#words = words;
+    this.#start = start;
+  }
+
+  /* At `at` bytes from the record's beginning. */
+  #uint32(at: number): number {
+    return this.#words[this.#start + at / WORD] as number;
+  }
+  #int32(at: number): number {
+    return this.#uint32(at) | 0;
+  }
+  #uint64(at: number): bigint {
+    return (BigInt(this.#uint32(at + WORD)) << 32n) | BigInt(this.#uint32(at));
   }
 
   get phase(): Phase {
-    return PHASES[this.#view.getUint32(AT.phase, true)] ?? 'call';
+    return PHASES[this.#uint32(AT.phase)] ?? 'call';
   }
   get signal(): number {
-    return this.#view.getInt32(AT.signal, true);
+    return this.#int32(AT.signal);
   }
   get code(): number {
-    return this.#view.getInt32(AT.code, true);
+    return this.#int32(AT.code);
   }
   get address(): bigint {
-    return this.#view.getBigUint64(AT.address, true);
+    return this.#uint64(AT.address);
   }
   get pc(): bigint {
-    return this.#view.getBigUint64(AT.pc, true);
+    return this.#uint64(AT.pc);
   }
   get access(): Access {
-    return ACCESSES[this.#view.getUint32(AT.access, true)] ?? 'unknown';
+    return ACCESSES[this.#uint32(AT.access)] ?? 'unknown';
   }
   /** The page's key as the kernel reported it, or -1. */
   get pkey(): number {
-    return this.#view.getInt32(AT.pkey, true);
+    return this.#int32(AT.pkey);
   }
   get threadId(): number {
-    return this.#view.getInt32(AT.threadId, true);
+    return this.#int32(AT.threadId);
   }
   get depth(): number {
-    return this.#view.getUint32(AT.depth, true);
+    return this.#uint32(AT.depth);
   }
   get function(): bigint {
-    return this.#view.getBigUint64(AT.function, true);
+    return this.#uint64(AT.function);
   }
   get inSpace(): boolean {
-    return this.#view.getUint32(AT.spaceFound, true) !== 0;
+    return this.#uint32(AT.spaceFound) !== 0;
   }
   get imageId(): number {
-    return this.#view.getUint32(AT.spaceImageId, true);
+    return this.#uint32(AT.spaceImageId);
   }
   get spaceOffset(): bigint {
-    return this.#view.getBigUint64(AT.spaceOffset, true);
+    return this.#uint64(AT.spaceOffset);
   }
   get spaceName(): string {
     let name = '';
     for (let i = AT.spaceName; i < AT.errorCode; i++) {
-      const byte = this.#view.getUint8(i);
+      const byte = (this.#uint32(i - (i % WORD)) >>> (8 * (i % WORD))) & 0xff;
       if (byte === 0) break;
       name += String.fromCharCode(byte);
     }
     return name;
   }
   get pageFaultCode(): bigint {
-    return this.#view.getBigUint64(AT.errorCode, true);
+    return this.#uint64(AT.errorCode);
   }
   get trapNumber(): bigint {
-    return this.#view.getBigUint64(AT.trapNumber, true);
+    return this.#uint64(AT.trapNumber);
   }
   get pkru(): number {
-    return this.#view.getUint32(AT.pkru, true);
+    return this.#uint32(AT.pkru);
   }
   get flags(): number {
-    return this.#view.getUint32(AT.flags, true);
+    return this.#uint32(AT.flags);
   }
   get mechanismHeld(): boolean {
-    return this.#view.getUint32(AT.mechanismHeld, true) !== 0;
+    return this.#uint32(AT.mechanismHeld) !== 0;
   }
 
   get registers(): Readonly<Record<RegisterName, bigint>> {
     const result: Partial<Record<RegisterName, bigint>> = {};
     REGISTERS.forEach((name, index) => {
-      result[name] = this.#view.getBigUint64(AT.registers + 8 * index, true);
+      result[name] = this.#uint64(AT.registers + 8 * index);
     });
     return result as Record<RegisterName, bigint>;
   }
@@ -143,7 +167,7 @@ export class FaultRecord {
 
   /** Values found on the foreign stack that point into code, innermost first. */
   get stack(): readonly bigint[] {
-    const count = Math.min(this.#view.getUint32(AT.stackWords, true), 64);
-    return Array.from({ length: count }, (_, index) => this.#view.getBigUint64(AT.stack + 8 * index, true));
+    const count = Math.min(this.#uint32(AT.stackWords), 64);
+    return Array.from({ length: count }, (_, index) => this.#uint64(AT.stack + 8 * index));
   }
 }
