@@ -12,7 +12,7 @@ export const experiment: HonestCase = {
   summary: 'zlib: compress, decompress and crc32 of a real file',
   libraries: ['libz.so.1'],
   run(trial) {
-    const zlib = trial.library('libz.so.1');
+    const zlib = trial.library('libz.so.1', true);
     const bound = zlib.func('unsigned long compressBound(unsigned long source_bytes)');
     const compress2 = zlib.func(
       'int compress2(_Out_ uint8_t *dest, _Inout_ unsigned long *dest_bytes, const uint8_t *source, unsigned ' +

@@ -47,10 +47,6 @@ FOREIGN_API int64_t foreign_stat_into(uint64_t address); /* fstat(2) of /dev/nul
 FOREIGN_API int64_t foreign_getrandom_into(uint64_t address, uint64_t bytes);
 FOREIGN_API int64_t foreign_pipe_into(uint64_t address);  /* pipe2(2): two descriptors */
 FOREIGN_API int64_t foreign_clock_into(uint64_t address); /* clock_gettime(3), through the vDSO */
-FOREIGN_API int64_t foreign_uring_open(int polled); /* a ring; polled: with a kernel thread of its own, made now */
-/* Reads `bytes` bytes of 0x41 from a file into address, in a worker of the kernel's; bytes read, or the completion's
- * negative errno. */
-FOREIGN_API int64_t foreign_uring_read_into(uint64_t address, uint64_t bytes);
 FOREIGN_API int64_t
 foreign_userfault_fill(uint64_t page); /* drops the page and resolves its fault with 0x41s: UFFDIO_COPY */
 /* ptrace(2) from one child to another, which shares this process's memory (CLONE_VM) and stands for it: POKEDATA. */
@@ -58,6 +54,35 @@ FOREIGN_API int64_t foreign_ptrace_sibling_write(uint64_t address, uint64_t valu
 /* Puts a page's contents into shared memory, maps that over the page and once more somewhere else; that other address,
  * or a negative errno. */
 FOREIGN_API int64_t foreign_alias(uint64_t page);
+
+/* ---- uring.c: io_uring(7). Bytes of 0x41 read, or a negative errno --------------------------------------------- */
+
+FOREIGN_API int64_t foreign_uring_open(int polled);   /* a ring; polled: with a kernel thread of its own, made now */
+FOREIGN_API int64_t foreign_uring_start_worker(void); /* a worker of the kernel's, made now, which waits for more */
+FOREIGN_API int64_t foreign_uring_register(uint64_t address, uint64_t bytes);        /* as buffer 0 of the ring */
+FOREIGN_API int64_t foreign_uring_read_into(uint64_t address, uint64_t bytes);       /* in a worker, or by the poller */
+FOREIGN_API int64_t foreign_uring_read_inline(uint64_t address, uint64_t bytes);     /* in the call itself */
+FOREIGN_API int64_t foreign_uring_read_registered(uint64_t address, uint64_t bytes); /* into buffer 0 */
+/* By the poller, without any system call. */
+FOREIGN_API int64_t foreign_uring_read_silently(uint64_t address, uint64_t bytes, int wait_ms);
+
+/* ---- honest_linux.c: a correct library --------------------------------------------------------------------------- */
+
+/* A hash of the bytes, by threads over memory of its own; 0 where the system does not do what it should. */
+FOREIGN_API uint64_t foreign_hash_by_threads(const uint8_t *bytes, uint64_t count);
+
+/* ---- hostile.c: what a callee does that means it -------------------------------------------------------------- */
+
+/* Each opens the image, or has somebody write it, and stores at address. What it takes of the VM's code is found in
+ * the modules that are loaded. -ENOENT where there is none such, -ENOSYS without keys. */
+FOREIGN_API int64_t foreign_hostile_pkey_set(uint64_t address, uint64_t value); /* the C library's, for every key */
+FOREIGN_API int64_t foreign_hostile_gate(uint64_t address, uint64_t value);     /* the VM's own WRPKRU, jumped to */
+FOREIGN_API int64_t foreign_hostile_call(uint64_t address, uint64_t value);     /* the VM's own SYSCALL, jumped to */
+FOREIGN_API int64_t foreign_hostile_return(uint64_t address, uint64_t value);   /* the VM's own return from a signal */
+FOREIGN_API int64_t foreign_hostile_write(int file, uint64_t address, uint64_t value); /* pwrite(2) to a descriptor */
+FOREIGN_API int64_t foreign_hostile_program(const char *path, const char *flag, const char *text); /* wait status */
+/* Writes a jump over the first bytes of a function of the VM's, whose next call stores at address. */
+FOREIGN_API int64_t foreign_hostile_patch(const char *function, uint64_t address);
 
 /* ---- undo.c: taking the protection away ---------------------------------------------------------------------- */
 

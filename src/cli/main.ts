@@ -62,6 +62,7 @@ const terminalOptions = (): { readonly colour: boolean; readonly width: number }
 interface ReportFlags {
   readonly limits?: string;
   readonly beside?: string;
+  readonly hardened?: string;
 }
 
 interface RunFlags {
@@ -174,16 +175,14 @@ function probe(json: boolean): number {
   return result.usable ? EXIT.done : EXIT.failed;
 }
 
-async function report(directory: string, { limits, beside }: ReportFlags): Promise<number> {
+async function report(directory: string, { limits, beside, hardened }: ReportFlags): Promise<number> {
   const document = readRun(directory);
   process.stdout.write(`${renderTerminal(findings(document), terminalOptions())}\n`);
   const { writeReports } = await import('../report/files.js');
-  const paths = await writeReports(
-    directoryOf(directory),
-    document,
-    limits,
-    beside === undefined ? undefined : readRun(beside),
-  );
+  const paths = await writeReports(directoryOf(directory), document, limits, {
+    ...(beside === undefined ? {} : { beside: readRun(beside) }),
+    ...(hardened === undefined ? {} : { hardened: readRun(hardened) }),
+  });
   process.stdout.write(`${paths.join('\n')}\n`);
   return EXIT.done;
 }
@@ -267,6 +266,7 @@ compare: 5 the second run is worse.`,
     .argument('<dir>', 'directory of a run, or its run.json, run.json.br or run.json.gz')
     .option('--limits <file>', 'where to write what keys do not stop (default: limits.md beside run.json)')
     .option('--beside <dir>', 'a run under another kernel: limits.md tells what differs')
+    .option('--hardened <dir>', 'a run with --harden: limits.md tells what each remedy was seen to do')
     .action(async (directory: string, flags: ReportFlags) => {
       done(await report(directory, flags));
     });

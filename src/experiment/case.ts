@@ -139,6 +139,11 @@ export interface CorruptionCase {
    */
   hardened?(harden: Hardened, setting: Setting): Expectation | undefined;
   /**
+   * The callee makes a system call that the filter refuses, in either way of filtering, or only where calls are
+   * dispatched: seccomp sees numbers and registers alone.
+   */
+  readonly refusedBy?: 'either' | 'dispatch';
+  /**
    * A trial that another VM makes: its command in a setting, by paths in the project, in place of the trial process
    * that calls `run`. It prints what protocol.ts reads.
    */

@@ -1,5 +1,6 @@
 /** What a case expects of a guard that is hardened: its own word, changed by the remedies that it names. */
 import type { Expectation } from '../record/records.js';
+import type { Hardened } from '../record/words.js';
 import type { CorruptionCase, Setting } from './case.js';
 import { kernelSince } from './sealed.js';
 
@@ -10,6 +11,9 @@ export function cannotHarden({ harden, kernel }: Pick<Setting, 'harden' | 'kerne
     : undefined;
 }
 
+/** Whether callees' system calls are dispatched, so that what they point at is looked at too. */
+export const dispatches = (harden: Hardened | undefined): boolean => harden === 'filter' || harden === 'all';
+
 /** The case's expectation in a setting, hardened or not. */
 export function expectedOf(experiment: CorruptionCase, setting: Setting): Expectation {
   const usual = experiment.expected(setting);
@@ -17,10 +21,14 @@ export function expectedOf(experiment: CorruptionCase, setting: Setting): Expect
   if (harden === undefined) return usual;
   const own = experiment.hardened?.(harden, setting);
   if (own !== undefined) return own;
-  const kinds: readonly string[] = experiment.remedy?.kinds ?? [];
-  if (harden !== 'seal' && kinds.includes('filter'))
+  const { refusedBy } = experiment;
+  if (refusedBy === 'either' ? harden !== 'seal' : refusedBy === 'dispatch' && dispatches(harden))
     return { verdicts: ['refused'], why: 'the filter of system calls refuses what the callee asks the kernel for' };
-  if (harden !== 'filter' && kinds.includes('seal'))
+  const kinds: readonly string[] = experiment.remedy?.kinds ?? [];
+  const sealed = harden === 'seal' || harden === 'all';
+  if (sealed && kinds.includes('seal'))
     return { verdicts: ['refused', 'prevented'], why: 'sealed pages are neither remapped nor emptied' };
+  if (harden === 'all' && kinds.includes('scan'))
+    return { verdicts: ['refused'], why: 'a library that can write rights is not loaded' };
   return usual;
 }

@@ -68,6 +68,8 @@ export interface CalledMessage {
   readonly answer: string | null;
   readonly errno: string | null;
   readonly disclosed: boolean;
+  /** Why the search for instructions that write rights kept a library out; null where it did not. */
+  readonly keptOut?: string | null;
   readonly notes: readonly string[];
 }
 

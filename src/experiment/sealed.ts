@@ -18,6 +18,7 @@ export function sealed(open: CorruptionCase, expected: CorruptionCase['expected'
     kind: 'corruption',
     summary: `${open.summary}; old space is sealed`,
     ...(remedy === undefined ? {} : { remedy }),
+    ...(open.refusedBy === undefined ? {} : { refusedBy: open.refusedBy }),
     expected,
     skip({ mechanism, kernel }) {
       if (!kernelSince(kernel, 6, 10)) return `Linux ${kernel} has no mseal(2), which came with 6.10`;

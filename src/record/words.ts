@@ -23,10 +23,11 @@ export const MECHANISMS = [...GUARD_MECHANISMS, 'pkeys-model', 'process'] as con
 export type Mechanism = (typeof MECHANISMS)[number];
 
 /**
- * How a guard is hardened beyond its mechanism (docs/hardening.md): callees' system calls are judged; the image is
- * sealed; both, and libraries are searched for instructions that write rights.
+ * How a guard is hardened beyond its mechanism (docs/hardening.md). `filter`: callees' system calls are dispatched and
+ * judged. `seccomp`: they are judged by a seccomp filter. `seal`: the image is sealed. `all`: `filter` and `seal`, and
+ * libraries are searched for instructions that write rights.
  */
-export const HARDENED = ['filter', 'seal', 'all'] as const;
+export const HARDENED = ['filter', 'seccomp', 'seal', 'all'] as const;
 export type Hardened = (typeof HARDENED)[number];
 
 /** Where a record was obtained. Only `native` has times. */

@@ -8,19 +8,22 @@ import { findings } from './findings/index.js';
 import { renderHtml } from './html/index.js';
 import { renderPicture } from './html/picture.js';
 import { CHARTS_NEED, packages } from './html/vega.js';
-import { renderLimits } from './limits.js';
+import { type LimitsOptions, renderLimits } from './limits.js';
 import { renderEvidence, renderMarkdown } from './markdown.js';
 
 /** The page, and the main picture as a file of its own. */
 export const HTML_FILE = 'report.html';
 export const PICTURE_FILE = 'cost.svg';
 
+/** Runs that limits.md sets beside a run (LimitsOptions). */
+export type LimitsRuns = Pick<LimitsOptions, 'beside' | 'hardened'>;
+
 /** limits.md, with links to the cases' sources where it lies in the project. */
-function limitsFor(path: string, run: Run, beside?: Run): string {
+function limitsFor(path: string, run: Run, others: LimitsRuns): string {
   const inside = !relative(PROJECT_ROOT, resolve(path)).startsWith('..');
   return renderLimits(run, {
     ...(inside ? { sources: `${relative(dirname(resolve(path)), PROJECT_ROOT) || '.'}/` } : {}),
-    ...(beside === undefined ? {} : { beside }),
+    ...others,
   });
 }
 
@@ -31,16 +34,15 @@ export async function chartsNote(directory: string): Promise<string | undefined>
 }
 
 /**
- * Writes limits.md (where the run has corruption cases; to `limits` if that is given; beside `beside`, a run under
- * another kernel), report.md, evidence.md, report.html and, where the run has costs by image size, cost.svg. Returns
- * the paths.
+ * Writes limits.md, where the run has corruption cases: to `limits` if that is given, with `others` beside the run.
+ * Then report.md, evidence.md, report.html and, where the run has costs by image size, cost.svg. Returns the paths.
  * @throws ExperimentError when a file cannot be written
  */
 export async function writeReports(
   directory: string,
   run: Run,
   limits?: string,
-  beside?: Run,
+  others: LimitsRuns = {},
 ): Promise<readonly string[]> {
   const found = findings(run);
   const picture = await renderPicture(found.picture);
@@ -53,7 +55,7 @@ export async function writeReports(
   const hasLimits = limits !== undefined || found.evidence.length > 0;
   const limitsPath = limits ?? join(directory, LIMITS_FILE);
   const texts = [
-    ...(hasLimits ? [[limitsPath, limitsFor(limitsPath, run, beside)] as const] : []),
+    ...(hasLimits ? [[limitsPath, limitsFor(limitsPath, run, others)] as const] : []),
     ...files.map(([name, content]) => [join(directory, name), content] as const),
   ];
   for (const [path, content] of texts) writeWhole(path, content);

@@ -8,11 +8,13 @@ export interface LimitsOptions {
   readonly sources?: string;
   /** A run of the same cases under another kernel: what differs is described. */
   readonly beside?: Run;
+  /** A run of the same cases under hardened guards: what each remedy was seen to do is told. */
+  readonly hardened?: Run;
 }
 
 /** The document. */
-export function renderLimits(run: Run, { sources, beside }: LimitsOptions = {}): string {
-  const { intro, sections } = limitsOf(run, beside);
+export function renderLimits(run: Run, { sources, beside, hardened }: LimitsOptions = {}): string {
+  const { intro, sections } = limitsOf(run, beside, hardened);
   // A case is a link to its source, or its name where there is nothing to lead to.
   const link = (to: string): string | null => (sources === undefined ? null : `${sources}${to}`);
   return [

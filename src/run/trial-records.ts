@@ -65,6 +65,7 @@ export function corruptionRecord(
     fault: output.called?.fault ?? null,
     errno: output.called?.errno ?? null,
     disclosed: output.called?.disclosed ?? false,
+    keptOut: output.called?.keptOut ?? null,
     diff: output.finished?.diff ?? null,
     canaries: output.finished?.canaries ?? [],
     aftermath: finished?.aftermath ?? null,
@@ -82,7 +83,10 @@ export function corruptionRecord(
     canaries: output.finished?.canaries ?? [],
     aftermath: output.finished?.aftermath ?? [],
     process,
-    notes: output.called?.notes ?? [],
+    notes: [
+      ...(output.called?.notes ?? []),
+      ...(output.called?.keptOut == null ? [] : [withoutRoot(output.called.keptOut)]),
+    ],
   };
   return {
     kind: 'corruption',

@@ -31,6 +31,8 @@ export interface Observation {
   readonly errno: string | null;
   /** Foreign code showed that it had read what it should not have. */
   readonly disclosed: boolean;
+  /** Why a library was not loaded, by the search for instructions that write rights. */
+  readonly keptOut?: string | null;
   readonly diff: DiffEvidence | null;
   readonly canaries: readonly CanaryEvidence[];
   /** Null while the aftermath was not finished. */
@@ -172,6 +174,8 @@ export function judge(seen: Observation): Judgement {
       missing,
     };
   }
+  if (seen.keptOut != null)
+    return { verdict: 'refused', because: `the search kept the library out; ${image}; aftermath works`, missing };
   if (seen.errno !== null && REFUSALS.includes(seen.errno))
     return { verdict: 'refused', because: `the kernel answered ${seen.errno}; ${image}`, missing };
   return {

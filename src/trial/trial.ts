@@ -25,13 +25,17 @@ import { say, sayAsJob, writeWhole } from './say.js';
 async function corruption(name: string, rig: TrialRig): Promise<void> {
   const experiment = await loadCorruption(name);
   rig.announce();
+  rig.scanned = experiment.remedy?.kinds.includes('scan') === true;
   let fault: FaultEvidence | null = null;
+  let keptOut: string | null = null;
   try {
     await experiment.run(rig);
   } catch (error) {
-    if (!(error instanceof CalloutError)) throw error;
-    fault = rig.evidence(error);
+    if (error instanceof CalloutError) fault = rig.evidence(error);
+    else if (error instanceof Error && 'code' in error && error.code === 'ERR_SCAN_REFUSED') keptOut = error.message;
+    else throw error;
   }
+  rig.scanned = false;
   const called: CalledMessage = {
     stage: 'called',
     inapplicable: null,
@@ -39,6 +43,7 @@ async function corruption(name: string, rig: TrialRig): Promise<void> {
     answer: rig.answer,
     errno: rig.errno,
     disclosed: rig.disclosed,
+    keptOut,
     notes: rig.notes,
   };
   say(called);

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import t from 'tap';
 
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
-import { kernelSince, type Setting } from '../../src/experiment/index.js';
+import { cannotHarden, expectedOf } from '../../src/experiment/hardened.js';
+import { type CorruptionCase, kernelSince, type Setting } from '../../src/experiment/index.js';
 import { PROJECT_ROOT } from '../../src/record/paths.js';
 import type { CorruptionRecord, Run } from '../../src/record/records.js';
 import {
@@ -15,6 +16,7 @@ import {
   caseFile,
   DENIALS,
   GUARD_MECHANISMS,
+  HARDENED,
   isGuardMechanism,
   KEY_MODES,
   needsKeys,
@@ -185,6 +187,51 @@ t.test('limits: a store that needs a right but changes nothing is told as stoppe
 
 t.test('limits: a run without keys says that it shows nothing', (t) => {
   t.match(renderLimits(runOf(limited({ mechanism: 'flag', verdict: 'damaged' }))), /no trial under keys/);
+  t.end();
+});
+
+t.test(
+  'limits.md: what hardening was seen to do stands in each row, and what all of it leaves open in a table',
+  (t) => {
+    const open = { case: 'remapped', verdict: 'damaged', expected: { verdicts: ['damaged'], why: 'why not' } } as const;
+    const hardened = runOf(
+      limited({ ...open, harden: 'filter', verdict: 'refused' }),
+      limited({ ...open, harden: 'all', verdict: 'refused' }),
+      limited({ ...open, case: 'jumped', harden: 'all', remedy: { kinds: ['process'], text: 'Another process.' } }),
+    );
+    const text = renderLimits(runOf(limited(open)), { hardened });
+    t.match(text, /\| `remapped` \| [^\n]* \| refused: `pkeys\+filter`, `pkeys\+all` \|/);
+    const all = text.slice(text.indexOf('## When everything is on'), text.indexOf('## What would help'));
+    t.match(all.replaceAll('\n', ' '), /2 cases were tried [^]*: 1 refused, 1 damaged\. These are left:/);
+    t.match(all, /\| `jumped` \| [^|]* \| damaged, silently: `pkeys\+all` \| why not \| Another process\. \|/);
+    t.notMatch(all, /`remapped`/);
+    t.end();
+  },
+);
+
+t.test('hardened: a case says which filter refuses its call, and the search and the seal by its remedy', (t) => {
+  const named = (name: string): CorruptionCase => {
+    const found = corruption.find((one) => one.name === name)?.experiment;
+    if (found === undefined) throw new Error(`the catalogue lacks ${name}`);
+    return found;
+  };
+  const setting = {
+    mechanism: 'pkeys',
+    lane: 'emulated',
+    deny: 'write',
+    keys: 'image',
+    keysHere: true,
+    kernel: '6.12',
+  } as const;
+  const first = (name: string): readonly (string | undefined)[] =>
+    HARDENED.map((harden) => expectedOf(named(name), { ...setting, harden }).verdicts[0]);
+  t.same(HARDENED, ['filter', 'seccomp', 'seal', 'all']);
+  t.same(first('unmap'), ['refused', 'refused', 'refused', 'refused']);
+  t.same(first('proc-self-mem'), ['refused', 'damaged', 'damaged', 'refused']);
+  t.same(first('wrpkru'), ['damaged', 'damaged', 'damaged', 'refused']);
+  t.same(first('hostile-gate'), ['damaged', 'damaged', 'damaged', 'damaged']);
+  t.match(cannotHarden({ harden: 'all', kernel: '6.1' }), /no mseal/);
+  t.equal(cannotHarden({ harden: 'seccomp', kernel: '6.1' }), undefined);
   t.end();
 });
 

@@ -15,6 +15,7 @@ export const experiment: CorruptionCase = {
     text: 'A syscall filter (seccomp with SECCOMP_RET_TRAP on exit_group during callouts), or another process.',
   },
   expected: () => ({ verdicts: ['crashed'], why: '_exit is an ordinary system call, not a fault' }),
+  refusedBy: 'dispatch',
   run(trial) {
     trial.foreign('void foreign_exit_now(int code)')(7);
   },

@@ -18,6 +18,7 @@ export const experiment: CorruptionCase = {
       'another process.',
   },
   expected: () => ({ verdicts: ['crashed'], why: 'exit is an ordinary system call, not a fault' }),
+  refusedBy: 'dispatch',
   run(trial) {
     trial.foreign('void foreign_exit(int code)')(7);
   },

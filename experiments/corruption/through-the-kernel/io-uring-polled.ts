@@ -21,9 +21,13 @@ export const experiment: CorruptionCase = {
     return { verdicts: [...copy.verdicts, 'refused', 'harmless'], why: `${copy.why}, if there is io_uring` };
   },
   remedy: {
-    kinds: ['filter'],
-    text: 'a filter of system calls that denies io_uring, or rings made inside a callout only',
+    kinds: ['vm'],
+    text: 'no polled ring in a process that makes callouts; a filter fails the callout, but too late',
   },
+  hardened: (harden) =>
+    harden === 'seal'
+      ? undefined
+      : { verdicts: ['damaged', 'refused', 'harmless'], why: 'the polling thread has begun before the call is judged' },
   run(trial) {
     const ring = trial.unguarded('int64_t foreign_uring_open(int polled)')(1);
     trial.answered(

@@ -17,6 +17,7 @@ export const experiment: CorruptionCase = {
       ? { verdicts: ['refused'], why: `${copy.why}; a worker has its maker's rights` }
       : { verdicts: ['damaged', 'refused', 'harmless'], why: `${copy.why}, if there is io_uring` };
   },
+  refusedBy: 'either',
   run(trial) {
     const ring = trial.foreign('int64_t foreign_uring_open(int polled)')(0);
     trial.answered(

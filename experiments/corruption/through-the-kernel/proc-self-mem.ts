@@ -7,18 +7,24 @@
  * (mprotect: EIO, nothing written). It still writes through keys: remote access does not ask them. A keyed page is
  * writable by its protection, so nothing need be forced (tried in a guest with 6.12.95).
  */
-import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
+import { type CorruptionCase, expectRound, needsKeys } from '../../../src/experiment/index.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'pwrite(2) to /proc/self/mem',
-  expected: () => expectRound('a forced access asks neither for keys nor for protections'),
+  expected: ({ mechanism }) =>
+    expectRound(
+      needsKeys(mechanism)
+        ? 'remote access asks for no key, and a keyed page is writable by its protection: nothing need be forced'
+        : 'a forced access asks for no protection',
+    ),
   remedy: {
     kinds: ['filter'],
     text:
       'a filter of system calls that denies opening /proc/self/mem, or a mount namespace without a writable proc; ' +
       'proc_mem.force_override=never (6.12) helps mprotect and not keys',
   },
+  refusedBy: 'dispatch',
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_proc_mem_write(uint64_t address, uint64_t value)')(

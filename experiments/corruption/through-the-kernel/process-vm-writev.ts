@@ -14,6 +14,7 @@ export const experiment: CorruptionCase = {
   expected: (setting) =>
     needsKeys(setting.mechanism) ? expectRound('remote access does not honour PKRU') : expectCopy(setting),
   remedy: { kinds: ['filter'], text: 'a filter of system calls (seccomp) that denies process_vm_writev' },
+  refusedBy: 'either',
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_process_vm_write(uint64_t address, uint64_t value)')(

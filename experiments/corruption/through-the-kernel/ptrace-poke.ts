@@ -13,6 +13,7 @@ export const experiment: CorruptionCase = {
   summary: 'PTRACE_POKEDATA from a child',
   expected: () => expectRound("a tracer's access is forced, past keys and protections"),
   remedy: { kinds: ['filter'], text: "a filter of system calls that denies ptrace; Yama's ptrace_scope" },
+  refusedBy: 'either',
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_ptrace_sibling_write(uint64_t address, uint64_t value)')(

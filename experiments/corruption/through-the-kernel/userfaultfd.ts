@@ -16,6 +16,7 @@ export const experiment: CorruptionCase = {
     kinds: ['filter', 'seal'],
     text: 'sealing (mseal, 6.10) while the key denies writes, against MADV_DONTNEED; a filter of system calls',
   },
+  refusedBy: 'either',
   run(trial) {
     trial.answered(trial.foreign('int64_t foreign_userfault_fill(uint64_t page)')(trial.pageIn('old')));
   },

@@ -12,6 +12,7 @@ export const experiment: CorruptionCase = {
   summary: 'the callee calls daemon(3)',
   expected: () => ({ verdicts: ['crashed'], why: 'the process is gone, by its own exit' }),
   remedy: { kinds: ['process', 'filter'], text: 'a filter of system calls, or a process of its own for the callee' },
+  refusedBy: 'dispatch',
   run(trial) {
     trial.foreign('int foreign_daemon(void)')();
   },

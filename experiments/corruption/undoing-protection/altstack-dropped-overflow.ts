@@ -14,6 +14,7 @@ export const experiment: CorruptionCase = {
     kinds: ['vm'],
     text: 'set the alternate stack again on the way into each callout, at the price of a system call',
   },
+  refusedBy: 'dispatch',
   run(trial) {
     trial.answered(trial.foreign('int foreign_drop_altstack(void)')());
     trial.foreign('uint64_t foreign_recurse(uint64_t depth, uint64_t frame_bytes)')(0, 64);

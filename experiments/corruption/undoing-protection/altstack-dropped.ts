@@ -11,6 +11,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'the alternate stack dropped, then a store',
   expected: (setting) => expectStore(setting),
+  refusedBy: 'dispatch',
   run(trial) {
     trial.answered(trial.foreign('int foreign_drop_altstack(void)')());
     trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(

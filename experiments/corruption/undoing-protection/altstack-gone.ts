@@ -15,6 +15,7 @@ export const experiment: CorruptionCase = {
     kinds: ['vm'],
     text: 'set the alternate stack again on the way into each callout, at the price of a system call',
   },
+  refusedBy: 'dispatch',
   run(trial) {
     trial.answered(trial.foreign('int foreign_altstack_gone(void)')());
     trial.foreign('void foreign_null_write(void)')();

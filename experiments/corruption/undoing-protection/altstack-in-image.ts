@@ -26,6 +26,7 @@ export const experiment: CorruptionCase = {
         };
   },
   remedy: { kinds: ['filter'], text: 'a filter of system calls that denies sigaltstack to the callee' },
+  refusedBy: 'dispatch',
   run(trial) {
     const bytes = 65536;
     const { address } = trial.space('old');

@@ -10,7 +10,11 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'madvise(2), MADV_DONTNEED, on a page of old space',
   expected: () => expectRound('dropping contents asks for no right to write'),
-  remedy: { kinds: ['seal'], text: 'sealing (mseal, 6.10): it refuses MADV_DONTNEED while the key denies writes' },
+  remedy: {
+    kinds: ['filter', 'seal'],
+    text: 'sealing (mseal, 6.10), which refuses MADV_DONTNEED while the key denies writes; or a filter of system calls',
+  },
+  refusedBy: 'either',
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_discard(uint64_t address, uint64_t bytes)')(trial.pageIn('old'), 4096),

@@ -16,6 +16,7 @@ export const experiment: CorruptionCase = {
       ? expectRound('a freed key comes back with its rights open, and the pages still carry it')
       : expectStore(setting),
   remedy: { kinds: ['filter'], text: 'a filter of system calls that denies pkey_free' },
+  refusedBy: 'either',
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_free_all_keys_write(uint64_t address, uint64_t value)')(

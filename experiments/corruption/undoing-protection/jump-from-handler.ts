@@ -12,6 +12,7 @@ export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'a jump out of a handler of its own, then a store',
   expected: (setting) => expectStore(setting),
+  refusedBy: 'dispatch',
   run(trial) {
     trial.foreign('void foreign_try_then_write(uint64_t address, uint64_t value)')(
       trial.addressIn('old'),

@@ -12,6 +12,7 @@ export const experiment: CorruptionCase = {
   summary: 'mmap(2), MAP_FIXED, over a page of old space',
   expected: () => expectRound('mapping asks for no right to the memory'),
   remedy: { kinds: ['filter', 'seal'], text: 'sealing (mseal, 6.10), or a filter of system calls' },
+  refusedBy: 'either',
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_map_over(uint64_t address, uint64_t bytes)')(trial.pageIn('old'), 4096),

@@ -27,6 +27,7 @@ export const experiment: CorruptionCase = {
       why: 'the library finds that it may not, and leaves by siglongjmp; the gate sets absolute rights',
     };
   },
+  refusedBy: 'dispatch',
   run(trial) {
     const may = Number(trial.foreign('int foreign_may_write(uint64_t address)')(trial.addressIn('old')));
     trial.note(may === 1 ? 'the library may write' : 'the library may not write');

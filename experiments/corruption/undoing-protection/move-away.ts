@@ -12,6 +12,7 @@ export const experiment: CorruptionCase = {
   summary: 'mremap(2) of a page of old space to elsewhere',
   expected: () => expectRound('mapping asks for no right to the memory'),
   remedy: { kinds: ['filter', 'seal'], text: 'sealing (mseal, 6.10), or a filter of system calls' },
+  refusedBy: 'either',
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_move_away(uint64_t address, uint64_t bytes)')(trial.pageIn('old'), 4096),

@@ -16,6 +16,7 @@ export const experiment: CorruptionCase = {
       ? { verdicts: ['damaged'], why: 'the callee undoes what the gate did, by the same call' }
       : expectStore(setting),
   remedy: { kinds: ['filter', 'keys'], text: 'keys; or a filter of system calls' },
+  refusedBy: 'either',
   run(trial) {
     const page = trial.pageIn('old');
     trial.answered(

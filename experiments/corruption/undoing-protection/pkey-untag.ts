@@ -18,6 +18,7 @@ export const experiment: CorruptionCase = {
         ? expectRound('the call makes the page writable as well')
         : expectStore(setting),
   remedy: { kinds: ['filter', 'seal'], text: 'sealing (mseal, 6.10), or a filter of system calls' },
+  refusedBy: 'either',
   run(trial) {
     const page = trial.pageIn('old');
     trial.answered(

@@ -20,6 +20,7 @@ export const experiment: CorruptionCase = {
     kinds: ['filter'],
     text: 'look at the handlers after each callout into suspicious libraries, or deny rt_sigaction by a filter',
   },
+  refusedBy: 'dispatch',
   run(trial) {
     trial.foreign('int foreign_exit_on(int signal)')(constants.signals.SIGSEGV);
     trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(

@@ -21,6 +21,7 @@ export const experiment: CorruptionCase = {
     kinds: ['filter'],
     text: 'look at the handlers after each callout into suspicious libraries, or deny rt_sigaction by a filter',
   },
+  refusedBy: 'dispatch',
   run(trial) {
     trial.foreign('int foreign_skip_on(int signal)')(constants.signals.SIGSEGV);
     trial.foreign('void foreign_store3(uint64_t address, uint64_t value)')(trial.addressIn('old'), 0x4141414141414141n);

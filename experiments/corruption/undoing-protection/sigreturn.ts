@@ -19,6 +19,7 @@ export const experiment: CorruptionCase = {
     kinds: ['process', 'filter'],
     text: 'a filter of system calls that denies rt_sigaction to the callee; a process of its own',
   },
+  refusedBy: 'dispatch',
   run(trial) {
     trial.answered(
       trial.foreign('int64_t foreign_sigreturn_write(uint32_t pkru, uint64_t address, uint64_t value)')(

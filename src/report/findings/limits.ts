@@ -3,8 +3,10 @@
  * stand beside them for comparison. A pure function of runs.
  */
 import type { CorruptionRecord, Run } from '../../record/records.js';
-import { caseFile, type Lane, needsKeys, type RemedyKind, type Verdict } from '../../record/words.js';
-import { columnOf, corruptionOf, diedDamaged } from './records.js';
+import { type Lane, needsKeys, type RemedyKind, type Verdict } from '../../record/words.js';
+import { hardenedSection } from './hardened.js';
+import { byCase, columnsText, nameOf, seenText, verdictWords } from './limit-words.js';
+import { cellsOf, columnOf, corruptionOf, diedDamaged } from './records.js';
 import { type Block, type Section, tables, text } from './sections.js';
 import { left, type Table, words } from './table.js';
 import { joined, type Text } from './text.js';
@@ -81,7 +83,8 @@ const REMEDIES: readonly { readonly kind: RemedyKind; readonly name: string; rea
     name: 'A syscall filter',
     text:
       'seccomp(2), or syscall user dispatch (prctl(2), PR_SET_SYSCALL_USER_DISPATCH), which a byte in memory ' +
-      'turns on for a callout and off after it. Both see numbers and registers, not what pointers point at.',
+      'turns on for a callout and off after it. seccomp sees numbers and registers; what is dispatched to a handler ' +
+      'is judged with what pointers point at, and by the result (harden: [filter], docs/hardening.md).',
   },
   {
     kind: 'seal',
@@ -107,63 +110,6 @@ const REMEDIES: readonly { readonly kind: RemedyKind; readonly name: string; rea
       'must be lent.',
   },
 ];
-
-function verdictWords(record: CorruptionRecord): string {
-  const more =
-    record.verdict === 'damaged'
-      ? record.announced === true
-        ? ', announced'
-        : ', silently'
-      : diedDamaged(record)
-        ? ', image differs'
-        : '';
-  const { verdict, surprise, unstable, repetitions } = record;
-  const trials = unstable ? ` (of ${repetitions.length} trials: ${repetitions.join(', ')})` : '';
-  return `${verdict}${more}${surprise ? ' (not expected)' : ''}${trials}`;
-}
-
-/** The columns of some of a case's records; a mechanism that is there in all its variants by its own name. */
-function columnsText(some: readonly CorruptionRecord[], all: readonly CorruptionRecord[]): Text {
-  const columns = (list: readonly CorruptionRecord[], mechanism: string): ReadonlySet<string> =>
-    new Set(list.filter((record) => record.mechanism === mechanism).map(columnOf));
-  const names = new Map(
-    some.map((record): readonly [string, Text] => {
-      const variants = columns(all, record.mechanism).size;
-      const isWhole = variants > 1 && columns(some, record.mechanism).size === variants;
-      const name = isWhole ? record.mechanism : columnOf(record);
-      return [`${name}/${String(isWhole)}`, isWhole ? [{ code: name }, ' in each variant'] : { code: name }];
-    }),
-  );
-  return joined([...names.values()], ', ');
-}
-
-/** Columns with the same verdict stand together. */
-function seenText(records: readonly CorruptionRecord[]): Text {
-  const byVerdict = new Map<string, CorruptionRecord[]>();
-  for (const record of records)
-    byVerdict.set(verdictWords(record), [...(byVerdict.get(verdictWords(record)) ?? []), record]);
-  return joined(
-    [...byVerdict].map(([verdict, same]) => [`${verdict}: `, columnsText(same, records)]),
-    '; ',
-  );
-}
-
-/** The records of each case, in the order in which cases come. */
-function byCase(records: readonly CorruptionRecord[]): readonly (readonly [CorruptionRecord, ...CorruptionRecord[]])[] {
-  const groups = new Map<string, [CorruptionRecord, ...CorruptionRecord[]]>();
-  for (const record of records) {
-    const group = groups.get(record.case);
-    if (group === undefined) groups.set(record.case, [record]);
-    else group.push(record);
-  }
-  return [...groups.values()];
-}
-
-const nameOf = (record: CorruptionRecord): Text => ({
-  // eslint-disable-next-line @typescript-eslint/no-deprecated -- a text's `link`, not a string's
-  link: record.case,
-  to: caseFile(record.group, record.case),
-});
 
 /** The kernels of some lanes. */
 const kernelsOf = (run: Run, lanes: ReadonlySet<Lane>): string =>
@@ -266,11 +212,13 @@ function limitTable(
   { id, title }: Limit,
   records: readonly CorruptionRecord[],
   others: readonly CorruptionRecord[],
+  hardened: readonly CorruptionRecord[] | undefined,
 ): Table {
+  const shown = ['case', 'what foreign code does', 'seen', 'why', 'without keys', 'what would help'];
   return {
     id,
     title,
-    columns: ['case', 'what foreign code does', 'seen', 'why', 'without keys', 'what would help'].map(left),
+    columns: (hardened === undefined ? shown : [...shown, 'hardened']).map(left),
     rows: byCase(records).map((ofCase) => {
       const [first] = ofCase;
       const why = new Set(
@@ -284,6 +232,7 @@ function limitTable(
           [...why].join('; '),
           seenText(others.filter((record) => record.case === first.case)),
           first.remedy?.text ?? '',
+          ...(hardened === undefined ? [] : [seenText(hardened.filter((record) => record.case === first.case))]),
         ].map((content) => words(content)),
       };
     }),
@@ -327,8 +276,11 @@ function needlessSection(all: readonly CorruptionRecord[], keyed: readonly Corru
   ];
 }
 
-/** @param beside a run of the same cases under another kernel, to say what differs */
-export function limitsOf(run: Run, beside?: Run): Limits {
+/**
+ * @param beside a run of the same cases under another kernel, to say what differs
+ * @param hardened a run of the same cases under hardened guards, to say what each remedy was seen to do
+ */
+export function limitsOf(run: Run, beside?: Run, hardened?: Run): Limits {
   const all = corruptionOf(run);
   const keyed = all.filter(({ mechanism }) => needsKeys(mechanism));
   const { context } = run;
@@ -351,13 +303,14 @@ export function limitsOf(run: Run, beside?: Run): Limits {
     };
   const lanes = new Set(keyed.map(({ lane }) => lane)); // the others beside them are those of the same machine
   const others = all.filter(({ lane, mechanism }) => lanes.has(lane) && !needsKeys(mechanism));
+  const remedied = hardened && cellsOf(hardened).filter(({ harden }) => harden !== undefined);
   const shown = new Set<CorruptionRecord>();
   const sections = LIMITS.flatMap((limit): readonly Section[] => {
     const here = keyed.filter((record) => !shown.has(record) && limit.shows(record));
     for (const record of here) shown.add(record);
     if (here.length === 0) return [];
     const { id, title, text: explanation } = limit;
-    return [{ id, title, blocks: [text(explanation), ...tables(limitTable(limit, here, others))] }];
+    return [{ id, title, blocks: [text(explanation), ...tables(limitTable(limit, here, others, remedied))] }];
   });
   const prevented = keyed.filter(({ verdict }) => verdict === 'prevented').length;
   return {
@@ -369,6 +322,7 @@ export function limitsOf(run: Run, beside?: Run): Limits {
       ...sections,
       ...needlessSection(all, keyed),
       ...(beside === undefined ? [] : [kernelSection(run, beside)]),
+      ...(hardened === undefined ? [] : [hardenedSection(hardened)]),
       ...remediesSection([...shown]),
     ],
   };

@@ -1,0 +1,26 @@
+/**
+ * Does the C library's pkey_set open the image?
+ *
+ * Stands for code that opens every key there is, in the belief that they are its own. pkey_set(3) holds a WRPKRU,
+ * and the C library is loaded before any search. The callee calls it for keys 1 to 15, and stores 8 bytes to 'old'.
+ * Varies: mechanism, hardening. Records: bytes changed.
+ */
+import { type CorruptionCase, expectRound, expectStore, needsKeys } from '../../../src/experiment/index.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  summary: 'pkey_set(3) for every key, then a store',
+  expected: (setting) =>
+    needsKeys(setting.mechanism)
+      ? expectRound("the C library's WRPKRU is there before the search")
+      : expectStore(setting),
+  remedy: { kinds: ['process'], text: 'a process of its own: the C library is loaded before any search for WRPKRU' },
+  run(trial) {
+    trial.answered(
+      trial.foreign('int64_t foreign_hostile_pkey_set(uint64_t address, uint64_t value)')(
+        trial.addressIn('old'),
+        0x4141414141414141n,
+      ),
+    );
+  },
+};

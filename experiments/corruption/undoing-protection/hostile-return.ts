@@ -1,0 +1,27 @@
+/**
+ * Can the callee return from a signal by the VM's own code?
+ *
+ * Stands for hostile code. The trap's handlers return by a call that is not judged. The callee edits its own signal
+ * frame so that it restores PKRU = 0 and returns by that call; then it stores 8 bytes to 'old'.
+ * Varies: mechanism, hardening. Records: bytes changed.
+ */
+import { type CorruptionCase, expectRound, expectStore, needsKeys } from '../../../src/experiment/index.js';
+
+export const experiment: CorruptionCase = {
+  kind: 'corruption',
+  summary: "a signal frame with PKRU = 0, returned from by the VM's own code, then a store",
+  expected: (setting) =>
+    needsKeys(setting.mechanism) ? expectRound('any code may jump to any instruction') : expectStore(setting),
+  remedy: {
+    kinds: ['process'],
+    text: 'a process of its own: in one address space the VM cannot do without the instruction',
+  },
+  run(trial) {
+    trial.answered(
+      trial.foreign('int64_t foreign_hostile_return(uint64_t address, uint64_t value)')(
+        trial.addressIn('old'),
+        0x4141414141414141n,
+      ),
+    );
+  },
+};

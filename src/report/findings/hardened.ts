@@ -1,0 +1,58 @@
+/** What is left when a guard is hardened in every way. A pure function of a run with hardened cells. */
+import type { CorruptionRecord, Run } from '../../record/records.js';
+import type { Verdict } from '../../record/words.js';
+import { byCase, nameOf, seenText } from './limit-words.js';
+import { cellsOf } from './records.js';
+import { type Section, tables, text } from './sections.js';
+import { left, type Table, words } from './table.js';
+
+/** Verdicts that leave the image and the process as they were. */
+const HELD: readonly Verdict[] = ['prevented', 'refused', 'trapped', 'harmless'];
+
+function leftTable(open: readonly CorruptionRecord[], all: readonly CorruptionRecord[]): Table {
+  return {
+    id: 'left',
+    title: 'What is left',
+    columns: ['case', 'what foreign code does', 'seen', 'why', 'what would help'].map(left),
+    rows: byCase(open).map(([first]) => ({
+      cells: [
+        nameOf(first),
+        first.summary ?? '',
+        seenText(all.filter((record) => record.case === first.case)),
+        first.surprise ? first.evidence.because : first.expected.why,
+        first.remedy?.text ?? '',
+      ].map((content) => words(content)),
+    })),
+    notes: [],
+  };
+}
+
+/** Counts of verdicts, the most frequent first: 20 refused, 3 damaged. */
+function tally(records: readonly CorruptionRecord[]): string {
+  const counts = new Map<Verdict, number>();
+  for (const { verdict } of records) counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
+  return [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([verdict, count]) => `${count} ${verdict}`)
+    .join(', ');
+}
+
+/** The section. */
+export function hardenedSection(run: Run): Section {
+  const hardened = cellsOf(run).filter(({ harden }) => harden !== undefined);
+  const all = hardened.filter(({ harden }) => harden === 'all');
+  const open = all.filter(({ verdict }) => !HELD.includes(verdict));
+  const kernels = [...new Set(run.context.lanes.map(({ kernel }) => kernel))].join(', ');
+  return {
+    id: 'hardened',
+    title: 'When everything is on',
+    blocks: [
+      text(
+        `${all.length} cases were tried under keys with the filter, sealing and the search on ` +
+          `(Linux ${kernels}, run of ${run.context.started}, commit ${run.context.commit ?? 'unknown'}): ` +
+          `${tally(all)}. These are left:`,
+      ),
+      ...tables(leftTable(open, hardened)),
+    ],
+  };
+}
