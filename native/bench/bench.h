@@ -60,6 +60,7 @@ const char *bench_why(const char *format, ...) __attribute__((format(printf, 1, 
 /* ---- set-up, by experiment. NULL, or why this row cannot be measured here (static text). ---- */
 const char *bench_flip(struct bench_row *row);
 const char *bench_callout(struct bench_row *row);
+const char *bench_hardened(struct bench_row *row);
 const char *bench_gate(struct bench_row *row);
 const char *bench_fault(struct bench_row *row);
 const char *bench_revisit(struct bench_row *row);

@@ -78,6 +78,7 @@ static const char *set_up(struct bench_row *row) {
     const char *(*set_up)(struct bench_row *row);
   } experiments[] = {{"flip", bench_flip},
                      {"callout", bench_callout},
+                     {"hardened", bench_hardened},
                      {"gate", bench_gate},
                      {"fault", bench_fault},
                      {"revisit", bench_revisit},
