@@ -6,15 +6,15 @@
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 
 import { Guard } from '../../src/callout/guard.js';
-import { BUILT, inProject, needsKeys } from '../../src/experiment/index.js';
+import { BUILT, inProject, needsKeys, type Setting } from '../../src/experiment/index.js';
 import { Image } from '../../src/image/image.js';
 import type { GuardMechanism } from '../../src/image/mechanism.js';
 
 /** More than there are keys. */
 export const TENANTS = 20;
 
-function openTenant(mechanism: GuardMechanism): Image {
-  const image = Image.map({ spaces: [{ name: 'old', bytes: 4096 }], keys: 'virtual' });
+function openTenant({ mechanism, deny }: Setting): Image {
+  const image = Image.map({ spaces: [{ name: 'old', bytes: 4096, deny }], keys: 'virtual' });
   image.setMechanism(mechanism);
   return image;
 }
@@ -26,8 +26,8 @@ export interface Tenants {
 }
 
 /** Maps and protects them. They stay open: the process ends with its trial. */
-export function openTenants(mechanism: GuardMechanism, others = TENANTS): Tenants {
-  return { own: openTenant(mechanism), others: Array.from({ length: others }, () => openTenant(mechanism)) };
+export function openTenants(setting: Setting, others = TENANTS): Tenants {
+  return { own: openTenant(setting), others: Array.from({ length: others }, () => openTenant(setting)) };
 }
 
 /** Enters all others, and then the tenant itself: no other image has a key after that. */

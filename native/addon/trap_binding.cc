@@ -240,6 +240,8 @@ static Napi::Object record_layout(Napi::Env env) {
       {"stackWords", offsetof(struct trap_fault, stack_words)},
       {"mechanismHeld", offsetof(struct trap_fault, mechanism_held)},
       {"stack", offsetof(struct trap_fault, stack)},
+      {"spaceKey", offsetof(struct trap_fault, space_key)},
+      {"spaceMoves", offsetof(struct trap_fault, space_moves)},
   };
   Napi::Object layout = object(env, {{"bytes", number(env, static_cast<uint64_t>(kRecordBytes))}});
   for (const auto &[name, offset] : fields) layout.Set(name, number(env, static_cast<uint64_t>(offset)));

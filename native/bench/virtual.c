@@ -3,14 +3,19 @@
  * closed in its callouts. pkeys_virtual.h.
  *
  * One operation: enter the next tenant's image, write a word of it, make a callout of an empty function. Options:
- *   images, pages   of each image (4 KiB, all written); huge=1: in huge pages
- *   order           round-robin; zipf (of rank k with probability in proportion to 1/k); sequential (eight operations
- * in an image, then the next image) keys            virtual (mechanism pkeys: policy, ways, nth as in
- * pkeys_virtual_options); shared: one ordinary image holds all tenants, and nothing is entered threads         so many
- * threads at once, each with its own order. A sample is a window, and told for each thread Under mprotect-range the
- * tenant's pages are opened for the VM's part and closed for the callout, by two calls; the trap is there, and closes
- * nothing. Observed: hits, misses, evictions, and TLB shootdowns where threads are many. Before anything is measured,
- * the tenant's pages and another's are tried with the kernel's help, inside and outside.
+ *
+ *   images, pages  of each image (4 KiB, all written); huge=1: in huge pages
+ *   order          round-robin; zipf (of rank k with probability in proportion to 1/k); sequential (eight operations
+ *                  in an image, then the next image)
+ *   keys           virtual (mechanism pkeys; policy, ways, nth as in pkeys_virtual_options); shared: one ordinary image
+ *                  holds all tenants, and nothing is entered
+ *   threads        so many threads at once, each with its own order and its own tenants. A sample is a window: what one
+ *                  operation takes of a processor. windows=1: for one thread too
+ *
+ * Under mprotect-range the tenant's pages are opened for the VM's part and closed for the callout, by two calls; the
+ * trap is there, and closes nothing. Observed: operations and misses; in windows operations, evictions, waits and TLB
+ * shootdowns. Before anything is measured, the tenant's pages and another's are tried with the kernel's help, inside
+ * and outside.
  */
 #define _GNU_SOURCE
 #include "guarded.h"
@@ -76,7 +81,7 @@ static void warm_up(void) {
 
 /* ---- threads ---- */
 
-static unsigned thread_count;
+static unsigned thread_count, processor_count;
 static _Atomic bool stop;
 static struct worker {
   _Alignas(128) _Atomic uint64_t operations;
@@ -123,11 +128,13 @@ static uint64_t done_by_all(void) {
   return sum;
 }
 
-/* A window, in ticks of one operation of one thread. */
+/* A window, in ticks of a processor for one operation. */
 static double window(uint64_t times) {
   double sum = 0;
+  unsigned busy = thread_count < processor_count ? thread_count : processor_count;
   for (uint64_t i = 0; i < times; i++) {
     uint64_t interrupts = shootdowns(), before = done_by_all(), start = clock_ticks(), passed;
+    struct pkeys_virtual_state pool = pkeys_virtual_state();
     uint64_t done;
     do {
       usleep(2000);
@@ -136,7 +143,9 @@ static double window(uint64_t times) {
     } while (clock_ns(passed) < WINDOW_NS || done == 0);
     bench_observe(this_row, "operations", (double)done);
     bench_observe(this_row, "shootdowns", (double)(shootdowns() - interrupts));
-    sum += (double)passed * thread_count / (double)(done == 0 ? 1 : done);
+    bench_observe(this_row, "evictions", (double)(pkeys_virtual_state().evictions - pool.evictions));
+    bench_observe(this_row, "waits", (double)(pkeys_virtual_state().waits - pool.waits));
+    sum += (double)passed * busy / (double)(done == 0 ? 1 : done);
   }
   return sum;
 }
@@ -239,14 +248,14 @@ const char *bench_virtual(struct bench_row *row) {
   make_sequence(row);
   callee = (void (*)(void))(uintptr_t)guarded_thunk((const void *)(uintptr_t)nothing, 0, 0);
   thread_count = (unsigned)bench_number(row, "threads", 1);
-  if (thread_count == 1) {
+  processor_count = count;
+  if (thread_count == 1 && !bench_number(row, "windows", 0)) {
     warm_up();
     row->timed = timed;
     row->counts = by_keys ? (struct bench_counts){2, 2, 0, 0} : (struct bench_counts){0, 0, 2, 0};
     return NULL;
   }
   if (thread_count > MOST_THREADS || images < thread_count) return "too many threads";
-  if (count < 2) return "there is one processor";
   for (unsigned t = 0; t < thread_count; t++) {
     workers[t].processor = processors[t % count];
     if (pthread_create(&workers[t].thread, NULL, work_on, &workers[t]) != 0) return "a thread could not be made";

@@ -46,6 +46,25 @@ bool pkeys_find_space(uintptr_t address, struct pkeys_space *out) {
   return found;
 }
 
+/* Evidence for I10. */
+int pkeys_space_key_at_fault(uintptr_t address, int reported, uint32_t *moves) {
+  struct region region;
+  uint32_t saved = pkeys_i_reader_enter();
+  bool found = pkeys_i_region_find(address, &region) && region.kind == REGION_SPACE;
+  pkeys_i_reader_leave(saved);
+  *moves = 0;
+  if (!found) return -1;
+  if (!region.pooled) return region.key;
+  uint64_t keys = atomic_load(&pkeys_i_registry.images[region.pooled - 1].moves);
+  for (uint32_t move = 0; move < MOVES_KEPT; move++) {
+    int key = (int)(keys >> (MOVE_BITS * move) & ((1u << MOVE_BITS) - 1)), closed = pkeys_i_closed_key(&region);
+    if (key ? key != reported : reported > 0 && reported != closed) continue;
+    *moves = move;
+    return reported > 0 ? reported : 0;
+  }
+  return pkeys_i_region_key(&region);
+}
+
 uint32_t pkeys_find_loan(uintptr_t address, size_t bytes) {
   struct region region;
   uint32_t saved = pkeys_i_reader_enter();

@@ -53,6 +53,12 @@ static void follow(const struct pkeys_image *image) {
   if (key) tag_image(image, key);
 }
 
+/* The image is about to get another key. What faults before the pages have it finds the key of before, a move ago. */
+static void moved(struct pkeys_image *image, int key) {
+  uint64_t moves = atomic_load(&image->moves);
+  while (!atomic_compare_exchange_weak(&image->moves, &moves, moves << MOVE_BITS | (uint64_t)key)) continue;
+}
+
 /* ---- pins -------------------------------------------------------------------------------------------------------- */
 
 int pkeys_i_pool_pin(const struct pkeys_image *image) {
@@ -103,9 +109,11 @@ static int claim(int *error) {
     }
     struct pkeys_image *victim = image_of(owner);
     atomic_store(&victim->resident, 0);
+    moved(victim, 0);
     *error = tag_image(victim, 0);
     if (*error) { /* a first part may be closed: to its owner's seat that is an image that is not resident */
       if (tag_image(victim, key) == 0) {
+        moved(victim, key);
         atomic_store(&pool->way[key].word, way_word(owner, 0));
         atomic_store(&victim->resident, (uint32_t)key);
       } else { /* rather lost to the pool than given away with pages under it */
@@ -122,8 +130,10 @@ static int claim(int *error) {
 
 /* Makes the image resident under the key that was claimed, and pins it. */
 static int settle(struct pkeys_image *image, int key) {
+  moved(image, key);
   int error = tag_image(image, key);
   if (error) {
+    moved(image, 0);
     if (tag_image(image, 0) == 0) vacate(key);
     return error;
   }
@@ -131,6 +141,7 @@ static int settle(struct pkeys_image *image, int key) {
   uint32_t none = 0;
   if (!atomic_compare_exchange_strong(&image->resident, &none, (uint32_t)key)) {
     /* A signal handler came first. */
+    moved(image, (int)none);
     tag_image(image, (int)none);
     vacate(key);
     return pkeys_i_pool_pin(image);
@@ -246,6 +257,7 @@ int pkeys_i_pool_add(struct pkeys_image *image, bool *grew) {
   if (error) return error;
   pool->images++;
   atomic_store(&image->resident, (uint32_t)colour);
+  atomic_store(&image->moves, (uint64_t)colour);
   atomic_store(&image->pooled, 1);
   return 0;
 }

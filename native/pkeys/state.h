@@ -96,12 +96,16 @@ struct pkeys_image {
   uint32_t hidden;           /* hidden areas */
   _Atomic uint32_t pooled;   /* its key is virtual, and it is protected */
   _Atomic uint32_t resident; /* then: the hardware key that its pages carry; 0: they are closed */
+  _Atomic uint64_t moves;    /* its last 16 keys, 4 bits each, the newest lowest; 0: evicted, or never loaded */
   uint32_t sealed;           /* bool: the committed pages of its spaces are */
   uintptr_t reservation;
   size_t reservation_bytes;
   size_t neighbour_bytes[PKEYS_MAX_SPACES];
   uint16_t space[PKEYS_MAX_SPACES]; /* indices of regions */
 };
+
+#define MOVE_BITS 4
+#define MOVES_KEPT 16
 
 /* ---- the pool of virtual keys (pool.c) ----------------------------------------------------------------------------
  */

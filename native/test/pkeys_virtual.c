@@ -322,6 +322,72 @@ CHECK_TEST(forked, "in a child the seats of other threads end, and its own image
   CHECK_EQ(pkeys_virtual_state().pinned, 2);
 }
 
+CHECK_TEST(key_at_fault,
+           "I10: the key at a fault is found after the image has moved on, and a key it never had is not") {
+  NEEDS_KEYS();
+  open_tenants(3, &(struct pkeys_virtual_options){.ways = 2});
+  uintptr_t at = tenants.address[0];
+  uint32_t moves = 9;
+  CHECK_EQ(pkeys_space_key_at_fault(at, -1, &moves), 0); /* closed by its access */
+  CHECK_EQ(moves, 0);
+  CHECK_EQ(pkeys_seat_enter(&seat, tenants.image[0]), 0);
+  int key = key_now(0), never = 0;
+  for (int k = 1; k < PKEYS_KEYS; k++)
+    if (!(pkeys_masks().pool & pkru_field(k))) never = k;
+  CHECK_EQ(pkeys_space_key_at_fault(at, key, &moves), key);
+  CHECK_EQ(moves, 0);
+  CHECK_EQ(pkeys_space_key_at_fault(at, -1, &moves), 0); /* the fault came before the load */
+  CHECK_EQ(moves, 1);
+  for (int i = 1; i < 3; i++) CHECK_EQ(pkeys_seat_enter(&seat, tenants.image[i]), 0);
+  CHECK_EQ(key_now(0), 0);
+  CHECK_EQ(pkeys_space_key_at_fault(at, key, &moves), key); /* before the eviction */
+  CHECK_EQ(moves, 1);
+  CHECK_EQ(pkeys_space_key_at_fault(at, never, &moves), 0);
+  CHECK_EQ(moves, 0);
+  CHECK_EQ(pkeys_space_key_at_fault((uintptr_t)&moves, key, &moves), -1);
+}
+
+static void *keeps_right(void *argument) {
+  pkeys_wrpkru(pkeys_rdpkru() & ~pkru_field(*(int *)argument)); /* as pkey_set, by an owner who then frees the key */
+  struct pkeys_seat own;
+  pkeys_open_thread();
+  pkeys_seat_begin(&own);
+  bool good = true;
+  for (int i = 0; i < tenants.count; i++) good = good && !can_store(tenants.address[i]);
+  good = good && pkeys_seat_enter(&own, tenants.image[1]) == 0;
+  for (int i = 0; i < tenants.count; i++) good = good && can_store(tenants.address[i]) == (i == 1);
+  pkeys_seat_enter(&own, NULL);
+  return (void *)(intptr_t)good;
+}
+
+/* Broken once: pkeys_seat_begin without write_rights: the thread writes the image under the key that it had open. */
+CHECK_TEST(freed_by_others,
+           "a key that somebody else freed with rights to it open is no right to an image of the pool") {
+  NEEDS_KEYS();
+  CHECK_EQ(pkeys_init(), 0);
+  int key = (int)syscall(SYS_pkey_alloc, 0, 0);
+  REQUIRE(key > 0);
+  CHECK_EQ(pkru_rights(pkeys_rdpkru(), key), PKEYS_OPEN);
+  CHECK_EQ(syscall(SYS_pkey_free, key), 0);
+  open_tenants(4, &(struct pkeys_virtual_options){.policy = PKEYS_POLICY_LRU});
+  CHECK(pkeys_masks().pool & pkru_field(key)); /* it is the pool's now */
+  for (int i = 0; i < 4; i++) CHECK(!can_store(tenants.address[i]));
+  for (int i = 0; i < 4; i++) CHECK_EQ(pkeys_seat_enter(&seat, tenants.image[i]), 0);
+  CHECK_EQ(pkeys_seat_enter(&seat, NULL), 0);
+  void *good = NULL;
+  CHECK_EQ(pthread_join(start(keeps_right, &key), &good), 0);
+  CHECK(good != NULL);
+  /* And the other way: once the pool is gone, a new owner's key is open to nobody who was in an image. */
+  CHECK_EQ(pkeys_seat_enter(&seat, tenants.image[0]), 0);
+  key = key_now(0);
+  CHECK_EQ(pkeys_seat_enter(&seat, NULL), 0);
+  for (int i = 0; i < 4; i++) CHECK_EQ(pkeys_image_close(tenants.image[i]), 0);
+  while (syscall(SYS_pkey_alloc, 0, 3) > 0) continue; /* with no rights for the owner itself */
+  char *theirs = test_reserve(SPACE_BYTES);
+  CHECK_EQ(syscall(SYS_pkey_mprotect, theirs, SPACE_BYTES, TEST_READ_WRITE, key), 0);
+  CHECK(!can_store((uintptr_t)theirs));
+}
+
 /* ---- interrupted anywhere ---- */
 
 static volatile unsigned interrupts, handler_wrong;

@@ -53,7 +53,9 @@ export type RecordField =
   | 'flags'
   | 'stackWords'
   | 'mechanismHeld'
-  | 'stack';
+  | 'stack'
+  | 'spaceKey'
+  | 'spaceMoves';
 
 export interface TrapBinding {
   /** Offset of each field of a fault record, in bytes, and the `bytes` of a record. */

@@ -151,10 +151,7 @@ export class CalloutError extends Error {
   get siCodeName(): string {
     return siCodeName(this.record.signal, this.record.code);
   }
-  /**
-   * What was accessed. 0 with access 'unknown' is a general-protection fault (a non-canonical address, say), no null
-   * pointer.
-   */
+  /** What was accessed. 0 with access 'unknown': a general-protection fault (a non-canonical address, say). */
   get address(): bigint {
     return this.record.address;
   }
@@ -168,6 +165,13 @@ export class CalloutError extends Error {
   /** Name of the space that `address` lies in. */
   get space(): string | undefined {
     return this.record.inSpace ? this.record.spaceName : undefined;
+  }
+  /**
+   * Key of that space when the callee faulted; 0 if its pages were closed by their access. A virtual key may be another
+   * one by now.
+   */
+  get spaceKey(): number | undefined {
+    return this.record.inSpace ? this.record.spaceKey : undefined;
   }
   get spaceOffset(): bigint | undefined {
     return this.record.inSpace ? this.record.spaceOffset : undefined;

@@ -137,9 +137,11 @@ export interface FaultEvidence {
   readonly address: string;
   readonly access: 'read' | 'write' | 'execute' | 'unknown';
   readonly pkey: number | null;
-  /** The space that holds the address, and that space's key; null outside the image. */
+  /** The space that holds the address, and that space's key at the fault; null outside the image. */
   readonly space: string | null;
   readonly spaceKey: number | null;
+  /** How often the space got another virtual key between the fault and its record; missing: never. */
+  readonly spaceMoves?: number;
   readonly pc: string;
   /** The module that holds the pc by /proc/self/maps; null if none does. */
   readonly pcModule: string | null;

@@ -94,6 +94,7 @@ const evidence = shape({
       pkey: orNull(natural),
       space: orNull(text),
       spaceKey: orNull(natural),
+      'spaceMoves?': natural,
       pc: hex,
       pcModule: orNull(text),
       symbol: orNull(text),

@@ -12,6 +12,7 @@ import type {
 } from '../experiment/case.js';
 import type { Catalogue, Named } from '../experiment/catalogue.js';
 import { cannotHarden } from '../experiment/hardened.js';
+import { cannotKey } from '../experiment/virtual.js';
 import type { SkippedRecord } from '../record/records.js';
 import {
   closesImage,
@@ -124,7 +125,8 @@ export function variantsOf(
   const { harden = [] } = options;
   const plain = plainVariants(experiment, mechanism, options);
   if (mechanism !== 'pkeys' && mechanism !== 'flag') return plain;
-  return [...plain, ...harden.map((how): Variant => ({ deny: options.deny ?? 'write', keys: 'image', harden: how }))];
+  const keys: KeyMode = experiment.group === 'virtual keys' ? 'virtual' : 'image';
+  return [...plain, ...harden.map((how): Variant => ({ deny: options.deny ?? 'write', keys, harden: how }))];
 }
 
 function plainVariants(
@@ -132,11 +134,11 @@ function plainVariants(
   mechanism: GuardMechanism,
   options: Pick<PlanOptions, 'deny' | 'keys' | 'quickCases'>,
 ): readonly Variant[] {
+  if (experiment.group === 'virtual keys') return [{ deny: options.deny ?? 'write', keys: 'virtual' }];
   if (options.deny !== undefined || options.keys !== undefined)
     return [{ deny: options.deny ?? 'write', keys: options.keys ?? 'image' }];
   const usual: Variant = { deny: 'write', keys: 'image' };
   const closed: Variant = { deny: 'access', keys: 'image' };
-  if (experiment.group === 'virtual keys') return [{ deny: 'write', keys: 'virtual' }];
   if (experiment.group === 'reads' && closesImage(mechanism)) return [usual, closed];
   return mechanism === 'pkeys' && options.quickCases !== true
     ? [usual, closed, { deny: 'write', keys: 'space' }]
@@ -193,7 +195,7 @@ export function makePlan(catalogue: Catalogue, options: PlanOptions): Plan {
         let count = 0;
         for (const variant of variantsOf(experiment, mechanism, options)) {
           const setting = { mechanism, lane, ...variant, keysHere, kernel };
-          const reason = noKeys(mechanism) ?? cannotHarden(setting) ?? experiment.skip?.(setting);
+          const reason = noKeys(mechanism) ?? cannotKey(setting) ?? cannotHarden(setting) ?? experiment.skip?.(setting);
           if (reason !== undefined) skippedAll = reason;
           else
             for (let repeat = 0; repeat < options.repeat; repeat++) {

@@ -61,14 +61,18 @@ export function missingForPrevented(seen: Observation): readonly string[] {
   if (!closesImage(seen.mechanism)) missing.push(`mechanism ${seen.mechanism} closes nothing`);
   const windows = fault.signal === ACCESS_VIOLATION.signal;
   if (fault.signal !== 'SIGSEGV' && !windows) missing.push(`signal is ${fault.signal}, not SIGSEGV`);
-  /* An image with a virtual key that is not resident is closed by the access of its pages. */
-  const evicted = seen.keys === 'virtual' && fault.siCode === SEGV_ACCERR && fault.spaceKey === 0;
+  /* An image with a virtual key that is not resident is closed by the access of its pages. SEGV_PKUERR with key 0: the
+   * processor refused by a key (never key 0, I1), and the image was evicted before the kernel looked. */
+  const evicted =
+    seen.keys === 'virtual' &&
+    fault.spaceKey === 0 &&
+    (fault.siCode === SEGV_ACCERR || (fault.siCode === SEGV_PKUERR && fault.pkey === 0));
   if (needsKeys(seen.mechanism) && !evicted) {
     if (fault.siCode !== SEGV_PKUERR) missing.push(`si_code is ${fault.siCodeName}, not SEGV_PKUERR`);
     if (fault.pkey === null || fault.spaceKey === null || fault.spaceKey === 0 || fault.pkey !== fault.spaceKey) {
       missing.push(`key ${fault.pkey ?? 'unknown'} is not the space's key ${fault.spaceKey ?? 'unknown'}`);
     }
-  } else if (windows ? fault.siCode !== ACCESS_VIOLATION.code : fault.siCode !== SEGV_ACCERR) {
+  } else if (!evicted && (windows ? fault.siCode !== ACCESS_VIOLATION.code : fault.siCode !== SEGV_ACCERR)) {
     missing.push(`si_code is ${fault.siCodeName}, not SEGV_ACCERR`);
   }
   if (fault.space === null) missing.push(`address ${fault.address} is outside every space`);

@@ -244,9 +244,9 @@ export class TrialRig implements HonestTrial {
     this.callouts += callouts;
   }
 
-  /* A virtual key changes: what the space has now is what it had when it faulted. */
-  #keyOf(space: string): number | null {
-    return this.keys === 'virtual' ? this.image.space(space).key : (this.spaceKeys.get(space) ?? null);
+  /* A virtual key changes, so the trap records it at the fault. Other keys are what they were at the start. */
+  #keyOf(space: string, error: CalloutError): number | null {
+    return (this.keys === 'virtual' ? error.spaceKey : this.spaceKeys.get(space)) ?? null;
   }
 
   evidence(error: CalloutError): FaultEvidence {
@@ -259,7 +259,8 @@ export class TrialRig implements HonestTrial {
       access: error.access,
       pkey: error.pkey ?? null,
       space: error.space ?? null,
-      spaceKey: error.space === undefined ? null : this.#keyOf(error.space),
+      spaceKey: error.space === undefined ? null : this.#keyOf(error.space, error),
+      ...(error.record.spaceMoves === 0 ? {} : { spaceMoves: error.record.spaceMoves }),
       pc: hex(error.pc),
       pcModule: moduleAt(error.pc),
       symbol: error.symbol ?? null,

@@ -23,7 +23,7 @@ import {
   VERDICTS,
 } from '../../src/record/words.js';
 import { renderLimits } from '../../src/report/limits.js';
-import { variantsOf } from '../../src/run/plan.js';
+import { makePlan, variantsOf } from '../../src/run/plan.js';
 import { exampleCorruption, exampleRun } from '../support/example-run.js';
 
 const { corruption } = await loadCatalogue();
@@ -127,6 +127,30 @@ t.test('reads are tried with both denials, and keys per image and per space', (t
   ]);
   t.same(variantsOf(write, 'pkeys', { deny: 'access' }), [{ deny: 'access', keys: 'image' }]);
   t.ok(isGuardMechanism('pkeys'));
+  t.end();
+});
+
+t.test('cases about virtual keys have virtual keys, and are skipped with a reason where there can be none', (t) => {
+  const found = corruption.find((one) => one.name === 'evicted-stranger')?.experiment;
+  if (found === undefined) throw new Error('the catalogue lacks evicted-stranger');
+  t.same(variantsOf(found, 'pkeys', { keys: 'space', deny: 'access', harden: ['filter'] }), [
+    { deny: 'access', keys: 'virtual' },
+    { deny: 'access', keys: 'virtual', harden: 'filter' },
+  ]);
+  const lane = { lane: 'emulated', keys: true, keysReason: null, kernel: '6.12' } as const;
+  const only = (_: string, name: string): boolean => name === 'evicted-stranger';
+  const options = { lanes: [lane], seed: 1, repeat: 1, quickCosts: true, cores: 1, only };
+  const all = { corruption, honest: [], cost: [] };
+  const plan = makePlan(all, { ...options, mechanisms: ['none', 'pkeys', 'pkeys-glibc'], harden: ['filter', 'seal'] });
+  t.same(
+    plan.trials.map(({ mechanism, keys, harden }) => [mechanism, keys, harden]),
+    [
+      ['none', 'virtual', undefined],
+      ['pkeys', 'virtual', undefined],
+      ['pkeys', 'virtual', 'filter'],
+    ],
+  );
+  t.match(plan.skipped, [{ name: 'evicted-stranger', mechanism: 'pkeys-glibc', reason: /pkey_set/ }]);
   t.end();
 });
 

@@ -96,6 +96,19 @@ t.test('I10: each missing piece of evidence makes it something else', (t) => {
   t.end();
 });
 
+t.test('I10: a virtual key is the one at the fault; evicted, the image is closed by its access', (t) => {
+  const virtual: Observation = { ...prevented, keys: 'virtual' };
+  const evicted = { ...fault, siCode: 2, siCodeName: 'SEGV_ACCERR', pkey: null, spaceKey: 0 };
+  t.equal(judge(virtual).verdict, 'prevented');
+  t.equal(judge({ ...virtual, fault: { ...fault, spaceMoves: 3 } }).verdict, 'prevented');
+  t.equal(judge({ ...virtual, fault: evicted }).verdict, 'prevented');
+  t.equal(judge({ ...virtual, fault: { ...fault, pkey: 0, spaceKey: 0 } }).verdict, 'prevented', 'evicted meanwhile');
+  t.equal(judge({ ...virtual, fault: { ...fault, pkey: 4 } }).verdict, 'trapped', 'never its key');
+  t.equal(judge({ ...virtual, fault: { ...evicted, spaceKey: 3 } }).verdict, 'trapped', 'resident all the time');
+  t.equal(judge({ ...prevented, fault: evicted }).verdict, 'trapped', 'an ordinary key');
+  t.end();
+});
+
 t.test('Windows: an access violation in a space is what a closed page is told by; other exceptions are not', (t) => {
   const violation = {
     ...fault,

@@ -13,7 +13,7 @@ export const experiment: CorruptionCase = {
   summary: "a forked child of the callee's stores to the image of another tenant",
   expected: () => ({ verdicts: ['harmless'], why: 'the child writes to its own copy, or dies trying' }),
   run(trial) {
-    openTenants(trial.mechanism, 0).own.enter();
+    openTenants(trial, 0).own.enter();
     trial.answered(
       trial.foreign('int foreign_fork_write(uint64_t address, uint64_t value)')(
         trial.addressIn('old'),

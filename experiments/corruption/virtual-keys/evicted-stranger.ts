@@ -15,7 +15,7 @@ export const experiment: CorruptionCase = {
   expected: (setting) => expectStore(setting),
   run(trial) {
     trial.image.enter();
-    const tenants = openTenants(trial.mechanism);
+    const tenants = openTenants(trial);
     const store = storeFrom(tenants.own, trial.mechanism);
     enterAll(tenants);
     store(trial.addressIn('old'), 0x4141414141414141n);

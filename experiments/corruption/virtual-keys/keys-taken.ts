@@ -14,7 +14,7 @@ export const experiment: CorruptionCase = {
   summary: 'pkey_free(2) of every key, pkey_alloc(2) of all there are, then a store to an evicted image',
   expected: (setting) => expectStore(setting),
   run(trial) {
-    enterAll(openTenants(trial.mechanism));
+    enterAll(openTenants(trial));
     trial.answered(
       trial.foreign('int64_t foreign_free_all_keys_write(uint64_t address, uint64_t value)')(
         trial.addressIn('old'),

@@ -14,7 +14,7 @@ export const experiment: CorruptionCase = {
   summary: "a tenant's own code stores to another tenant's resident image",
   expected: (setting) => expectStore(setting),
   run(trial) {
-    const { own } = openTenants(trial.mechanism, 0);
+    const { own } = openTenants(trial, 0);
     const store = storeFrom(own, trial.mechanism);
     trial.image.enter();
     own.enter();

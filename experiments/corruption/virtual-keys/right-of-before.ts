@@ -14,7 +14,7 @@ export const experiment: CorruptionCase = {
   summary: 'a thread that slept stores under a key that was its own and is now the victim’s',
   expected: (setting) => expectStore(setting),
   async run(trial) {
-    const { own, others } = openTenants(trial.mechanism);
+    const { own, others } = openTenants(trial);
     const store = storeFrom(own, trial.mechanism);
     own.leave();
     const stop = await startEvictor(trial.image, others); // the keys go round

@@ -18,7 +18,7 @@ export const experiment: CorruptionCase = {
   remedy: { kinds: ['process'], text: 'For the image nothing is needed; for the process, another process.' },
   run(trial) {
     trial.image.enter();
-    openTenants(trial.mechanism, 0).own.enter();
+    openTenants(trial, 0).own.enter();
     trial.answered(
       trial.foreign('int foreign_thread_write_during(uint64_t address, uint64_t value)')(
         trial.addressIn('old'),

@@ -18,7 +18,7 @@ export const experiment: CorruptionCase = {
   timeoutMs: 60_000,
   expected: (setting) => expectStore(setting),
   async run(trial) {
-    const { own, others } = openTenants(trial.mechanism);
+    const { own, others } = openTenants(trial);
     const stop = await startEvictor(trial.image, others);
     const store = trial.foreign('void foreign_write64(uint64_t address, uint64_t value)');
     own.enter();

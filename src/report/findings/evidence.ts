@@ -22,12 +22,15 @@ export interface CellEvidence {
   readonly stderr: string;
 }
 
+const moved = ({ spaceMoves = 0 }: FaultEvidence): string =>
+  spaceMoves === 0 ? '' : ` (and changed ${spaceMoves === 1 ? 'once' : `${spaceMoves} times`} before it was looked at)`;
+
 function faultTexts(fault: FaultEvidence): readonly Text[] {
   const key = fault.pkey === null ? '' : `, key ${fault.pkey}`;
   const where =
     fault.space === null
       ? ', outside every space'
-      : ` in space ‘${fault.space}’, whose key is ${fault.spaceKey ?? 'unknown'}`;
+      : ` in space ‘${fault.space}’, whose key was ${fault.spaceKey ?? 'unknown'}${moved(fault)}`;
   const symbol: readonly Text[] = fault.symbol === null ? [] : [' ', { code: fault.symbol }];
   const module: readonly Text[] = fault.pcModule === null ? [', in no module'] : [' of ', { code: fault.pcModule }];
   return [

@@ -4,7 +4,7 @@ import { type Basis, measuring } from './basis.js';
 import { logAxis, type LookName, type Panel, type Series, sizeAxis, stepAxis } from './charts.js';
 import type { Cost } from './costs.js';
 import { formatFigure } from './format.js';
-import { left, MISSING, right, type Table, words } from './table.js';
+import { type Cell, left, MISSING, right, type Table, words } from './table.js';
 import { valueOf } from './variation.js';
 import { predictedCost, predictedMisses, type Visits } from './virtual-keys-model.js';
 import { LANE_MEANINGS } from './words.js';
@@ -252,5 +252,43 @@ export function virtualModelTable(basis: Basis): Table {
     })),
     notes: ['Zipf by Che’s approximation and its kin; hit and eviction from the rows with 2 images'],
     folded: true,
+  };
+}
+
+const per = (observed: Cost['observed'], name: string): number | undefined => {
+  const { operations = 0, [name]: count } = observed ?? {};
+  return operations === 0 || count === undefined ? undefined : count / operations;
+};
+
+/** Threads that go their own ways: what an operation costs, and what it makes others do. */
+export function threadsOfVirtual(basis: Basis): Table {
+  const rows = measuring(basis, 'virtual keys').filter(({ varied }) => Number(varied['threads']) > 1);
+  const figure = (value: number | undefined): Cell =>
+    value === undefined ? MISSING : { kind: 'figure', value, unit: 'count' };
+  return {
+    id: 'virtual-keys-threads',
+    title: 'Several threads, each with tenants of its own (64 images of one page, Zipf)',
+    columns: [
+      left('mechanism'),
+      left('lane'),
+      right('threads'),
+      right('an operation, of a processor'),
+      right('evictions in 1,000'),
+      right('waits in 1,000'),
+      right('TLB shootdowns in 1,000'),
+    ],
+    rows: rows.map(({ mechanism, lane, varied, value, unit, observed }) => ({
+      cells: [
+        words(mechanism),
+        words(lane),
+        figure(Number(varied['threads'])),
+        { kind: 'figure', value, unit },
+        ...['evictions', 'waits', 'shootdowns'].map((name) => {
+          const each = per(observed, name);
+          return figure(each === undefined ? undefined : Math.round(1000 * each));
+        }),
+      ],
+    })),
+    notes: ['the counting guest has one processor: threads share it, and nothing is shot down there'],
   };
 }
