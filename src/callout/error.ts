@@ -21,10 +21,7 @@ import {
 /** Where the fault seems to have left a lock held or a structure half changed. */
 export type Suspect = 'allocator' | 'loader' | 'stdio';
 
-/**
- * 'protected': the mechanism still denied the image when the fault came. 'intact', 'damaged': a comparison with the
- * snapshot was made. 'unknown': neither.
- */
+/** 'protected': still denied when the fault came. 'intact', 'damaged': compared with the snapshot. 'unknown': neither. */
 export type ImageState = 'protected' | 'intact' | 'damaged' | 'unknown';
 
 /** What the guard knows of the image when a callout fails. */
@@ -107,9 +104,8 @@ export class CalloutError extends Error {
   readonly #state: State;
 
   /**
-   * One line: what was called, what happened, at which address and instruction. It is an own property, as the stack is:
-   * these two, and `cause`, are all of an error that structuredClone and postMessage take along. It holds what the
-   * record says. Whose code the instruction is in (`symbol`, `module`) is looked up when somebody asks.
+   * One line: what was called, what happened, where. An own property, as the stack is: these two, and `cause`, are all
+   * that structuredClone and postMessage take along. `symbol` and `module` are looked up when somebody asks.
    */
   declare message: string;
 
@@ -166,10 +162,7 @@ export class CalloutError extends Error {
   get space(): string | undefined {
     return this.record.inSpace ? this.record.spaceName : undefined;
   }
-  /**
-   * Key of that space when the callee faulted; 0 if its pages were closed by their access. A virtual key may be another
-   * one by now.
-   */
+  /** Key of that space at the fault; 0: its pages were closed by their access. A virtual key changes. */
   get spaceKey(): number | undefined {
     return this.record.inSpace ? this.record.spaceKey : undefined;
   }

@@ -135,11 +135,11 @@ export class FaultRecord {
   }
   /** The key of the space at the fault: 0 for pages closed by their access, -1 outside spaces. */
   get spaceKey(): number {
-    return this.#view.getInt32(AT.spaceKey, true);
+    return this.#int32(AT.spaceKey);
   }
   /** How often the space got another key between the fault and its record. */
   get spaceMoves(): number {
-    return this.#view.getUint32(AT.spaceMoves, true);
+    return this.#uint32(AT.spaceMoves);
   }
   get pageFaultCode(): bigint {
     return this.#uint64(AT.errorCode);
