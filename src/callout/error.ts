@@ -21,7 +21,7 @@ import {
 /** Where the fault seems to have left a lock held or a structure half changed. */
 export type Suspect = 'allocator' | 'loader' | 'stdio';
 
-/** 'protected': still denied when the fault came. 'intact', 'damaged': compared with the snapshot. 'unknown': neither. */
+/** 'protected': still denied at the fault. 'intact', 'damaged': compared with the snapshot. 'unknown': neither. */
 export type ImageState = 'protected' | 'intact' | 'damaged' | 'unknown';
 
 /** What the guard knows of the image when a callout fails. */
