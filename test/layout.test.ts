@@ -31,7 +31,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/trial': [...LIBRARY, 'src/record', 'src/experiment'],
   'src/squeak': ['src'],
   'src/report': ['src', 'src/record'],
-  'src/campaign': ['src', 'src/record', 'src/machine', 'src/run', 'src/report'],
+  'src/campaign': ['src', 'src/record', 'src/callout', 'src/machine', 'src/guard', 'src/run', 'src/report'],
   'src/cli': [
     ...LIBRARY,
     'src/record',

@@ -19,15 +19,23 @@ uint64_t draw_word(uint64_t seed, uint64_t index, uint64_t which) {
 /* A number below `limit`, from all bits of `random`. */
 static uint64_t below(uint64_t random, uint64_t limit) { return (uint64_t)(((unsigned __int128)random * limit) >> 64); }
 
-const char *stratum_name(unsigned stratum) {
 #define NAME(id, name) name,
-  static const char *const names[] = {CAMPAIGN_STRATA(NAME)};
+const struct fault_space stand_in_space = {
+    .strata = STRATA,
+    .names = {CAMPAIGN_STRATA(NAME)},
+    .kinds = {[STRATUM_UNMAPPED] = KIND_UNMAPPED,
+              [STRATUM_OVERRUN] = KIND_OVERRUN,
+              [STRATUM_STALE] = KIND_STALE,
+              [STRATUM_LEFT] = KIND_LEFT},
+    .overruns = OVERRUNS,
+};
 #undef NAME
-  return names[stratum];
-}
 
-void draw_fault(uint64_t seed, uint64_t index, const uint64_t *stratum_bytes, struct fault *out) {
-  struct fault fault = {.index = index, .stratum = (uint8_t)(index % STRATA)};
+void draw_fault(uint64_t seed, uint64_t index, const struct fault_space *space, const uint64_t *stratum_bytes,
+                struct fault *out) {
+  struct fault fault = {.index = index, .stratum = (uint8_t)(index % space->strata)};
+  if (space->favours_first) fault.stratum = index % 2 == 0 ? 0 : (uint8_t)(1 + index / 2 % (space->strata - 1));
+  fault.kind = space->kinds[fault.stratum];
   fault.moment = (uint8_t)below(draw_word(seed, index, 0), MOMENTS);
   fault.means = (uint8_t)below(draw_word(seed, index, 1), MEANS);
   uint64_t place = draw_word(seed, index, 2), size = stratum_bytes[fault.stratum];
@@ -36,10 +44,10 @@ void draw_fault(uint64_t seed, uint64_t index, const uint64_t *stratum_bytes, st
   fault.bit = (uint8_t)below(draw_word(seed, index, 4), 8);
   fault.noise = draw_word(seed, index, 5);
   uint64_t source = draw_word(seed, index, 6);
-  switch (fault.stratum) {
-    case STRATUM_OVERRUN: fault.source = (uint8_t)below(source, OVERRUNS), fault.means = MEANS_RUN; break;
-    case STRATUM_STALE: fault.source = (uint8_t)below(source, STALES); break;
-    case STRATUM_LEFT: fault.source = (uint8_t)below(source, LEFTS); break;
+  switch (fault.kind) {
+    case KIND_OVERRUN: fault.source = (uint8_t)below(source, space->overruns), fault.means = MEANS_RUN; break;
+    case KIND_STALE: fault.source = (uint8_t)below(source, STALES); break;
+    case KIND_LEFT: fault.source = (uint8_t)below(source, LEFTS); break;
     default: break;
   }
   if (fault.means == MEANS_BIT) fault.bytes = 1;

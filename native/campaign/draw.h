@@ -5,9 +5,10 @@
 #ifndef TURNKEY_CAMPAIGN_DRAW_H
 #define TURNKEY_CAMPAIGN_DRAW_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* The strata, in the order of indices: fault i belongs to stratum i % STRATA. */
+/* The strata of the stand-in, in the order of indices: fault i belongs to stratum i % STRATA. */
 /* clang-format off */
 #define CAMPAIGN_STRATA(X)                                                                                        \
   X(EDEN, "eden") X(SURVIVOR, "survivor") X(OLD, "old") X(CODE, "code") X(STACK, "stack")                         \
@@ -28,6 +29,19 @@ enum overrun { OVERRUN_HEAP, OVERRUN_STACK, OVERRUN_LENT, OVERRUN_NEIGHBOUR, OVE
 enum stale { STALE_FREED, STALE_OBJECT, STALE_LOAN, STALES };
 enum left_kind { LEFT_POINTER, LEFT_LENGTH, LEFT_STRING, LEFT_WORD, LEFT_ARGUMENT, LEFTS };
 
+/* What a stratum's faults are: stores at a byte of it, or one of the four that have no bytes of their own. */
+enum fault_kind { KIND_PLACED, KIND_UNMAPPED, KIND_OVERRUN, KIND_STALE, KIND_LEFT };
+
+/* The strata of one program, in the order of indices. */
+#define MOST_STRATA 32
+struct fault_space {
+  unsigned strata;
+  const char *names[MOST_STRATA];
+  uint8_t kinds[MOST_STRATA]; /* enum fault_kind */
+  bool favours_first;         /* every second fault is into the first stratum; the others share the rest */
+  uint8_t overruns;           /* kinds of overrun that the program has */
+};
+
 #define LARGEST_RUN 4096u
 
 struct fault {
@@ -35,14 +49,15 @@ struct fault {
   uint64_t position; /* byte offset in the stratum; for UNMAPPED, which of the random addresses; else random */
   uint64_t noise;
   uint32_t bytes;
-  uint8_t stratum, moment, means, source, bit;
+  uint8_t stratum, kind, moment, means, source, bit;
 };
 
-const char *stratum_name(unsigned stratum);
+extern const struct fault_space stand_in_space;
 /* Word `which` of the fault: splitmix64 of the three numbers. */
 uint64_t draw_word(uint64_t seed, uint64_t index, uint64_t which);
-/* `stratum_bytes[STRATA]`: sizes of the strata, 0 where a stratum has no bytes of its own. */
-void draw_fault(uint64_t seed, uint64_t index, const uint64_t *stratum_bytes, struct fault *out);
+/* `stratum_bytes`: sizes of the strata, 0 where a stratum has no bytes of its own. */
+void draw_fault(uint64_t seed, uint64_t index, const struct fault_space *space, const uint64_t *stratum_bytes,
+                struct fault *out);
 /* Fills `bytes` bytes with the noise of a fault. */
 void draw_noise(uint64_t noise, void *to, uint32_t bytes);
 

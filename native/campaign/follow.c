@@ -1,6 +1,6 @@
 /*
  * follow.c: see follow.h. The parent of a trial reads the trial's image when it ends, however it ends, and compares it
- * with its own, from which the trial was forked.
+ * with its own, from which the trial was forked. A live image is compared where the fault lies, when it happens.
  *
  * Hung, by two rules that know no machine's speed: the trial has used its limit of processor time; or all its threads
  * sleep, and none of them has been awake between several looks.
@@ -21,7 +21,6 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -31,9 +30,11 @@
 #define LOOK_EVERY_US 20000
 #define LOOKS_ASLEEP 6
 
-static const struct program *program;
+static const struct image *image;
+static const struct order *order;
 static int events_end, go[2];
 static uint8_t *copy;
+static timer_t timer;
 
 static uint64_t now_ns(clockid_t clock) {
   struct timespec now = {0};
@@ -43,31 +44,69 @@ static uint64_t now_ns(clockid_t clock) {
 
 static void on_alarm(int number) { (void)number; }
 
-void follow_set_up(const struct program *the_program, int events) {
-  program = the_program;
+void follow_set_up(const struct image *the_image, const struct order *the_order, int events) {
+  image = the_image;
+  order = the_order;
   events_end = events;
-  size_t most = 0;
-  for (int i = 0; i < IMAGE_STRATA; i++)
-    if (program->spaces[i].bytes > most) most = program->spaces[i].bytes;
+  size_t most = LARGEST_RUN;
+  for (size_t i = 0; i < image->count && !image->is_live; i++)
+    if (image->blocks[i].bytes > most) most = image->blocks[i].bytes;
   copy = mmap(NULL, most, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (copy == MAP_FAILED || pipe(go) != 0) abort();
   madvise(copy, most, MADV_DONTFORK);
   struct sigaction action = {.sa_handler = on_alarm};
   sigaction(SIGALRM, &action, NULL);
+  /* To this thread, whose waitpid is to return: a host has others. timer_create(2). */
+  struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
+  event._sigev_un._tid = gettid();
+  if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0) abort();
 }
 
+static void look_every(long us) {
+  struct timespec every = {0, us * 1000};
+  struct itimerspec looks = {every, every};
+  timer_settime(timer, 0, &looks, NULL);
+}
+
+/* Compares a block of the trial's with this process's own, from which the trial was forked. */
+static void compare_block(pid_t trial, struct block block, struct outcome *out) {
+  struct iovec here = {copy, block.bytes}, there = {(void *)block.address, block.bytes};
+  ssize_t got = process_vm_readv(trial, &here, 1, &there, 1, 0);
+  size_t read = got < 0 ? 0 : (size_t)got;
+  out->image_equal = read == block.bytes && memcmp(copy, (void *)block.address, read) == 0;
+  if (out->image_equal) return;
+  size_t at = 0;
+  while (at < read && copy[at] == ((const uint8_t *)block.address)[at]) at++;
+  out->changed_at = block.address + at;
+}
+
+/* At the end of a trial: the whole image. */
 static void compare(pid_t trial, struct outcome *out) {
+  if (image->is_live) return;
   out->image_equal = true;
-  for (int i = 0; i < IMAGE_STRATA && out->image_equal; i++) {
-    const struct pkeys_space *space = &program->spaces[i];
-    struct iovec here = {copy, space->bytes}, there = {(void *)space->address, space->bytes};
-    ssize_t got = process_vm_readv(trial, &here, 1, &there, 1, 0);
-    size_t read = got < 0 ? 0 : (size_t)got;
-    out->image_equal = read == space->bytes && memcmp(copy, (void *)space->address, read) == 0;
-    if (out->image_equal) continue;
-    size_t at = 0;
-    while (at < read && copy[at] == ((const uint8_t *)space->address)[at]) at++;
-    out->changed_at = space->address + at;
+  for (size_t i = 0; i < image->count && out->image_equal; i++) compare_block(trial, image->blocks[i], out);
+}
+
+/* At the fault: what of its memory is image. */
+static void compare_fault(pid_t trial, struct outcome *out) {
+  uintptr_t from = out->fault.address, to = from + order->fault.bytes;
+  for (size_t i = 0; i < image->count && out->image_equal; i++) {
+    uintptr_t start = image->blocks[i].address, end = start + image->blocks[i].bytes;
+    if (start < from) start = from;
+    if (end > to) end = to;
+    if (start < end) compare_block(trial, (struct block){start, end - start}, out);
+  }
+}
+
+/* The store has come to its end, and says itself whether it has changed anything. */
+static void judge_stored(struct outcome *out) {
+  if (!out->has_stored || !out->stored.changed || !out->image_equal) return;
+  uintptr_t from = out->fault.address, to = from + order->fault.bytes;
+  for (size_t i = 0; i < image->count && out->image_equal; i++) {
+    uintptr_t start = image->blocks[i].address, end = start + image->blocks[i].bytes;
+    if (start >= to || end <= from) continue;
+    out->image_equal = false;
+    out->changed_at = start > from ? start : from;
   }
 }
 
@@ -127,6 +166,8 @@ static void stopped(pid_t thread, pid_t trial, int status, follow_look_function 
   struct user_regs_struct registers;
   switch (event) {
     case 0:
+      take_events(out);
+      if (image->is_live && out->has_fault && !out->has_stored) compare_fault(trial, out);
       if (ptrace(PTRACE_GETSIGINFO, thread, NULL, &info) == 0) {
         out->code = info.si_code;
         out->address = info.si_code > 0 ? (uintptr_t)info.si_addr : 0;
@@ -157,8 +198,9 @@ static void stopped(pid_t thread, pid_t trial, int status, follow_look_function 
   ptrace(PTRACE_CONT, thread, NULL, NULL);
 }
 
-void follow_trial(bool is_open, uint64_t cpu_limit_ns, follow_look_function *look, struct outcome *out) {
+bool follow_trial(uint64_t cpu_limit_ns, follow_look_function *look, struct outcome *out) {
   memset(out, 0, sizeof *out);
+  out->image_equal = image->is_live;
   out->pkey = -1;
   out->unit.unit = -2;
   pid_t trial = fork();
@@ -168,12 +210,11 @@ void follow_trial(bool is_open, uint64_t cpu_limit_ns, follow_look_function *loo
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
     while (read(go[0], &byte, 1) < 0 && errno == EINTR) {}
-    program_trial(is_open);
+    return true;
   }
   if (ptrace(PTRACE_SEIZE, trial, NULL, PTRACE_O_TRACEEXIT | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) != 0) abort();
   if (write(go[1], "", 1) != 1) abort();
-  struct itimerval timer = {{0, LOOK_EVERY_US}, {0, LOOK_EVERY_US}}, off = {{0, 0}, {0, 0}};
-  setitimer(ITIMER_REAL, &timer, NULL);
+  look_every(LOOK_EVERY_US);
   clockid_t clock;
   if (clock_getcpuclockid(trial, &clock) != 0) clock = CLOCK_MONOTONIC;
   int asleep = 0;
@@ -201,7 +242,9 @@ void follow_trial(bool is_open, uint64_t cpu_limit_ns, follow_look_function *loo
       break;
     }
   }
-  setitimer(ITIMER_REAL, &off, NULL);
+  look_every(0);
   take_events(out);
+  if (image->is_live) judge_stored(out);
   out->crashed = !out->hung && !out->is_done;
+  return false;
 }

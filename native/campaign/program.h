@@ -7,16 +7,12 @@
 
 #include <stdbool.h>
 
+#include "follow.h"
 #include "pkeys.h"
 #include "stray.h"
 
 #define UNITS 3 /* of the aftermath's fixed work */
 #define NEIGHBOUR_BYTES (4 * PKEYS_PAGE)
-
-struct block {
-  uintptr_t address;
-  size_t bytes;
-};
 
 struct program {
   struct pkeys_space spaces[IMAGE_STRATA];

@@ -13,9 +13,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../pkeys/state.h"
-#include "../trap/internal.h"
-
 #define TEXT_MOST (1u << 20)
 
 /* A whole /proc file, in memory of the parent's own. */
@@ -36,13 +33,6 @@ static const char *read_maps(pid_t process) {
   text[used] = 0;
   return text;
 }
-
-struct mapping {
-  uintptr_t from, to;
-  char access[5];
-  const char *path;
-  size_t path_bytes;
-};
 
 /* The next line of a maps file. */
 static const char *next_mapping(const char *line, struct mapping *out) {
@@ -86,13 +76,7 @@ void strata_mapped(pid_t process, struct strata *out) {
     out->digest = ((out->digest ^ out->mapped[i].address) * 0x100000001b3u ^ out->mapped[i].bytes) * 0x100000001b3u;
 }
 
-static bool within(const struct block *blocks, size_t count, uintptr_t address) {
-  for (size_t i = 0; i < count; i++)
-    if (address - blocks[i].address < blocks[i].bytes) return true;
-  return false;
-}
-
-static void add(struct strata *out, int stratum, uintptr_t from, uintptr_t to) {
+void strata_add(struct strata *out, int stratum, uintptr_t from, uintptr_t to) {
   if (from >= to) return;
   struct stratum_range *last = &out->ranges[out->count - (out->count > 0)];
   out->bytes[stratum] += to - from;
@@ -101,21 +85,18 @@ static void add(struct strata *out, int stratum, uintptr_t from, uintptr_t to) {
   else out->full = true;
 }
 
-/* [from, to) of a page that exists: what of it is the callee's blocks, or lies within other limits, is another
- * stratum's. `blocks` is in the order of addresses. */
-static void add_split(struct strata *out, int stratum, int inner, const struct block *blocks, size_t count,
+void strata_add_split(struct strata *out, int stratum, int inner, const struct block *blocks, size_t count,
                       uintptr_t from, uintptr_t to) {
   for (size_t i = 0; i < count; i++) {
     uintptr_t start = blocks[i].address, end = start + blocks[i].bytes;
     if (end <= from || start >= to) continue;
-    if (start > from) add(out, stratum, from, start);
-    add(out, inner, start > from ? start : from, end < to ? end : to);
+    if (start > from) strata_add(out, stratum, from, start);
+    strata_add(out, inner, start > from ? start : from, end < to ? end : to);
     from = end < to ? end : to;
   }
-  add(out, stratum, from, to);
+  strata_add(out, stratum, from, to);
 }
 
-/* The static block of thread-local storage of this thread, which a forked trial has at the same place. */
 static int tls_of(struct dl_phdr_info *info, size_t size, void *data) {
   (void)size;
   struct block *tls = data;
@@ -125,44 +106,20 @@ static int tls_of(struct dl_phdr_info *info, size_t size, void *data) {
 }
 #define THREAD_DESCRIPTOR_BYTES 2304 /* glibc's struct pthread, behind the thread pointer */
 
-static bool has(const struct mapping *mapping, const char *part) {
+bool strata_has(const struct mapping *mapping, const char *part) {
   return memmem(mapping->path, mapping->path_bytes, part, strlen(part)) != NULL;
 }
 
-static bool overlaps(const void *start, size_t bytes, uintptr_t page) {
-  return page < (uintptr_t)start + bytes && page + PKEYS_PAGE > (uintptr_t)start;
-}
-
-/* The stratum of a page. `owner` is the mapping whose rest it may be. */
-static int stratum_of(const struct landmarks *marks, const struct mapping *mapping, const struct mapping *owner,
-                      uintptr_t page) {
-  const struct program *program = marks->program;
-  for (int i = 0; i < IMAGE_STRATA; i++)
-    if (page - program->spaces[i].address < program->spaces[i].bytes) return i;
-  if (page - program->neighbour.address < program->neighbour.bytes) return STRATUM_NEIGHBOUR;
-  if (overlaps(program->loan.address, program->loan.bytes, page)) return STRATUM_LENT;
-  /* The pages that the runtime key covers. */
-  if (overlaps(&trap_arena, sizeof trap_arena, page) || overlaps(&pkeys_i_registry, sizeof pkeys_i_registry, page))
-    return STRATUM_TRAP;
-  size_t bytes = mapping->to - mapping->from;
-  if (marks->callee_local - mapping->from < bytes) return STRATUM_FOREIGN_STACK;
-  if (marks->thread_local_address - mapping->from < bytes) return STRATUM_OTHER_STACKS;
-  if (has(mapping, "[stack]")) return STRATUM_VM_STACK;
-  if (has(mapping, "[heap]")) return STRATUM_HEAP;
-  if (within(marks->added, marks->added_count, page)) return STRATUM_FOREIGN_STACK; /* alternate signal stacks */
-  if (has(owner, "/turnkey-campaign")) return STRATUM_VM_GLOBALS;
-  if (has(owner, "/libc.so") || has(owner, "/ld-linux")) return STRATUM_LIBC_GLOBALS;
-  if (owner->path_bytes > 0) return STRATUM_CALLEE_GLOBALS;
-  /* What the trial has mapped since it was forked belongs to its other thread. */
-  return within(marks->before, marks->before_count, page) ? STRATUM_HEAP : STRATUM_OTHER_STACKS;
-}
-
-void strata_read(pid_t process, const struct landmarks *marks, struct strata *out) {
-  memset(out, 0, sizeof *out);
-  strata_mapped(process, out);
+struct block strata_tls(void) {
   struct block tls = {(uintptr_t)pthread_self(), 0};
   dl_iterate_phdr(tls_of, &tls);
   tls.bytes = (uintptr_t)pthread_self() + THREAD_DESCRIPTOR_BYTES - tls.address;
+  return tls;
+}
+
+void strata_read(pid_t process, strata_page_function *take, const void *marks, struct strata *out) {
+  memset(out, 0, sizeof *out);
+  strata_mapped(process, out);
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/pagemap", (int)process);
   int pages = open(path, O_RDONLY | O_CLOEXEC);
@@ -172,20 +129,23 @@ void strata_read(pid_t process, const struct landmarks *marks, struct strata *ou
     if (mapping.path_bytes > 0 || owner.to != mapping.from) owner = mapping;
     else owner.to = mapping.to;
     if (mapping.access[1] != 'w') continue;
-    for (uintptr_t page = mapping.from; page < mapping.to; page += PKEYS_PAGE) {
-      int stratum = stratum_of(marks, &mapping, &owner, page);
+    for (uintptr_t page = mapping.from; page < mapping.to; page += PAGE_BYTES) {
       uint64_t entry = 0;
-      bool exists = pread(pages, &entry, 8, (off_t)(page / PKEYS_PAGE * 8)) == 8 && entry >> 62 != 0;
-      uintptr_t end = page + PKEYS_PAGE;
-      if (!exists) add(out, STRATUM_UNTOUCHED, page, end);
-      else if (stratum == STRATUM_HEAP && tls.address < end && tls.address + tls.bytes > page)
-        add_split(out, STRATUM_LIBC_GLOBALS, STRATUM_TLS, &tls, 1, page, end);
-      else if (stratum == STRATUM_HEAP)
-        add_split(out, stratum, STRATUM_CALLEE_HEAP, marks->blocks, marks->block_count, page, end);
-      else add(out, stratum, page, end);
+      bool exists = pread(pages, &entry, 8, (off_t)(page / PAGE_BYTES * 8)) == 8 && entry >> 62 != 0;
+      take(marks, &mapping, &owner, page, exists, out);
     }
   }
   if (pages >= 0) close(pages);
+}
+
+uint64_t strata_digest(const struct strata *strata) {
+  uint64_t digest = 0xcbf29ce484222325u;
+  for (size_t i = 0; i < strata->count; i++) {
+    const struct stratum_range *range = &strata->ranges[i];
+    digest = ((digest ^ range->from) * 0x100000001b3u ^ range->to) * 0x100000001b3u;
+    digest = (digest ^ (uint64_t)range->stratum) * 0x100000001b3u;
+  }
+  return digest;
 }
 
 uintptr_t strata_address(const struct strata *strata, int stratum, uint64_t position) {
@@ -204,9 +164,4 @@ bool strata_is_mapped(const struct strata *strata, uintptr_t address, size_t byt
     if (address < block->address + block->bytes && address + bytes > block->address) return true;
   }
   return false;
-}
-
-bool strata_is_trap(uintptr_t address) {
-  return address - (uintptr_t)&trap_arena < sizeof trap_arena ||
-         address - (uintptr_t)&pkeys_i_registry < sizeof pkeys_i_registry;
 }

@@ -5,10 +5,9 @@
 #ifndef TURNKEY_CAMPAIGN_STRATA_H
 #define TURNKEY_CAMPAIGN_STRATA_H
 
-#include <sys/types.h>
+#include "follow.h"
 
-#include "program.h"
-
+#define PAGE_BYTES 4096u
 #define MOST_RANGES 8192
 #define MOST_MAPPINGS 2048
 
@@ -20,35 +19,43 @@ struct stratum_range {
 struct strata {
   struct stratum_range ranges[MOST_RANGES]; /* by address */
   size_t count;
-  uint64_t bytes[STRATA];
+  uint64_t bytes[MOST_STRATA];
   struct block mapped[MOST_MAPPINGS]; /* everything that is mapped, neighbours joined */
   size_t mapped_count;
   uint64_t digest; /* of `mapped`: equal for every mechanism, or the same fault would be another */
   bool full;       /* a table was too small */
 };
 
-/* What only the warm process knows of its mappings. */
-struct landmarks {
-  const struct program *program;
-  const struct block *blocks; /* of the callee's libraries */
-  size_t block_count;
-  const struct block *before; /* mappings before the trap was set up, and those it has added */
-  size_t before_count;
-  const struct block *added;
-  size_t added_count;
-  uintptr_t callee_local, thread_local_address;
+struct mapping {
+  uintptr_t from, to;
+  char access[5];
+  const char *path;
+  size_t path_bytes;
 };
+
+/* Adds a writable page to its stratum. `owner` is the mapping whose rest this one may be (a library's bss); `exists`:
+ * something was written there. */
+typedef void strata_page_function(const void *marks, const struct mapping *mapping, const struct mapping *owner,
+                                  uintptr_t page, bool exists, struct strata *out);
 
 /* Reads the mappings of a process, all or the writable ones. Returns their number. */
 size_t strata_mappings(pid_t process, struct block *out, size_t most, bool writable);
 /* Fills `mapped` and `digest` alone. */
 void strata_mapped(pid_t process, struct strata *out);
 /* Fills everything. */
-void strata_read(pid_t process, const struct landmarks *marks, struct strata *out);
+void strata_read(pid_t process, strata_page_function *take, const void *marks, struct strata *out);
+void strata_add(struct strata *out, int stratum, uintptr_t from, uintptr_t to);
+/* Adds [from, to); what of it lies in blocks, which are in the order of addresses, to `inner`. */
+void strata_add_split(struct strata *out, int stratum, int inner, const struct block *blocks, size_t count,
+                      uintptr_t from, uintptr_t to);
+/* Whether the mapping's path has this part. */
+bool strata_has(const struct mapping *mapping, const char *part);
+/* Thread-local storage of the calling thread, which a forked trial has at the same place. */
+struct block strata_tls(void);
+/* A digest of the strata alone, for programs whose other mappings are a matter of chance. */
+uint64_t strata_digest(const struct strata *strata);
 /* The address of byte `position` of a stratum. */
 uintptr_t strata_address(const struct strata *strata, int stratum, uint64_t position);
-/* Whether the runtime key covers an address: the trap's arena, and the registry. */
-bool strata_is_trap(uintptr_t address);
 bool strata_is_mapped(const struct strata *strata, uintptr_t address, size_t bytes);
 
 #endif

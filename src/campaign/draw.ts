@@ -1,5 +1,5 @@
 /** The part of native/campaign/draw.c that reports need: which byte of its stratum a fault hits. Pure. */
-import { MOMENTS, STRATA } from './words.js';
+import { MOMENTS } from './words.js';
 
 const MASK = (1n << 64n) - 1n;
 const GOLDEN = 0x9e3779b97f4a7c15n;
@@ -20,11 +20,6 @@ export function drawWord(seed: number, index: number, which: number): bigint {
 /** The byte offset of fault `index` in its stratum of `bytes` bytes. */
 export function drawPosition(seed: number, index: number, bytes: number): number {
   return Number((drawWord(seed, index, 2) * BigInt(bytes)) >> 64n);
-}
-
-/** The stratum of fault `index`, as a position in STRATA. */
-export function stratumOf(index: number): number {
-  return index % STRATA.length;
 }
 
 /** The moment of fault `index`, as a position in MOMENTS. */

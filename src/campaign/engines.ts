@@ -6,6 +6,7 @@
  * "jobs.<job_id>.strategy.matrix".
  */
 import type { GuardMechanism } from '../record/words.js';
+import type { Process } from './subjects.js';
 
 export const ENGINES = ['slurm', 'kubernetes', 'github', 'local'] as const;
 export type Engine = (typeof ENGINES)[number];
@@ -14,6 +15,7 @@ export interface EngineOptions {
   readonly seed: number;
   readonly count: number;
   readonly lane: 'native' | 'emulated';
+  readonly process: Process;
   readonly shards: number;
   readonly mechanisms: readonly GuardMechanism[];
   /** Directory that all shards can reach; shard i writes to out/shard-i. */
@@ -23,9 +25,10 @@ export interface EngineOptions {
 const TURNKEY = 'node dist/src/cli/main.js';
 
 /** The command of one shard. `part` is what the engine puts in its place. */
-function shardCommand({ seed, count, lane, shards, mechanisms, out }: EngineOptions, part: string): string {
+function shardCommand({ seed, count, lane, process, shards, mechanisms, out }: EngineOptions, part: string): string {
+  const whose = process === 'node' ? ' --process node' : '';
   return (
-    `${TURNKEY} campaign --seed ${seed} --count ${count} --lane ${lane} --mechanisms ${mechanisms.join(',')} ` +
+    `${TURNKEY} campaign --seed ${seed} --count ${count} --lane ${lane}${whose} --mechanisms ${mechanisms.join(',')} ` +
     `--shard ${part}/${shards} --no-report --out ${out}/shard-${part}`
   );
 }
@@ -70,8 +73,8 @@ function kubernetes(options: EngineOptions): string {
     kind: 'Job',
     metadata: { name },
     spec: {
-      ...spec,
       backoffLimit: 6,
+      ...spec,
       template: { spec: { restartPolicy: 'OnFailure', volumes: [volume], containers: [container(name, run)] } },
     },
   });

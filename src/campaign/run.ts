@@ -8,7 +8,8 @@ import { currentCommit, versions } from '../run/context.js';
 import { type CampaignLane, programDigest } from './lane.js';
 import { rate } from './statistics.js';
 import { PLAN_FILE, planDifferences, readPlan, Records, writePlan } from './store.js';
-import { isHarm, type Plan, type StopRule, STRATA, type Stratum, type TrialRecord } from './words.js';
+import { stratumOf, subjectOf } from './subjects.js';
+import { isHarm, type Plan, type StopRule, type Stratum, type TrialRecord } from './words.js';
 
 export interface CampaignOptions {
   readonly seed: number;
@@ -44,17 +45,18 @@ export async function makePlan(lane: CampaignLane, options: CampaignOptions): Pr
   const refused = refusal(answer);
   if (refused !== undefined) throw new ExperimentError(`the program of the campaign refuses: ${refused}`);
   const { digest, strata } = JSON.parse(answer) as { readonly digest: string; readonly strata: readonly Stratum[] };
-  if (strata.map(({ name }) => name).join() !== STRATA.join())
+  if (strata.map(({ name }) => name).join() !== lane.subject.strata.join())
     throw new ExperimentError('the program of the campaign has other strata: build it again');
   return {
     schema: 1,
+    ...(lane.subject.process === 'node' ? { process: 'node' as const } : {}),
     ...options,
     lane: lane.name,
     kernel: lane.kernel,
     cpu: lane.cpu,
     version: versions()['turnkey'] ?? 'unknown',
     commit: currentCommit(),
-    program: programDigest(),
+    program: programDigest(lane.subject),
     digest,
     strata,
   };
@@ -100,6 +102,9 @@ export class StopWatch {
   }
 }
 
+/** What native/campaign/serve.c says. */
+const LAID_OUT_OTHERWISE = 'memory is not laid out as in the plan';
+
 /** Makes one chunk's trials. A trial under which the warm process itself ends twice is a record without a verdict. */
 async function runChunk(
   lane: CampaignLane,
@@ -108,7 +113,7 @@ async function runChunk(
   { mechanism, from, to }: Chunk,
   onRecord: (record: TrialRecord) => void,
 ): Promise<void> {
-  for (let failedAt = -1; ;) {
+  for (let failedAt = -1, refusals = 0; ;) {
     const missing = records.done.missing(mechanism, from, to);
     const [first] = missing;
     if (first === undefined) return;
@@ -118,13 +123,15 @@ async function runChunk(
       refused ??= refusal(line);
       if (refused === undefined) records.append([line]).forEach(onRecord);
     });
+    if (refused === LAID_OUT_OTHERWISE && ++refusals < lane.subject.tries) continue;
     if (refused !== undefined)
       throw new ExperimentError(`the program of the campaign refuses under ${mechanism}: ${refused}`);
     const [next] = records.done.missing(mechanism, from, to);
     if (next === undefined) return;
     const [index] = next;
     if (failedAt === index) {
-      const stratum = STRATA[index % STRATA.length] as TrialRecord['stratum'];
+      const subject = subjectOf(plan);
+      const stratum = subject.strata[stratumOf(subject, index)] ?? '';
       const lost: TrialRecord = {
         index,
         mechanism,
@@ -158,7 +165,7 @@ export async function runTrials(
 ): Promise<number> {
   const records = new Records(directory, plan);
   // without a rule the whole is one block
-  const block = plan.until === null ? to - from : plan.until.lookEvery * STRATA.length;
+  const block = plan.until === null ? to - from : plan.until.lookEvery * subjectOf(plan).strata.length;
   for (let start = from; start < to; start += block) {
     const end = Math.min(start + block, to);
     const chunks: Chunk[] = [];
@@ -186,10 +193,15 @@ export async function trialsOf(
   mechanism: GuardMechanism,
   ranges: readonly (readonly [number, number])[],
 ): Promise<readonly TrialRecord[]> {
-  const lines: string[] = [];
+  let lines: string[] = [];
   const trials = ranges.map(([from, to]) => `trials ${from} ${to}\n`).join('');
-  await lane.run(head(plan, mechanism, lane.limitMs) + trials, (line) => lines.push(line));
-  const refused = lines.map(refusal).find((text) => text !== undefined);
+  let refused: string | undefined;
+  for (let tried = 0; tried < lane.subject.tries; tried++) {
+    lines = [];
+    await lane.run(head(plan, mechanism, lane.limitMs) + trials, (line) => lines.push(line));
+    refused = lines.map(refusal).find((text) => text !== undefined);
+    if (refused !== LAID_OUT_OTHERWISE) break;
+  }
   if (refused !== undefined) throw new ExperimentError(`the program of the campaign refuses: ${refused}`);
   return lines.map((line) => JSON.parse(line) as TrialRecord);
 }

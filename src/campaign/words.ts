@@ -1,7 +1,7 @@
 /** The words of a campaign: its strata, what became of a program, a plan, a record. */
 import type { GuardMechanism, Verdict } from '../record/words.js';
 
-/** Strata in the order of indices: fault i belongs to stratum i modulo their number (native/campaign/draw.h). */
+/** Strata of the stand-in, in the order of indices: fault i belongs to stratum i modulo their number (draw.h). */
 export const STRATA = [
   'eden',
   'survivor',
@@ -54,9 +54,8 @@ export const STRATUM_TEXTS: Readonly<Record<StratumName, string>> = {
   'left-behind': 'results, structures, strings and arguments left behind: no store at all',
 };
 
-/** Populations whose strata are weighed by their bytes. */
-export const IMAGE_STRATA: readonly StratumName[] = STRATA.slice(0, 5);
-export const PROGRAM_STRATA: readonly StratumName[] = STRATA.slice(0, 17).filter((name) => name !== 'trap');
+/** The strata that are spaces of the image. */
+export const IMAGE_STRATA: readonly string[] = STRATA.slice(0, 5);
 
 /** When a fault happens, in the order in which they are drawn. */
 export const MOMENTS = [
@@ -81,7 +80,7 @@ export const CAMPAIGN_MECHANISMS = [
 ] as const satisfies readonly GuardMechanism[];
 
 export interface Stratum {
-  readonly name: StratumName;
+  readonly name: string;
   readonly bytes: number;
   /** `from-to` in hexadecimal, comma-separated, by address. */
   readonly ranges: string;
@@ -98,6 +97,8 @@ export interface StopRule {
 /** All that the faults of a campaign depend on, and where it ran. Shards of one campaign agree in every field. */
 export interface Plan {
   readonly schema: 1;
+  /** Whose process; left out: the stand-in. */
+  readonly process?: 'node';
   readonly seed: number;
   /** Indices are 0 <= i < count. */
   readonly count: number;
@@ -121,7 +122,7 @@ export interface Plan {
 export interface TrialRecord {
   readonly index: number;
   readonly mechanism: GuardMechanism;
-  readonly stratum: StratumName;
+  readonly stratum: string;
   readonly moment: string;
   readonly means: string;
   readonly source?: string;

@@ -11,6 +11,7 @@ import { writeCampaignReport } from '../campaign/report/files.js';
 import { readCampaign } from '../campaign/report/outcomes.js';
 import { makePlan, planFor, replay, runTrials, shardRange } from '../campaign/run.js';
 import { eachRecord, RECORDS_FILE } from '../campaign/store.js';
+import { NODE, type Process, PROCESSES, STAND_IN, subjectOf } from '../campaign/subjects.js';
 import { CAMPAIGN_MECHANISMS, STRATA } from '../campaign/words.js';
 import { ExperimentError } from '../record/errors.js';
 import { type GuardMechanism, needsKeys } from '../record/words.js';
@@ -28,6 +29,7 @@ interface CampaignFlags {
   readonly count: number;
   readonly mechanisms?: readonly GuardMechanism[];
   readonly lane: 'native' | 'emulated';
+  readonly process: Process;
   readonly shard?: readonly [number, number];
   readonly out?: string;
   readonly until?: number;
@@ -41,6 +43,7 @@ interface ReplayFlags {
   readonly index: number;
   readonly mechanism: readonly GuardMechanism[];
   readonly lane: 'native' | 'emulated';
+  readonly process: Process;
   readonly campaign?: string;
   readonly planted: number;
   readonly kernel?: string;
@@ -56,6 +59,14 @@ function parseShard(text: string): readonly [number, number] {
 function parseLane(text: string): 'native' | 'emulated' {
   if (text !== 'native' && text !== 'emulated') throw new InvalidArgumentError('It must be native or emulated.');
   return text;
+}
+
+const subjectNamed = (process: Process) => (process === 'node' ? NODE : STAND_IN);
+
+function parseProcess(text: string): Process {
+  const known = PROCESSES.find((process) => process === text);
+  if (known === undefined) throw new InvalidArgumentError(`It must be ${PROCESSES.join(' or ')}.`);
+  return known;
 }
 
 function parseEngine(text: string): Engine {
@@ -75,8 +86,10 @@ async function campaign(flags: CampaignFlags): Promise<number> {
     throw new ExperimentError('--until looks at the whole campaign: it cannot be sharded');
   const mechanisms = mechanismsOf(flags);
   const seed = flags.seed ?? randomInt(2 ** 31);
-  const directory = resolve(flags.out ?? `results/campaign-${seed}-${flags.lane}`);
-  const lane = await openLane(flags.lane, flags.kernel);
+  const directory = resolve(
+    flags.out ?? `results/campaign-${seed}-${flags.process === 'node' ? 'node-' : ''}${flags.lane}`,
+  );
+  const lane = await openLane(flags.lane, subjectNamed(flags.process), flags.kernel);
   try {
     const until = flags.until === undefined ? null : { halfWidth: flags.until, lookEvery: LOOK_EVERY };
     const plan = await planFor(directory, lane, {
@@ -113,7 +126,11 @@ async function campaign(flags: CampaignFlags): Promise<number> {
 
 async function replayCommand(flags: ReplayFlags): Promise<number> {
   const given = flags.campaign === undefined ? undefined : readCampaign(flags.campaign).plan;
-  const lane = await openLane(given?.lane ?? flags.lane, flags.kernel);
+  const lane = await openLane(
+    given?.lane ?? flags.lane,
+    given === undefined ? subjectNamed(flags.process) : subjectOf(given),
+    flags.kernel,
+  );
   try {
     const options = { count: flags.index + 1, mechanisms: flags.mechanism, planted: flags.planted, until: null };
     const plan = given ?? (await makePlan(lane, { seed: flags.seed ?? 0, ...options }));
@@ -158,6 +175,7 @@ export function addCampaignCommands(program: Command, done: (code: number) => vo
     command
       .option('--seed <n>', 'of all faults (default: random, and recorded)', parseWhole(0, 2 ** 31 - 1))
       .option('--lane <lane>', 'native, or emulated: a guest with keys', parseLane, 'native' as const)
+      .option('--process <which>', `in whose memory: ${PROCESSES.join(' or ')}`, parseProcess, 'stand-in' as const)
       .option('--kernel <file>', "the guest's kernel")
       .addOption(new Option('--planted <k>').argParser(parseWhole(0, 1000)).default(0).hideHelp());
   const command = common(program.command('campaign'))
@@ -189,10 +207,18 @@ export function addCampaignCommands(program: Command, done: (code: number) => vo
     .option('--shards <n>', 'parts', parseWhole(1, 100_000), 8)
     .action((_flags: unknown, self: Command) => {
       const flags = self.optsWithGlobals<CampaignFlags & { readonly engine: Engine; readonly shards: number }>();
-      const { seed, count, lane, engine, shards } = flags;
+      const { seed, count, lane, process: whose, engine, shards } = flags;
       const out = flags.out ?? `results/campaign-${seed ?? 0}`;
       process.stdout.write(
-        enginePlan(engine, { seed: seed ?? 0, count, lane, shards, out, mechanisms: mechanismsOf(flags) }),
+        enginePlan(engine, {
+          seed: seed ?? 0,
+          count,
+          lane,
+          process: whose,
+          shards,
+          out,
+          mechanisms: mechanismsOf(flags),
+        }),
       );
       done(0);
     });

@@ -11,8 +11,9 @@
  *   verdicts MECHANISM VERDICT                    how many cases of the emulated lane have it (writes denied, one key
  * for the image)
  *   differences SUITE LANE MECHANISM              of a guarded program's tests, how many went otherwise than unguarded
- *   rate POPULATION MECHANISM                     of a campaign: harm to `image` or `program`, or `damaged` for stores
- * that changed the image, with its interval; only where the caller can read campaigns
+ *   rate POPULATION MECHANISM                     of a campaign: harm to `image` or `program`, `damaged` for stores
+ * that changed the image, or `felt` for those after which the program went wrong, with its interval; only where the
+ * caller can read campaigns
  */
 import { join } from 'node:path';
 

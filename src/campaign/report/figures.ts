@@ -2,7 +2,8 @@
 import type { GuardMechanism } from '../../record/words.js';
 import { drawPosition, momentOf } from '../draw.js';
 import { mcnemar, overStrata, type Rate, rate } from '../statistics.js';
-import { IMAGE_STRATA, isHarm, MOMENTS, PROGRAM_STRATA, STRATA, type StratumName } from '../words.js';
+import { stratumOf, subjectOf } from '../subjects.js';
+import { isHarm, MOMENTS } from '../words.js';
 import { type Campaign, decode, eachOutcome } from './outcomes.js';
 
 /** How the sentence names a mechanism. */
@@ -21,9 +22,10 @@ export interface MechanismFigures {
   /** Harm over the image, and over all memory that the program uses, weighed by bytes. */
   readonly image: Rate;
   readonly program: Rate;
-  /** Of stores into the image: the image was changed. */
+  /** Of stores into the image: the image was changed; the program crashed, hung or answered wrongly. */
   readonly damaged: Rate;
-  readonly strata: readonly { readonly name: StratumName; readonly harm: Rate }[];
+  readonly felt: Rate;
+  readonly strata: readonly { readonly name: string; readonly harm: Rate }[];
   /** Of faults into the image's strata, by moment. */
   readonly moments: readonly Rate[];
 }
@@ -57,33 +59,36 @@ export interface CampaignFigures {
   readonly pairs: readonly Pair[];
   readonly waterfalls: readonly Waterfall[];
   /** For each mechanism, for each stratum with bytes, cells in the order of addresses. */
-  readonly strip: readonly (readonly { readonly name: StratumName; readonly cells: readonly StripCell[] }[])[];
+  readonly strip: readonly (readonly { readonly name: string; readonly cells: readonly StripCell[] }[])[];
 }
 
 const CELLS = 24;
 
 function mechanismFigures(campaign: Campaign, at: number): MechanismFigures {
   const { plan } = campaign;
-  const harm = STRATA.map(() => 0);
-  const of = STRATA.map(() => 0);
-  const changed = STRATA.map(() => 0);
+  const subject = subjectOf(plan);
+  const harm = subject.strata.map(() => 0);
+  const of = subject.strata.map(() => 0);
+  const changed = subject.strata.map(() => 0);
+  const wrong = subject.strata.map(() => 0);
   const byMoment = MOMENTS.map(() => ({ harm: 0, of: 0 }));
   let trials = 0;
   eachOutcome(campaign, at, (index, outcome, stratum) => {
     trials++;
     of[stratum] = (of[stratum] ?? 0) + 1;
     if (isHarm(outcome)) harm[stratum] = (harm[stratum] ?? 0) + 1;
-    const moment = stratum < IMAGE_STRATA.length ? byMoment[momentOf(plan.seed, index)] : undefined;
+    const moment = stratum < subject.image.length ? byMoment[momentOf(plan.seed, index)] : undefined;
     if (moment !== undefined) {
       moment.of++;
       if (isHarm(outcome)) moment.harm++;
     }
+    if (isHarm({ ...outcome, image: null })) wrong[stratum] = (wrong[stratum] ?? 0) + 1;
     if (outcome.image === 'differs') changed[stratum] = (changed[stratum] ?? 0) + 1;
   });
-  const over = (names: readonly StratumName[], counts: readonly number[]): Rate =>
+  const over = (names: readonly string[], counts: readonly number[]): Rate =>
     overStrata(
       names.map((name) => {
-        const stratum = STRATA.indexOf(name);
+        const stratum = subject.strata.indexOf(name);
         return { count: counts[stratum] ?? 0, of: of[stratum] ?? 0, weight: plan.strata[stratum]?.bytes ?? 0 };
       }),
     );
@@ -91,10 +96,11 @@ function mechanismFigures(campaign: Campaign, at: number): MechanismFigures {
     mechanism: plan.mechanisms[at] ?? 'none',
     trials,
     unmade: campaign.codes[at]?.reduce((sum, code) => sum + (code === 1 ? 1 : 0), 0) ?? 0,
-    image: over(IMAGE_STRATA, harm),
-    program: over(PROGRAM_STRATA, harm),
-    damaged: over(IMAGE_STRATA, changed),
-    strata: STRATA.map((name, stratum) => ({ name, harm: rate(harm[stratum] ?? 0, of[stratum] ?? 0) })),
+    image: over(subject.image, harm),
+    program: over(subject.program, harm),
+    damaged: over(subject.image, changed),
+    felt: over(subject.image, wrong),
+    strata: subject.strata.map((name, stratum) => ({ name, harm: rate(harm[stratum] ?? 0, of[stratum] ?? 0) })),
     moments: byMoment.map((one) => rate(one.harm, one.of)),
   };
 }
@@ -121,13 +127,14 @@ function pairsOf(campaign: Campaign): readonly Pair[] {
   });
 }
 
-function waterfall(campaign: Campaign, population: string, names: readonly StratumName[]): Waterfall {
+function waterfall(campaign: Campaign, population: string, names: readonly string[]): Waterfall {
   const { mechanisms, count } = campaign.plan;
-  const chosen = new Set(names.map((name) => STRATA.indexOf(name)));
+  const subject = subjectOf(campaign.plan);
+  const chosen = new Set(names.map((name) => subject.strata.indexOf(name)));
   const caught = mechanisms.map(() => 0);
   let [faults, left] = [0, 0];
   for (let index = 0; index < count; index++) {
-    if (!chosen.has(index % STRATA.length)) continue;
+    if (!chosen.has(stratumOf(subject, index))) continue;
     const harm = mechanisms.map((_, at) => harmOf(campaign, at, index));
     if (harm.includes(undefined)) continue;
     faults++;
@@ -158,18 +165,23 @@ function stripOf(campaign: Campaign, at: number) {
     cell.faults++;
     if (harm) cell.harm++;
   });
-  return strata.flatMap((cells, stratum) => (cells.length === 0 ? [] : [{ name: STRATA[stratum] ?? 'eden', cells }]));
+  return strata.flatMap((cells, stratum) =>
+    cells.length === 0 ? [] : [{ name: plan.strata[stratum]?.name ?? '', cells }],
+  );
 }
 
 export function campaignFigures(campaign: Campaign): CampaignFigures {
   const at = campaign.plan.mechanisms.map((_, index) => index);
+  const { image, strata, imageWords, favoursFirst } = subjectOf(campaign.plan);
   return {
     campaign,
     mechanisms: at.map((index) => mechanismFigures(campaign, index)),
     pairs: pairsOf(campaign),
     waterfalls: [
-      waterfall(campaign, 'faults into the image', IMAGE_STRATA),
-      waterfall(campaign, 'faults into all strata, as many in each', STRATA),
+      waterfall(campaign, `faults into ${imageWords}`, image),
+      favoursFirst
+        ? waterfall(campaign, 'faults into all other strata, as many in each', strata.slice(1))
+        : waterfall(campaign, 'faults into all strata, as many in each', strata),
     ],
     strip: at.map((index) => stripOf(campaign, index)),
   };
@@ -186,21 +198,28 @@ export function rateText({ estimate, low, high, count }: Rate): string {
 }
 
 /** The campaign's sentence. */
-export function sentence({ mechanisms }: CampaignFigures): string {
+export function sentence({ campaign, mechanisms }: CampaignFigures): string {
   const said = mechanisms.map((one) => `${rateText(one.image)} ${wordsOf(one.mechanism)}`);
-  return `Of random stray stores into the image, these did harm: ${said.join('; ')}.`;
+  return `Of random stray stores into ${subjectOf(campaign.plan).imageWords}, these did harm: ${said.join('; ')}.`;
 }
 /** Harm without the deaths that left the image as it was. */
-export function damagedSentence({ mechanisms }: CampaignFigures): string {
+export function damagedSentence({ campaign, mechanisms }: CampaignFigures): string {
   const said = mechanisms.map((one) => `${rateText(one.damaged)} ${wordsOf(one.mechanism)}`);
-  return `The image itself was changed by: ${said.join('; ')}.`;
+  return `These changed ${subjectOf(campaign.plan).imageWords}: ${said.join('; ')}.`;
 }
-export function programSentence({ mechanisms }: CampaignFigures): string {
+/** Harm that shows: damage that nobody has met yet is left out. */
+export function feltSentence({ mechanisms }: CampaignFigures): string {
+  const said = mechanisms.map((one) => `${rateText(one.felt)} ${wordsOf(one.mechanism)}`);
+  return `After these the program crashed, hung or answered wrongly: ${said.join('; ')}.`;
+}
+export function programSentence({ campaign, mechanisms }: CampaignFigures): string {
   const said = mechanisms.map((one) => `${rateText(one.program)} ${wordsOf(one.mechanism)}`);
-  return `Into any byte of memory that the program uses, its image included: ${said.join('; ')}.`;
+  return `Into ${subjectOf(campaign.plan).programWords}: ${said.join('; ')}.`;
 }
 
 /** The command that makes a fault again. */
 export function replayText({ plan }: Campaign, index: number, mechanism: string): string {
-  return `turnkey campaign replay --seed ${plan.seed} --index ${index} --mechanism ${mechanism} --lane ${plan.lane}`;
+  const whose = plan.process === undefined ? '' : ` --process ${plan.process}`;
+  const words = `--seed ${plan.seed} --index ${index} --mechanism ${mechanism} --lane ${plan.lane}`;
+  return `turnkey campaign replay${whose} ${words}`;
 }

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 
 import { writeWhole } from '../../record/store.js';
-import { campaignFigures, damagedSentence, programSentence, sentence } from './figures.js';
+import { campaignFigures, damagedSentence, feltSentence, programSentence, sentence } from './figures.js';
 import { renderCampaignHtml } from './html.js';
 import { renderCsv, renderMarkdown } from './markdown.js';
 import { readCampaign, writePackedCampaign } from './outcomes.js';
@@ -24,6 +24,7 @@ export function writeCampaignReport(directory: string): readonly string[] {
   return [
     sentence(figures),
     damagedSentence(figures),
+    feltSentence(figures),
     programSentence(figures),
     ...paths,
     writePackedCampaign(directory, campaign),

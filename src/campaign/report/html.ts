@@ -6,17 +6,18 @@ import { LOOKS } from '../../report/html/looks.js';
 import { html, type Markup, trusted } from '../../report/html/markup.js';
 import { SCRIPT } from '../../report/html/script.js';
 import { STYLE } from '../../report/html/style.js';
-import { STRATUM_TEXTS } from '../words.js';
+import { subjectOf } from '../subjects.js';
 import {
   type CampaignFigures,
   damagedSentence,
+  feltSentence,
   programSentence,
   rateText,
   replayText,
   sentence,
   wordsOf,
 } from './figures.js';
-import { deathBin, UNIT_TEXTS } from './markdown.js';
+import { deathBin } from './markdown.js';
 
 const OWN_STYLE = `.c text{font-size:12px;fill:var(--ink)}.c .muted{fill:var(--muted)}.c .frame{stroke:var(--axis)}
 .c .bar{fill:var(--m)}.c .line{stroke:var(--m);stroke-width:2}.wide-chart{overflow-x:auto}
@@ -117,7 +118,8 @@ function stripChart({ campaign, mechanisms, strip }: CampaignFigures): readonly 
           fill="color-mix(in srgb, var(--bad-ink) ${Math.round(share * 100)}%, var(--grid))"
         >
           <title>
-            ${name}, ${STRATUM_TEXTS[name]}, part ${cell + 1} of 24: harm by ${harm} of ${faults} faults.${replay}
+            ${name}, ${subjectOf(campaign.plan).texts[name] ?? ''}, part ${cell + 1} of 24: harm by ${harm} of ${faults}
+            faults.${replay}
           </title>
         </rect>`;
       });
@@ -135,7 +137,10 @@ function deathTable({ campaign, mechanisms }: CampaignFigures): Markup {
     text: `${deathBin(bin, all.length)} after the fault`,
     counts: campaign.deaths.map((counts) => counts[bin] ?? 0),
   }));
-  const units = UNIT_TEXTS.map((text, unit) => ({ text, counts: campaign.units.map((counts) => counts[unit] ?? 0) }));
+  const units = subjectOf(campaign.plan).units.map((text, unit) => ({
+    text,
+    counts: campaign.units.map((counts) => counts[unit] ?? 0),
+  }));
   const rows = [...units, ...(campaign.plan.lane === 'native' ? times : [])];
   const most = Math.max(1, ...rows.flatMap(({ counts }) => counts));
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Deaths by time">
@@ -170,6 +175,7 @@ function deathTable({ campaign, mechanisms }: CampaignFigures): Markup {
 export function renderCampaignHtml(figures: CampaignFigures): string {
   const { campaign, mechanisms } = figures;
   const { plan } = campaign;
+  const { imageWords, programWords } = subjectOf(plan);
   const hash = createHash('sha256').update(SCRIPT).digest('base64');
   const policy =
     `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; ` + `img-src data:; base-uri 'none'`;
@@ -180,9 +186,10 @@ export function renderCampaignHtml(figures: CampaignFigures): string {
   const answers = mechanisms.map(
     (one) =>
       html`<li>
-        <span class="tag">${one.mechanism}</span>Of random stray stores into the image,
-        <b>${rateText(one.image)}</b> did harm ${wordsOf(one.mechanism)}, and <b>${rateText(one.damaged)}</b> changed
-        the image; of those into any byte that the program uses, <b>${rateText(one.program)}</b>.
+        <span class="tag">${one.mechanism}</span>Of random stray stores into ${imageWords},
+        <b>${rateText(one.image)}</b> did harm ${wordsOf(one.mechanism)}: <b>${rateText(one.damaged)}</b> changed it,
+        and after <b>${rateText(one.felt)}</b> the program went wrong. Of those into ${programWords},
+        <b>${rateText(one.program)}</b> did harm.
       </li>`,
   );
   return html`<!doctype html>
@@ -217,8 +224,9 @@ export function renderCampaignHtml(figures: CampaignFigures): string {
                 ${answers}
               </ul>
               <p class="lead">
-                Harm: the program crashed, hung, answered wrongly with no error told, or its image was changed.
-                Intervals are at 95 %. ${sentence(figures)} ${damagedSentence(figures)} ${programSentence(figures)}
+                Harm: the program crashed, hung, answered wrongly with no error told, or ${imageWords} was changed.
+                Intervals are at 95 %. ${sentence(figures)} ${damagedSentence(figures)} ${feltSentence(figures)}
+                ${programSentence(figures)}
               </p>
             </section>
             <section>

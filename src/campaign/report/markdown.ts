@@ -1,8 +1,10 @@
 /** report.md and the CSV of a campaign. */
-import { MOMENTS, STRATUM_TEXTS } from '../words.js';
+import { subjectOf } from '../subjects.js';
+import { MOMENTS } from '../words.js';
 import {
   type CampaignFigures,
   damagedSentence,
+  feltSentence,
   programSentence,
   rateText,
   replayText,
@@ -36,23 +38,17 @@ export function deathBin(bin: number, bins: number): string {
   return bin === bins - 1 ? 'later' : `to ${ends[bin] ?? ''}`;
 }
 
-export const UNIT_TEXTS = [
-  'in the callout',
-  'in the first unit after it',
-  'in the second unit, on the other thread',
-  "in the third, a collector's walk",
-] as const;
-
 export function renderMarkdown(figures: CampaignFigures): string {
   const { campaign, mechanisms, pairs, waterfalls } = figures;
   const { plan } = campaign;
+  const subject = subjectOf(plan);
   const names = mechanisms.map(({ mechanism }) => `\`${mechanism}\``);
   const trials = mechanisms.map(({ mechanism, trials: made, unmade }) => {
     const lost = unmade > 0 ? `, ${unmade} more could not be made` : '';
     return `${made} under \`${mechanism}\`${lost}`;
   });
   const strata = plan.strata.map(({ name, bytes }, at) => [
-    `${name}: ${STRATUM_TEXTS[name]}`,
+    `${name}: ${subject.texts[name] ?? ''}`,
     bytes === 0 ? '' : bytes.toLocaleString('en'),
     ...mechanisms.map((one) => {
       const harm = one.strata[at]?.harm;
@@ -66,9 +62,12 @@ ${sentence(figures)}
 
 ${damagedSentence(figures)}
 
+${feltSentence(figures)}
+
 ${programSentence(figures)}
 
-Harm: the program crashed, hung, answered wrongly with no error told, or its image was changed. Intervals are at 95 %:
+Harm: the program crashed, hung, answered wrongly with no error told, or ${subject.imageWords} was
+changed. Intervals are at 95 %:
 Wilson's, exact (Clopper-Pearson) where a count is under 10, and over strata weighed by bytes (Korn-Graubard).
 
 Seed ${plan.seed}, lane ${plan.lane}, Linux ${plan.kernel}, ${plan.cpu}; trials: ${trials.join('; ')}.
@@ -81,7 +80,7 @@ ${plan.planted > 0 ? `\nEvery ${plan.planted}th fault of a stratum met a gate th
 
 ${table(['stratum', 'bytes', ...names], strata)}
 
-## Harm to the image's strata by the moment of the store
+## Harm to ${subject.imageWords} by the moment of the store
 
 ${table(
   ['moment', ...names],
@@ -121,7 +120,7 @@ ${waterfalls
 
 ${table(
   ['death or hang', ...names],
-  UNIT_TEXTS.map((text, unit) => [text, ...campaign.units.map((counts) => String(counts[unit] ?? 0))]),
+  subject.units.map((text, unit) => [text, ...campaign.units.map((counts) => String(counts[unit] ?? 0))]),
 )}
 ${
   plan.lane === 'native'

@@ -10,7 +10,8 @@ import { ExperimentError } from '../../record/errors.js';
 import { packed, writeWhole } from '../../record/store.js';
 import { VERDICTS } from '../../record/words.js';
 import { eachRecord, PLAN_FILE, readPlan } from '../store.js';
-import { ENDS, type Plan, STRATA, type TrialRecord } from '../words.js';
+import { stratumOf, subjectOf } from '../subjects.js';
+import { ENDS, type Plan, type TrialRecord } from '../words.js';
 
 export const PACKED_CAMPAIGN = 'campaign.json.gz';
 
@@ -98,8 +99,9 @@ export function eachOutcome(
   mechanism: number,
   take: (index: number, outcome: Outcome, stratum: number) => void,
 ): void {
+  const subject = subjectOf(campaign.plan);
   campaign.codes[mechanism]?.forEach((code, index) => {
     const outcome = decode(code);
-    if (outcome !== undefined) take(index, outcome, index % STRATA.length);
+    if (outcome !== undefined) take(index, outcome, stratumOf(subject, index));
   });
 }
