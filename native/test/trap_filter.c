@@ -309,7 +309,7 @@ static long masks_all(void) {
   return right ? 1 : -1;
 }
 CHECK_TEST(sigsys_stays_open, "a callee that blocks all signals does not block SIGSYS") {
-  /* Should break it: SIGSYS_BIT not taken out in judge_mask: the process dies of SIGSYS. */
+  /* Broken once: SIGSYS_BIT not taken out in judge_mask: the process dies of SIGSYS. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   CHECK_PASSES(1, masks_all);
   END();
@@ -323,17 +323,18 @@ static uint64_t judged_in_callback;
 static long vm_makes_calls(void) {
   uint64_t before = trap_filter_statistics().judged;
   for (int i = 0; i < 10; i++) getppid();
+  judged_in_callback = trap_filter_statistics().judged - before;
   *(uint64_t *)space = 43;
   void *inner = guarded(CODE(honest_work), 0, TRAP_FILTER);
   long right = AS(honest_work, inner)();
   uint64_t after_inner = trap_filter_statistics().judged;
   for (int i = 0; i < 10; i++) getppid();
-  judged_in_callback = trap_filter_statistics().judged - after_inner;
+  judged_in_callback += trap_filter_statistics().judged - after_inner;
   *(uint64_t *)space = 42;
   return right == 1 && after_inner > before && judged_in_callback == 0 ? 1 : -1;
 }
 CHECK_TEST(callbacks_open, "callbacks make their calls as the VM, callouts inside them are judged again") {
-  /* Should break it: trap_filter_set(slot, 0) removed from trap_callback_enter; from trap_slow_return. */
+  /* Broken once: trap_filter_set(slot, 0) removed from trap_callback_enter; from trap_slow_return. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   void *code = callback(CODE(vm_makes_calls), 0);
   the_callback = AS(vm_makes_calls, code);
@@ -364,7 +365,7 @@ static long raises(int signal) {
   return unmaps(space) == -EPERM ? heard : -1;
 }
 CHECK_TEST(vm_handlers, "a VM's handler in a callout is open where it brackets itself, and lives where it does not") {
-  /* Should break it: let_calls_be_judged left out: the process dies of SIGSYS in plain_handler. */
+  /* Broken once: let_calls_be_judged left out: the process dies of SIGSYS in plain_handler. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_ERRNO);
   struct sigaction action = {.sa_handler = vm_handler, .sa_flags = SA_ONSTACK};
   sigfillset(&action.sa_mask);
@@ -421,6 +422,19 @@ static long spawns(void) {
   return WEXITSTATUS(status);
 }
 static long runs_shell(void) { return WEXITSTATUS(system("exit 5")); }
+static long asks_parent(void) { return getppid() > 0; }
+static long (*volatile the_thunk)(void);
+/* The child calls through the gate, and back; its parent is judged afterwards as before. */
+static long child_uses_gate(uintptr_t at) {
+  pid_t child = fork();
+  if (child == 0) {
+    the_thunk();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return unmaps(at);
+}
 static void started_by_callees(void) {
   CHECK_PASSES(-EPERM, starts_thread);
   CHECK_PASSES(7, forks, 0);
@@ -434,10 +448,12 @@ static void started_by_callees(void) {
 }
 CHECK_TEST(started_dispatch,
            "by dispatch, threads and children of a callee are judged; programs they execute are not") {
-  /* Should break it: dispatch_for_good not called for threads, for children; trap_child_forked left out. */
+  /* Broken once: dispatch_for_good not called for threads, for children. trap_child_forked left out is not seen: the
+   * gate of a child that is no VM writes nothing as it is. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   started_by_callees();
-  CHECK_REFUSED(SYS_munmap, unmaps, space); /* a child's gate did not write this process's byte */
+  the_thunk = AS(asks_parent, guarded(CODE(asks_parent), 0, TRAP_FILTER));
+  CHECK_REFUSED(SYS_munmap, child_uses_gate, space); /* a child's gate did not write this process's byte */
   END();
 }
 CHECK_TEST(started_seccomp, "by seccomp, threads and children of a callee are judged") {
@@ -454,7 +470,7 @@ CHECK_TEST(no_threads, "callees that may not start threads fail where they try")
   END();
 }
 CHECK_TEST(vm_forks, "a VM that forks goes on in the child, with selectors of its own") {
-  /* Should break it: trap_filter_forked left out: the child's callouts turn the parent's filter off. */
+  /* Broken once: trap_filter_forked left out: the child's callouts turn the parent's filter off. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   CHECK_REFUSED(SYS_munmap, unmaps, space);
   int status = 0;
@@ -475,7 +491,6 @@ CHECK_TEST(vm_forks, "a VM that forks goes on in the child, with selectors of it
 static enum trap_call_verdict no_pids(const struct trap_system_call *call, void *context) {
   return call->number == SYS_getppid && call->in_callout ? *(enum trap_call_verdict *)context : TRAP_CALL_DEFAULT;
 }
-static long asks_parent(void) { return getppid() > 0; }
 CHECK_TEST(own_policy, "the VM's function is asked first, then its list, then the rules") {
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   static enum trap_call_verdict verdict = TRAP_CALL_REFUSE;
@@ -546,12 +561,13 @@ CHECK_TEST(strangers_filter, "SIGSYS from a filter that the process has already 
 }
 
 static long writes_too_much(int file) { return pwrite(file, "x", 1, 1 << 20) < 0 ? -errno : 0; }
+static long sends(int signal) { return kill(getpid(), signal); } /* as the kernel does, by siginfo */
 static void limit_file(void) {
   struct rlimit limit = {1 << 16, 1 << 16};
   setrlimit(RLIMIT_FSIZE, &limit);
 }
 CHECK_TEST(file_limit, "SIGXFSZ of the callee's own write fails the callout; one that is sent, or ignored, does not") {
-  /* Should break it: trap_context_answered always true: the sent signal fails the callout. */
+  /* Broken once: trap_context_answered always true: the sent signal fails the callout. */
   CHECK_EQ(trap_init(), 0);
   limit_file();
   char path[] = "/tmp/turnkey-filter-XXXXXX";
@@ -563,6 +579,7 @@ CHECK_TEST(file_limit, "SIGXFSZ of the callee's own write fails the callout; one
   CHECK_EQ(fault.signal, SIGXFSZ);
   CHECK_HONEST();
   CHECK_DIES_SAYING(SIGXFSZ, "", GUARD(raise, 0, 0)(SIGXFSZ));
+  CHECK_DIES_SAYING(SIGXFSZ, "", GUARD(sends, 0, 0)(SIGXFSZ));
   CHECK_DIES_SAYING(SIGXFSZ, "", writes_too_much(file));
   signal(SIGXFSZ, SIG_IGN);
   CHECK_EQ(writes(file), -EFBIG);
@@ -606,7 +623,7 @@ static long opens_selectors(uintptr_t at) {
   return mprotect((void *)at, PAGE, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
 }
 CHECK_TEST(selectors_closed, "I11: a callee can neither write its selector nor make it writable") {
-  /* Should break it: F_SEAL_FUTURE_WRITE left out: the VM itself can make the second mapping writable. */
+  /* Broken once: F_SEAL_FUTURE_WRITE left out: the VM itself can make the second mapping writable. */
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   CHECK_PASSES(1, honest_work);
   uintptr_t both[2] = {0, 0};
@@ -681,7 +698,7 @@ static void every_way(struct way *w) {
   }
 }
 CHECK_TEST(each_gate, "every gate judges, with and without stack arguments, and only where the thunk asks for it") {
-  /* Should break it: the selector not set in GATE, not cleared in GATE. */
+  /* Broken once: the selector not set in GATE, not cleared in GATE. */
   each_way(every_way);
 }
 
