@@ -45,6 +45,12 @@ struct call {
   bool fails;             /* there is a callout that can fail; else a thread or child that a callee has started */
 };
 
+/* The callout is this thread's. A callee can start a thread that shares thread-local storage with its maker, and so the
+ * slot that was found there. */
+static bool in_callout(const struct call *call) {
+  return call->fails && call->slot != NULL && call->slot->thread_id == trap_call_tid();
+}
+
 /* ---- looking at the callee's memory ---------------------------------------------------------------------------- */
 
 static bool peek(void *to, uint64_t from, size_t bytes) {
@@ -121,7 +127,7 @@ static enum trap_judgement answer(const struct call *call, long result) {
 
 static enum trap_judgement refuse(const struct call *call) {
   atomic_fetch_add_explicit(&trap_arena.shared.filter.refused, 1, memory_order_relaxed);
-  if (call->fails && trap_arena.shared.filter.refusal == TRAP_REFUSE_FAIL) return TRAP_CALL_FAILS;
+  if (in_callout(call) && trap_arena.shared.filter.refusal == TRAP_REFUSE_FAIL) return TRAP_CALL_FAILS;
   return answer(call, -EPERM);
 }
 
@@ -202,7 +208,7 @@ static enum trap_judgement judge_action(const struct call *call) {
 static enum trap_judgement judge_sigreturn(const struct call *call) {
   ucontext_t frame;
   uint64_t sp = (uint64_t)registers(call)[REG_RSP];
-  if (call->slot != NULL && call->fails && trap_arena.shared.keys) {
+  if (in_callout(call) && trap_arena.shared.keys) {
     uint32_t deny = ((const struct trap_entry *)(uintptr_t)trap_state(call->slot))->deny, rights;
     const uint64_t kernel_bytes = offsetof(ucontext_t, uc_sigmask) + 8;
     if (!peek(&frame, sp, kernel_bytes)) return refuse(call);
@@ -271,12 +277,12 @@ static enum trap_judgement judge(const struct call *call) {
     case MASK: return judge_mask(call);
     case ACTION: return judge_action(call);
     case SIGRETURN: return judge_sigreturn(call);
-    case ALTERNATE: return refuse_if(call, a[0] != 0 && call->fails && verdict != TRAP_CALL_ALLOW);
+    case ALTERNATE: return refuse_if(call, a[0] != 0 && verdict != TRAP_CALL_ALLOW && in_callout(call));
     case TRACE: return refuse_if(call, a[0] != PTRACE_TRACEME && verdict != TRAP_CALL_ALLOW);
     case CONTROL: return verdict == TRAP_CALL_ALLOW ? pass(call) : judge_control(call);
     case ARCHITECTURE:
-      return refuse_if(call, call->fails && (a[0] == ARCH_SET_FS_NUMBER || a[0] == ARCH_SET_GS_NUMBER));
-    case ENDING: return refuse_if(call, call->fails && verdict != TRAP_CALL_ALLOW);
+      return refuse_if(call, (a[0] == ARCH_SET_FS_NUMBER || a[0] == ARCH_SET_GS_NUMBER) && in_callout(call));
+    case ENDING: return refuse_if(call, verdict != TRAP_CALL_ALLOW && in_callout(call));
   }
   return refuse(call);
 }
@@ -297,7 +303,7 @@ static enum trap_judgement judge_result(const struct call *call, bool opened) {
   long refused = -EPERM;
   (void)poke(call, place, &refused, sizeof refused);
   atomic_fetch_add_explicit(&trap_arena.shared.filter.refused, 1, memory_order_relaxed);
-  bool fails = call->fails && trap_arena.shared.filter.refusal == TRAP_REFUSE_FAIL;
+  bool fails = in_callout(call) && trap_arena.shared.filter.refusal == TRAP_REFUSE_FAIL;
   if (fails) { /* for the record: the call, and where it was made */
     registers(call)[REG_RAX] = opened ? SYS_openat : SYS_mmap;
     registers(call)[REG_RSP] += 8;
@@ -319,8 +325,8 @@ enum trap_judgement trap_judge_call(const siginfo_t *info, ucontext_t *uc, struc
       .arguments = {(uint64_t)r[REG_RDI], (uint64_t)r[REG_RSI], (uint64_t)r[REG_RDX], (uint64_t)r[REG_R10],
                     (uint64_t)r[REG_R8], (uint64_t)r[REG_R9]},
       .pc = (uint64_t)r[REG_RIP],
-      .in_callout = fails,
   };
+  call.seen.in_callout = trap_arena.shared.filter.judge != NULL && in_callout(&call);
   if (info->si_arch != AUDIT_ARCH_X86_64) call.seen.number |= (uint64_t)1 << 32; /* int 0x80: other numbers */
   if (call.seen.number == CALL_ASK_OPENED || call.seen.number == CALL_ASK_MAPPED)
     return judge_result(&call, call.seen.number == CALL_ASK_OPENED);
