@@ -25,8 +25,7 @@ for (const name of names) {
   const directory = join(results, name);
   const run = readRun(directory);
   if (basename(runFileIn(directory)) !== PACKED_FILE) writePacked(directory, run);
-  const limits =
-    name === LIMITS.of ? [join(root, LIMITS.file), readRun(join(results, LIMITS.beside))] : [undefined, undefined];
+  const limits = name === LIMITS.of ? [join(root, LIMITS.file), { beside: readRun(join(results, LIMITS.beside)) }] : [];
   for (const path of await writeReports(directory, run, ...limits)) process.stdout.write(`${path}\n`);
 }
 writeFigures(new Figures(recordedRate));

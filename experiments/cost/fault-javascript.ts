@@ -69,6 +69,7 @@ export const experiment: CostExperiment = {
   shows: 'rows',
   parameters: { imageBytes: { role: 'size', unit: 'bytes' }, occurrence: { role: 'row' } },
   measures: 'caught fault',
+  table: { rows: { first: { occurrence: 'first' } } },
   rows: ({ quick }) =>
     quick
       ? []

@@ -38,6 +38,15 @@ export const experiment: CostExperiment = {
     occurrence: { role: 'aside' },
   },
   measures: 'fault',
+  table: {
+    rows: {
+      whole: { part: 'whole' },
+      delivery: { part: 'delivery' },
+      gate: { part: 'gate' },
+      'whole, first': { part: 'whole', occurrence: 'first' },
+      'delivery, first': { part: 'delivery', occurrence: 'first' },
+    },
+  },
   bench: 'fault',
   rows(setting) {
     const whole = imagePages(setting, [16, 1024, 16384]).flatMap((pages) =>

@@ -46,6 +46,20 @@ export const experiment: CostExperiment = {
     floats: { role: 'row', free: true },
   },
   measures: 'gate',
+  table: {
+    rows: {
+      'raw call': { way: 'raw call', arguments: 0 },
+      'raw call, 6 arguments': { way: 'raw call', arguments: 6 },
+      'raw call, 12 arguments': { way: 'raw call', arguments: 12 },
+      gate: { way: 'guarded', arguments: 0, foreignStack: true },
+      "gate, caller's stack": { way: 'guarded', arguments: 0, foreignStack: false },
+      'gate, 6 arguments': { way: 'guarded', arguments: 6, foreignStack: true },
+      'gate, 6 arguments, floats': { way: 'guarded', arguments: 6, foreignStack: true, floats: true },
+      'gate, 12 arguments': { way: 'guarded', arguments: 12, foreignStack: true },
+      sigsetjmp: { way: 'sigsetjmp(buf, 0)', arguments: 0 },
+      'sigsetjmp, signal mask': { way: 'sigsetjmp(buf, 1)', arguments: 0 },
+    },
+  },
   bench: 'gate',
   rows: ({ quick }) =>
     quick

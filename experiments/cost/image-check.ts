@@ -111,6 +111,16 @@ export const experiment: CostExperiment = {
   shows: 'rows',
   parameters: { imageBytes: { role: 'size', unit: 'bytes' }, operation: { role: 'row' } },
   measures: 'image check',
+  table: {
+    rows: {
+      verify: { operation: 'verify' },
+      'diff, equal': { operation: 'diff, nothing differs' },
+      memcmp: { operation: 'memcmp' },
+      'restore one page': { operation: 'restore, one page' },
+      'restore all pages': { operation: 'restore, every page' },
+      snapshot: { operation: 'snapshot' },
+    },
+  },
   rows: ({ quick }) =>
     quick
       ? []

@@ -47,6 +47,7 @@ export const experiment: CostExperiment = {
     policy: { role: 'row', alone: true, free: true },
   },
   measures: 'tenants',
+  table: { rows: { visit: { measured: 'visit' } }, columns: { way: 'way', policy: 'policy' } },
   rows: ({ quick }) =>
     quick
       ? []

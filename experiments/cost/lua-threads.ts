@@ -26,6 +26,7 @@ export const experiment: CostExperiment = {
   shows: 'rows',
   parameters: { vm: { role: 'row', alone: true }, otherState: { role: 'row' } },
   measures: 'bystanders',
+  table: { rows: { 'of the others': { otherState: 'busy' } }, columns: { work: 'vm' } },
   rows({ quick, lane }) {
     if (quick) return [];
     if (lane === 'emulated')

@@ -47,6 +47,10 @@ export const experiment: CostExperiment = {
     threads: { role: 'row', unit: 'count' },
   },
   measures: 'bystanders',
+  table: {
+    rows: { 'of the others': { what: 'operation of the others' } },
+    columns: { work: 'work', threads: 'threads' },
+  },
   bench: 'threads',
   rows({ quick, lane, cores }) {
     if (quick) return [];

@@ -102,7 +102,7 @@ export async function loadCatalogue(): Promise<Catalogue> {
 
 /** A cost experiment in its own words, for a run's context. */
 export function describeCost({ name, experiment }: Named<CostExperiment>): ExperimentContext {
-  const { title, question, order, shows, parameters, wholeWork, headline, measures } = experiment;
+  const { title, question, order, shows, parameters, wholeWork, headline, measures, table } = experiment;
   return {
     name,
     title,
@@ -113,5 +113,6 @@ export function describeCost({ name, experiment }: Named<CostExperiment>): Exper
     ...(wholeWork === undefined ? {} : { wholeWork }),
     ...(headline === undefined ? {} : { headline }),
     ...(measures === undefined ? {} : { measures }),
+    ...(table === undefined ? {} : { table }),
   };
 }

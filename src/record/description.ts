@@ -2,6 +2,7 @@
  * What a cost experiment says about itself: its title, its question, its place in a report, how it is drawn, what its
  * parameters mean. A run copies it into run.json (`context.experiments`), so that a report needs the run alone.
  */
+import type { Values } from './records.js';
 
 /** How one parameter of a row is read, drawn, and matched with the unguarded row. */
 export interface ParameterDescription {
@@ -43,6 +44,14 @@ export const MEASURED_THINGS = [
   'tenants',
 ] as const;
 
+/** Which rows a derived table draws on, and what fills its columns: the table's words, tied to an experiment's. */
+export interface DerivedTable {
+  /** By the table's word for a row: the values of its parameters. It has no others but sizes and `columns`. */
+  readonly rows: Readonly<Record<string, Values>>;
+  /** By the table's word for a column: the parameter that fills it. */
+  readonly columns?: Readonly<Record<string, string>>;
+}
+
 /** A cost experiment in its own words. */
 export interface CostDescription {
   readonly title: string;
@@ -63,6 +72,8 @@ export interface CostDescription {
   readonly headline?: { readonly picture: string; readonly sentence: string };
   /** The report works a table of its own out of these rows. */
   readonly measures?: (typeof MEASURED_THINGS)[number];
+  /** The rows of that table, where it does not take all that the experiment has. */
+  readonly table?: DerivedTable;
 }
 
 /** A description under the experiment's name, as a run holds it. */

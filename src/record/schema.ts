@@ -4,7 +4,9 @@
  */
 import type { ErrorObject, ValidateFunction } from 'ajv';
 
+import { corrected } from './corrections.js';
 import { MEASURED_THINGS } from './description.js';
+import { withTables } from './earlier-tables.js';
 import { RunFormatError } from './errors.js';
 import { type Run, SCHEMA_VERSION } from './records.js';
 import { compileSchema } from './validator.js';
@@ -74,6 +76,7 @@ const experiment = shape({
   'wholeWork?': { const: true },
   'headline?': shape({ picture: text, sentence: text }),
   'measures?': oneOf(MEASURED_THINGS),
+  'table?': shape({ rows: map(values), 'columns?': map(text) }),
 });
 
 const mechanism = oneOf(MECHANISMS);
@@ -283,7 +286,7 @@ function describe(error: ErrorObject | undefined): string {
 }
 
 /**
- * Checks a parsed run.json; one of the version before is converted.
+ * Checks a parsed run.json. A run of the version before is converted; what was found wrong in a run later is put right.
  * @param parsed what JSON.parse gave
  * @param name of the file, for messages
  * @throws RunFormatError on another schemaVersion, or where the schema does not hold
@@ -301,5 +304,10 @@ export function checkRun(parsed: unknown, name: string): Run {
   }
   const validate = validator();
   if (!validate(run)) throw new RunFormatError(`${name} is not a valid run: ${describe(validate.errors?.[0])}`);
-  return run as unknown as Run;
+  const { context, records, ...rest } = run as unknown as Run;
+  return {
+    ...rest,
+    context: { ...context, experiments: withTables(context.experiments) },
+    records: corrected(records),
+  };
 }

@@ -102,6 +102,18 @@ t.test('the experiments that version 1 had describe themselves, those that the r
   t.end();
 });
 
+t.test('a remedy that was found wrong later is read as it should be', (t) => {
+  // Broken once: `corrected` answering the records as they are.
+  const remedy =
+    'a filter of system calls that denies opening /proc/self/mem; proc mounted so that it cannot be written ' +
+    '(6.10: proc_mem.force_override)';
+  const read = (name: string) => corruptionOf(version1({}, { case: name, remedy })).remedy;
+  t.match(read('proc-self-mem')?.text, /force_override=never \(6\.12\) helps mprotect and not keys/);
+  t.same(read('proc-self-mem')?.kinds, ['filter']);
+  t.equal(read('another-case')?.text, remedy);
+  t.end();
+});
+
 t.test('what is wrong with a run of version 1 is said as of any other', (t) => {
   t.throws(() => checkRun(version1({ unit: 'hours' }), 'x'), { name: 'RunFormatError' });
   t.throws(() => checkRun({ schemaVersion: 1, context: {}, records: [] }, 'x'), { message: /no context, no lanes/ });

@@ -1,5 +1,6 @@
 /** A small run that holds one record of each kind, for tests. */
 import type { CostExperiment } from '../../src/experiment/case.js';
+import { withTables } from '../../src/record/earlier-tables.js';
 import type {
   CorruptionRecord,
   CostRecord,
@@ -138,7 +139,7 @@ export const exampleRun: Run = {
     ],
     versions: { node: '20.0.0', koffi: '3.3.4' },
     imageFile: null,
-    experiments: VERSION1_EXPERIMENTS,
+    experiments: withTables(VERSION1_EXPERIMENTS),
   },
   records: [exampleCorruption, exampleHonest, exampleCost, exampleSkipped],
 };

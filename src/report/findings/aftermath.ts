@@ -1,6 +1,7 @@
 /** What came after the callouts that a process outlived. Pure functions of a run. */
 import type { CorruptionRecord } from '../../record/records.js';
-import { type Basis, measuring } from './basis.js';
+import { type Basis, isRow, measuring } from './basis.js';
+import { sizeOf } from './costs.js';
 import { formatBytes, formatNs } from './format.js';
 import { columnOf, columnsOf, corruptionOf, lanesOf } from './records.js';
 import { type Cell, left, right, type Table, words } from './table.js';
@@ -13,24 +14,22 @@ function caughtByVerify(records: readonly CorruptionRecord[]): Cell {
   return share(walks.filter(({ sound }) => !sound).length, walks.length);
 }
 
-/** Operations on a whole image, and what the experiment calls them. */
+/** Operations on a whole image, and the rows that have them. */
 const OPERATIONS = [
   ['verify()', 'verify'],
-  ['diff()', 'diff, nothing differs'],
+  ['diff()', 'diff, equal'],
   ['memcmp over as many bytes', 'memcmp'],
-  ['restore() of one page', 'restore, one page'],
-  ['restore() of every page', 'restore, every page'],
+  ['restore() of one page', 'restore one page'],
+  ['restore() of every page', 'restore all pages'],
   ['a new snapshot()', 'snapshot'],
 ] as const;
 
 /** What checking and restoring the largest image takes. Empty where it was not measured. */
 function checkTimes(basis: Basis): readonly string[] {
   const rows = measuring(basis, 'image check').filter(({ lane }) => lane === 'native');
-  const bytes = Math.max(0, ...rows.map(({ varied }) => Number(varied['imageBytes'])));
-  const parts = OPERATIONS.flatMap(([name, operation]) =>
-    rows
-      .filter(({ varied }) => varied['imageBytes'] === bytes && varied['operation'] === operation)
-      .map(({ value }) => `${name} ${formatNs(value)}`),
+  const bytes = Math.max(0, ...rows.map((row) => sizeOf(row) ?? 0));
+  const parts = OPERATIONS.flatMap(([name, word]) =>
+    rows.filter((row) => sizeOf(row) === bytes && isRow(row, word)).map(({ value }) => `${name} ${formatNs(value)}`),
   );
   return parts.length === 0 ? [] : [`times for an image of ${formatBytes(bytes)}, native lane: ${parts.join(', ')}`];
 }

@@ -1,7 +1,7 @@
 /** Where the time of a failed callout goes. */
 import { type Lane, LANES, type Mechanism } from '../../record/words.js';
-import { type Basis, measuring } from './basis.js';
-import { type Cost, plainest, sizeOf } from './costs.js';
+import { type Basis, isRow, measuring } from './basis.js';
+import { type Cost, sizeOf } from './costs.js';
 import { left, MISSING, right, type Table, words } from './table.js';
 
 /** The parts, in the order of time. */
@@ -26,26 +26,19 @@ export interface FaultTimeline {
 export function faultTimelines(basis: Basis): readonly FaultTimeline[] {
   const faults = measuring(basis, 'fault');
   const caught = measuring(basis, 'caught fault');
-  const isFirst = ({ varied }: Cost): boolean => varied['occurrence'] === 'first';
   /** The row over the smallest image. */
   const find = (lane: Lane, mechanism: Mechanism, part: string, first: boolean): number | undefined =>
-    [
-      ...plainest(
-        faults.filter(
-          (cost) =>
-            cost.lane === lane &&
-            cost.mechanism === mechanism &&
-            cost.varied['part'] === part &&
-            isFirst(cost) === first,
-        ),
-      ),
-    ].sort((a, b) => (sizeOf(a) ?? 0) - (sizeOf(b) ?? 0))[0]?.value;
+    faults
+      .filter(
+        (cost) => cost.lane === lane && cost.mechanism === mechanism && isRow(cost, first ? `${part}, first` : part),
+      )
+      .sort((a, b) => (sizeOf(a) ?? 0) - (sizeOf(b) ?? 0))[0]?.value;
   const timeline = (lane: Lane, mechanism: Mechanism, first: boolean): readonly FaultTimeline[] => {
     const [whole, delivery] = [find(lane, mechanism, 'whole', first), find(lane, mechanism, 'delivery', first)];
     const gate = find(lane, mechanism, 'gate', false);
     if (whole === undefined || delivery === undefined || gate === undefined) return [];
     const inJavaScript = caught.find(
-      (cost) => cost.lane === lane && cost.mechanism === mechanism && isFirst(cost) === first,
+      (cost) => cost.lane === lane && cost.mechanism === mechanism && isRow(cost, 'first') === first,
     );
     const values = [
       gate,

@@ -1,6 +1,6 @@
 /** What each part of the gate adds to a call: differences of rows of the same rounds. */
 import { type Lane, LANES, type Mechanism } from '../../record/words.js';
-import { type Basis, measuring } from './basis.js';
+import { type Basis, isRow, measuring } from './basis.js';
 import type { Cost } from './costs.js';
 import { left, MISSING, right, type Table, words } from './table.js';
 
@@ -20,34 +20,27 @@ export function gateParts(basis: Basis): readonly GatePart[] {
   const all = measuring(basis, 'gate');
   return LANES.flatMap((lane): readonly GatePart[] => {
     const cells = all.filter((cost) => cost.lane === lane);
-    const way = (name: string, count = 0): Figure =>
-      cells.find(({ varied }) => varied['way'] === name && varied['arguments'] === count)?.value;
-    const gate = (mechanism: Mechanism, count: number, foreignStack: boolean, floats?: true): Figure =>
-      cells.find(
-        (cost) =>
-          cost.mechanism === mechanism &&
-          cost.varied['way'] === 'guarded' &&
-          cost.varied['arguments'] === count &&
-          cost.varied['foreignStack'] === foreignStack &&
-          cost.varied['floats'] === floats,
-      )?.value;
-    const raw = (count: number): Figure => way('raw call', count);
-    const flag = gate('flag', 0, true);
+    const row = (word: string, mechanism: Mechanism = 'none'): Figure =>
+      cells.find((cost) => cost.mechanism === mechanism && isRow(cost, word))?.value;
+    const [raw, flag] = [row('raw call'), row('gate', 'flag')];
     const parts: readonly (readonly [string, Figure])[] = [
-      ['trap: armed, on a foreign stack, all saved and put back (flag over a raw call)', less(flag, raw(0))],
-      ['of that, the foreign stack', less(flag, gate('flag', 0, false))],
-      ['rights down and back (pkeys over flag)', less(gate('pkeys', 0, true), flag)],
+      ['trap: armed, on a foreign stack, all saved and put back (flag over a raw call)', less(flag, raw)],
+      ['of that, the foreign stack', less(flag, row("gate, caller's stack", 'flag'))],
+      ['rights down and back (pkeys over flag)', less(row('gate', 'pkeys'), flag)],
+      ["the same by glibc's pkey_set beside the gate (pkeys-glibc over flag)", less(row('gate', 'pkeys-glibc'), flag)],
       [
-        "the same by glibc's pkey_set beside the gate (pkeys-glibc over flag)",
-        less(gate('pkeys-glibc', 0, true), flag),
+        'floating-point environment, where asked for',
+        less(row('gate, 6 arguments, floats', 'flag'), row('gate, 6 arguments', 'flag')),
       ],
-      ['floating-point environment, where asked for', less(gate('flag', 6, true, true), gate('flag', 6, true))],
       [
         'six arguments on the stack, copied',
-        less(less(gate('flag', 12, true), gate('flag', 6, true)), less(raw(12), raw(6))),
+        less(
+          less(row('gate, 12 arguments', 'flag'), row('gate, 6 arguments', 'flag')),
+          less(row('raw call, 12 arguments'), row('raw call, 6 arguments')),
+        ),
       ],
-      ['for comparison: sigsetjmp(buf, 0)', less(way('sigsetjmp(buf, 0)'), raw(0))],
-      ['for comparison: sigsetjmp(buf, 1), with the signal mask', less(way('sigsetjmp(buf, 1)'), raw(0))],
+      ['for comparison: sigsetjmp(buf, 0)', less(row('sigsetjmp'), raw)],
+      ['for comparison: sigsetjmp(buf, 1), with the signal mask', less(row('sigsetjmp, signal mask'), raw)],
     ];
     return parts.flatMap(([part, value]) =>
       value === undefined ? [] : [{ lane, unit: cells[0]?.unit ?? 'ns', part, value }],

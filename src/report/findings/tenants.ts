@@ -1,17 +1,17 @@
 /** Tenants with an image each, with one key for all, or with a process each: what each way costs, and keeps apart. */
 import { LANES } from '../../record/words.js';
-import { type Basis, measuring } from './basis.js';
+import { type Basis, columnOfRow, isRow, measuring } from './basis.js';
 import type { Cost } from './costs.js';
 import { left, MISSING, right, type Table, words } from './table.js';
 
-const nameOf = ({ mechanism, varied: { way, policy } }: Cost): string =>
-  `${String(way)}${policy === undefined ? '' : `, ${String(policy)}`} (${mechanism})`;
+const nameOf = (cost: Cost): string =>
+  `${['way', 'policy'].flatMap((word) => columnOfRow(cost, word) ?? []).join(', ')} (${cost.mechanism})`;
 
 /** One line for each way, in the lane with most ways. */
 export function tenantsTable(basis: Basis): readonly Table[] {
   const all = measuring(basis, 'tenants');
   return LANES.map((lane): Table => {
-    const visits = all.filter((cost) => cost.lane === lane && cost.varied['measured'] === 'visit');
+    const visits = all.filter((cost) => cost.lane === lane && isRow(cost, 'visit'));
     return {
       id: `tenants-${lane}`,
       title: `1,000 tenants, ${lane} lane`,
