@@ -554,7 +554,8 @@ CHECK_TEST(later_code, "memory that becomes executable later is searched for WRP
 
 /* ---- signals that stand for a refusal or a limit ---------------------------------------------------------------- */
 
-CHECK_TEST(strangers_filter, "SIGSYS from a filter that the process has already fails the callout, whoever filters") {
+CHECK_TEST(strangers_filter,
+           "I5: SIGSYS from a filter that the process has already fails the callout, whoever filters") {
   CHECK_EQ(trap_init(), 0);
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -583,7 +584,8 @@ static void limit_file(void) {
   struct rlimit limit = {1 << 16, 1 << 16};
   setrlimit(RLIMIT_FSIZE, &limit);
 }
-CHECK_TEST(file_limit, "SIGXFSZ of the callee's own write fails the callout; one that is sent, or ignored, does not") {
+CHECK_TEST(file_limit,
+           "I5: SIGXFSZ of the callee's own write fails the callout; one that is sent, or ignored, does not") {
   /* Broken once: trap_context_answered always true: the sent signal fails the callout. */
   CHECK_EQ(trap_init(), 0);
   limit_file();
@@ -607,7 +609,7 @@ static long loops(void) {
   for (volatile long i = 0;; i++) {}
   return 0;
 }
-CHECK_TEST(time_limit, "SIGXCPU while the callee runs fails the callout") {
+CHECK_TEST(time_limit, "I5: SIGXCPU while the callee runs fails the callout") {
   CHECK_EQ(trap_init(), 0);
   struct rlimit limit;
   getrlimit(RLIMIT_CPU, &limit);
