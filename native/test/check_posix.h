@@ -41,39 +41,30 @@ static inline const char *check_status(int status, char *buffer, size_t bytes) {
   return buffer;
 }
 
+/* Runs the statements in a forked child; the wait status `check_s` must be `right`, else the failure says `format`. */
+#define CHECK_CHILD(right, format, wanted, text, ...)                                          \
+  do {                                                                                         \
+    pid_t check_child = check_fork();                                                          \
+    if (check_child == 0) {                                                                    \
+      __VA_ARGS__;                                                                             \
+      fflush(NULL);                                                                            \
+      _exit(0);                                                                                \
+    }                                                                                          \
+    char check_text[128];                                                                      \
+    int check_s = check_wait(check_child);                                                     \
+    check_counted();                                                                           \
+    if (check_s == -1 || !(right))                                                             \
+      check_failed(__FILE__, __LINE__, "child %s, expected " format ": %s",                    \
+                   check_status(check_s, check_text, sizeof check_text), (int)(wanted), text); \
+  } while (0)
 /* Runs the statements in a forked child, which must die by `signo`. Falling off the end exits with 0, so a missing
  * fault is seen. */
-#define CHECK_DIES(signo, ...)                                                                        \
-  do {                                                                                                \
-    pid_t check_child = check_fork();                                                                 \
-    if (check_child == 0) {                                                                           \
-      __VA_ARGS__;                                                                                    \
-      fflush(NULL);                                                                                   \
-      _exit(0);                                                                                       \
-    }                                                                                                 \
-    char check_text[128];                                                                             \
-    int check_s = check_wait(check_child);                                                            \
-    check_counted();                                                                                  \
-    if (check_s == -1 || !WIFSIGNALED(check_s) || WTERMSIG(check_s) != (signo))                       \
-      check_failed(__FILE__, __LINE__, "child %s, expected to die by signal %d: %s",                  \
-                   check_status(check_s, check_text, sizeof check_text), (int)(signo), #__VA_ARGS__); \
-  } while (0)
+#define CHECK_DIES(signo, ...)                                                                                  \
+  CHECK_CHILD(WIFSIGNALED(check_s) && WTERMSIG(check_s) == (signo), "to die by signal %d", signo, #__VA_ARGS__, \
+              __VA_ARGS__)
 /* Runs the statements in a forked child, which must exit with `code` (falling off the end: 0). */
-#define CHECK_EXITS(code, ...)                                                                       \
-  do {                                                                                               \
-    pid_t check_child = check_fork();                                                                \
-    if (check_child == 0) {                                                                          \
-      __VA_ARGS__;                                                                                   \
-      fflush(NULL);                                                                                  \
-      _exit(0);                                                                                      \
-    }                                                                                                \
-    char check_text[128];                                                                            \
-    int check_s = check_wait(check_child);                                                           \
-    check_counted();                                                                                 \
-    if (check_s == -1 || !WIFEXITED(check_s) || WEXITSTATUS(check_s) != (code))                      \
-      check_failed(__FILE__, __LINE__, "child %s, expected exit %d: %s",                             \
-                   check_status(check_s, check_text, sizeof check_text), (int)(code), #__VA_ARGS__); \
-  } while (0)
+#define CHECK_EXITS(code, ...) \
+  CHECK_CHILD(WIFEXITED(check_s) && WEXITSTATUS(check_s) == (code), "exit %d", code, #__VA_ARGS__, __VA_ARGS__)
 
 /* Where a test's process and its parent both see the state. NULL if there is no such memory. */
 static inline struct check_state *check_share(int *argc, char **argv) {

@@ -14,6 +14,7 @@ import t, { type Test } from 'tap';
 
 import { hostCpu, showsKeys } from '../../src/machine/host.mjs';
 import { PROJECT_ROOT } from '../../src/record/paths.js';
+import { runInGuest } from '../support/turnkey.js';
 
 const PYTHON = '/usr/bin/python3';
 const LIBRARY = join(PROJECT_ROOT, 'build-c', 'host', 'libturnkey-host.so');
@@ -40,7 +41,6 @@ function python(arguments_: readonly string[], env: Readonly<Record<string, stri
   return spawnSync(PYTHON, arguments_, {
     encoding: 'utf8',
     env: { ...process.env, LD_PRELOAD: LIBRARY, ...env },
-    timeout: 250_000,
   });
 }
 
@@ -69,20 +69,8 @@ t.test(
     }).stdout.trim();
     const taken = [executable, LIBRARY, SCRIPT, ...listed.stdout.trim().split('\n')];
     const command = `TURNKEY_HOST_MECHANISM=pkeys LD_PRELOAD=${LIBRARY} exec ${executable} ${SCRIPT}`;
-    const { stdout, stderr, status } = spawnSync(
-      process.execPath,
-      [
-        join(PROJECT_ROOT, 'dist', 'src', 'cli', 'main.js'),
-        'emulated',
-        ...taken.flatMap((path) => ['--with', path]),
-        '--',
-        '/bin/sh',
-        '-c',
-        command,
-      ],
-      { encoding: 'utf8', timeout: 280_000 },
-    );
-    judge(t, stdout + stderr, status);
+    const { code, out, err } = runInGuest(taken, command);
+    judge(t, out + err, code);
     t.end();
   },
 );

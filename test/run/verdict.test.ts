@@ -3,18 +3,8 @@ import t from 'tap';
 
 import type { FaultEvidence, ProcessEvidence } from '../../src/record/records.js';
 import { judge, missingForPrevented, type Observation } from '../../src/run/verdict.js';
+import { exampleProcess } from '../support/example-run.js';
 
-const process: ProcessEvidence = {
-  exitCode: 0,
-  signal: null,
-  timedOut: false,
-  stage: 'finished',
-  imageAtDeath: 'unknown',
-  changedBytesAtDeath: 0,
-  firstChangeAtDeath: null,
-  lastSignal: null,
-  stderr: '',
-};
 const fault: FaultEvidence = {
   signal: 'SIGSEGV',
   siCode: 4,
@@ -41,7 +31,7 @@ const prevented: Observation = {
   diff: { changedBytes: 0, ranges: [], heap: { sound: true, text: 'sound' } },
   canaries: [],
   aftermath: [{ step: 'allocation', ok: true, detail: '' }],
-  process,
+  process: exampleProcess,
 };
 
 t.test('I10: a write counts as prevented with all of its evidence', (t) => {
@@ -148,7 +138,7 @@ t.test('damage is announced when a fault was raised, else silent', (t) => {
 
 t.test('a time limit passed is hung, wherever it was', (t) => {
   const late: ProcessEvidence = {
-    ...process,
+    ...exampleProcess,
     exitCode: null,
     signal: 'SIGKILL',
     timedOut: true,
@@ -167,7 +157,7 @@ t.test('a time limit passed is hung, wherever it was', (t) => {
 
 t.test('a death is crashed, with what the image looked like', (t) => {
   const dead: ProcessEvidence = {
-    ...process,
+    ...exampleProcess,
     exitCode: null,
     signal: 'SIGSEGV',
     stage: 'set up',

@@ -5,11 +5,25 @@ import type {
   CorruptionRecord,
   CostRecord,
   HonestRecord,
+  ProcessEvidence,
   Run,
   SkippedRecord,
   Values,
 } from '../../src/record/records.js';
 import { VERSION1_EXPERIMENTS, VERSION1_RUNGS } from '../../src/record/version1-experiments.js';
+
+/** How a process ends that did all that it was to do. */
+export const exampleProcess: ProcessEvidence = {
+  exitCode: 0,
+  signal: null,
+  timedOut: false,
+  stage: 'finished',
+  imageAtDeath: 'unknown',
+  changedBytesAtDeath: 0,
+  firstChangeAtDeath: null,
+  lastSignal: null,
+  stderr: '',
+};
 
 export const exampleCorruption: CorruptionRecord = {
   kind: 'corruption',
@@ -47,17 +61,7 @@ export const exampleCorruption: CorruptionRecord = {
     diff: { changedBytes: 0, ranges: [], heap: { sound: true, text: 'sound' } },
     canaries: [],
     aftermath: [{ step: 'allocation', ok: true, detail: '' }],
-    process: {
-      exitCode: 0,
-      signal: null,
-      timedOut: false,
-      stage: 'finished',
-      imageAtDeath: 'unknown',
-      changedBytesAtDeath: 0,
-      firstChangeAtDeath: null,
-      lastSignal: null,
-      stderr: '',
-    },
+    process: exampleProcess,
     notes: [],
   },
 };

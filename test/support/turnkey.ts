@@ -33,11 +33,18 @@ export function turnkeyIn(folder: string): Turnkey {
   return (args, env = {}) => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [inProject('dist/src/cli/main.js'), ...args], {
       encoding: 'utf8',
+      maxBuffer: 1 << 26,
       env: { ...process.env, TURNKEY_STRICT: '0', ...env },
       cwd: folder,
     });
     return { code: status, out: stdout, err: stderr };
   };
+}
+
+/** Runs a shell's command in a guest of its own, and takes these files along. */
+export function runInGuest(files: readonly string[], command: string): Ended {
+  const taken = files.flatMap((path) => ['--with', path]);
+  return turnkeyIn(process.cwd())(['emulated', ...taken, '--', '/bin/sh', '-c', command]);
 }
 
 /** Why no guest can be booted; false where one can. */

@@ -9,6 +9,7 @@
  * stays blocked.
  */
 import { closesImage, type CorruptionCase } from '../../../src/experiment/index.js';
+import { beatDuringCallout } from '../../support/heartbeat.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -22,20 +23,6 @@ export const experiment: CorruptionCase = {
     text: "trap_signal_enter and trap_signal_leave in every handler of the VM's that may touch the image",
   },
   run(trial) {
-    const [enter, leave] = [0n, 0n];
-    const offset = 8 * trial.random(trial.space('old').bytes / 8);
-    const before = trial.read('old', offset, 8);
-    trial.unguarded('int foreign_heartbeat_start(uint64_t enter, uint64_t leave, uint64_t address, int interval_ms)')(
-      enter,
-      leave,
-      trial.space('old').address + BigInt(offset),
-      50,
-    );
-    trial.foreign('void foreign_sleep_ms(int ms)')(250);
-    const beats = Number(trial.unguarded('int foreign_heartbeat_stop(void)')());
-    trial.note(`${beats} beats`);
-    const counted = BigInt.asUintN(64, trial.read('old', offset, 8).readBigUInt64LE() - before.readBigUInt64LE());
-    trial.canary('own heartbeat', () => beats > 0 && counted === BigInt(beats));
-    trial.image.space('old').write(offset, before);
+    beatDuringCallout(trial, 0n, 0n);
   },
 };
