@@ -7,8 +7,8 @@ import { pathToFileURL } from 'node:url';
 
 import { root } from './setup.mjs';
 
-/** The run that docs/limits.md describes, and the one under another kernel that it is set beside. */
-const LIMITS = { of: 'reference', beside: 'reference-6.12', file: 'docs/limits.md' };
+/** The run that docs/limits.md describes, and those that it is set beside: another kernel, hardened guards. */
+const LIMITS = { of: 'reference', beside: 'reference-6.12', hardened: 'reference-hardened', file: 'docs/limits.md' };
 
 const built = (/** @type {string[]} */ ...path) => import(pathToFileURL(join(root, 'dist', 'src', ...path)).href);
 const { PACKED_FILE, readRun, runFileIn, writePacked } = await built('record', 'store.js');
@@ -25,7 +25,11 @@ for (const name of names) {
   const directory = join(results, name);
   const run = readRun(directory);
   if (basename(runFileIn(directory)) !== PACKED_FILE) writePacked(directory, run);
-  const limits = name === LIMITS.of ? [join(root, LIMITS.file), { beside: readRun(join(results, LIMITS.beside)) }] : [];
+  const others = () => ({
+    beside: readRun(join(results, LIMITS.beside)),
+    hardened: readRun(join(results, LIMITS.hardened)),
+  });
+  const limits = name === LIMITS.of ? [join(root, LIMITS.file), others()] : [];
   for (const path of await writeReports(directory, run, ...limits)) process.stdout.write(`${path}\n`);
 }
 writeFigures(new Figures(recordedRate));
