@@ -8,8 +8,8 @@
  * measures.
  * Varies: mechanism; images; order of the tenants (round-robin; Zipf with exponent 1; sequential, eight operations
  * each); policy; pages of an image, of 4 KiB or 2 MiB, with two images that share one key, so that each operation is a
- * miss; threads (the counting guest has one processor, which they share). Records: samples of one operation, in ns
- * (native) or instructions (counted guest) of a processor; misses and evictions; TLB shootdowns.
+ * miss; threads (the counting guest has one processor, which they share). Records: samples of one operation of a
+ * thread, in ns (native) or instructions (counted guest); misses and evictions; TLB shootdowns.
  */
 import type { CostExperiment, CostParameters, CostRow, Mechanism } from '../../src/experiment/index.js';
 

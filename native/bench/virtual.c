@@ -9,8 +9,8 @@
  *                  in an image, then the next image)
  *   keys           virtual (mechanism pkeys; policy, ways, nth as in pkeys_virtual_options); shared: one ordinary image
  *                  holds all tenants, and nothing is entered
- *   threads        so many threads at once, each with its own order and its own tenants. A sample is a window: what one
- *                  operation takes of a processor. windows=1: for one thread too
+ *   threads        so many threads at once, each with its own order and its own tenants. A sample is a window: one
+ *                  operation of one thread. windows=1: for one thread too
  *
  * Under mprotect-range the tenant's pages are opened for the VM's part and closed for the callout, by two calls; the
  * trap is there, and closes nothing. Observed: operations and misses; in windows operations, evictions, waits and TLB
@@ -81,7 +81,7 @@ static void warm_up(void) {
 
 /* ---- threads ---- */
 
-static unsigned thread_count, processor_count;
+static unsigned thread_count;
 static _Atomic bool stop;
 static struct worker {
   _Alignas(128) _Atomic uint64_t operations;
@@ -128,10 +128,9 @@ static uint64_t done_by_all(void) {
   return sum;
 }
 
-/* A window, in ticks of a processor for one operation. */
+/* A window, in ticks of one operation of one thread. */
 static double window(uint64_t times) {
   double sum = 0;
-  unsigned busy = thread_count < processor_count ? thread_count : processor_count;
   for (uint64_t i = 0; i < times; i++) {
     uint64_t interrupts = shootdowns(), before = done_by_all(), start = clock_ticks(), passed;
     struct pkeys_virtual_state pool = pkeys_virtual_state();
@@ -145,7 +144,7 @@ static double window(uint64_t times) {
     bench_observe(this_row, "shootdowns", (double)(shootdowns() - interrupts));
     bench_observe(this_row, "evictions", (double)(pkeys_virtual_state().evictions - pool.evictions));
     bench_observe(this_row, "waits", (double)(pkeys_virtual_state().waits - pool.waits));
-    sum += (double)passed * busy / (double)(done == 0 ? 1 : done);
+    sum += (double)passed * thread_count / (double)(done == 0 ? 1 : done);
   }
   return sum;
 }
@@ -248,7 +247,6 @@ const char *bench_virtual(struct bench_row *row) {
   make_sequence(row);
   callee = (void (*)(void))(uintptr_t)guarded_thunk((const void *)(uintptr_t)nothing, 0, 0);
   thread_count = (unsigned)bench_number(row, "threads", 1);
-  processor_count = count;
   if (thread_count == 1 && !bench_number(row, "windows", 0)) {
     warm_up();
     row->timed = timed;

@@ -8,6 +8,7 @@
 
 enum { THREADS = 4, MOST_WRONG = 5 };
 static long evictions_wanted;
+static unsigned seed_of[THREADS];
 static _Atomic int wrong;
 
 static void expect(bool good, const char *what, int thread) {
@@ -18,7 +19,7 @@ static uintptr_t word_at(int tenant, int thread) { return tenants.address[tenant
 
 static void *wander(void *argument) {
   int thread = (int)(intptr_t)argument;
-  unsigned random = 977u * (unsigned)thread + 5;
+  unsigned random = seed_of[thread];
   static struct pkeys_seat seats[THREADS];
   struct pkeys_seat *own = &seats[thread];
   pkeys_open_thread();
@@ -54,12 +55,14 @@ static void *wander(void *argument) {
   return NULL;
 }
 
-/* TURNKEY_EVICTIONS: how many; 1,000,000 is the figure to hold. Should break it: the victim's pages closed after its
- * key was given away; `give_back` before write_rights in `change`; claim() without its look at pins. */
+/* TURNKEY_EVICTIONS: how many in all; TURNKEY_SEED: which. 1,000,000 is the figure to hold. Should break it: the
+ * victim's pages closed after its key was given away; `give_back` before write_rights in `change`; claim() without its
+ * look at pins. */
 static void random_evictions(const struct pkeys_virtual_options *options, long share) {
   const char *all = getenv("TURNKEY_EVICTIONS");
   evictions_wanted = (all && atol(all) > 0 ? atol(all) : 24000) / share;
   open_tenants(48, options);
+  for (int t = 0; t < THREADS; t++) seed_of[t] = (unsigned)check_random();
   pthread_t threads[THREADS];
   for (int t = 0; t < THREADS; t++) threads[t] = start(wander, (void *)(intptr_t)t);
   for (int t = 0; t < THREADS; t++) CHECK_EQ(pthread_join(threads[t], NULL), 0);

@@ -142,16 +142,16 @@ export function sizeAxis(sizes: readonly number[], title = 'image size'): Axis {
   return { title, domain: roomy(low, high), ticks, unit: 'bytes' };
 }
 
-/** The axis of another parameter that is varied in steps: at most about six ticks. */
+/** The axis of another parameter that is varied in steps: at most about six ticks, none upon another. */
 export function stepAxis(values: readonly number[], title: string): Axis {
   const sorted = [...new Set(values)].sort((a, b) => a - b);
   const step = Math.ceil(sorted.length / 6);
-  return {
-    title,
-    domain: roomy(sorted[0] ?? 1, sorted.at(-1) ?? 2),
-    ticks: sorted.filter((_, at) => at % step === 0),
-    unit: 'count',
-  };
+  const domain = roomy(sorted[0] ?? 1, sorted.at(-1) ?? 2);
+  const apart = (domain[1] / domain[0]) ** (1 / 14);
+  const ticks: number[] = [];
+  for (const value of sorted.filter((_, at) => at % step === 0))
+    if (value >= (ticks.at(-1) ?? 0) * apart) ticks.push(value);
+  return { title, domain, ticks, unit: 'count' };
 }
 
 /** Ratios around and above 1. */

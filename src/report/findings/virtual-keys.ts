@@ -272,7 +272,7 @@ export function threadsOfVirtual(basis: Basis): Table {
       left('mechanism'),
       left('lane'),
       right('threads'),
-      right('an operation, of a processor'),
+      right('an operation of one thread'),
       right('evictions in 1,000'),
       right('waits in 1,000'),
       right('TLB shootdowns in 1,000'),
@@ -289,6 +289,9 @@ export function threadsOfVirtual(basis: Basis): Table {
         }),
       ],
     })),
-    notes: ['the counting guest has one processor: threads share it, and nothing is shot down there'],
+    notes: [
+      'more threads than processors take turns, and an operation takes so much longer',
+      'the counting guest has one processor: nothing is shot down there',
+    ],
   };
 }
