@@ -13,6 +13,13 @@
 
 #include "platform.h"
 
+#ifndef BUS_MCEERR_AO
+#define BUS_MCEERR_AO 5
+#endif
+#ifndef TRAP_PERF
+#define TRAP_PERF 6
+#endif
+
 #ifdef __x86_64__
 TRAP_HIDDEN long trap_call_now(long number, long a, long b, long c, long d, long e, long f);
 #else
@@ -53,6 +60,23 @@ static inline void trap_call_resend(int signal, const siginfo_t *info) {
   pid_t pid = trap_call_pid(), tid = trap_call_tid();
   if (copy.si_code > 0 || TRAP_CALL(SYS_rt_tgsigqueueinfo, pid, tid, signal, &copy) != 0)
     (void)TRAP_CALL(SYS_tgkill, pid, tid, signal, 0);
+}
+
+/*
+ * A signal that was sent, SIGSEGV say, has interrupted the handler at work: no fault of the handler's. It waits,
+ * blocked in what was interrupted, until that returns with the mask that it has interrupted itself. `interrupted`: the
+ * mask in the signal's frame, where it is the kernel's 8 bytes.
+ */
+static inline void trap_call_postpone(int signal, const siginfo_t *info, sigset_t *interrupted) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  trap_call_mask(SIG_BLOCK, &set, NULL);
+  trap_call_resend(signal, info);
+  uint64_t blocked;
+  memcpy(&blocked, interrupted, sizeof blocked);
+  blocked |= (uint64_t)1 << (signal - 1);
+  memcpy(interrupted, &blocked, sizeof blocked);
 }
 
 #endif

@@ -23,13 +23,6 @@
 #include "dispatch.h"
 #endif
 
-#ifndef BUS_MCEERR_AO
-#define BUS_MCEERR_AO 5
-#endif
-#ifndef TRAP_PERF
-#define TRAP_PERF 6
-#endif
-
 #define BYSTANDER_LIMIT_NS 200000000u
 
 /* Thread-local, on key 0: usable before the arena is. Magic, so that a callee that zeroes or fills it changes nothing.
@@ -364,6 +357,12 @@ uint32_t trap_handler(int signal, siginfo_t *info, void *context, struct trap_pa
     return 0;
   }
 #endif
+  if (handling != 0 && !synchronous(signal, info)) {
+    trap_call_postpone(signal, info, &a.uc->uc_sigmask);
+    if (keys) pkeys_wrpkru(entry_pkru);
+    errno = saved_errno;
+    return 0;
+  }
   uint64_t pc = trap_context_pc(a.uc), address = (uint64_t)(uintptr_t)info->si_addr;
   /* Judging a call touches nothing that can fault, and may be done on two threads that share their storage. */
   bool call = signal == SIGSYS && synchronous(signal, info);

@@ -184,11 +184,16 @@ static int install_over(int signal, const struct sigaction *before) {
    * so. */
   if ((before->sa_flags & SA_RESTART) || (!(before->sa_flags & SA_SIGINFO) && before->sa_handler == SIG_IGN))
     action.sa_flags |= SA_RESTART;
-  /* Everything else waits: a VM's own handler has no business on a thread between a callout and its failure. */
+  /*
+   * Everything else waits: a VM's own handler has no business on a thread between a callout and its failure. So do the
+   * signals of faults that the handler's own code cannot raise. The kernel delivers what has been sent before the
+   * handler's first instruction runs: a signal that keeps being sent, and does not wait, fills the stack with frames. A
+   * memory fault that is blocked would kill silently, and so would a refused system call.
+   */
   sigfillset(&action.sa_mask);
-  for (size_t j = 0; j < HANDLED; j++)
-    if (handled_signals[j] != SIGABRT && !is_limit(handled_signals[j]))
-      sigdelset(&action.sa_mask, handled_signals[j]); /* a blocked fault would kill silently */
+  sigdelset(&action.sa_mask, SIGSEGV);
+  sigdelset(&action.sa_mask, SIGBUS);
+  sigdelset(&action.sa_mask, SIGSYS);
   atomic_store_explicit(&trap_arena.shared.before.latest[signal], link,
                         memory_order_release); /* before it can be asked for */
   return put(signal, &action);
