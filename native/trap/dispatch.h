@@ -25,9 +25,10 @@ enum trap_judgement {
   TRAP_GOES_ON,   /* the context says how the callee goes on: the call passes, or has been answered */
   TRAP_CALL_FAILS /* the callout fails */
 };
-/* `judged`: the call is a callee's. `fails`: there is a callout that can fail. */
+/* `judged`: the call is a callee's. `may_fail`: there is a callout that can fail, unless
+ * this is a child that a callee has forked. */
 enum trap_judgement trap_judge_call(const siginfo_t *info, ucontext_t *uc, struct trap_slot *slot, bool judged,
-                                    bool fails);
+                                    bool may_fail);
 /* look_linux_x86_64.c: inside a signal. Whether memory holds an instruction that writes rights, at whatever offset;
  * whether a descriptor is a process's memory. */
 bool trap_writes_rights(uint64_t address, uint64_t bytes);

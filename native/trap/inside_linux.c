@@ -311,10 +311,10 @@ static bool callees_fault(const struct arrival *a) {
 static enum action judge(const struct arrival *a) {
 #ifdef T_SELECTOR
   const struct trap_entry *entry = (const struct trap_entry *)(uintptr_t)(a->in_callout ? trap_state(a->slot) : 0);
-  bool in_filtered = a->in_callout && (entry->flags & TRAP_FILTER) != 0, child = forked();
-  bool judged = a->slot == NULL || child || in_filtered;
-  bool fails = in_filtered && !child && !on_alternate_stack(a) && trap_policy_takes(entry);
-  switch (trap_judge_call(a->info, a->uc, a->slot, judged, fails)) {
+  bool in_filtered = a->in_callout && (entry->flags & TRAP_FILTER) != 0;
+  bool judged = a->slot == NULL || in_filtered || forked();
+  bool may_fail = in_filtered && !on_alternate_stack(a) && trap_policy_takes(entry);
+  switch (trap_judge_call(a->info, a->uc, a->slot, judged, may_fail)) {
     case TRAP_GOES_ON: return GO_ON;
     case TRAP_CALL_FAILS: return RECOVER;
     case TRAP_NOT_OURS: break;

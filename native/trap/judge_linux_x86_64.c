@@ -42,13 +42,13 @@ struct call {
   struct trap_system_call seen;
   ucontext_t *uc;
   struct trap_slot *slot; /* NULL: a thread that was never attached */
-  bool fails;             /* there is a callout that can fail; else a thread or child that a callee has started */
+  bool may_fail;          /* there is a callout that can fail, if it is this thread's */
 };
 
 /* The callout is this thread's. A callee can start a thread that shares thread-local storage with its maker, and so the
- * slot that was found there. */
+ * slot that was found there; a child that it forks has a copy. Costs a system call: only where the answer matters. */
 static bool in_callout(const struct call *call) {
-  return call->fails && call->slot != NULL && call->slot->thread_id == trap_call_tid();
+  return call->may_fail && call->slot != NULL && call->slot->thread_id == trap_call_tid();
 }
 
 /* ---- looking at the callee's memory ---------------------------------------------------------------------------- */
@@ -315,11 +315,11 @@ static enum trap_judgement judge_result(const struct call *call, bool opened) {
 /* ---- the handler's question ------------------------------------------------------------------------------------ */
 
 enum trap_judgement trap_judge_call(const siginfo_t *info, ucontext_t *uc, struct trap_slot *slot, bool judged,
-                                    bool fails) {
+                                    bool may_fail) {
   bool dispatched = info->si_code == SYS_USER_DISPATCH;
   if (!dispatched && info->si_errno != SECCOMP_DATA_OURS) return TRAP_NOT_OURS;
   const greg_t *r = uc->uc_mcontext.gregs;
-  struct call call = {.uc = uc, .slot = slot, .fails = fails};
+  struct call call = {.uc = uc, .slot = slot, .may_fail = may_fail};
   call.seen = (struct trap_system_call){
       .number = (uint64_t)r[REG_RAX],
       .arguments = {(uint64_t)r[REG_RDI], (uint64_t)r[REG_RSI], (uint64_t)r[REG_RDX], (uint64_t)r[REG_R10],
