@@ -82,5 +82,13 @@ t.test('the packed campaign gives the same report, without its records', (t) => 
   t.notMatch(page, /(src|href)="https?:/);
   t.match(page, /a CPU &lt;b&gt;/);
   t.match(page, /turnkey campaign replay --seed 3 --index 0 --mechanism none/);
+  const targets = new Set([...page.matchAll(/ id="(replay-[^"]+)"/g)].map(([, name]) => name));
+  const links = [...page.matchAll(/<a class="mark" tabindex="-?\d" href="#([^"]+)"/g)].map(([, name]) => name);
+  t.ok(links.length > 100, `${links.length} marks are links`);
+  t.same(
+    links.filter((name) => !targets.has(name)),
+    [],
+    'each leads to a command that makes its fault again',
+  );
   t.end();
 });

@@ -43,7 +43,7 @@ export interface Pair {
 export interface Waterfall {
   readonly population: string;
   readonly faults: number;
-  readonly steps: readonly { readonly text: string; readonly faults: number }[];
+  readonly steps: readonly { readonly text: string; readonly faults: number; readonly example: number }[];
 }
 
 export interface StripCell {
@@ -132,7 +132,8 @@ function waterfall(campaign: Campaign, population: string, names: readonly strin
   const subject = subjectOf(campaign.plan);
   const chosen = new Set(names.map((name) => subject.strata.indexOf(name)));
   const caught = mechanisms.map(() => 0);
-  let [faults, left] = [0, 0];
+  const examples = mechanisms.map(() => -1);
+  let [faults, left, leftExample] = [0, 0, -1];
   for (let index = 0; index < count; index++) {
     if (!chosen.has(stratumOf(subject, index))) continue;
     const harm = mechanisms.map((_, at) => harmOf(campaign, at, index));
@@ -140,14 +141,20 @@ function waterfall(campaign: Campaign, population: string, names: readonly strin
     faults++;
     // caught by the first mechanism from which on none lets it do harm
     const last = harm.lastIndexOf(true);
-    if (last === mechanisms.length - 1) left++;
-    else caught[last + 1] = (caught[last + 1] ?? 0) + 1;
+    if (last === mechanisms.length - 1) {
+      left++;
+      if (leftExample < 0) leftExample = index;
+    } else {
+      caught[last + 1] = (caught[last + 1] ?? 0) + 1;
+      if ((examples[last + 1] ?? -1) < 0) examples[last + 1] = index;
+    }
   }
   const steps = mechanisms.map((mechanism, at) => ({
     text: at === 0 ? 'do no harm with nothing' : `are caught ${wordsOf(mechanism)}`,
     faults: caught[at] ?? 0,
+    example: examples[at] ?? -1,
   }));
-  return { population, faults, steps: [...steps, { text: 'do harm still', faults: left }] };
+  return { population, faults, steps: [...steps, { text: 'do harm still', faults: left, example: leftExample }] };
 }
 
 function stripOf(campaign: Campaign, at: number) {

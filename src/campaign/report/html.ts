@@ -6,29 +6,70 @@ import { LOOKS } from '../../report/html/looks.js';
 import { html, type Markup, trusted } from '../../report/html/markup.js';
 import { SCRIPT } from '../../report/html/script.js';
 import { STYLE } from '../../report/html/style.js';
-import { subjectOf } from '../subjects.js';
-import {
-  type CampaignFigures,
-  damagedSentence,
-  feltSentence,
-  programSentence,
-  rateText,
-  replayText,
-  sentence,
-  wordsOf,
-} from './figures.js';
+import { stratumOf, subjectOf } from '../subjects.js';
+import { type CampaignFigures, rateText, replayText, wordsOf } from './figures.js';
 import { deathBin } from './markdown.js';
+import type { Campaign } from './outcomes.js';
 
 const OWN_STYLE = `.c text{font-size:12px;fill:var(--ink)}.c .muted{fill:var(--muted)}.c .frame{stroke:var(--axis)}
 .c .bar{fill:var(--m)}.c .line{stroke:var(--m);stroke-width:2}.wide-chart{overflow-x:auto}
-.wide-chart svg{min-width:620px}table td code{white-space:nowrap}`;
+.wide-chart svg{min-width:620px}table td code{white-space:nowrap}
+a.mark{cursor:pointer}.replays{columns:2 30rem;padding-left:1.2em;font-size:.85em}.replays code{overflow-wrap:anywhere}
+.replays li:target{outline:2px solid var(--focus)}.wide-chart svg,figure{break-inside:avoid}
+@media print{.replays{display:none}.wide-chart{overflow:visible}.wide-chart svg{min-width:0}}`;
 
 const ink = (mechanism: GuardMechanism): string => `m-${LOOKS[mechanism].ink}`;
 
-/** A chart is one stop of the keyboard; arrow keys walk through its marks (script.ts). */
+/** The faults that marks lead to, each with the command that makes it again. */
+class Replays {
+  readonly #seen = new Map<string, readonly [number, GuardMechanism]>();
+
+  link(index: number, mechanism: GuardMechanism): string {
+    const name = `replay-${mechanism}-${index}`;
+    this.#seen.set(name, [index, mechanism]);
+    return name;
+  }
+
+  list({ campaign }: CampaignFigures): Markup {
+    const rows = [...this.#seen].sort(([, [a]], [, [b]]) => a - b);
+    return html`<ul class="replays">
+      ${rows.map(
+        ([name, [index, mechanism]]) =>
+          html`<li id="${name}"><code>${replayText(campaign, index, mechanism)}</code></li>`,
+      )}
+    </ul>`;
+  }
+}
+
+/** A chart is one stop of the keyboard; arrow keys walk through its marks (script.ts), and Enter goes to the fault. */
 class Marks {
   #count = 0;
-  readonly attributes = (): Markup => trusted(`class="mark" tabindex="${this.#count++ === 0 ? 0 : -1}" role="img"`);
+  readonly #replays: Replays;
+
+  constructor(replays: Replays) {
+    this.#replays = replays;
+  }
+
+  /** A shape with its text; a link where there is a fault to make again. */
+  mark(shape: Markup, title: string, index: number, mechanism: GuardMechanism): Markup {
+    const stop = trusted(`class="mark" tabindex="${this.#count++ === 0 ? 0 : -1}"`);
+    if (index < 0)
+      return html`<g ${stop} role="img">
+        ${shape}
+        <title>${title}</title>
+      </g>`;
+    return html`<a ${stop} href="#${this.#replays.link(index, mechanism)}">
+      ${shape}
+      <title>${title}</title>
+    </a>`;
+  }
+}
+
+/** The first fault of a stratum. */
+function firstOf({ plan }: Campaign, stratum: number): number {
+  const subject = subjectOf(plan);
+  for (let index = 0; index < plan.count; index++) if (stratumOf(subject, index) === stratum) return index;
+  return -1;
 }
 
 function chart(name: string, width: number, height: number, content: unknown): Markup {
@@ -38,8 +79,8 @@ function chart(name: string, width: number, height: number, content: unknown): M
 }
 
 /** Harm by stratum and mechanism, with whiskers. */
-function strataChart({ campaign, mechanisms }: CampaignFigures): Markup {
-  const marks = new Marks();
+function strataChart({ campaign, mechanisms }: CampaignFigures, replays: Replays): Markup {
+  const marks = new Marks(replays);
   const [left, width, row] = [130, 760, 12 * mechanisms.length + 10];
   const x = (value: number): number => left + value * (width - left - 20);
   const rows = campaign.plan.strata.map(({ name }, at) => {
@@ -47,13 +88,11 @@ function strataChart({ campaign, mechanisms }: CampaignFigures): Markup {
       const harm = one.strata[at]?.harm;
       if (harm === undefined || harm.of === 0) return false;
       const y = 24 + at * row + 8 + line * 12;
-      const told = `${name}, ${wordsOf(one.mechanism)}: ${rateText(harm)}, ${harm.count} of ${harm.of}.`;
-      const title = `${told} ${replayText(campaign, at, one.mechanism)}`;
+      const title = `${name}, ${wordsOf(one.mechanism)}: ${rateText(harm)}, ${harm.count} of ${harm.of}.`;
+      const circle = html`<circle fill="var(--m)" cx="${x(harm.estimate).toFixed(1)}" cy="${y}" r="4" />`;
       return html`<g class="${ink(one.mechanism)}">
         <line class="line" x1="${x(harm.low).toFixed(1)}" x2="${x(harm.high).toFixed(1)}" y1="${y}" y2="${y}" />
-        <circle ${marks.attributes()} fill="var(--m)" cx="${x(harm.estimate).toFixed(1)}" cy="${y}" r="4">
-          <title>${title}</title>
-        </circle>
+        ${marks.mark(circle, title, firstOf(campaign, at), one.mechanism)}
       </g>`;
     });
     return html`<g> <text x="${left - 8}" y="${24 + at * row + row / 2}" text-anchor="end">${name}</text>${dots} </g>`;
@@ -69,31 +108,30 @@ function strataChart({ campaign, mechanisms }: CampaignFigures): Markup {
 }
 
 /** All faults, less what each layer catches. */
-function waterfallChart({ campaign, waterfalls }: CampaignFigures): readonly Markup[] {
+function waterfallChart({ campaign, waterfalls }: CampaignFigures, replays: Replays): readonly Markup[] {
   return waterfalls.map(({ population, faults, steps }) => {
-    const marks = new Marks();
-    const [left, width] = [230, 760];
+    const marks = new Marks(replays);
+    const [left, width] = [290, 820];
     const x = (value: number): number => left + (value / Math.max(1, faults)) * (width - left - 70);
     let rest = faults;
-    const bars = [{ text: `all ${population}`, faults }, ...steps].map((step, at) => {
+    const bars = [{ text: `all ${population}`, faults, example: -1 }, ...steps].map((step, at) => {
       const from = at === 0 ? 0 : rest - step.faults;
       if (at > 0 && at < steps.length) rest = from;
       const start = at === steps.length ? 0 : from;
       const mechanism = campaign.plan.mechanisms[Math.min(Math.max(at - 1, 0), campaign.plan.mechanisms.length - 1)];
       const share = ((step.faults / Math.max(1, faults)) * 100).toFixed(1);
       const y = 8 + at * 30;
+      const bar = html`<rect
+        fill="${at === steps.length ? 'var(--bad-ink)' : 'var(--m)'}"
+        x="${x(start).toFixed(1)}"
+        y="${y}"
+        width="${Math.max(1, x(step.faults) - left).toFixed(1)}"
+        height="20"
+      />`;
+      const title = `${step.faults} of ${faults} ${population} ${step.text}`;
       return html`<g class="${ink(at === 0 ? 'none' : (mechanism ?? 'none'))}">
         <text x="${left - 8}" y="${y + 15}" text-anchor="end">${step.text}</text>
-        <rect
-          ${marks.attributes()}
-          fill="${at === steps.length ? 'var(--bad-ink)' : 'var(--m)'}"
-          x="${x(start).toFixed(1)}"
-          y="${y}"
-          width="${Math.max(1, x(step.faults) - left).toFixed(1)}"
-          height="20"
-        >
-          <title>${step.faults} of ${faults} ${population} ${step.text}</title>
-        </rect>
+        ${marks.mark(bar, title, step.example, mechanism ?? 'none')}
         <text x="${(x(start + step.faults) + 6).toFixed(1)}" y="${y + 15}">${share} %</text>
       </g>`;
     });
@@ -102,26 +140,26 @@ function waterfallChart({ campaign, waterfalls }: CampaignFigures): readonly Mar
 }
 
 /** Outcome by address: each stratum's bytes in 24 cells, darker for more harm. */
-function stripChart({ campaign, mechanisms, strip }: CampaignFigures): readonly Markup[] {
+function stripChart({ campaign, mechanisms, strip }: CampaignFigures, replays: Replays): readonly Markup[] {
   return mechanisms.map(({ mechanism }, at) => {
-    const marks = new Marks();
+    const marks = new Marks(replays);
     const rows = (strip[at] ?? []).map(({ name, cells }, row) => {
       const boxes = cells.map(({ faults, harm, example }, cell) => {
         const share = faults === 0 ? 0 : harm / faults;
-        const replay = example < 0 ? '' : ` ${replayText(campaign, example, mechanism)}`;
-        return html`<rect
-          ${marks.attributes()}
+        const box = html`<rect
           x="${130 + cell * 25}"
           y="${4 + row * 16}"
           width="24"
           height="13"
           fill="color-mix(in srgb, var(--bad-ink) ${Math.round(share * 100)}%, var(--grid))"
-        >
-          <title>
-            ${name}, ${subjectOf(campaign.plan).texts[name] ?? ''}, part ${cell + 1} of 24: harm by ${harm} of ${faults}
-            faults.${replay}
-          </title>
-        </rect>`;
+        />`;
+        return marks.mark(
+          box,
+          `${name}, ${subjectOf(campaign.plan).texts[name] ?? ''}, part ${cell + 1} of 24: harm by ${harm} of ${faults}
+            faults.`,
+          example,
+          mechanism,
+        );
       });
       return html`<g> <text x="122" y="${15 + row * 16}" text-anchor="end">${name}</text>${boxes} </g>`;
     });
@@ -175,6 +213,7 @@ function deathTable({ campaign, mechanisms }: CampaignFigures): Markup {
 export function renderCampaignHtml(figures: CampaignFigures): string {
   const { campaign, mechanisms } = figures;
   const { plan } = campaign;
+  const replays = new Replays();
   const { imageWords, programWords } = subjectOf(plan);
   const hash = createHash('sha256').update(SCRIPT).digest('base64');
   const policy =
@@ -225,26 +264,30 @@ export function renderCampaignHtml(figures: CampaignFigures): string {
               </ul>
               <p class="lead">
                 Harm: the program crashed, hung, answered wrongly with no error told, or ${imageWords} was changed.
-                Intervals are at 95 %. ${sentence(figures)} ${damagedSentence(figures)} ${feltSentence(figures)}
-                ${programSentence(figures)}
+                Intervals are at 95 %.
               </p>
             </section>
             <section>
               <h2>What each layer catches</h2>
-              ${waterfallChart(figures)}
+              ${waterfallChart(figures, replays)}
             </section>
             <section>
               <h2>Harm by stratum</h2>
-              ${strataChart(figures)}
+              ${strataChart(figures, replays)}
             </section>
             <section>
               <h2>Harm by address</h2>
               <p>Each stratum's bytes in 24 parts, low addresses first; the darker, the more faults there did harm.</p>
-              ${stripChart(figures)}
+              ${stripChart(figures, replays)}
             </section>
             <section>
               <h2>When the program died</h2>
               ${deathTable(figures)}
+            </section>
+            <section>
+              <h2>One fault again</h2>
+              <p>Marks above lead to a fault of theirs; these commands make it again, with all evidence.</p>
+              ${replays.list(figures)}
             </section>
           </main>
           <footer>Made by <code>turnkey campaign report</code> from the campaign's records alone.</footer>
