@@ -182,6 +182,7 @@ void trap_masks_changed(const struct pkeys_masks *masks);
 /* This thread's slot, or NULL if it was never attached. Mends a thread-local word that foreign code overwrote (by
  * looking for the thread pointer in the slots). Async-signal-safe; needs read rights to the arena. */
 struct trap_slot *trap_slot_find(void);
+unsigned trap_slots_used(void);                /* one past the last slot that any thread has had */
 int trap_slot_attach(struct trap_slot **slot); /* 0, -EAGAIN (no slot), -ENOMEM */
 struct trap_slot *trap_slot_attached(void);    /* the same; NULL on failure */
 /* Foreign stacks: usable [*low, *high), guards around them. */

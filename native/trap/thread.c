@@ -17,6 +17,11 @@ static struct {
 } stack_cache[STACK_CACHE];
 static unsigned stack_cached;
 
+unsigned trap_slots_used(void) {
+  unsigned count = __atomic_load_n(&high_water, __ATOMIC_SEQ_CST);
+  return count > SLOT_COUNT ? SLOT_COUNT : count;
+}
+
 /* I11: the word lies on key 0, so it is checked before it is believed. */
 struct trap_slot *trap_slot_find(void) {
   if (TRAP_WORD_TELLS && trap_word() == SLOT_WORD_NONE) return NULL;
@@ -26,8 +31,7 @@ struct trap_slot *trap_slot_find(void) {
     struct trap_slot *slot = trap_slot_at(offset);
     if (atomic_load_explicit(&slot->thread_pointer, memory_order_relaxed) == tp) return slot;
   }
-  unsigned count = __atomic_load_n(&high_water, __ATOMIC_RELAXED);
-  if (count > SLOT_COUNT) count = SLOT_COUNT;
+  unsigned count = trap_slots_used();
   for (unsigned i = 1; i < count; i++) {
     struct trap_slot *slot = &trap_arena.slots[i];
     if (atomic_load_explicit(&slot->thread_pointer, memory_order_relaxed) == tp) {
@@ -124,6 +128,14 @@ static void thread_exits(struct trap_slot *slot) {
   trap_signals_release(&before);
 }
 
+/* Slots in which a gate that finds a wrong word sees that nobody has them. Further ones are said to be so when the one
+ * before them is taken: all at once would touch 4 MiB in every process. */
+#define SAID_UNUSED 64
+static void say_unused(unsigned first) {
+  for (unsigned i = first; i < SLOT_COUNT && i < first + SAID_UNUSED; i++)
+    trap_set_state(&trap_arena.slots[i], STATE_UNUSED);
+}
+
 /* A free slot, or one of a thread that ended without releasing it (it was attached again after its destructors) and
  * whose thread pointer is ours now. */
 static struct trap_slot *slot_take(bool *taken_over) {
@@ -139,10 +151,21 @@ static struct trap_slot *slot_take(bool *taken_over) {
   }
   if (index != 0) {
     atomic_store(&trap_arena.slots[index].thread_pointer, 1); /* taken, nobody's yet */
-    if (index + 1 > high_water) __atomic_store_n(&high_water, index + 1, __ATOMIC_RELAXED);
+    if (index + 1 > high_water && (index + 1) % SAID_UNUSED == 0) say_unused(index + 1);
+    if (index + 1 > high_water) __atomic_store_n(&high_water, index + 1, __ATOMIC_SEQ_CST);
   }
   pthread_mutex_unlock(&lock);
   return index == 0 ? NULL : &trap_arena.slots[index];
+}
+
+/* Whoever changes what is kept walks the slots that are used. What changes while this one comes among them is seen
+ * here: the slot is counted first. */
+static void keep_seat(struct trap_slot *slot) {
+  uint32_t *keep = &trap_arena.shared.keep, wanted;
+  do {
+    wanted = __atomic_load_n(keep, __ATOMIC_SEQ_CST);
+    pkeys_seat_keep(&slot->seat, wanted);
+  } while (__atomic_load_n(keep, __ATOMIC_SEQ_CST) != wanted);
 }
 
 static int attach_masked(struct trap_slot **out, const struct trap_masked *before) {
@@ -154,6 +177,7 @@ static int attach_masked(struct trap_slot **out, const struct trap_masked *befor
   if (slot == NULL) return -EAGAIN;
   int rc;
   trap_set_state(slot, STATE_UNUSED);
+  keep_seat(slot);
   rc = slot_prepare(slot);
   if (rc == 0) rc = trap_thread_begin(slot);
   if (rc < 0) {
@@ -223,13 +247,13 @@ static void thread_forked(void) {
   if (slot == NULL || trap_in_callout()) return;
   trap_arena.shared.process = trap_process_number();
   slot->thread_id = trap_thread_number(); /* the only thread of the child */
-  for (unsigned i = 1; i < SLOT_COUNT; i++)
+  for (unsigned i = 1; i < trap_slots_used(); i++)
     if (&trap_arena.slots[i] != slot) pkeys_seat_end(&trap_arena.slots[i].seat);
   trap_filter_forked();
   (void)pkeys_forked(); /* other threads' callouts do not go on here */
 }
 
 int trap_threads_init(void) {
-  for (unsigned i = 0; i < SLOT_COUNT; i++) trap_set_state(&trap_arena.slots[i], STATE_UNUSED);
+  say_unused(0);
   return trap_platform_init(thread_exits, thread_forked);
 }

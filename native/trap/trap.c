@@ -63,10 +63,11 @@ static bool is_initialised(void) { return __atomic_load_n(&initialised, __ATOMIC
 static void (*_Atomic refresh)(const struct pkeys_masks *masks);
 
 void trap_masks_changed(const struct pkeys_masks *masks) {
-  trap_arena.shared.keep = masks->keep;
+  __atomic_store_n(&trap_arena.shared.keep, masks->keep, __ATOMIC_SEQ_CST);
   trap_machine_keep(&trap_arena.shared.machine, masks->keep);
   trap_arena.shared.pool = masks->pool;
-  for (unsigned i = 1; i < SLOT_COUNT; i++) pkeys_seat_keep(&trap_arena.slots[i].seat, masks->keep);
+  /* Slots that were never used are left untouched: they are 8 MiB, and whoever takes one keeps its seat (thread.c). */
+  for (unsigned i = 1; i < trap_slots_used(); i++) pkeys_seat_keep(&trap_arena.slots[i].seat, masks->keep);
   void (*tables)(const struct pkeys_masks *) = atomic_load(&refresh);
   if (tables != NULL) tables(masks);
 }
@@ -183,7 +184,7 @@ int trap_set_foreign_stack(bool enabled, size_t bytes) {
   int rc = trap_attach();
   if (rc < 0) return rc;
   if (enabled != (trap_arena.shared.foreign_stack != 0)) /* callouts in progress are on the one or the other */
-    for (unsigned i = 1; i < SLOT_COUNT; i++) {
+    for (unsigned i = 1; i < trap_slots_used(); i++) {
       uint64_t state = trap_state(&trap_arena.slots[i]);
       if (state != 0 && state != STATE_UNUSED) return -EBUSY;
     }
