@@ -7,8 +7,10 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Engine, enginePlan, ENGINES } from '../campaign/engines.js';
 import { openLane } from '../campaign/lane.js';
 import { merge } from '../campaign/merge.js';
+import { compareCampaigns } from '../campaign/report/compare.js';
+import { campaignFigures } from '../campaign/report/figures.js';
 import { writeCampaignReport } from '../campaign/report/files.js';
-import { readCampaign } from '../campaign/report/outcomes.js';
+import { holdsCampaign, readCampaign } from '../campaign/report/outcomes.js';
 import { makePlan, planFor, replay, runTrials, shardRange } from '../campaign/run.js';
 import { eachRecord, RECORDS_FILE } from '../campaign/store.js';
 import { NODE, type Process, PROCESSES, STAND_IN, subjectOf } from '../campaign/subjects.js';
@@ -149,6 +151,21 @@ function mergeCommand(directories: readonly string[], out: string): number {
   for (const one of differing) process.stdout.write(`unlike: ${one}\n`);
   for (const gap of gaps) process.stdout.write(`missing: ${gap}\n`);
   return gaps.length > 0 || differing.length > 0 ? INCOMPLETE : 0;
+}
+
+/** Writes a campaign's report again; false where the directory holds none. */
+export function reportCampaign(directory: string): boolean {
+  if (!holdsCampaign(directory)) return false;
+  process.stdout.write(`${writeCampaignReport(directory).join('\n')}\n`);
+  return true;
+}
+
+/** Prints the comparison of two campaigns, and answers whether the second is worse; undefined where they are none. */
+export function compareCampaignsIn(a: string, b: string): boolean | undefined {
+  if (!holdsCampaign(a) || !holdsCampaign(b)) return undefined;
+  const { lines, isWorse } = compareCampaigns(campaignFigures(readCampaign(a)), campaignFigures(readCampaign(b)));
+  process.stdout.write(`${lines.join('\n')}\n`);
+  return isWorse;
 }
 
 /** Prints whether two campaigns' records are the same, but for times. */

@@ -31,7 +31,7 @@ import { renderTerminal } from '../report/terminal.js';
 import { versions } from '../run/context.js';
 import type { RunOptions } from '../run/options.js';
 import { RunInProgress } from '../run/run.js';
-import { compareCommand, type CompareFlags, exportCommand, parsePercent } from './compare.js';
+import { COMPARE_EXIT, compareCommand, type CompareFlags, exportCommand, parsePercent } from './compare.js';
 import { addGuard } from './guard.js';
 import { FAMILIES, type FamilyName, listExperiments } from './list.js';
 import {
@@ -175,7 +175,13 @@ function probe(json: boolean): number {
   return result.usable ? EXIT.done : EXIT.failed;
 }
 
+/** Campaigns are for a checkout: the package has no part of them. */
+async function campaigns(): Promise<typeof import('./campaign.js') | undefined> {
+  return existsSync(new URL('campaign.js', import.meta.url)) ? import('./campaign.js') : undefined;
+}
+
 async function report(directory: string, { limits, beside, hardened }: ReportFlags): Promise<number> {
+  if ((await campaigns())?.reportCampaign(directory) === true) return EXIT.done;
   const document = readRun(directory);
   process.stdout.write(`${renderTerminal(findings(document), terminalOptions())}\n`);
   const { writeReports } = await import('../report/files.js');
@@ -279,8 +285,9 @@ compare: 5 the second run is worse.`,
     .option('--all', 'show the costs that do not differ too')
     .option('--any', 'exit with 5 on any real difference, not only for the worse')
     .option('--json', 'as JSON')
-    .action((a: string, b: string, flags: CompareFlags) => {
-      done(compareCommand(a, b, flags));
+    .action(async (a: string, b: string, flags: CompareFlags) => {
+      const isWorse = (await campaigns())?.compareCampaignsIn(a, b);
+      done(isWorse === undefined ? compareCommand(a, b, flags) : isWorse ? COMPARE_EXIT.worse : COMPARE_EXIT.fine);
     });
   program
     .command('export')
@@ -352,10 +359,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     code = value;
   };
   const program = commands(done);
-  // campaigns and Squeak are for a checkout: the package has no part of them
+  // Squeak is for a checkout too
   if (existsSync(new URL('squeak.js', import.meta.url))) (await import('./squeak.js')).addSqueak(program, done);
-  if (existsSync(new URL('campaign.js', import.meta.url)))
-    (await import('./campaign.js')).addCampaignCommands(program, done);
+  (await campaigns())?.addCampaignCommands(program, done);
   try {
     await program.parseAsync([...argv]);
     return code;

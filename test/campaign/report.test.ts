@@ -7,6 +7,7 @@ import { join } from 'node:path';
 
 import t from 'tap';
 
+import { compareCampaigns } from '../../src/campaign/report/compare.js';
 import { campaignFigures, sentence } from '../../src/campaign/report/figures.js';
 import { writeCampaignReport } from '../../src/campaign/report/files.js';
 import { PACKED_CAMPAIGN, readCampaign } from '../../src/campaign/report/outcomes.js';
@@ -62,6 +63,19 @@ t.test('rates, pairs and the waterfall', (t) => {
   t.match(sentence(figures), /50\.0 % \(.*\) with nothing; none seen \(at most .*\) under keys/);
   t.match(figures.pairs, [{ onlyFirst: 50, onlySecond: 0 }]);
   t.match(figures.waterfalls[0], { faults: 100, steps: [{ faults: 50 }, { faults: 50 }, { faults: 0 }] });
+  t.end();
+});
+
+t.test('two campaigns side by side: the same are no different, and more harm is worse', (t) => {
+  const figures = campaignFigures(readCampaign(directory));
+  const same = compareCampaigns(figures, figures);
+  t.match(same.lines, [/^none, the image: 50\.0 %.*: no difference seen$/]);
+  t.notOk(same.isWorse);
+  const [none] = figures.mechanisms;
+  const harmful = figures.mechanisms.map((one) => ({ ...one, image: none?.image ?? one.image }));
+  const worse = compareCampaigns(figures, { ...figures, mechanisms: harmful });
+  t.ok(worse.isWorse);
+  t.match(worse.lines.join('\n'), /^pkeys, the image: none seen .*, then 50\.0 %.*: worse$/m);
   t.end();
 });
 

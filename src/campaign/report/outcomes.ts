@@ -75,6 +75,11 @@ function fromRecords(directory: string): Campaign {
   return { plan, codes, deaths, units };
 }
 
+/** Whether a directory holds a campaign, as records or packed. */
+export function holdsCampaign(directory: string): boolean {
+  return [PLAN_FILE, PACKED_CAMPAIGN].some((name) => existsSync(join(directory, name)));
+}
+
 /** Reads a campaign, from its records or packed. @throws ExperimentError */
 export function readCampaign(directory: string): Campaign {
   if (existsSync(join(directory, PLAN_FILE))) return fromRecords(directory);
