@@ -110,7 +110,9 @@ async function prune(/** @type {string} */ dist) {
 
   /** @type {{ exports: Record<string, string | { types: string }> }} */
   const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const types = Object.values(exports).flatMap((one) => (typeof one === 'string' ? [] : [join(dist, '..', one.types)]));
+  const types = Object.values(exports).flatMap((entry) =>
+    typeof entry === 'string' ? [] : [join(dist, '..', entry.types)],
+  );
   const options = { noLib: true, module: ts.ModuleKind.NodeNext, types: [] };
   const named = new Set(
     ts

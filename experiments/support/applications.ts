@@ -368,7 +368,7 @@ export const APPLICATIONS: readonly Application[] = [
 
 /** By name. @throws RangeError */
 export function applicationNamed(name: string): Application {
-  const found = APPLICATIONS.find((one) => one.name === name);
+  const found = APPLICATIONS.find((application) => application.name === name);
   if (found === undefined) throw new RangeError(`there is no application '${name}'`);
   return found;
 }

@@ -21,7 +21,8 @@ function real(path: string): string {
  * @throws Error 'ERR_SCAN_REFUSED' in mode 'refuse'; TypeError for another mode
  */
 export function scanBeforeLoading(name: string, mode: ScanMode): void {
-  if (!SCAN_MODES.includes(mode)) throw new TypeError(`scan must be ${SCAN_MODES.map((one) => `'${one}'`).join(', ')}`);
+  if (!SCAN_MODES.includes(mode))
+    throw new TypeError(`scan must be ${SCAN_MODES.map((known) => `'${known}'`).join(', ')}`);
   if (mode === 'off') return;
   const loaded = new Set(binding.modules().map(({ path }) => real(path)));
   for (const path of withNeeded(name, (file) => loaded.has(real(file)))) {

@@ -107,7 +107,8 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   const catalogue = await loadCatalogue();
   const chosen = flags.case ?? [];
   const missing = chosen.find(
-    (wanted) => !FAMILIES.some((one) => (family ?? one) === one && catalogue[one].some(({ name }) => name === wanted)),
+    (wanted) =>
+      !FAMILIES.some((known) => (family ?? known) === known && catalogue[known].some(({ name }) => name === wanted)),
   );
   if (missing !== undefined)
     throw new ExperimentError(`there is no ${family ?? 'experiment'} '${missing}'; turnkey list shows those there are`);

@@ -25,14 +25,14 @@ export function parseLane(text: string): RunLane | 'auto' {
 
 /** `write` or `access`. */
 export function parseDenial(text: string): Denial {
-  const found = DENIALS.find((one) => one === text);
+  const found = DENIALS.find((denial) => denial === text);
   if (found === undefined) throw new InvalidArgumentError(`It must be ${DENIALS.join(' or ')}.`);
   return found;
 }
 
 /** `image` or `space`. */
 export function parseKeys(text: string): KeyMode {
-  const found = KEY_MODES.find((one) => one === text);
+  const found = KEY_MODES.find((mode) => mode === text);
   if (found === undefined) throw new InvalidArgumentError(`It must be ${KEY_MODES.join(' or ')}.`);
   return found;
 }
@@ -84,7 +84,7 @@ export function parseWhole(least: number, most: number): (text: string) => numbe
 
 /** One of the mechanisms that the Lua host offers. */
 export function parseLuaMechanism(text: string): (typeof LUA_MECHANISMS)[number] {
-  const found = LUA_MECHANISMS.find((one) => one === text);
+  const found = LUA_MECHANISMS.find((mechanism) => mechanism === text);
   if (found === undefined) throw new InvalidArgumentError(`It must be one of ${LUA_MECHANISMS.join(', ')}.`);
   return found;
 }

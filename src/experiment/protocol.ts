@@ -206,7 +206,7 @@ export function processEvidence(output: TrialOutput, stderr: string): ProcessEvi
           : 'start';
   const died = watch?.exitCode !== 0 || watch.timedOut;
   const space =
-    output.setUp?.spaces.find((one) => one.address === watch?.firstSpaceAddress)?.name ?? watch?.firstSpaceAddress;
+    output.setUp?.spaces.find(({ address }) => address === watch?.firstSpaceAddress)?.name ?? watch?.firstSpaceAddress;
   return {
     exitCode: watch?.exitCode ?? null,
     signal: watch?.signal ?? null,

@@ -95,7 +95,7 @@ export function summary(report: GuardReport): readonly string[] {
   const unguarded = processes.reduce((sum, one) => sum + one.unguarded, 0);
   const notAdopted = processes.reduce((sum, one) => sum + one.notAdopted, 0);
   // a shell on the way to the program is no host
-  const hosts = processes.filter((one) => one.adapter !== 'ffi' || one.callouts > 0);
+  const hosts = processes.filter((host) => host.adapter !== 'ffi' || host.callouts > 0);
   const adapters = unique((hosts.length > 0 ? hosts : processes).map(({ adapter }) => adapter)).join(', ');
   if (report.asked === 'none') return ['mechanism none: nothing was guarded, and nothing was counted'];
   if (processes.length === 0)

@@ -46,7 +46,7 @@ export interface BenchClock {
 
 /** The clock that turnkey-bench told of; undefined where it told of none. */
 export function benchClock(stdout: string): BenchClock | undefined {
-  const line = stdout.split('\n').find((one) => one.startsWith('{"clock"'));
+  const line = stdout.split('\n').find((text) => text.startsWith('{"clock"'));
   return line === undefined ? undefined : (JSON.parse(line) as { clock: BenchClock }).clock;
 }
 
@@ -215,7 +215,7 @@ function measurementIn({ experiment }: PlannedCost, { stdout, exitCode }: ExecRe
   return parsed(
     stdout
       .split('\n')
-      .filter((one) => one.startsWith(COST_MARK))
+      .filter((text) => text.startsWith(COST_MARK))
       .pop()
       ?.slice(COST_MARK.length),
   );
@@ -262,7 +262,7 @@ export function measuredRecord(
     seen.push(measurement);
   }
   const [first] = seen;
-  const wrong = seen.find((one) => one.answer !== (answer ?? first?.answer));
+  const wrong = seen.find((process) => process.answer !== (answer ?? first?.answer));
   if (wrong !== undefined)
     return {
       ...skippedRow(cost),

@@ -124,7 +124,7 @@ export function honestRecord(trial: PlannedHonest, result: ExecResult): HonestRe
   const none = { sha256: null, bytes: null, callouts: null, imageEqual: null } as const;
   if (broken !== undefined) return skip(trial, broken);
   if (output.failed !== null) return { ...base, ...none, outcome: 'failed', detail: output.failed.reason };
-  const message = output.honest.find((one) => one.case === trial.name);
+  const message = output.honest.find((answer) => answer.case === trial.name);
   const process = processEvidence(output, withoutRoot(result.stderr));
   if (process.timedOut) return { ...base, ...none, outcome: 'failed', detail: 'past its time limit' };
   if (message === undefined || process.exitCode !== 0) {

@@ -53,7 +53,7 @@ export function lostBytes(address: bigint, bytes: number): number {
  * file.
  */
 export function moduleAt(address: bigint): string | null {
-  const path = maps().find((one) => address >= one.start && address < one.end)?.path ?? '';
+  const path = maps().find(({ start, end }) => address >= start && address < end)?.path ?? '';
   // the kernel's own page of code is a stranger too
   return path.startsWith('/') || path === '[vdso]' ? withoutRoot(path) : null;
 }
@@ -65,7 +65,7 @@ export function vmModules(): readonly string[] {
   return [
     ...new Set(
       maps()
-        .map((one) => one.path)
+        .map(({ path }) => path)
         .filter(own)
         .map(withoutRoot),
     ),

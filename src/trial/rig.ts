@@ -131,7 +131,7 @@ export class TrialRig implements HonestTrial {
   }
 
   space(name: string): TrialSpace {
-    const found = this.spaces.find((one) => one.name === name);
+    const found = this.spaces.find((space) => space.name === name);
     if (found === undefined) throw new RangeError(`there is no space '${name}'`);
     return found;
   }

@@ -127,7 +127,7 @@ async function host(jobs: readonly WarmJob[]): Promise<void> {
     setUpMs: number,
   ) => number;
   const leave = warm.func('void turnkey_leave(int code)') as (code: number) => void;
-  for (const name of new Set(jobs.map((one) => one.name))) await loadCorruption(name);
+  for (const name of new Set(jobs.map((job) => job.name))) await loadCorruption(name);
   const [first] = jobs;
   if (first !== undefined) {
     const rehearsal = new TrialRig(first.mechanism, first.settings);

@@ -15,7 +15,7 @@ export const experiment: CorruptionCase = {
   summary: "a store of one byte to an object's class index",
   expected: (setting) => expectStore(setting, 'the store lands in the object'),
   run(trial) {
-    const { address, object } = pickObject(trial, (one) => !one.isFree);
+    const { address, object } = pickObject(trial, ({ isFree }) => !isFree);
     trial.note(`class index ${object.classIndex} of the object at ${object.offset} of 'old'`);
     trial.foreign('void foreign_write8(uint64_t address, uint8_t value)')(
       address + BigInt(object.offset),

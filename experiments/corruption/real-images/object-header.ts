@@ -16,7 +16,7 @@ export const experiment: CorruptionCase = {
   quick: true,
   expected: (setting) => expectStore(setting, 'the store lands in the object'),
   run(trial) {
-    const { address, object } = pickObject(trial, (one) => !one.isFree);
+    const { address, object } = pickObject(trial, ({ isFree }) => !isFree);
     trial.note(`header of the object at ${object.offset} of 'old', class index ${object.classIndex}`);
     trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(
       address + BigInt(object.offset),

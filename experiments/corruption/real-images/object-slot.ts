@@ -15,7 +15,7 @@ export const experiment: CorruptionCase = {
   summary: "a store over an object's first slot",
   expected: (setting) => expectStore(setting, 'the store lands in the object'),
   run(trial) {
-    const { address, object } = pickObject(trial, (one) => !one.isFree && one.slots > 0);
+    const { address, object } = pickObject(trial, ({ isFree, slots }) => !isFree && slots > 0);
     trial.note(`first slot of the object at ${object.offset} of 'old', class index ${object.classIndex}`);
     trial.foreign('void foreign_write64(uint64_t address, uint64_t value)')(
       address + BigInt(object.offset + object.bytes - object.slots * object.slotBytes),

@@ -15,7 +15,7 @@ export const experiment: CorruptionCase = {
   summary: 'memcpy() of 64 bytes over an object and its neighbours',
   expected: (setting) => expectStore(setting, 'the store lands in the object'),
   run(trial) {
-    const { address, object } = pickObject(trial, (one) => !one.isFree);
+    const { address, object } = pickObject(trial, ({ isFree }) => !isFree);
     trial.foreign('void foreign_memcpy(uint8_t *destination, const uint8_t *source, uint64_t bytes)')(
       address + BigInt(object.offset),
       Buffer.alloc(64, 0x41),

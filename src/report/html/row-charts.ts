@@ -108,7 +108,7 @@ export function dotChart(chart: DotChart, width: number): Promise<Drawing> {
 export function linearTicks(most: number): readonly number[] {
   const raw = most / 4;
   const power = 10 ** Math.floor(Math.log10(Math.max(raw, 1e-9)));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= raw) ?? power;
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((round) => round >= raw) ?? power;
   return Array.from({ length: Math.floor(most / step + 1e-9) + 1 }, (_, at) => at * step);
 }
 

@@ -73,7 +73,7 @@ export const SCRIPT = `'use strict';
       mark.addEventListener('pointerenter', () => show(mark));
       mark.addEventListener('pointerleave', hide);
       mark.addEventListener('focus', () => {
-        marks.forEach((one) => one.setAttribute('tabindex', one === mark ? '0' : '-1'));
+        marks.forEach((other) => other.setAttribute('tabindex', other === mark ? '0' : '-1'));
         show(mark);
       });
       mark.addEventListener('blur', hide);
@@ -119,7 +119,7 @@ export const SCRIPT = `'use strict';
       button.tabIndex = at === 0 ? 0 : -1;
     });
     table.addEventListener('focusin', (event) => {
-      if (buttons.includes(event.target)) for (const one of buttons) one.tabIndex = one === event.target ? 0 : -1;
+      if (buttons.includes(event.target)) for (const each of buttons) each.tabIndex = each === event.target ? 0 : -1;
     });
     table.addEventListener('keydown', (event) => {
       const y = rows.findIndex((row) => row.includes(event.target));
@@ -192,10 +192,10 @@ export const SCRIPT = `'use strict';
   let folded = [];
   addEventListener('beforeprint', () => {
     folded = all('details:not([open])');
-    for (const one of folded) one.open = true;
+    for (const details of folded) details.open = true;
   });
   addEventListener('afterprint', () => {
-    for (const one of folded) one.open = false;
+    for (const details of folded) details.open = false;
   });
 })();
 `;
