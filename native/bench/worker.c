@@ -76,16 +76,11 @@ static const char *set_up(struct bench_row *row) {
   static const struct {
     const char *name;
     const char *(*set_up)(struct bench_row *row);
-  } experiments[] = {{"flip", bench_flip},
-                     {"callout", bench_callout},
-                     {"hardened", bench_hardened},
-                     {"gate", bench_gate},
-                     {"fault", bench_fault},
-                     {"revisit", bench_revisit},
-                     {"threads", bench_threads},
-                     {"alternatives", bench_alternatives},
-                     {"adopted", bench_adopted},
-                     {"virtual", bench_virtual}};
+  } experiments[] = {{"flip", bench_flip},         {"callout", bench_callout},
+                     {"hardened", bench_hardened}, {"gate", bench_gate},
+                     {"fault", bench_fault},       {"revisit", bench_revisit},
+                     {"threads", bench_threads},   {"alternatives", bench_alternatives},
+                     {"adopted", bench_adopted},   {"virtual", bench_virtual}};
   for (size_t i = 0; i < sizeof experiments / sizeof *experiments; i++)
     if (strcmp(row->experiment, experiments[i].name) == 0) return experiments[i].set_up(row);
   return "no such experiment";
