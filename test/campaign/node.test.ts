@@ -1,6 +1,5 @@
 /**
- * lanes: native, emulated
- * with: native/campaign, native/host, native/pkeys, native/trap
+ * lanes: native
  * Campaigns on Node itself: trials are forks of a guarded Node in the middle of a callout, which work on as Node.
  * Broken once: the program with src/callout's koffi, which no guard is around (stores into the heap came through under
  * mprotect); forget_waiters left out (the trial without a fault hung in its second collection).
@@ -12,10 +11,9 @@ import { makePlan, replay, trialsOf } from '../../src/campaign/run.js';
 import { NODE, stratumOf } from '../../src/campaign/subjects.js';
 import type { GuardMechanism } from '../../src/record/words.js';
 
-const isGuest = process.env['TURNKEY_LANE'] === 'emulated';
-const lane = { ...nativeLane(NODE), ...(isGuest ? { limitMs: 60_000 } : {}) };
-const closing: GuardMechanism = isGuest ? 'pkeys' : 'mprotect-range';
-const COUNT = isGuest ? 14 : 20;
+const lane = nativeLane(NODE);
+const closing: GuardMechanism = 'mprotect-range';
+const COUNT = 20;
 
 t.test("faults into V8's live heap: the same under every mechanism, and closed to the callee", async (t) => {
   const mechanisms: readonly GuardMechanism[] = ['none', closing];
@@ -36,21 +34,18 @@ t.test("faults into V8's live heap: the same under every mechanism, and closed t
     [],
     'with nothing, each of them changes it',
   );
-  const during = closed.filter(
-    ({ stratum, moment }) => stratum === 'v8-heap' && (isGuest || !['thread', 'after'].includes(moment)),
-  );
+  const during = closed.filter(({ stratum, moment }) => stratum === 'v8-heap' && !['thread', 'after'].includes(moment));
   t.ok(during.length > 3);
   t.same(
     during.filter(({ image }) => image !== 'equal'),
     [],
     'closed, none does',
   );
-  const onCallout = during.filter(({ moment }) => !['thread', 'after'].includes(moment));
   t.same(
-    onCallout.filter(({ verdict, end }) => !['prevented', 'refused'].includes(verdict ?? '') || end !== 'told'),
+    during.filter(({ verdict, end }) => !['prevented', 'refused'].includes(verdict ?? '') || end !== 'told'),
     [],
     'and Node is told, and goes on to the right answer',
   );
-  const [first] = onCallout;
+  const [first] = during;
   if (first !== undefined) t.same(await replay(lane, plan, first.index, closing), first, 'a fault replays alone');
 });
