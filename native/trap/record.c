@@ -90,7 +90,6 @@ void trap_record_end(struct trap_slot *slot, struct trap_fault *fault, uint64_t 
   const struct trap_entry *entry = frame->entry;
   struct pkeys_space space;
   fault->space_key = -1;
-  fault->space_moves = 0;
   if (memory && fault->address != 0 && pkeys_find_space(fault->address, &space)) {
     fault->space_found = 1;
     fault->space_image_id = space.image_id;

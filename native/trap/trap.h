@@ -233,10 +233,10 @@ struct trap_fault {
   uint64_t foreign_sp_top;     /* top of the foreign stack that was in use, or 0 */
   uint32_t stack_words;        /* number of entries used in `stack` */
   uint32_t mechanism_held;     /* 1 if the rights were still denied at the fault; the callee had not opened them */
-  uint64_t stack[64];          /* words on the foreign stack that point into executable mappings, innermost first */
-  uint64_t more_registers[10]; /* ARM64: x19..x28 */
   int32_t space_key;           /* pkeys_space_key_at_fault: the space's key at the fault, or -1 */
   uint32_t space_moves;        /* and how often the space got another key since */
+  uint64_t stack[64];          /* words on the foreign stack that point into executable mappings, innermost first */
+  uint64_t more_registers[10]; /* ARM64: x19..x28 */
   uint64_t reserved[10];       /* fills the record to 1,024 bytes */
 };
 /* The fields in order, without gaps: for bindings, which need offsets. */
@@ -247,8 +247,8 @@ struct trap_fault {
   X(signal)                                                                                                      \
   X(code) X(address) X(pc) X(access) X(pkey) X(thread_id) X(depth) X(function) X(thunk) X(space_found)           \
       X(space_image_id) X(space_offset) X(space_name) X(error_code) X(trap_number) X(registers) X(pkru) X(flags) \
-          X(foreign_sp_top) X(stack_words) X(mechanism_held) X(stack) X(more_registers) X(space_key)   \
-          X(space_moves) X(reserved)
+          X(foreign_sp_top) X(stack_words) X(mechanism_held) X(space_key) X(space_moves) X(stack)                \
+              X(more_registers) X(reserved)
 /* clang-format on */
 /* Bits of `flags`:
  *

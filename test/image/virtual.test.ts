@@ -42,6 +42,17 @@ t.test('without a mechanism or with another one, an image with a virtual key is 
   image.setMechanism('mprotect-range');
   image.leave();
   t.ok(image.verify().ok);
+  const store = new Guard({ image, mechanism: 'mprotect-range' }).load(foreign).func(STORE);
+  for (const [address, key] of [
+    [image.space('old').address, 0],
+    [0n, undefined],
+  ] as const)
+    try {
+      store(address, 1n);
+      t.fail('the store landed');
+    } catch (error) {
+      t.match(error, { spaceKey: key, record: { spaceMoves: 0 } });
+    }
   t.equal(virtualKeys().images, 0);
   image.close();
   t.end();
