@@ -137,7 +137,7 @@ static void try_all(ucontext_t *context) {
   tries += 3 * IMAGES * PLACES;
 }
 
-/* Should break it: see below. */
+/* Should break it: tag_image with the protection left as it was; `give_back` before write_rights in `change`. */
 static void tried_at_every_step(const struct pkeys_virtual_options *options) {
   NEEDS_KEYS();
   open_images(options);
