@@ -55,9 +55,9 @@ static void *wander(void *argument) {
   return NULL;
 }
 
-/* TURNKEY_EVICTIONS: how many in all; TURNKEY_SEED: which. 1,000,000 is the figure to hold. Should break it: the
- * victim's pages closed after its key was given away; `give_back` before write_rights in `change`; claim() without its
- * look at pins. */
+/* TURNKEY_EVICTIONS: how many in all; TURNKEY_SEED: which. 1,000,000 is the figure to hold. Broken once: `evictable`
+ * and claim() without their look at pins: the images go from under their threads, which die. Should break it: the
+ * victim's pages closed after its key was given away; `give_back` before write_rights in `change`. */
 static void random_evictions(const struct pkeys_virtual_options *options, long share) {
   const char *all = getenv("TURNKEY_EVICTIONS");
   evictions_wanted = (all && atol(all) > 0 ? atol(all) : 24000) / share;

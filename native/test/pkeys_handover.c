@@ -51,6 +51,7 @@ static void *younger(void *argument) {
   return (void *)(intptr_t)inherited;
 }
 
+/* Broken once: pkeys_seat_begin without write_rights: the thread keeps the right. */
 CHECK_TEST(inherited, "a thread made inside an image has its maker's right until it takes a seat, and then none") {
   NEEDS_KEYS();
   open_tenants(2, &(struct pkeys_virtual_options){.ways = 1});
