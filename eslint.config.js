@@ -140,7 +140,13 @@ export default tseslint.config(
   },
   {
     // In no tsconfig.json: generators that run before anything is built, programs that tests run, examples.
-    files: ['eslint.config.js', 'native/test/*.mjs', 'test/data/**/*.mjs', 'examples/**/*.mjs'],
+    files: [
+      'eslint.config.js',
+      'native/test/*.mjs',
+      'test/data/**/*.mjs',
+      'examples/**/*.mjs',
+      'experiments/hosts/programs/*.mjs',
+    ],
     extends: [tseslint.configs.disableTypeChecked],
     languageOptions: { parserOptions: { projectService: false }, globals: { process: 'readonly' } },
     rules: { 'no-restricted-syntax': 'off', '@typescript-eslint/explicit-module-boundary-types': 'off' },

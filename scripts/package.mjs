@@ -79,7 +79,16 @@ export function prebuild(/** @type {string} */ into) {
 const LIBRARY = /^src\/(?:[^/]+\.js|(?:callout|image)\/)/;
 
 /** Compiled parts that only a checkout has: two commands, and all experiments in one file (src/record/paths.ts). */
-const CHECKOUT_ONLY = ['src/campaign', 'src/cli/campaign.js', 'src/squeak', 'src/cli/squeak.js', 'trial'];
+const CHECKOUT_ONLY = [
+  'src/campaign',
+  'src/cli/campaign.js',
+  'src/squeak',
+  'src/cli/squeak.js',
+  'src/hosts',
+  'src/cli/hosts.js',
+  'experiments/hosts',
+  'trial',
+];
 
 /** The files below a folder with one of these endings, by their whole paths. */
 const filesBelow = (/** @type {string} */ folder, /** @type {RegExp} */ ending) =>
@@ -102,7 +111,7 @@ async function prune(/** @type {string} */ dist) {
     format: 'esm',
     platform: 'node',
     packages: 'external',
-    external: ['./campaign.js', './squeak.js'], // looked for before they are imported
+    external: ['./campaign.js', './squeak.js', './hosts.js'], // looked for before they are imported
     logLevel: 'error',
   });
   const imported = new Set(Object.keys(metafile.inputs).map((name) => join(dist, name)));

@@ -30,6 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/run': [...LIBRARY, 'src/record', 'src/experiment', 'src/machine'],
   'src/trial': [...LIBRARY, 'src/record', 'src/experiment'],
   'src/squeak': ['src'],
+  'src/hosts': ['src', 'src/record', 'src/experiment', 'src/guard', 'src/machine', 'src/run', 'src/squeak'],
   'src/report': ['src', 'src/record'],
   'src/campaign': ['src', 'src/record', 'src/callout', 'src/machine', 'src/guard', 'src/run', 'src/report'],
   'src/cli': [
@@ -42,6 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/report',
 
     'src/campaign',
+    'src/hosts',
     'src/squeak',
   ],
   experiments: [...LIBRARY, 'src/record', 'src/experiment'],
@@ -68,10 +70,11 @@ function importsOf(path: string): readonly string[] {
     : names;
 }
 
-const files = ['src', 'experiments', 'scripts'].flatMap((top) =>
-  readdirSync(join(PROJECT_ROOT, top), { recursive: true, encoding: 'utf8' })
-    .map((name) => `${top}/${name.split(sep).join('/')}`)
-    .filter((path) => /\.[cm]?[jt]s$/.test(path)),
+const files = ['src', 'experiments', 'scripts'].flatMap(
+  (top) =>
+    readdirSync(join(PROJECT_ROOT, top), { recursive: true, encoding: 'utf8' })
+      .map((name) => `${top}/${name.split(sep).join('/')}`)
+      .filter((path) => /\.[cm]?[jt]s$/.test(path) && !path.startsWith('experiments/hosts/programs/')), // as a user has them
 );
 const arrows = files.flatMap((from) => importsOf(from).map((name) => ({ from, name })));
 

@@ -360,8 +360,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     code = value;
   };
   const program = commands(done);
-  // Squeak is for a checkout too
+  // Squeak and the catalogue on hosts are for a checkout too
   if (existsSync(new URL('squeak.js', import.meta.url))) (await import('./squeak.js')).addSqueak(program, done);
+  if (existsSync(new URL('hosts.js', import.meta.url))) (await import('./hosts.js')).addHosts(program, done);
   (await campaigns())?.addCampaignCommands(program, done);
   try {
     await program.parseAsync([...argv]);

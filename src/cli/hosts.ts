@@ -1,0 +1,90 @@
+/** `turnkey hosts`: bad callouts in Node, CPython, Ruby and Squeak as they are, under each mechanism. */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+
+import { type Command, InvalidArgumentError } from 'commander';
+
+import { type HostName,HOSTS } from '../experiment/host-case.js';
+import { writeHosts } from '../hosts/record.js';
+import { reportHosts } from '../hosts/report.js';
+import { hostCases, runHosts } from '../hosts/run.js';
+import { ExperimentError } from '../record/errors.js';
+import { inProject } from '../record/paths.js';
+import { readRun } from '../record/store.js';
+import { closesImage, type GuardMechanism } from '../record/words.js';
+import { oneOf, say } from './guard.js';
+import { probeKeys } from './probe.js';
+
+const MECHANISMS = ['none', 'flag', 'mprotect-range', 'pkeys'] as const;
+
+interface Flags {
+  readonly lane: 'native' | 'emulated';
+  readonly host: readonly HostName[];
+  readonly mechanism?: readonly GuardMechanism[];
+  readonly case: readonly string[];
+  readonly repeat: number;
+  readonly out: string;
+  readonly kernel?: string;
+}
+
+/** A parser for a list of some words, separated by commas. */
+const listOf =
+  <T extends string>(words: readonly T[]) =>
+  (text: string): readonly T[] =>
+    text.split(',').map(oneOf(words));
+
+/** Adds the command. `done` gets the exit code. */
+export function addHosts(program: Command, done: (code: number) => void): void {
+  program
+    .command('hosts')
+    .description('make bad callouts in Node, CPython, Ruby and Squeak as they are, and say what each mechanism does')
+    .option('--lane <lane>', 'native or emulated', oneOf(['native', 'emulated']), 'native' as const)
+    .option('--host <names>', HOSTS.join(', '), listOf(HOSTS), HOSTS)
+    .option('--mechanism <names>', `${MECHANISMS.join(', ')} (default: what the lane has)`, listOf(MECHANISMS))
+    .option('--case <names>', 'cases by name (default: all)', (text: string) => text.split(','), [])
+    .option('--repeat <n>', 'trials of each', positive, 1)
+    .option('--kernel <file>', "the guest's kernel")
+    .option('--out <dir>', 'directory of the record, which is added to', 'results/hosts')
+    .action(async (flags: Flags) => {
+      const keys = probeKeys();
+      const usable = flags.lane === 'emulated' || keys.usable;
+      const mechanisms = flags.mechanism ?? MECHANISMS.filter((name) => name !== 'pkeys' || usable);
+      if (mechanisms.includes('pkeys') && !usable)
+        throw new ExperimentError(`protection keys are not usable here: ${keys.reason}. --lane emulated has them`);
+      const cases = await hostCases();
+      const unknown = flags.case.filter((name) => cases.every((each) => each.name !== name));
+      if (unknown.length > 0)
+        throw new ExperimentError(
+          `there is no case ${unknown.join(', ')}: there are ${cases.map(({ name }) => name).join(', ')}`,
+        );
+      const runs = await runHosts(
+        {
+          lane: flags.lane,
+          hosts: flags.host,
+          mechanisms,
+          cases: flags.case,
+          repeat: flags.repeat,
+          ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
+        },
+        say,
+        (trial) => {
+          say(`${trial.host}, ${trial.mechanism}: ${trial.case} ${trial.verdict}: ${trial.because}`);
+        },
+      );
+      if (runs.length === 0) throw new ExperimentError('none of the hosts is here');
+      const out = resolve(flags.out);
+      const record = writeHosts(out, runs);
+      const reference = inProject('results/reference');
+      const path = reportHosts(out, record, cases, existsSync(reference) ? readRun(reference) : undefined);
+      process.stdout.write(`${path}\n`);
+      const open = runs.flatMap(({ trials }) => trials).filter(({ mechanism }) => !closesImage(mechanism));
+      const misjudged = open.filter(({ verdict }) => verdict === 'prevented');
+      done(misjudged.length === 0 ? 0 : 1);
+    });
+}
+
+function positive(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError('It must be a positive whole number.');
+  return number;
+}

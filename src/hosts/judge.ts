@@ -1,0 +1,51 @@
+/** The verdict on a trial of the catalogue on hosts, from what its program said and how it ended. */
+import type { HostCase } from '../experiment/host-case.js';
+import { closesImage, type GuardMechanism, type Verdict } from '../record/words.js';
+import type { Called, Done } from './record.js';
+
+const SIGSEGV = 11;
+const EFAULT = 14;
+const ENOENT = 2;
+const WORD_BYTES = 8;
+
+export interface Judged {
+  readonly verdict: Verdict;
+  readonly because: string;
+}
+
+/** What a program left: lines that it printed, and its end. */
+export interface Left {
+  readonly end: number | string;
+  readonly called: Called | null;
+  readonly done: Done | null;
+}
+
+/** True where the fault is a store into what the mechanism closes: prevention needs this evidence. */
+function isOfMechanism(about: HostCase, mechanism: GuardMechanism, { at, error }: Called): boolean {
+  if (error === null || !closesImage(mechanism) || error.signal !== SIGSEGV) return false;
+  if (!['payload', 'header', 'code'].includes(about.target) || error.address === null) return false;
+  const offset = error.address - at;
+  const hasKey = mechanism !== 'pkeys' || (error.pkey !== null && error.pkey > 0);
+  return hasKey && offset >= 0 && offset < Math.max(about.bytes, WORD_BYTES);
+}
+
+/** Why a trial says nothing, or undefined. */
+export const unavailable = ({ called }: Left): string | undefined =>
+  called?.returned === -ENOENT ? 'a library that the callee uses is not there' : undefined;
+
+export function judge(about: HostCase, mechanism: GuardMechanism, { end, called, done }: Left): Judged {
+  const ended = `it ended by ${String(end)}`;
+  const changed = about.target === 'lent' ? 'host-damaged' : 'damaged';
+  if (end === 'time') return { verdict: 'hung', because: 'it came to no end' };
+  if (called === null) return { verdict: 'crashed', because: `no line after the callout; ${ended}` };
+  if (!called.intact || done?.intact === false)
+    return { verdict: changed, because: `memory is not what it was${done === null ? `; ${ended}` : ''}` };
+  if (done === null || end !== 0) return { verdict: 'crashed', because: `memory was as before, and ${ended}` };
+  if (!done.right) return { verdict: changed, because: 'the answer is wrong' };
+  if (called.error !== null)
+    return isOfMechanism(about, mechanism, called)
+      ? { verdict: 'prevented', because: 'a fault at the closed memory, which is as before; the answer is right' }
+      : { verdict: 'trapped', because: 'the callout failed; memory is as before, and the answer is right' };
+  if (called.returned === -EFAULT) return { verdict: 'refused', because: 'EFAULT; the answer is right' };
+  return { verdict: 'harmless', because: 'no error, memory as before, and the answer is right' };
+}
