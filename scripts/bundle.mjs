@@ -3,7 +3,7 @@
 // of `npm run build:ts`; needs what tsc and CMake have built.
 
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -66,6 +66,8 @@ await build({
 // After the bundles: from the packages themselves it takes no more than it uses.
 await bundleForTests(root);
 await vendorPackages();
+// npx looks at its mode only when it first links it
+chmodSync(join(root, 'dist', 'src', 'cli', 'main.js'), 0o755);
 
 const launch = join(folder, 'launch.cjs');
 copyFileSync(join(root, 'dist', 'src', 'trial', 'launch.cjs'), launch);

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 
 import { type Command, InvalidArgumentError } from 'commander';
 
-import { type HostName,HOSTS } from '../experiment/host-case.js';
+import { type HostName, HOSTS } from '../experiment/host-case.js';
 import { writeHosts } from '../hosts/record.js';
 import { reportHosts } from '../hosts/report.js';
 import { hostCases, runHosts } from '../hosts/run.js';
