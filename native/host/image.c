@@ -19,7 +19,7 @@ int host_image_start(void) {
   return rc;
 }
 
-static struct host_heap_size totals(void) {
+struct host_heap_size host_image_now(void) {
   struct host_heap_size size = {0};
   struct pkeys_range range;
   for (uintptr_t at = 0; pkeys_range_next(at, &range); at = range.address + range.bytes) {
@@ -34,7 +34,7 @@ static pthread_mutex_t largest_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint64_t adoptions, look_at = 1;
 
 struct host_heap_size host_image_largest(void) {
-  struct host_heap_size now = totals();
+  struct host_heap_size now = host_image_now();
   pthread_mutex_lock(&largest_lock);
   if (now.bytes >= largest.bytes) largest = now;
   now = largest;

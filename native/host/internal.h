@@ -120,6 +120,7 @@ struct host_heap_size {
   uint64_t ranges, bytes;
 };
 struct host_heap_size host_image_largest(void);
+struct host_heap_size host_image_now(void);
 
 /* ---- report.c ---- */
 

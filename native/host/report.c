@@ -201,7 +201,7 @@ void host_report_asked(const char *asked, const char *why_not_keys) {
 
 static void write_json(const char *path, const struct host_thread *sum) {
   struct line line = {0};
-  struct host_heap_size heap = host_image_largest();
+  struct host_heap_size heap = host_image_largest(), now = host_image_now();
   struct pkeys_bystanders bystanders = pkeys_bystanders();
   append(&line, "{\"pid\":%d,\"parent\":%d,", (int)getpid(), (int)getppid());
   append_string(&line, "program", host_state.program.path);
@@ -212,9 +212,9 @@ static void write_json(const char *path, const struct host_thread *sum) {
          (unsigned long long)sum->callouts, (unsigned long long)sum->failures,
          (unsigned long long)counters[HOST_UNGUARDED], (unsigned long long)sum->callbacks,
          (unsigned long long)counters[HOST_THREADS]);
-  append(&line, ",\"handlers\":%llu,\"heapRanges\":%llu,\"heapBytes\":%llu,\"notAdopted\":%llu",
+  append(&line, ",\"handlers\":%llu,\"heapRanges\":%llu,\"heapBytes\":%llu,\"heapBytesAtEnd\":%llu,\"notAdopted\":%llu",
          (unsigned long long)counters[HOST_HANDLERS], (unsigned long long)heap.ranges, (unsigned long long)heap.bytes,
-         (unsigned long long)counters[HOST_NOT_ADOPTED]);
+         (unsigned long long)now.bytes, (unsigned long long)counters[HOST_NOT_ADOPTED]);
   append(&line, ",\"bystanders\":{\"faults\":%llu,\"waitedNs\":%llu,\"windows\":%llu},",
          (unsigned long long)bystanders.faults, (unsigned long long)bystanders.waited_ns,
          (unsigned long long)bystanders.windows);

@@ -24,6 +24,7 @@ export interface ProcessReport {
   /** The heap at its largest, as far as it was looked at. */
   readonly heapRanges: number;
   readonly heapBytes: number;
+  readonly heapBytesAtEnd: number;
   /** What stays open under this adapter, in words. */
   readonly open: string;
   readonly notes: readonly { readonly text: string }[];

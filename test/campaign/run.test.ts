@@ -85,7 +85,12 @@ t.test('merge counts what is there twice, and refuses a stranger', async (t) => 
   const whole = join(folder, 'whole');
   const twice = merge([whole, join(folder, 'shard-2')], join(folder, 'twice'));
   t.ok(twice.doubles > 0);
-  t.same(twice.differing, []);
+  const races = recordsOf(whole).filter(mayRace);
+  const names = races.map(({ mechanism, index }) => `${mechanism}: ${index}`);
+  t.same(
+    twice.differing.filter((name) => !names.includes(name)),
+    [],
+  );
   const stranger = join(folder, 'stranger');
   const plan: Plan = { ...readPlan(whole), kernel: 'another' };
   writePlan(stranger, plan);
