@@ -54,7 +54,7 @@ export function reportHosts(
     'docs/cases.md explains the verdicts.',
   ];
   for (const host of hosts) {
-    const runs = record.runs.filter((run) => run.host === host);
+    const runs = record.runs.filter((run) => run.host === host).sort((a, b) => b.lane.localeCompare(a.lane)); // native first
     const columns = runs.flatMap(({ lane, trials }) =>
       MECHANISMS.filter((mechanism) => trials.some((trial) => trial.mechanism === mechanism)).map((mechanism) => ({
         head: `\`${mechanism}\` (${lane})`,
