@@ -54,13 +54,17 @@ export function reportHosts(
     'docs/cases.md explains the verdicts.',
   ];
   for (const host of hosts) {
-    const runs = record.runs.filter((run) => run.host === host).sort((a, b) => b.lane.localeCompare(a.lane)); // native first
-    const columns = runs.flatMap(({ lane, trials }) =>
-      MECHANISMS.filter((mechanism) => trials.some((trial) => trial.mechanism === mechanism)).map((mechanism) => ({
-        head: `\`${mechanism}\` (${lane})`,
-        trials: trials.filter((trial) => trial.mechanism === mechanism),
-      })),
-    );
+    // native first
+    const runs = record.runs.filter((run) => run.host === host).sort((a, b) => b.lane.localeCompare(a.lane));
+    const columns = (['native', 'emulated'] as const).flatMap((lane) => {
+      const trials = runs.filter((run) => run.lane === lane).flatMap((run) => run.trials);
+      return MECHANISMS.filter((mechanism) => trials.some((trial) => trial.mechanism === mechanism)).map(
+        (mechanism) => ({
+          head: `\`${mechanism}\` (${lane})`,
+          trials: trials.filter((trial) => trial.mechanism === mechanism),
+        }),
+      );
+    });
     lines.push('', `## ${NAMES[host] ?? host}`, '');
     for (const { lane, version, kernel, cpu, commit, trials } of runs)
       lines.push(
