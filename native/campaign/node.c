@@ -17,7 +17,6 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -155,19 +154,6 @@ static uint64_t digest(pid_t trial, const struct outcome *outcome, struct strata
 
 /* ---- the subject ------------------------------------------------------------------------------------------------- */
 
-static int code_of(struct dl_phdr_info *info, size_t size, void *data) {
-  (void)size;
-  struct block *block = data;
-  for (int i = 0; i < info->dlpi_phnum; i++) {
-    const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-    uintptr_t start = info->dlpi_addr + part->p_vaddr;
-    if (part->p_type != PT_LOAD || !(part->p_flags & PF_X) || block->address - start >= part->p_memsz) continue;
-    *block = (struct block){start, part->p_memsz};
-    return 1;
-  }
-  return 0;
-}
-
 static char *lent_now, *malloc_block;
 static uint32_t lent_bytes;
 
@@ -178,8 +164,7 @@ static const struct image *set_up(const char *mechanism, struct order *mine, con
   mine->overruns[OVERRUN_LENT] = lent_now + lent_bytes;
   marks->lent = (struct block){(uintptr_t)lent_now, lent_bytes};
   marks->tls = strata_tls();
-  marks->code = (struct block){(uintptr_t)set_up, 0};
-  dl_iterate_phdr(code_of, &marks->code);
+  marks->code = strata_code((uintptr_t)set_up);
   find_heap();
   return &marks->image;
 }
@@ -296,12 +281,11 @@ static void forget_waiters(void) {
 /* Returns in each trial. */
 static napi_value serve_node(napi_env environment, napi_callback_info info) {
   (void)environment, (void)info;
-  bool is_open = false;
   keep_in_forks();
   find_waited();
   marks = serve_memory(sizeof *marks);
   malloc_block = malloc(MALLOC_BLOCK);
-  if (malloc_block == NULL || !serve(&node, &is_open)) _exit(0);
+  if (malloc_block == NULL || !serve(&node, NULL)) _exit(0);
   forget_waiters();
   return NULL;
 }

@@ -1,7 +1,6 @@
 /* set_up.c: makes the program of program.h, once, in the warm process: image, libraries, thunks. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <link.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include "call.h"
 #include "spur.h"
 #include "state.h"
+#include "strata.h"
 
 #define ROWS 32
 
@@ -57,20 +57,7 @@ static int sqlite_round(int bytes) { return (bytes + 7) & ~7; }
 static int sqlite_begin(void *ignored) { return (void)ignored, SQLITE_OK; }
 static void sqlite_end(void *ignored) { (void)ignored; }
 
-/* The code of the callee's library, and the functions of a library by name. */
-static int code_of(struct dl_phdr_info *info, size_t size, void *data) {
-  (void)size;
-  struct block *block = data;
-  for (int i = 0; i < info->dlpi_phnum; i++) {
-    const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-    uintptr_t start = info->dlpi_addr + part->p_vaddr;
-    if (part->p_type != PT_LOAD || !(part->p_flags & PF_X) || block->address - start >= part->p_memsz) continue;
-    *block = (struct block){start, part->p_memsz};
-    return 1;
-  }
-  return 0;
-}
-
+/* The functions of a library by name. */
 #define TAKE(library, function, name)                              \
   do {                                                             \
     void *symbol_ = dlsym(library, name);                          \
@@ -174,8 +161,7 @@ static const char *set_up_calls(struct tools *tools) {
   stray_now_function *now;
   TAKE(stray, job, "stray_job");
   TAKE(stray, now, "stray_now");
-  program.code = (struct block){(uintptr_t)job, 0};
-  dl_iterate_phdr(code_of, &program.code);
+  program.code = strata_code((uintptr_t)job);
   tables->job = TRAP_GUARD(job, 0, TRAP_LENT, NULL);
   tables->now = TRAP_GUARD(now, 0, TRAP_LENT, NULL);
   job_open = TRAP_GUARD(job, 0, TRAP_LENT | TRAP_BARE, NULL);

@@ -165,3 +165,22 @@ bool strata_is_mapped(const struct strata *strata, uintptr_t address, size_t byt
   }
   return false;
 }
+
+static int code_of(struct dl_phdr_info *info, size_t size, void *data) {
+  (void)size;
+  struct block *block = data;
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+    uintptr_t start = info->dlpi_addr + part->p_vaddr;
+    if (part->p_type != PT_LOAD || !(part->p_flags & PF_X) || block->address - start >= part->p_memsz) continue;
+    *block = (struct block){start, part->p_memsz};
+    return 1;
+  }
+  return 0;
+}
+
+struct block strata_code(uintptr_t address) {
+  struct block block = {address, 0};
+  dl_iterate_phdr(code_of, &block);
+  return block;
+}

@@ -52,6 +52,8 @@ void strata_add_split(struct strata *out, int stratum, int inner, const struct b
 bool strata_has(const struct mapping *mapping, const char *part);
 /* Thread-local storage of the calling thread, which a forked trial has at the same place. */
 struct block strata_tls(void);
+/* The code of the module that holds an address. */
+struct block strata_code(uintptr_t address);
 /* A digest of the strata alone, for programs whose other mappings are a matter of chance. */
 uint64_t strata_digest(const struct strata *strata);
 /* The address of byte `position` of a stratum. */

@@ -34,6 +34,7 @@ static uint64_t hash_in_threads(const uint8_t *bytes, size_t count) {
   struct part parts[THREADS];
   bool started[THREADS];
   uint64_t sum = 0;
+  bool whole = true;
   for (size_t i = 0; i < THREADS; i++) {
     size_t from = count * i / THREADS, to = count * (i + 1) / THREADS;
     parts[i] = (struct part){bytes + from, to - from, 0};
@@ -41,9 +42,10 @@ static uint64_t hash_in_threads(const uint8_t *bytes, size_t count) {
   }
   for (size_t i = 0; i < THREADS; i++) {
     if (started[i]) pthread_join(threads[i], NULL);
+    whole = whole && started[i];
     sum = sum * 31 + parts[i].hash;
   }
-  return sum;
+  return whole ? sum : 0;
 }
 
 /* The bytes once through a file; whether they came back. */

@@ -41,7 +41,7 @@ static const char *obstacle(const char *path) {
     else if (fstat(fd, &status) == 0 && ((status.st_mode & S_ISUID && status.st_uid != geteuid()) ||
                                          (status.st_mode & S_ISGID && status.st_gid != getegid())))
       why = "is setuid or setgid";
-    else if (geteuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0) why = "has file capabilities";
+    else if (getuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0) why = "has file capabilities";
   }
   close(fd);
   return why;

@@ -16,7 +16,7 @@
  *   ffi_prep_closure(_loc)           the VM, its FFI     a callback: the closure's function runs with the VM's rights
  *   dlsym                            the VM              the adapter may answer with a function of its own
  *   pthread_create                   the VM              a VM thread: attached before its first instruction
- *   sigaction signal                 the VM              the trap's six signals: the trap keeps its place, and the VM's
+ *   sigaction signal                 the VM              the trap's own signals: the trap keeps its place, and the VM's
  *                                                        handler gets what is no callee's fault. All others: the
  *                                                        handler is bracketed by trap_signal_enter and _leave
  *   sigaltstack                      the VM              threads keep the trap's alternate stack; the VM is told that

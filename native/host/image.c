@@ -29,17 +29,21 @@ struct host_heap_size host_image_now(void) {
   return size;
 }
 
-static struct host_heap_size largest;
-static pthread_mutex_t largest_lock = PTHREAD_MUTEX_INITIALIZER;
+/* No lock: it would have to be held over forks and signals. Two threads that look at once may mix their ranges. */
+static _Atomic uint64_t largest_bytes, largest_ranges;
 static _Atomic uint64_t adoptions, look_at = 1;
 
 struct host_heap_size host_image_largest(void) {
   struct host_heap_size now = host_image_now();
-  pthread_mutex_lock(&largest_lock);
-  if (now.bytes >= largest.bytes) largest = now;
-  now = largest;
-  pthread_mutex_unlock(&largest_lock);
-  return now;
+  uint64_t known = atomic_load(&largest_bytes);
+  while (now.bytes >= known && !atomic_compare_exchange_weak(&largest_bytes, &known, now.bytes)) {}
+  if (now.bytes >= known) atomic_store(&largest_ranges, now.ranges);
+  return (struct host_heap_size){.ranges = atomic_load(&largest_ranges), .bytes = atomic_load(&largest_bytes)};
+}
+
+void host_image_in_child(void) {
+  atomic_store(&largest_bytes, 0);
+  atomic_store(&largest_ranges, 0);
 }
 
 /* Looked at whenever there were an eighth more adoptions: some hundred times in the longest life. */

@@ -121,6 +121,8 @@ struct host_heap_size {
 };
 struct host_heap_size host_image_largest(void);
 struct host_heap_size host_image_now(void);
+/* A child's heap is counted anew. */
+void host_image_in_child(void);
 
 /* ---- report.c ---- */
 

@@ -98,7 +98,8 @@ static int no_prepare(void *closure, struct host_cif *cif, host_closure_function
 
 #define FFIS 32
 static struct host_ffi ffis[FFIS];
-const struct host_ffi *_Atomic host_recent_ffi_functions = &ffis[0];
+static const struct host_ffi of_nobody; /* of 0 bytes: no caller is in it */
+const struct host_ffi *_Atomic host_recent_ffi_functions = &of_nobody;
 static _Atomic unsigned ffi_count;
 static pthread_mutex_t ffi_lock = PTHREAD_MUTEX_INITIALIZER;
 

@@ -270,6 +270,7 @@ static void in_child(void) {
   host_state.process = getpid();
   threads = NULL;
   memset(&ended, 0, sizeof ended);
+  host_image_in_child();
   /* adapters compare failures before and after a call: the thread's own count goes on, and its past is taken off */
   ended.failures = 0 - host_thread.failures;
   memset(counters, 0, sizeof counters);

@@ -120,7 +120,7 @@ static struct sigaction with_rights(int signal, const struct sigaction *action) 
   if (is_default || (informs ? action->sa_sigaction == handed_on_informed : action->sa_handler == handed_on))
     return ours;
   atomic_store(&handlers[signal], (void *)(uintptr_t)action->sa_sigaction);
-  if (action->sa_flags & SA_SIGINFO) ours.sa_sigaction = handed_on_informed;
+  if (informs) ours.sa_sigaction = handed_on_informed;
   else ours.sa_handler = handed_on;
   return ours;
 }
@@ -149,8 +149,14 @@ static int behind_the_trap(int signal, const struct sigaction *new, struct sigac
   if (new != NULL) {
     host_learn_step_back();
     rc = trap_rearm_note();
-    struct sigaction ours = with_rights(signal, &wanted);
-    if (rc == 0 && host_next()->sigaction(signal, &ours, NULL) != 0) rc = -errno;
+    if (rc == 0) {
+      void *former = atomic_load(&handlers[signal]);
+      struct sigaction ours = with_rights(signal, &wanted);
+      if (host_next()->sigaction(signal, &ours, NULL) != 0) {
+        rc = -errno;
+        atomic_store(&handlers[signal], former);
+      }
+    }
     int rearmed = trap_rearm();
     if (rc == 0) rc = rearmed;
     host_learn_step_forward();

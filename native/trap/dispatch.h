@@ -25,8 +25,8 @@ enum trap_judgement {
   TRAP_GOES_ON,   /* the context says how the callee goes on: the call passes, or has been answered */
   TRAP_CALL_FAILS /* the callout fails */
 };
-/* `judged`: the call is a callee's. `may_fail`: there is a callout that can fail, unless
- * this is a child that a callee has forked. */
+/* `judged`: the call is a callee's. `may_fail`: the slot is in a callout that can fail; whether that callout is this
+ * thread's own, and not its maker's or its parent's, is looked at where it matters. */
 enum trap_judgement trap_judge_call(const siginfo_t *info, ucontext_t *uc, struct trap_slot *slot, bool judged,
                                     bool may_fail);
 /* look_linux_x86_64.c: inside a signal. Whether memory holds an instruction that writes rights, at whatever offset;

@@ -29,7 +29,7 @@
  *     a descriptor for writing of /proc/PID/mem, by whatever path; a write to such that was open before
  *     sigaction of the signals that the trap handles; sigaltstack on a thread of the VM's
  *     prctl and arch_prctl that would switch the trap or the filter off, or have the process traced
- *     rt_sigreturn with more rights to keys than the callout has
+ *     rt_sigreturn with more rights to keys than the callout has, on the callout's own thread
  *     exit and exit_group by a thread of the VM's
  *
  * Loading and unloading (trap_dlopen, trap_dlclose) are judged as well once the filter is set up.

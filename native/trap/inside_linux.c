@@ -357,7 +357,7 @@ uint32_t trap_handler(int signal, siginfo_t *info, void *context, struct trap_pa
     return 0;
   }
 #endif
-  if (handling != 0 && !synchronous(signal, info)) {
+  if ((handling == HANDLING_MAGIC || handling == MOVING_MAGIC) && !synchronous(signal, info)) {
     trap_call_postpone(signal, info, &a.uc->uc_sigmask);
     if (keys) pkeys_wrpkru(entry_pkru);
     errno = saved_errno;

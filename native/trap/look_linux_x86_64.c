@@ -33,7 +33,7 @@ bool trap_writes_rights(uint64_t address, uint64_t bytes) {
 bool trap_is_memory_file(long file) {
   struct statfs where;
   if (TRAP_CALL(SYS_fstatfs, file, &where, 0, 0) != 0 || where.f_type != PROC_MAGIC) return false;
-  char link[40] = "/proc/self/fd/", target[256];
+  char link[48] = "/proc/thread-self/fd/", target[256]; /* a thread may have a table of its own */
   size_t at = strlen(link), digits = 0;
   char number[24];
   do number[digits++] = (char)('0' + file % 10);

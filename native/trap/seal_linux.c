@@ -4,7 +4,6 @@
  */
 #define _GNU_SOURCE
 #include <link.h>
-#include <sys/mman.h>
 
 #include "calls.h"
 #include "internal.h"
@@ -22,11 +21,12 @@ static int seal(const void *from, const void *to) {
   return rc == -ENOSYS ? -EOPNOTSUPP : (int)rc;
 }
 
-/* Modules that are never unloaded: the program, the C library, and this one. Others may be, and then unmap their code.
+/* Modules that are never unloaded: the program, the C library (by a function that nobody replaces), and this one.
+ * Others may be, and then unmap their code.
  */
 static int seal_code(struct dl_phdr_info *info, size_t size, void *unused) {
   (void)size, (void)unused;
-  const uintptr_t lasting[] = {(uintptr_t)mprotect, (uintptr_t)trap_seal};
+  const uintptr_t lasting[] = {(uintptr_t)dl_iterate_phdr, (uintptr_t)trap_seal};
   bool lasts = info->dlpi_name[0] == '\0';
   for (int i = 0; i < info->dlpi_phnum; i++) {
     const ElfW(Phdr) *part = &info->dlpi_phdr[i];

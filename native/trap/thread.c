@@ -128,8 +128,8 @@ static void thread_exits(struct trap_slot *slot) {
   trap_signals_release(&before);
 }
 
-/* Slots in which a gate that finds a wrong word sees that nobody has them. Further ones are said to be so when the one
- * before them is taken: all at once would touch 4 MiB in every process. */
+/* A gate with a wrong word looks at a slot that may never have been used, so STATE_UNUSED must stand there first. It is
+ * written for 64 slots at a time: for all of them it would touch 4 MiB in every process. */
 #define SAID_UNUSED 64
 static void say_unused(unsigned first) {
   for (unsigned i = first; i < SLOT_COUNT && i < first + SAID_UNUSED; i++)
