@@ -7,6 +7,7 @@
  * answer.
  */
 import { closesImage, type CorruptionCase, expectCopy } from '../../../src/experiment/index.js';
+import { withRing } from '../../support/io-uring.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -20,12 +21,7 @@ export const experiment: CorruptionCase = {
   remedy: { kinds: ['filter'], text: 'a filter of system calls that denies io_uring' },
   refusedBy: 'either',
   run(trial) {
-    const ring = trial.unguarded('int64_t foreign_uring_open(int polled)')(0);
-    if (Number(ring) < 0) {
-      trial.answered(ring);
-      return;
-    }
-    const at = trial.addressIn('old', 64);
-    trial.answered(trial.foreign('int64_t foreign_uring_read_inline(uint64_t address, uint64_t bytes)')(at, 64));
+    const read = trial.foreign('int64_t foreign_uring_read_inline(uint64_t address, uint64_t bytes)');
+    withRing(trial, false, () => read(trial.addressIn('old', 64), 64));
   },
 };

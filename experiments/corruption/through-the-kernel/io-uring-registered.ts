@@ -7,7 +7,8 @@
  * Varies: mechanism. Records: the completion's result. Where the kernel has no io_uring, or forbids it, that is the
  * answer.
  */
-import { type CorruptionCase } from '../../../src/experiment/index.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
+import { readRegistered, withRing } from '../../support/io-uring.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -19,17 +20,6 @@ export const experiment: CorruptionCase = {
   remedy: { kinds: ['filter'], text: 'a filter of system calls that denies io_uring' },
   refusedBy: 'either',
   run(trial) {
-    const ring = trial.unguarded('int64_t foreign_uring_open(int polled)')(0);
-    if (Number(ring) < 0) {
-      trial.answered(ring);
-      return;
-    }
-    const at = trial.pageIn('old');
-    const registered = trial.unguarded('int64_t foreign_uring_register(uint64_t address, uint64_t bytes)')(at, 4096);
-    if (Number(registered) < 0) {
-      trial.answered(registered);
-      return;
-    }
-    trial.answered(trial.foreign('int64_t foreign_uring_read_registered(uint64_t address, uint64_t bytes)')(at, 64));
+    withRing(trial, false, () => readRegistered(trial, 'unguarded'));
   },
 };

@@ -7,30 +7,20 @@
  * Varies: mechanism. Records: the completion's result. Where the kernel has no io_uring, or forbids it, that is the
  * answer.
  */
-import { type CorruptionCase, expectCopy, needsKeys } from '../../../src/experiment/index.js';
+import type { CorruptionCase } from '../../../src/experiment/index.js';
+import { expectEarlierRights, withRing } from '../../support/io-uring.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: 'an io_uring read into old space by a worker made earlier',
-  expected(setting) {
-    if (needsKeys(setting.mechanism))
-      return {
-        verdicts: ['damaged', 'refused', 'harmless'],
-        why: 'the worker has the rights of the time when it was made, if there is io_uring',
-      };
-    const copy = expectCopy(setting);
-    return { verdicts: [...copy.verdicts, 'refused', 'harmless'], why: `${copy.why}, if there is io_uring` };
-  },
+  expected: expectEarlierRights('the worker has the rights of the time when it was made, if there is io_uring'),
   remedy: { kinds: ['filter'], text: 'a filter of system calls that denies io_uring' },
   refusedBy: 'either',
   run(trial) {
-    const ring = trial.unguarded('int64_t foreign_uring_open(int polled)')(0);
-    if (Number(ring) < 0) {
-      trial.answered(ring);
-      return;
-    }
-    trial.unguarded('int64_t foreign_uring_start_worker(void)')();
-    const at = trial.addressIn('old', 64);
-    trial.answered(trial.foreign('int64_t foreign_uring_read_into(uint64_t address, uint64_t bytes)')(at, 64));
+    withRing(trial, false, () => {
+      trial.unguarded('int64_t foreign_uring_start_worker(void)')();
+      const read = trial.foreign('int64_t foreign_uring_read_into(uint64_t address, uint64_t bytes)');
+      return read(trial.addressIn('old', 64), 64);
+    });
   },
 };

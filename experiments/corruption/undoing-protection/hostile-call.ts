@@ -6,22 +6,15 @@
  * Varies: mechanism, hardening. Records: the kernel's answer, bytes changed.
  */
 import { type CorruptionCase, expectCopy, expectRound, needsKeys } from '../../../src/experiment/index.js';
+import { hostileStore, OWN_PROCESS } from '../../support/hostile.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
   summary: "process_vm_writev(2) by a jump to the VM's own SYSCALL",
   expected: (setting) =>
     needsKeys(setting.mechanism) ? expectRound('any code may jump to any instruction') : expectCopy(setting),
-  remedy: {
-    kinds: ['process'],
-    text: 'a process of its own: in one address space the VM cannot do without the instruction',
-  },
+  remedy: OWN_PROCESS,
   run(trial) {
-    trial.answered(
-      trial.foreign('int64_t foreign_hostile_call(uint64_t address, uint64_t value)')(
-        trial.addressIn('old'),
-        0x4141414141414141n,
-      ),
-    );
+    hostileStore(trial, 'call');
   },
 };

@@ -6,6 +6,7 @@
  * Varies: mechanism, hardening. Records: bytes changed.
  */
 import { type CorruptionCase, expectRound, expectStore, needsKeys } from '../../../src/experiment/index.js';
+import { hostileStore } from '../../support/hostile.js';
 
 export const experiment: CorruptionCase = {
   kind: 'corruption',
@@ -16,11 +17,6 @@ export const experiment: CorruptionCase = {
       : expectStore(setting),
   remedy: { kinds: ['process'], text: 'a process of its own: the C library is loaded before any search for WRPKRU' },
   run(trial) {
-    trial.answered(
-      trial.foreign('int64_t foreign_hostile_pkey_set(uint64_t address, uint64_t value)')(
-        trial.addressIn('old'),
-        0x4141414141414141n,
-      ),
-    );
+    hostileStore(trial, 'pkey_set');
   },
 };
