@@ -38,9 +38,9 @@ try {
 process.on('SIGINT', () => undefined); // the child gets it too, and says goodbye
 const turnkey = (/** @type {string[]} */ ...args) =>
   spawnSync(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), ...args], { stdio: 'inherit' });
+if (words.length === 0) showHosts(); // first: the run ends by naming its report
 const { status, signal, error } = turnkey('run', ...words);
 if (error) fail(error);
-if (words.length === 0 && status === 0) showHosts();
 process.exit(status ?? 128 + (signal === null ? 0 : constants.signals[signal]));
 
 /** A wild write into V8's heap, and one into a Python string: by keys, wherever they are to be had. */
@@ -53,10 +53,11 @@ function showHosts() {
   for (const { name, program, demo } of hosts) {
     const file = join('examples', 'hosts', demo);
     if (!existsSync(program)) {
-      process.stdout.write(`\n${program} is not here: ${file} is left out\n`);
+      process.stdout.write(`${program} is not here: ${file} is left out\n`);
       continue;
     }
-    process.stdout.write(`\n$ npx turnkey guard --lane ${where} -- ${name} ${file}\n`);
+    process.stdout.write(`$ npx turnkey guard --lane ${where} -- ${name} ${file}\n`);
     turnkey('guard', '--lane', where, '--', program, join(root, file));
+    process.stdout.write('\n');
   }
 }
