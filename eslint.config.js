@@ -145,7 +145,7 @@ export default tseslint.config(
       'native/test/*.mjs',
       'test/data/**/*.mjs',
       'examples/**/*.mjs',
-      'experiments/hosts/programs/*.mjs',
+      'experiments/hosts/*/*.mjs',
     ],
     extends: [tseslint.configs.disableTypeChecked],
     languageOptions: { parserOptions: { projectService: false }, globals: { process: 'readonly' } },

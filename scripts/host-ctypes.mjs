@@ -3,11 +3,11 @@
 // compares test by test. Exit code 1 if a result differs. --record writes results/reference-hosts/ctypes.json.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { fail, root, SetupError } from './setup.mjs';
+import { cleanCommit, fail, root, runQuietly, SetupError } from './setup.mjs';
 
 /**
  * @typedef {{ python: string, kernel: string, results: Readonly<Record<string, string>> }} Results
@@ -29,12 +29,12 @@ const RUNS = [
   { lane: 'emulated', mechanism: 'pkeys' },
 ];
 
-/** @param {string} command @param {readonly string[]} args */
-const output = (command, args, env = {}) =>
+/** The command may fail. @param {string} command @param {readonly string[]} args */
+const run = (command, args, env = {}) =>
   spawnSync(command, args, { encoding: 'utf8', env: { ...process.env, ...env }, maxBuffer: 1 << 26 });
 
 /** What Python says, one line. @param {string} text */
-const ask = (text) => output(PYTHON, ['-c', text]).stdout.trim();
+const ask = (text) => runQuietly(PYTHON, ['-c', text]).trim();
 
 /** The files that a guest lacks: the interpreter, its library, and what its modules link. */
 function files() {
@@ -52,8 +52,8 @@ function outcome({ lane, mechanism }) {
   const words = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   const { stdout, stderr, status } =
     lane === 'native'
-      ? output(executable, [SCRIPT], env)
-      : output(process.execPath, [
+      ? run(executable, [SCRIPT], env)
+      : run(process.execPath, [
           CLI,
           'emulated',
           ...taken.flatMap((path) => ['--with', path]),
@@ -106,27 +106,25 @@ function counts({ results }) {
 
 function main() {
   const { record } = parseArgs({ options: { record: { type: 'boolean', default: false } } }).values;
-  if (ask('import ctypes.test; print(1)') !== '1')
+  if (run(PYTHON, ['-c', 'import ctypes.test']).status !== 0)
     throw new SetupError(`${PYTHON} has no tests of ctypes: install libpython3.11-testsuite`);
   if (!existsSync(PRELOADED)) throw new SetupError(`${PRELOADED} is not built: run node scripts/setup.mjs`);
-  const git = (/** @type {string[]} */ ...args) => output('git', ['-C', root, ...args]).stdout.trim();
-  const commit = git('rev-parse', 'HEAD');
-  if (record && git('status', '--porcelain') !== '') throw new SetupError('a score is recorded from a clean tree only');
+  const commit = record ? cleanCommit() : undefined;
   /** @type {Map<string, Outcome>} */
   const plain = new Map();
-  const rows = RUNS.map((run) => {
-    const now = outcome(run);
-    if (run.mechanism === 'none') plain.set(run.lane, now);
-    const before = plain.get(run.lane) ?? now;
+  const rows = RUNS.map((each) => {
+    const now = outcome(each);
+    if (each.mechanism === 'none') plain.set(each.lane, now);
+    const before = plain.get(each.lane) ?? now;
     const row = {
-      ...run,
+      ...each,
       tests: Object.keys(now.results).length,
       callouts: now.callouts,
       counts: counts(now),
       differences: differences(before, now),
     };
     process.stdout.write(
-      `${run.lane.padEnd(9)} ${run.mechanism.padEnd(15)} ${row.tests} tests, ${Object.entries(row.counts)
+      `${each.lane.padEnd(9)} ${each.mechanism.padEnd(15)} ${row.tests} tests, ${Object.entries(row.counts)
         .map(([word, count]) => `${count} ${word}`)
         .join(', ')}; ${row.differences.length} differ from unguarded\n`,
     );
@@ -135,10 +133,8 @@ function main() {
     return { ...row, kernel: now.kernel, python: now.python };
   });
   if (record) {
-    const folder = join(root, 'results', 'reference-hosts');
-    mkdirSync(folder, { recursive: true });
     const text = JSON.stringify({ schemaVersion: 1, tests: "CPython's tests of ctypes", commit, runs: rows }, null, 1);
-    writeFileSync(join(folder, 'ctypes.json'), `${text}\n`);
+    writeFileSync(join(root, 'results', 'reference-hosts', 'ctypes.json'), `${text}\n`);
   }
   if (rows.some(({ differences: { length } }) => length > 0)) process.exitCode = 1;
 }

@@ -10,6 +10,9 @@ import { root } from './setup.mjs';
 /** The run that docs/limits.md describes, and those that it is set beside: another kernel, hardened guards. */
 const LIMITS = { of: 'reference', beside: 'reference-6.12', hardened: 'reference-hardened', file: 'docs/limits.md' };
 
+/** The record of the catalogue on hosts, and the run on the stand-in that it is set beside. */
+const HOSTS = { of: join(root, 'results', 'reference-hosts'), standIn: join(root, 'results', 'reference') };
+
 const built = (/** @type {string[]} */ ...path) => import(pathToFileURL(join(root, 'dist', 'src', ...path)).href);
 const { PACKED_FILE, readRun, runFileIn, writePacked } = await built('record', 'store.js');
 const { writeReports } = await built('report', 'files.js');
@@ -32,4 +35,8 @@ for (const name of names) {
   const limits = name === LIMITS.of ? [join(root, LIMITS.file), others()] : [];
   for (const path of await writeReports(directory, run, ...limits)) process.stdout.write(`${path}\n`);
 }
+const { hostCases } = await built('hosts', 'run.js');
+const { readHosts } = await built('hosts', 'record.js');
+const { reportHosts } = await built('hosts', 'report.js');
+reportHosts(HOSTS.of, readHosts(HOSTS.of), await hostCases(), readRun(HOSTS.standIn));
 writeFigures(new Figures(recordedRate));

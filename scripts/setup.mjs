@@ -77,7 +77,7 @@ function timed(/** @type {string} */ what, /** @type {() => void} */ action) {
 }
 
 /** Runs a command quietly; its output is shown only where it fails. */
-function runQuietly(
+export function runQuietly(
   /** @type {string} */ command,
   /** @type {readonly string[]} */ args,
   /** @type {{ cwd?: string, env?: NodeJS.ProcessEnv }} */ options = {},
@@ -95,6 +95,13 @@ function runQuietly(
     throw new SetupError(`\`${command} ${args.join(' ')}\` failed (${signal ?? `exit code ${status}`})`);
   }
   return stdout;
+}
+
+/** The commit that a record names. @throws SetupError where the tree is not clean */
+export function cleanCommit() {
+  const git = (/** @type {string[]} */ ...args) => runQuietly('git', args).trim();
+  if (git('status', '--porcelain') !== '') throw new SetupError('records are made from a clean tree only');
+  return git('rev-parse', 'HEAD');
 }
 
 /** A command's output, or '' where it fails. */

@@ -18,4 +18,6 @@ export interface HostCase {
   readonly skip?: Readonly<Partial<Record<HostName, string>>>;
   /** The case of the catalogue on the stand-in that it resembles. */
   readonly standIn?: string;
+  /** Honest work, which must be harmless under every mechanism. */
+  readonly control?: true;
 }

@@ -8,7 +8,7 @@ import { resolve } from 'node:path';
 import { ExperimentError } from '../record/errors.js';
 import { closesImage, type GuardMechanism } from '../record/words.js';
 import { type Adapter, seemsToBe } from './adapters.js';
-import { hostLibrary, registerModule } from './library.js';
+import { guardedEnvironment } from './library.js';
 import { runNative } from './native.js';
 import { findProgram } from './program.js';
 import { type GuardReport, parseLines } from './report.js';
@@ -107,19 +107,17 @@ export async function guard(
   if (options.mechanism === 'auto' && !closesImage(mechanism))
     say(`no protection keys here (${noKeys}): the trap alone guards the program, and its heap is open. ${EMULATED}`);
   const lists = listsOf(options, program.executable, mechanism);
-  const library = hostLibrary();
   const given = options.lane === 'native' ? process.env : {};
   const isNode =
     options.adapter === 'node' || (options.adapter === undefined && seemsToBe(program.executable) === 'node');
   const environment: Record<string, string> = {
-    LD_PRELOAD: [library, given['LD_PRELOAD']].filter((each) => each !== undefined && each !== '').join(':'),
-    TURNKEY_HOST_MECHANISM: mechanism,
-    ...(options.adapter === undefined ? {} : { TURNKEY_HOST_ADAPTER: options.adapter }),
+    ...guardedEnvironment(mechanism, {
+      ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
+      isNode,
+      given,
+    }),
     ...lists,
     ...(options.noChildren ? { TURNKEY_HOST_CHILDREN: '0' } : {}),
-    ...(isNode
-      ? { NODE_OPTIONS: `${given['NODE_OPTIONS'] ?? ''} --require ${JSON.stringify(registerModule())}`.trim() }
-      : {}),
   };
   const { exitCode, reported } =
     options.lane === 'native'

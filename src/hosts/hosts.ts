@@ -4,12 +4,12 @@ import { realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import type { HostName } from '../experiment/host-case.js';
-import { hostLibrary, registerModule } from '../guard/library.js';
+import { guardedEnvironment } from '../guard/library.js';
 import { findProgram } from '../guard/program.js';
 import { companions } from '../guard/travel.js';
 import { cacheFolder } from '../machine/index.js';
-import { ExperimentError } from '../record/errors.js';
 import { inProject } from '../record/paths.js';
+import type { GuardMechanism } from '../record/words.js';
 import { findSqueak, prepareImage, scriptCommand, scriptFiles } from '../squeak/vm.js';
 
 const PROGRAMS = inProject('experiments/hosts/programs');
@@ -22,64 +22,51 @@ export interface Host {
   readonly version: string;
   /** The command without the words of a trial. */
   readonly command: readonly string[];
-  /** For trials under `none` as well: the adapter mends what the VM's own FFI cannot do. */
-  readonly repaired: boolean;
-  readonly isNode: boolean;
   readonly files: readonly string[];
 }
 
 const first = (text: string): string => text.split('\n')[0] ?? '';
 
-function interpreter(name: HostName, executable: string, script: string, flags: readonly string[] = []): Host {
+function interpreter(name: HostName, executable: string, path: string, flags: readonly string[] = []): Host {
   const program = findProgram(executable);
-  const path = join(PROGRAMS, script);
   return {
     name,
     version: first(execFileSync(program.executable, ['--version'], { encoding: 'utf8' })),
     command: [program.executable, ...flags, path],
-    repaired: false,
-    isNode: name === 'node',
     files: [...companions(program, [path], inProject('.')), CALLEES, ...LIBRARIES],
   };
 }
 
-function squeak(): Host {
+function squeak(script: string): Host {
   const found = findSqueak();
   const prepared = prepareImage(found, join(cacheFolder(), 'squeak'));
-  const script = join(PROGRAMS, 'squeak.st');
   return {
     name: 'squeak',
     version: dirname(realpathSync(found.vm)).split('/').at(-1) ?? '',
     command: scriptCommand(found, prepared, script),
-    repaired: true,
-    isNode: false,
     files: [...scriptFiles(found, prepared, script), CALLEES, ...LIBRARIES],
   };
 }
 
-/** @throws ExperimentError or SqueakError where the host is not here */
-export function openHost(name: HostName): Host {
+/**
+ * @param folder where the programs are: cpython.py, node.mjs, ruby.rb, squeak.st
+ * @throws ExperimentError or SqueakError where the host is not here
+ */
+export function openHost(name: HostName, folder = PROGRAMS): Host {
   switch (name) {
     case 'cpython':
-      return interpreter(name, '/usr/bin/python3', 'cpython.py');
+      return interpreter(name, '/usr/bin/python3', join(folder, 'cpython.py'));
     case 'node':
-      return interpreter(name, process.execPath, 'node.mjs', ['--expose-gc']);
+      return interpreter(name, process.execPath, join(folder, 'node.mjs'), ['--expose-gc']);
     case 'ruby':
-      return interpreter(name, '/usr/bin/ruby', 'ruby.rb');
+      return interpreter(name, '/usr/bin/ruby', join(folder, 'ruby.rb'));
     case 'squeak':
-      return squeak();
-    default:
-      throw new ExperimentError(`there is no host ${String(name)}`);
+      return squeak(join(folder, 'squeak.st'));
   }
 }
 
-/** What `turnkey guard` would give the program. */
-export function environmentOf(host: Host, mechanism: string): Readonly<Record<string, string>> {
-  if (mechanism === 'none' && !host.repaired) return {};
-  return {
-    LD_PRELOAD: hostLibrary(),
-    TURNKEY_HOST_MECHANISM: mechanism,
-    ...(host.isNode ? { NODE_OPTIONS: `--require ${JSON.stringify(registerModule())}` } : {}),
-    ...(host.name === 'squeak' ? { TURNKEY_HOST_ADAPTER: 'squeak' } : {}),
-  };
+/** What `turnkey guard` would give the program; Squeak's own FFI needs the adapter's repairs under `none` too. */
+export function environmentOf({ name }: Host, mechanism: GuardMechanism): Readonly<Record<string, string>> {
+  if (name === 'squeak') return guardedEnvironment(mechanism, { adapter: name, isNode: false });
+  return mechanism === 'none' ? {} : guardedEnvironment(mechanism, { isNode: name === 'node' });
 }

@@ -1,9 +1,8 @@
 /** The verdict on a trial of the catalogue on hosts, from what its program said and how it ended. */
 import type { HostCase } from '../experiment/host-case.js';
-import { closesImage, type GuardMechanism, type Verdict } from '../record/words.js';
+import type { GuardMechanism, Verdict } from '../record/words.js';
 import type { Called, Done } from './record.js';
 
-const SIGSEGV = 11;
 const EFAULT = 14;
 const ENOENT = 2;
 const WORD_BYTES = 8;
@@ -20,13 +19,18 @@ export interface Left {
   readonly done: Done | null;
 }
 
-/** True where the fault is a store into what the mechanism closes: prevention needs this evidence. */
+/** The si_code of the mechanism's own fault. */
+const CODES: Readonly<Partial<Record<GuardMechanism, string>>> = {
+  'mprotect-range': 'SEGV_ACCERR',
+  pkeys: 'SEGV_PKUERR',
+};
+
+/** True where the fault is the mechanism's own, at memory that it closes: prevention needs this evidence. */
 function isOfMechanism(about: HostCase, mechanism: GuardMechanism, { at, error }: Called): boolean {
-  if (error === null || !closesImage(mechanism) || error.signal !== SIGSEGV) return false;
-  if (!['payload', 'header', 'code'].includes(about.target) || error.address === null) return false;
-  const offset = error.address - at;
+  if (error === null || CODES[mechanism] === undefined || error.code !== CODES[mechanism]) return false;
+  if (!['payload', 'header', 'code'].includes(about.target) || at === null || error.address === null) return false;
   const hasKey = mechanism !== 'pkeys' || (error.pkey !== null && error.pkey > 0);
-  return hasKey && offset >= 0 && offset < Math.max(about.bytes, WORD_BYTES);
+  return hasKey && error.address >= at && error.address < at + Math.max(about.bytes, WORD_BYTES);
 }
 
 /** Why a trial says nothing, or undefined. */

@@ -1,21 +1,24 @@
 /** What the catalogue on hosts records: trials, of which each is a program as it is with one bad callout. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, brotliDecompressSync } from 'node:zlib';
 
+import type { HostName } from '../experiment/host-case.js';
 import { ExperimentError } from '../record/errors.js';
-import { reasonOf } from '../record/store.js';
+import { reasonOf, writeWhole } from '../record/store.js';
 import type { GuardMechanism, Verdict } from '../record/words.js';
 
 /** The line that a program prints after the bad callout. */
 export interface Called {
   readonly stage: 'called';
-  /** The address that the callee was given. */
-  readonly at: number;
+  /** The address that the callee was given; null for a buffer that was lent. */
+  readonly at: number | null;
   /** What the host's own error says, if it raised one. */
   readonly error: {
     readonly name: string;
     readonly signal: number;
+    /** The name of the signal's si_code. */
+    readonly code: string | null;
     readonly address: number | null;
     readonly pkey: number | null;
   } | null;
@@ -33,7 +36,7 @@ export interface Done {
 
 export interface HostTrial {
   readonly case: string;
-  readonly host: string;
+  readonly host: HostName;
   readonly mechanism: GuardMechanism;
   readonly verdict: Verdict;
   readonly because: string;
@@ -46,7 +49,7 @@ export interface HostTrial {
 /** All trials of one lane and host. */
 export interface HostRun {
   readonly lane: 'native' | 'emulated';
-  readonly host: string;
+  readonly host: HostName;
   readonly commit: string | null;
   readonly started: string;
   readonly kernel: string;
@@ -56,12 +59,15 @@ export interface HostRun {
   readonly trials: readonly HostTrial[];
 }
 
+/** What a host can be put behind. */
+export const MECHANISMS = ['none', 'flag', 'mprotect-range', 'pkeys'] as const satisfies readonly GuardMechanism[];
+
 export interface HostRecord {
   readonly schemaVersion: 1;
   readonly runs: readonly HostRun[];
 }
 
-export const CATALOGUE_FILE = 'catalogue.json.br';
+const CATALOGUE_FILE = 'catalogue.json.br';
 
 /** The record in `directory`; an empty one where there is none. @throws ExperimentError where it cannot be read */
 export function readHosts(directory: string): HostRecord {
@@ -82,14 +88,7 @@ export function writeHosts(directory: string, runs: readonly HostRun[]): HostRec
     .runs.map((run) => ({ ...run, trials: run.trials.filter((trial) => !has(trial, run.lane)) }))
     .filter(({ trials }) => trials.length > 0);
   const record: HostRecord = { schemaVersion: 1, runs: [...kept, ...runs] };
-  const path = join(directory, CATALOGUE_FILE);
-  try {
-    mkdirSync(directory, { recursive: true });
-    writeFileSync(`${path}.part`, brotliCompressSync(JSON.stringify(record)));
-    renameSync(`${path}.part`, path);
-  } catch (error) {
-    throw new ExperimentError(`${path} cannot be written: ${reasonOf(error)}`, { cause: error });
-  }
+  writeWhole(join(directory, CATALOGUE_FILE), brotliCompressSync(JSON.stringify(record)));
   return record;
 }
 

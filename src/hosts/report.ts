@@ -1,13 +1,12 @@
 /** The report of the catalogue on hosts: a table a host, with the stand-in's verdict beside it. */
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import type { HostCase } from '../experiment/host-case.js';
+import type { HostCase, HostName } from '../experiment/host-case.js';
 import type { Run } from '../record/records.js';
-import type { HostRecord, HostTrial } from './record.js';
+import { writeWhole } from '../record/store.js';
+import { type HostRecord, type HostTrial, MECHANISMS } from './record.js';
 
-const MECHANISMS = ['none', 'flag', 'mprotect-range', 'pkeys'] as const;
-const NAMES: Readonly<Record<string, string>> = {
+const NAMES: Readonly<Record<HostName, string>> = {
   cpython: 'CPython, with ctypes',
   node: 'Node, with koffi',
   ruby: 'Ruby, with Fiddle',
@@ -51,7 +50,8 @@ export function reportHosts(
     'Each trial is a process: a program as it is, one bad callout, then work that the program goes on with. Its answer',
     'is checked, and the memory that the callee had no business in. *Prevented* needs evidence: a fault of the',
     "mechanism at that memory, the memory as before, the right answer. The mechanism's lane stands in each head.",
-    'docs/cases.md explains the verdicts.',
+    '*Damaged* and *host-damaged*: memory was not as before, or the answer was wrong; the program may have died of it.',
+    '*Crashed*: it died with memory as before, or said nothing. *Trapped*: an error, and all is right.',
   ];
   for (const host of hosts) {
     // native first
@@ -65,7 +65,7 @@ export function reportHosts(
         }),
       );
     });
-    lines.push('', `## ${NAMES[host] ?? host}`, '');
+    lines.push('', `## ${NAMES[host]}`, '');
     for (const { lane, version, kernel, cpu, commit, trials } of runs)
       lines.push(
         `- ${lane}: ${version}; Linux ${kernel}, ${cpu}; ${String(trials.length)} trials of ${commit ?? 'no commit'}`,
@@ -82,11 +82,11 @@ export function reportHosts(
         }),
     );
     for (const { name, skip } of cases) {
-      const reason = skip?.[host as keyof typeof skip];
+      const reason = skip?.[host];
       if (reason !== undefined) lines.push('', `Left out: ${name}, because ${reason}.`);
     }
   }
   const path = join(directory, 'report.md');
-  writeFileSync(path, `${lines.join('\n')}\n`);
+  writeWhole(path, `${lines.join('\n')}\n`);
   return path;
 }

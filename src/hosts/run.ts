@@ -6,22 +6,25 @@ import type { HostCase, HostName } from '../experiment/host-case.js';
 import { importExperiment } from '../experiment/load.js';
 import { hostCpu } from '../machine/host.mjs';
 import { Machine } from '../machine/index.js';
-import type { GuardMechanism } from '../record/words.js';
+import { ExperimentError } from '../record/errors.js';
+import type { CostLane, GuardMechanism } from '../record/words.js';
 import { currentCommit } from '../run/context.js';
+import { type ExecResult, resultOf } from '../run/executor.js';
+import { laneHere } from '../run/native.js';
 import { CALLEES, environmentOf, type Host, openHost } from './hosts.js';
 import { judge, type Left, unavailable } from './judge.js';
 import type { Called, Done, HostRun, HostTrial } from './record.js';
 
 const NATIVE_LIMIT_MS = 60_000;
 const GUEST_LIMIT_MS = 300_000;
+const GUEST_MIB = 3072;
 const AT_ONCE = 2;
 
 export interface HostsOptions {
   readonly lane: 'native' | 'emulated';
   readonly hosts: readonly HostName[];
   readonly mechanisms: readonly GuardMechanism[];
-  /** Names of cases; none stands for all. */
-  readonly cases: readonly string[];
+  readonly cases: readonly HostCase[];
   readonly repeat: number;
   readonly kernel?: string;
 }
@@ -30,53 +33,40 @@ export const hostCases = async (): Promise<readonly HostCase[]> =>
   ((await importExperiment('hosts/cases')) as { readonly cases: readonly HostCase[] }).cases;
 
 interface Lane {
+  readonly name: CostLane;
   readonly kernel: string;
   readonly cpu: string;
-  run(
-    command: readonly string[],
-    env: Readonly<Record<string, string>>,
-  ): Promise<{ end: number | string; out: string }>;
+  run(command: readonly string[], env: Readonly<Record<string, string>>): Promise<ExecResult>;
   close(): Promise<void>;
 }
 
 const here: Lane = {
+  name: laneHere(),
   kernel: release(),
   cpu: hostCpu().model,
-  run: ([program = '', ...words], env) =>
-    new Promise((resolve, reject) => {
-      const child = spawn(program, words, {
-        stdio: ['ignore', 'pipe', 'ignore'],
-        env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/', LANG: 'C.UTF-8', ...env },
-      });
-      let out = '';
-      let late = false;
-      const timer = setTimeout(() => {
-        late = true;
-        child.kill('SIGKILL');
-      }, NATIVE_LIMIT_MS);
-      child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
-      child.on('error', reject);
-      child.on('close', (code, signal) => {
-        clearTimeout(timer);
-        resolve({ end: late ? 'time' : (code ?? signal ?? 'unknown'), out });
-      });
-    }),
+  run([program = '', ...words], env) {
+    const child = spawn(program, words, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/', LANG: 'C.UTF-8', ...env },
+    });
+    return resultOf(child, { timeoutMs: NATIVE_LIMIT_MS }, () => child.kill('SIGKILL'));
+  },
   close: () => Promise.resolve(),
 };
 
 async function guest({ files }: Host, kernel?: string): Promise<Lane> {
   const machine = await Machine.boot({
     extraFiles: files,
-    memoryMiB: 3072,
+    memoryMiB: GUEST_MIB,
     ...(kernel === undefined ? {} : { kernel }),
   });
   return {
+    name: 'emulated',
     kernel: machine.info.kernel,
     cpu: machine.info.cpu,
     async run(command, env) {
       const result = await machine.run({ command, cwd: '/', env, timeoutMs: GUEST_LIMIT_MS });
-      const end = result.timedOut ? 'time' : (result.signal ?? result.exitCode ?? 'unknown');
-      return { end, out: result.stdout };
+      return { ...result, lost: result.lost ? (result.reason ?? 'the guest was lost') : null };
     },
     close: () => machine.close(),
   };
@@ -101,7 +91,7 @@ export async function runHosts(
   say: (line: string) => void,
   tell: (trial: HostTrial) => void,
 ): Promise<readonly HostRun[]> {
-  const all = (await hostCases()).filter(({ name }) => options.cases.length === 0 || options.cases.includes(name));
+  const all = options.cases;
   const runs: HostRun[] = [];
   for (const name of options.hosts) {
     let host: Host;
@@ -136,11 +126,15 @@ export async function runHosts(
     } finally {
       await lane.close();
     }
-    const { kernel, cpu } = lane;
-    const sorted = trials.sort((a, b) => orderOf(all, a.case) - orderOf(all, b.case));
     runs.push({
-      ...{ lane: options.lane, host: name, commit: currentCommit(), started, kernel, cpu },
-      ...{ version: host.version, trials: sorted },
+      lane: lane.name,
+      host: name,
+      commit: currentCommit(),
+      started,
+      kernel: lane.kernel,
+      cpu: lane.cpu,
+      version: host.version,
+      trials: trials.sort((a, b) => orderOf(all, a.case) - orderOf(all, b.case)),
     });
   }
   return runs;
@@ -155,30 +149,17 @@ async function make(
   mechanism: GuardMechanism,
   say: (line: string) => void,
 ): Promise<HostTrial | undefined> {
-  const words = [CALLEES, about.callees.join(','), about.target, String(about.bytes), '1'];
-  const { end, out } = await lane.run([...host.command, ...words], environmentOf(host, mechanism));
-  const left: Left = { end, ...linesOf(out) };
+  const words = [CALLEES, about.callees.join(','), about.target, String(about.bytes)];
+  const { exitCode, signal, stdout, timedOut, lost } = await lane.run(
+    [...host.command, ...words],
+    environmentOf(host, mechanism),
+  );
+  if (lost !== null) throw new ExperimentError(`${host.name}, ${about.name}: ${lost}`);
+  const left: Left = { end: timedOut ? 'time' : (signal ?? exitCode ?? 'unknown'), ...linesOf(stdout) };
   const reason = unavailable(left);
   if (reason !== undefined) {
     say(`${host.name}: ${about.name} is left out: ${reason}`);
     return undefined;
   }
-  const error = left.called?.error;
-  // the sentence is the host's; what it says is in the other fields
-  const called =
-    left.called === null || error === null || error === undefined
-      ? left.called
-      : {
-          ...left.called,
-          error: { name: error.name, signal: error.signal, address: error.address, pkey: error.pkey },
-        };
-  return {
-    case: about.name,
-    host: host.name,
-    mechanism,
-    ...judge(about, mechanism, left),
-    end,
-    called,
-    done: left.done,
-  };
+  return { case: about.name, host: host.name, mechanism, ...judge(about, mechanism, left), ...left };
 }

@@ -142,7 +142,8 @@ const REPORTING_METHODS: readonly string[] = [
 /** Class Turnkey. A type is named by a String: 'int', 'double', 'char*', …; the result's type comes first. */
 const OWN_METHODS: readonly string[] = [
   `lastFault
-	"nil, or an Array: errorName, errorCode (the signal), pc, address, access, key, function, text"
+	"nil, or an Array: errorName, errorCode (the signal), pc, address, access, key, function, text,
+	code (SEGV_PKUERR, say)"
 	${PRIMITIVE('primitiveTurnkeyLastFault')}
 	^nil`,
   `lastPluginError

@@ -1,7 +1,6 @@
 /**
  * The catalogue on hosts: the verdict on what a program left, and two cases run in CPython, Ruby and Node as they are.
- * Broken once: the address of the fault not compared with the object (a fault elsewhere was 'prevented'); programs
- * started without the guard (the store landed under every mechanism).
+ * Should break it: the fault's address not compared with the object; programs started without the guard.
  */
 import t from 'tap';
 
@@ -11,16 +10,18 @@ import type { Called } from '../../src/hosts/record.js';
 import { hostCases, runHosts } from '../../src/hosts/run.js';
 
 const about: HostCase = { name: 'x', title: '', callees: ['word'], target: 'payload', bytes: 8 };
-const fault = { name: 'exception in FFI call', signal: 11, address: 4096, pkey: 3 };
+const fault = { name: 'exception in FFI call', signal: 11, code: 'SEGV_PKUERR', address: 4096, pkey: 3 };
 const called: Called = { stage: 'called', at: 4096, error: fault, returned: null, intact: true };
 const done = { stage: 'done', right: true, intact: true } as const;
 const left: Left = { end: 0, called, done };
 
 t.test('prevention needs the fault of the mechanism, at that memory, and the right answer', (t) => {
   t.equal(judge(about, 'pkeys', left).verdict, 'prevented');
-  t.equal(judge(about, 'mprotect-range', { ...left, called: { ...called, at: 4090 } }).verdict, 'prevented');
+  const closed = { ...called, at: 4090, error: { ...fault, code: 'SEGV_ACCERR', pkey: null } };
+  t.equal(judge(about, 'mprotect-range', { ...left, called: closed }).verdict, 'prevented');
+  t.equal(judge(about, 'mprotect-range', left).verdict, 'trapped', 'the key of another mechanism');
   t.equal(judge(about, 'flag', left).verdict, 'trapped', 'the trap alone closes nothing');
-  for (const other of [{ pkey: null }, { pkey: 0 }, { address: 8192 }, { address: 4095 }, { signal: 7 }])
+  for (const other of [{ pkey: null }, { pkey: 0 }, { address: 8192 }, { address: 4095 }, { code: 'SEGV_MAPERR' }])
     t.equal(
       judge(about, 'pkeys', { ...left, called: { ...called, error: { ...fault, ...other } } }).verdict,
       'trapped',
@@ -48,24 +49,27 @@ t.test('the catalogue has at least 20 cases for each host', async (t) => {
   t.equal(new Set(cases.map(({ name }) => name)).size, cases.length);
 });
 
-t.test('a stray store, an abort and honest work in programs as they are', async (t) => {
-  const missing: string[] = [];
-  const runs = await runHosts(
-    {
+for (const host of ['cpython', 'node', 'ruby'] as const) {
+  const said: string[] = [];
+  t.test(`${host}: a stray store, an abort and honest work`, async (t) => {
+    const options = {
       lane: 'native',
-      hosts: ['cpython', 'node', 'ruby'],
+      hosts: [host],
       mechanisms: ['none', 'mprotect-range'],
-      cases: ['object', 'abort', 'honest'],
+      cases: (await hostCases()).filter(({ name }) => ['object', 'abort', 'honest'].includes(name)),
       repeat: 1,
-    },
-    (line) => missing.push(line),
-    () => undefined,
-  );
-  t.ok(runs.some(({ host }) => host === 'node'));
-  for (const line of missing) t.comment(line);
-  for (const { host, trials } of runs)
+    } as const;
+    const [run] = await runHosts(
+      options,
+      (line) => said.push(line),
+      () => undefined,
+    );
+    if (run === undefined) {
+      t.pass('', { skip: said.join('; ') });
+      return;
+    }
     t.same(
-      Object.fromEntries(trials.map(({ case: name, mechanism, verdict }) => [`${name} ${mechanism}`, verdict])),
+      Object.fromEntries(run.trials.map(({ case: name, mechanism, verdict }) => [`${name} ${mechanism}`, verdict])),
       {
         'object none': 'damaged',
         'object mprotect-range': 'prevented',
@@ -74,6 +78,6 @@ t.test('a stray store, an abort and honest work in programs as they are', async 
         'honest none': 'harmless',
         'honest mprotect-range': 'harmless',
       },
-      host,
     );
-});
+  });
+}

@@ -1,4 +1,4 @@
-"""The program of the catalogue on hosts, in Python with ctypes. Arguments: library, callee, target, bytes, calls.
+"""The program of the catalogue on hosts, in Python with ctypes. Arguments: library, callee, target, bytes.
 
 It knows nothing of Turnkey. It prints a line of JSON after the bad callout, and one after it has worked on.
 """
@@ -8,8 +8,8 @@ import json
 import sys
 import time
 
-library, callee, target, size, calls = sys.argv[1:6]
-size, calls = int(size), int(calls)
+library, callee, target, size = sys.argv[1:5]
+size = int(size)
 VICTIM_BYTES = 64
 FILL = b'B' * VICTIM_BYTES
 
@@ -83,11 +83,10 @@ expected, before = answer(), memory(watched, 16)
 functions = [function(name) for name in callee.split(',')]
 error, returned = None, None
 try:
-    for _ in range(calls):
-        for each in functions:
-            returned = each(lent[1] if target == 'lent' else at, size, back)
+    for each in functions:
+        returned = each(lent[1] if target == 'lent' else at, size, back)
 except OSError as e:
-    error = {'name': e.errorName, 'signal': e.errorCode, 'address': e.address, 'pkey': e.pkey, 'text': str(e)}
+    error = {'name': e.errorName, 'signal': e.errorCode, 'code': e.code, 'address': e.address, 'pkey': e.pkey}
 
 
 def intact():

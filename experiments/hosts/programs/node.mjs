@@ -1,10 +1,10 @@
-// The program of the catalogue on hosts, in JavaScript with koffi. Arguments: library, callee, target, bytes, calls.
+// The program of the catalogue on hosts, in JavaScript with koffi. Arguments: library, callee, target, bytes.
 // It knows nothing of Turnkey. It prints a line of JSON after the bad callout, and one after it has worked on.
 import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 
 import koffi from 'koffi';
 
-const [, , library, callee, target, size, calls] = process.argv;
+const [, , library, callee, target, size] = process.argv;
 const VICTIM_BYTES = 64;
 const LENT_BYTES = 64;
 
@@ -89,7 +89,7 @@ const places = {
   payload: () => charactersOf(victim),
   header: () => charactersOf(victim) - 16n, // the object's map
   code: () => maps().find(({ rights, name }) => rights === 'rwxp' && name === '').from + 4096n,
-  lent: () => 0n,
+  lent: () => 0n, // koffi takes the buffer itself
   number: () => 5n,
 };
 const at = places[target]();
@@ -98,12 +98,11 @@ const before = target === 'lent' ? undefined : memory(watched, 16);
 let error = null;
 let returned = null;
 try {
-  for (let i = 0; i < Number(calls); i++)
-    for (const each of functions) returned = Number(each(target === 'lent' ? lent[1] : at, Number(size), back));
+  for (const each of functions) returned = Number(each(target === 'lent' ? lent[1] : at, Number(size), back));
 } catch (e) {
   if (e.errorName === undefined) throw e;
-  const { errorName: name, errorCode: signal, address, pkey, message: text } = e;
-  error = { name, signal, address: Number(address), pkey: pkey ?? null, text };
+  const { errorName: name, errorCode: signal, siCodeName: code, address, pkey } = e;
+  error = { name, signal, code, address: Number(address), pkey: pkey ?? null };
 }
 
 function intact() {
@@ -114,7 +113,7 @@ function intact() {
 
 /** @param {object} line */
 const say = (line) => writeSync(1, `${JSON.stringify(line)}\n`);
-say({ stage: 'called', at: Number(at), error, returned, intact: intact() });
+say({ stage: 'called', at: target === 'lent' ? null : Number(at), error, returned, intact: intact() });
 await new Promise((resolve) => setTimeout(resolve, 400)); // for a thread that the callee left
 const still = intact(); // before a collection moves the object; the answer has what is in it
 const right = workOn() === 20_500 && answer() === expected && Number(sum(lent[2], LENT_BYTES, back)) === 0;

@@ -1,9 +1,9 @@
-# The program of the catalogue on hosts, in Ruby with Fiddle. Arguments: library, callee, target, bytes, calls.
+# The program of the catalogue on hosts, in Ruby with Fiddle. Arguments: library, callee, target, bytes.
 # It knows nothing of Turnkey. It prints a line of JSON after the bad callout, and one after it has worked on.
 require 'fiddle'
 require 'json'
 
-library, callee, target, size, calls = ARGV
+library, callee, target, size = ARGV
 size = size.to_i
 VICTIM_BYTES = 20 # such a string lies in its object
 
@@ -58,11 +58,11 @@ functions = callee.split(',').map(&function)
 error = nil
 returned = nil
 begin
-  calls.to_i.times { functions.each { |each| returned = each.call(at, size, back) } }
+  functions.each { |each| returned = each.call(at, size, back) }
 rescue StandardError => e
   raise unless e.respond_to?(:error_name)
 
-  error = { name: e.error_name, signal: e.error_code, address: e.address, pkey: e.pkey, text: e.message }
+  error = { name: e.error_name, signal: e.error_code, code: e.code, address: e.address, pkey: e.pkey }
 end
 
 intact = lambda do
