@@ -12,7 +12,7 @@ export function cannotHarden({ harden, kernel }: Pick<Setting, 'harden' | 'kerne
 }
 
 /** Whether callees' system calls are dispatched, so that what they point at is looked at too. */
-export const dispatches = (harden: Hardened | undefined): boolean => harden === 'filter' || harden === 'all';
+const dispatches = (harden: Hardened | undefined): boolean => harden === 'filter' || harden === 'all';
 
 /** The case's expectation in a setting, hardened or not. */
 export function expectedOf(experiment: CorruptionCase, setting: Setting): Expectation {

@@ -69,13 +69,16 @@ t.test('rates, pairs and the waterfall', (t) => {
 t.test('two campaigns side by side: the same are no different, and more harm is worse', (t) => {
   const figures = campaignFigures(readCampaign(directory));
   const same = compareCampaigns(figures, figures);
-  t.match(same.lines, [/^none, the image: 50\.0 %.*: no difference seen$/]);
+  t.match(same.lines, [/^none, the image \(emulated lane, then emulated\): 50\.0 %.*: no difference seen$/]);
   t.notOk(same.isWorse);
   const [none] = figures.mechanisms;
   const harmful = figures.mechanisms.map((one) => ({ ...one, image: none?.image ?? one.image }));
   const worse = compareCampaigns(figures, { ...figures, mechanisms: harmful });
   t.ok(worse.isWorse);
-  t.match(worse.lines.join('\n'), /^pkeys, the image: none seen .*, then 50\.0 %.*: worse$/m);
+  t.match(
+    worse.lines.join('\n'),
+    /^pkeys, the image \(emulated lane, then emulated\): none seen .*, then 50\.0 %.*: worse$/m,
+  );
   t.end();
 });
 

@@ -8,16 +8,17 @@ import { join } from 'node:path';
 import t from 'tap';
 
 import { inProject } from '../../src/record/paths.js';
-import type { CostRecord, Run } from '../../src/record/records.js';
+import type { CorruptionRecord, CostRecord, Run } from '../../src/record/records.js';
 import { csvLine, renderCsv } from '../../src/report/csv.js';
 import { findings } from '../../src/report/findings/index.js';
+import { surprises } from '../../src/report/findings/outcomes.js';
 import { cellPlain } from '../../src/report/findings/table.js';
 import { renderHtml } from '../../src/report/html/index.js';
 import { escape } from '../../src/report/html/markup.js';
 import { renderEvidence, renderMarkdown } from '../../src/report/markdown.js';
 import { renderTerminal } from '../../src/report/terminal.js';
 import { largeRun } from '../support/example-report.js';
-import { exampleRun } from '../support/example-run.js';
+import { exampleCorruption, exampleRun } from '../support/example-run.js';
 
 t.test('every table is in the page, in Markdown and in CSV; the terminal has those that are its own', async (t) => {
   const found = findings(largeRun());
@@ -117,5 +118,12 @@ t.test('nothing but html/ knows HTML', (t) => {
       /from '[^']*\/html\//.test(readFileSync(join(folder, name), 'utf8')),
   );
   t.same(importers, [], 'files.ts alone writes pages');
+  t.end();
+});
+
+t.test('a surprise of a hardened guard is shown as one of a guard as it is', (t) => {
+  const record: CorruptionRecord = { ...exampleCorruption, verdict: 'crashed', surprise: true, harden: 'all' };
+  const titles = surprises({ ...exampleRun, records: [record] }).map(({ title }) => title);
+  t.same(titles, ['wild-write, pkeys+all, emulated: crashed !']);
   t.end();
 });

@@ -1,4 +1,5 @@
 /** Two campaigns side by side: harm under each mechanism that both have, and which differences are real. Pure. */
+import { ExperimentError } from '../../record/errors.js';
 import { subjectOf } from '../subjects.js';
 import { type CampaignFigures, rateText } from './figures.js';
 
@@ -11,7 +12,8 @@ export interface CampaignComparison {
 export function compareCampaigns(a: CampaignFigures, b: CampaignFigures): CampaignComparison {
   const [first, second] = [subjectOf(a.campaign.plan), subjectOf(b.campaign.plan)];
   if (first !== second)
-    return { lines: [`unlike fault spaces: ${first.process} and ${second.process} are not compared`], isWorse: false };
+    throw new ExperimentError(`campaigns of unlike programs are not compared: ${first.process} and ${second.process}`);
+  const lanes = `${a.campaign.plan.lane} lane, then ${b.campaign.plan.lane}`;
   let isWorse = false;
   const lines = a.mechanisms.flatMap((one) => {
     const other = b.mechanisms.find(({ mechanism }) => mechanism === one.mechanism);
@@ -20,9 +22,13 @@ export function compareCampaigns(a: CampaignFigures, b: CampaignFigures): Campai
       const [was, is] = [one[population], other[population]];
       const judged = is.low > was.high ? 'worse' : is.high < was.low ? 'better' : 'no difference seen';
       isWorse ||= judged === 'worse';
-      const where = population === 'image' ? first.imageWords : 'all memory that the program uses';
-      return `${one.mechanism}, ${where}: ${rateText(was)}, then ${rateText(is)}: ${judged}`;
+      const where = population === 'image' ? first.imageWords : first.programWords;
+      return `${one.mechanism}, ${where} (${lanes}): ${rateText(was)}, then ${rateText(is)}: ${judged}`;
     });
   });
-  return { lines: lines.length === 0 ? ['no mechanism is in both'] : lines, isWorse };
+  if (lines.length === 0) {
+    const names = [a, b].map(({ mechanisms }) => mechanisms.map(({ mechanism }) => mechanism).join(', '));
+    throw new ExperimentError(`no mechanism is in both campaigns: ${names.join('; ')}`);
+  }
+  return { lines, isWorse };
 }

@@ -155,8 +155,8 @@ function stripChart({ campaign, mechanisms, strip }: CampaignFigures, replays: R
         />`;
         return marks.mark(
           box,
-          `${name}, ${subjectOf(campaign.plan).texts[name] ?? ''}, part ${cell + 1} of 24: harm by ${harm} of ${faults}
-            faults.`,
+          `${name}, ${subjectOf(campaign.plan).texts[name] ?? ''}, part ${cell + 1} of 24: ` +
+            `harm by ${harm} of ${faults} faults.`,
           example,
           mechanism,
         );

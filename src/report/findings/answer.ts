@@ -56,13 +56,14 @@ function preventedText(run: Run): Text {
     through.length === 0
       ? ` Under keys, none of the ${plural(keys.size, 'case')} tried harmed the VM.`
       : [
-          ' They did not save the VM in ',
+          `${harmful.length === 0 ? ' Protection keys' : ' They'} did not save the VM in `,
           { strong: String(through.length) },
           ` of all ${plural(keys.size, 'case')}: ${someOf(through, MOST_CASES)} (`,
           // eslint-disable-next-line @typescript-eslint/no-deprecated -- a text's `link`, not a string's
           { link: 'which, and why', to: '#matrix' },
           ').',
         ];
+  if (under('none').size === 0) return ['This run tried no VM without protection.', rest];
   if (harmful.length === 0) return ['No case of this run damaged or read the memory of an unprotected VM.', rest];
   const trap: Text =
     flag.size === 0

@@ -1,8 +1,8 @@
 /** What is left when a guard is hardened in every way. A pure function of a run with hardened cells. */
 import type { CorruptionRecord, Run } from '../../record/records.js';
-import type { Verdict } from '../../record/words.js';
+import { needsKeys, type Verdict } from '../../record/words.js';
 import { byCase, nameOf, seenText } from './limit-words.js';
-import { cellsOf } from './records.js';
+import { cellsOf, lanesOf } from './records.js';
 import { type Section, tables, text } from './sections.js';
 import { left, type Table, words } from './table.js';
 
@@ -40,17 +40,19 @@ function tally(records: readonly CorruptionRecord[]): string {
 /** The section. */
 export function hardenedSection(run: Run): Section {
   const hardened = cellsOf(run).filter(({ harden }) => harden !== undefined);
-  const all = hardened.filter(({ harden }) => harden === 'all');
+  const all = hardened.filter(({ harden, mechanism }) => harden === 'all' && needsKeys(mechanism));
+  const lanes = lanesOf(all);
   const open = all.filter(({ verdict }) => !HELD.includes(verdict));
-  const kernels = [...new Set(run.context.lanes.map(({ kernel }) => kernel))].join(', ');
+  const kernels = run.context.lanes.flatMap(({ lane, kernel }) => (lanes.includes(lane) ? [kernel] : [])).join(', ');
   return {
     id: 'hardened',
     title: 'When everything is on',
     blocks: [
       text(
-        `${all.length} cases were tried under keys with the filter, sealing and the search on ` +
+        `${byCase(all).length} cases were tried under keys (${lanes.join(', ')} lane) ` +
+          'with the filter, sealing and the search on ' +
           `(Linux ${kernels}, run of ${run.context.started}, commit ${run.context.commit ?? 'unknown'}): ` +
-          `${tally(all)}. These are left:`,
+          `${tally(all)}. These are left; what was not expected is a defect of that commit, no limit:`,
       ),
       ...tables(leftTable(open, hardened)),
     ],

@@ -317,6 +317,12 @@ export function limitsOf(run: Run, beside?: Run, hardened?: Run): Limits {
     intro: [
       ...intro,
       `Of ${keyed.length} cells under keys, ${prevented} were prevented; ${shown.size} are described below.`,
+      ...(hardened === undefined
+        ? []
+        : [
+            `Column "hardened" is of another run, under ${kernelsOf(hardened, lanes)}: ` +
+              'what that kernel does otherwise shows there too.',
+          ]),
     ],
     sections: [
       ...sections,

@@ -4,8 +4,8 @@ import { MECHANISMS } from '../../record/words.js';
 import { HARDENED } from '../../record/words.js';
 import { formatCount } from './format.js';
 import {
+  cellsOf,
   columnOf,
-  corruptionOf,
   hardenedName,
   honestOf,
   inOrder,
@@ -26,7 +26,7 @@ export interface Surprise {
 
 /** All that was not as expected, to be shown first. */
 export function surprises(run: Run): readonly Surprise[] {
-  const corruption = corruptionOf(run)
+  const corruption = cellsOf(run)
     .filter(({ surprise, unstable }) => surprise || unstable)
     .map((record): Surprise => ({
       record,
