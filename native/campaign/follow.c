@@ -48,7 +48,7 @@ void follow_set_up(const struct image *the_image, const struct order *the_order,
   image = the_image;
   order = the_order;
   events_end = events;
-  size_t most = LARGEST_RUN;
+  size_t most = (size_t)2 * LARGEST_RUN; /* of a live image: what is there, and what was there before */
   for (size_t i = 0; i < image->count && !image->is_live; i++)
     if (image->blocks[i].bytes > most) most = image->blocks[i].bytes;
   copy = mmap(NULL, most, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -68,11 +68,15 @@ static void look_every(long us) {
   timer_settime(timer, 0, &looks, NULL);
 }
 
+static size_t read_trial(pid_t trial, uint64_t address, void *to, size_t bytes) {
+  struct iovec here = {to, bytes}, there = {(void *)(uintptr_t)address, bytes};
+  ssize_t got = process_vm_readv(trial, &here, 1, &there, 1, 0);
+  return got < 0 ? 0 : (size_t)got;
+}
+
 /* Compares a block of the trial's with this process's own, from which the trial was forked. */
 static void compare_block(pid_t trial, struct block block, struct outcome *out) {
-  struct iovec here = {copy, block.bytes}, there = {(void *)block.address, block.bytes};
-  ssize_t got = process_vm_readv(trial, &here, 1, &there, 1, 0);
-  size_t read = got < 0 ? 0 : (size_t)got;
+  size_t read = read_trial(trial, block.address, copy, block.bytes);
   out->image_equal = read == block.bytes && memcmp(copy, (void *)block.address, read) == 0;
   if (out->image_equal) return;
   size_t at = 0;
@@ -87,14 +91,22 @@ static void compare(pid_t trial, struct outcome *out) {
   for (size_t i = 0; i < image->count && out->image_equal; i++) compare_block(trial, image->blocks[i], out);
 }
 
-/* At the fault: what of its memory is image. */
+/* At the fault: what of its memory is image, against what the callee saw there just before its store. The trial's
+ * program has changed its image since the fork, and goes on to: neither the parent's memory nor a later look tells. */
 static void compare_fault(pid_t trial, struct outcome *out) {
-  uintptr_t from = out->fault.address, to = from + order->fault.bytes;
+  uint8_t *before = copy + LARGEST_RUN;
+  size_t held = out->fault.held < 0 ? 0 : (size_t)out->fault.held;
+  uintptr_t from = out->fault.address, to = from + read_trial(trial, out->fault.answer, before, held);
+  out->is_compared = true;
   for (size_t i = 0; i < image->count && out->image_equal; i++) {
     uintptr_t start = image->blocks[i].address, end = start + image->blocks[i].bytes;
     if (start < from) start = from;
     if (end > to) end = to;
-    if (start < end) compare_block(trial, (struct block){start, end - start}, out);
+    if (start >= end) continue;
+    size_t read = read_trial(trial, start, copy, end - start), at = 0;
+    while (at < read && copy[at] == before[start - from + at]) at++;
+    out->image_equal = at == end - start;
+    if (!out->image_equal) out->changed_at = start + at;
   }
 }
 
@@ -167,8 +179,9 @@ static void stopped(pid_t thread, pid_t trial, int status, follow_look_function 
   switch (event) {
     case 0:
       take_events(out);
-      if (image->is_live && out->has_fault && !out->has_stored) compare_fault(trial, out);
       if (ptrace(PTRACE_GETSIGINFO, thread, NULL, &info) == 0) {
+        bool stops_store = info.si_code > 0 && out->has_fault && !out->has_stored && !out->is_compared;
+        if (image->is_live && stops_store) compare_fault(trial, out);
         out->code = info.si_code;
         out->address = info.si_code > 0 ? (uintptr_t)info.si_addr : 0;
         out->pkey = number == SIGSEGV && info.si_code == SEGV_PKUERR ? (int)info.si_pkey : -1;

@@ -24,7 +24,7 @@ struct image {
 
 struct outcome {
   struct event thread, callee, fault, stored, returned, caught, unit, done; /* kept: the first caught, the last unit */
-  bool has_fault, has_stored, has_returned, is_done;
+  bool has_fault, is_compared, has_stored, has_returned, is_done;
   unsigned caught_count;
   bool crashed, hung, image_equal;
   int exit_code, signal, code, pkey;

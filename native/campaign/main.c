@@ -104,9 +104,8 @@ static int stratum_of(const struct mapping *mapping, const struct mapping *owner
   return within(marks->before, marks->before_count, page) ? STRATUM_HEAP : STRATUM_OTHER_STACKS;
 }
 
-static void take_page(const void *ignored, const struct mapping *mapping, const struct mapping *owner, uintptr_t page,
-                      bool exists, struct strata *out) {
-  (void)ignored;
+static void take_page(const struct mapping *mapping, const struct mapping *owner, uintptr_t page, bool exists,
+                      struct strata *out) {
   int stratum = stratum_of(mapping, owner, page);
   const struct block *tls = &marks->tls;
   uintptr_t end = page + PAGE_BYTES;
@@ -121,7 +120,7 @@ static void take_page(const void *ignored, const struct mapping *mapping, const 
 static void look(pid_t trial, const struct outcome *outcome, struct strata *out) {
   marks->callee_local = outcome->callee.address;
   marks->thread_local_address = outcome->thread.address;
-  strata_read(trial, take_page, NULL, out);
+  strata_read(trial, take_page, out);
 }
 
 /* All mappings, alike under every mechanism. */

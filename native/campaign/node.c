@@ -108,9 +108,8 @@ static int stratum_of(const struct mapping *mapping, const struct mapping *owner
   return strata_has(owner, ".so") ? NODE_LIBC : NODE_NODE;
 }
 
-static void take_page(const void *ignored, const struct mapping *mapping, const struct mapping *owner, uintptr_t page,
-                      bool exists, struct strata *out) {
-  (void)ignored;
+static void take_page(const struct mapping *mapping, const struct mapping *owner, uintptr_t page, bool exists,
+                      struct strata *out) {
   uintptr_t end = page + PAGE_BYTES;
   int range = v8_range(page), stratum = range < 0 ? stratum_of(mapping, owner) : marks->space[range];
   const struct block *tls = &marks->tls;
@@ -126,13 +125,13 @@ static void take_page(const void *ignored, const struct mapping *mapping, const 
 
 static void look(pid_t trial, const struct outcome *outcome, struct strata *out) {
   marks->callee_local = outcome->callee.address;
-  strata_read(trial, take_page, NULL, out);
+  strata_read(trial, take_page, out);
 }
 
 /* Whole mappings: which of their pages exist may differ by a mechanism's own work. */
-static void take_extent(const void *ignored, const struct mapping *mapping, const struct mapping *owner, uintptr_t page,
-                        bool exists, struct strata *out) {
-  (void)ignored, (void)exists;
+static void take_extent(const struct mapping *mapping, const struct mapping *owner, uintptr_t page, bool exists,
+                        struct strata *out) {
+  (void)exists;
   int stratum = v8_range(page) < 0 ? stratum_of(mapping, owner) : -1;
   /* malloc's heap grows upwards, and the stack downwards */
   if (stratum == NODE_MALLOC && page != mapping->from) return;
@@ -145,7 +144,7 @@ static void take_extent(const void *ignored, const struct mapping *mapping, cons
 static uint64_t digest(pid_t trial, const struct outcome *outcome, struct strata *out) {
   struct strata *own = &marks->own;
   marks->callee_local = outcome->callee.address;
-  strata_read(trial, take_extent, NULL, own);
+  strata_read(trial, take_extent, own);
   for (size_t i = 0; i < marks->image.count; i++)
     strata_add(own, marks->space[i], marks->v8[i].address, marks->v8[i].address + marks->v8[i].bytes);
   strata_mapped(trial, out);

@@ -12,7 +12,7 @@ struct event {
   enum {
     EVENT_THREAD, /* address: a local of the other VM thread's */
     EVENT_CALLEE, /* address: a local of the callee's */
-    EVENT_FAULT,  /* about to be made */
+    EVENT_FAULT,  /* about to be made; `held` bytes of what was there lie at `answer`; -1: nothing is there */
     EVENT_STORED, /* made: `changed`; `error`, the errno of a system call */
     EVENT_RETURN, /* the callout is over: `signal` and the like if it failed */
     EVENT_UNIT,   /* a unit of the aftermath is done */

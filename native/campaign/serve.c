@@ -99,16 +99,20 @@ static void take_digest(pid_t trial, const struct outcome *outcome) {
   parent->digest = parent->subject->digest(trial, outcome, &parent->strata);
 }
 
-/* A trial that stops in its callout, and one without a fault, by which the others' answers are judged. Returns true in
- * a trial. */
-static bool rehearse(follow_look_function *first, follow_look_function *second) {
+/* A trial that stops in its callout to be looked at. Returns true in the trial. */
+static bool stop_and(follow_look_function *with) {
+  parent->order->pause = 1;
+  if (follow_trial(UINT64_MAX, with, &parent->outcome)) return true;
+  parent->order->pause = 0;
+  return false;
+}
+
+/* Takes the digest of a trial's memory and, for a new plan, its strata; then makes a trial without a fault, by which
+ * the others' answers are judged. Returns true in a trial. */
+static bool rehearse(bool reads_strata) {
   parent->order->active = 0;
   if (parent->is_open != NULL) *parent->is_open = false;
-  for (follow_look_function *with = first; with != NULL; with = with == first ? second : NULL) {
-    parent->order->pause = 1;
-    if (follow_trial(UINT64_MAX, with, &parent->outcome)) return true;
-    parent->order->pause = 0;
-  }
+  if (stop_and(take_digest) || (reads_strata && stop_and(look))) return true;
   if (parent->strata.full) serve_refuse("a table of mappings is full");
   if (follow_trial(UINT64_MAX, NULL, &parent->outcome)) return true;
   const struct outcome *golden = &parent->outcome;
@@ -265,12 +269,12 @@ static bool run_line(char *line) {
   } else if (strcmp(line, "limit") == 0) {
     parent->cpu_limit_ns = strtoull(word, NULL, 10) * 1000000u;
   } else if (strcmp(line, "layout") == 0) {
-    if (rehearse(take_digest, look)) return true;
+    if (rehearse(true)) return true;
     print_layout();
   } else if (strcmp(line, "stratum") == 0) {
     take_stratum(word);
   } else if (strcmp(line, "check") == 0) {
-    if (rehearse(take_digest, NULL)) return true;
+    if (rehearse(false)) return true;
     if (parent->digest != strtoull(word, NULL, 16)) serve_refuse("memory is not laid out as in the plan");
   } else if (strcmp(line, "trials") == 0) {
     if (!parent->ready) serve_refuse("trials need strata");

@@ -56,7 +56,8 @@ void stray_store(const struct order *order, void *to) {
   struct iovec here = {before, fault->bytes}, there = {to, fault->bytes};
   ssize_t known = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
   if (fault->means == MEANS_BIT && known > 0) noise[0] = before[0] ^ (uint8_t)(1u << fault->bit);
-  struct event event = {.kind = EVENT_FAULT, .address = (uintptr_t)to};
+  struct event event = {
+      .kind = EVENT_FAULT, .held = (int32_t)known, .address = (uintptr_t)to, .answer = (uintptr_t)before};
   stray_tell(order, event);
   event = (struct event){.kind = EVENT_STORED, .address = (uintptr_t)to};
   if (fault->means == MEANS_KERNEL) {

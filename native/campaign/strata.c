@@ -117,7 +117,7 @@ struct block strata_tls(void) {
   return tls;
 }
 
-void strata_read(pid_t process, strata_page_function *take, const void *marks, struct strata *out) {
+void strata_read(pid_t process, strata_page_function *take, struct strata *out) {
   memset(out, 0, sizeof *out);
   strata_mapped(process, out);
   char path[64];
@@ -132,7 +132,7 @@ void strata_read(pid_t process, strata_page_function *take, const void *marks, s
     for (uintptr_t page = mapping.from; page < mapping.to; page += PAGE_BYTES) {
       uint64_t entry = 0;
       bool exists = pread(pages, &entry, 8, (off_t)(page / PAGE_BYTES * 8)) == 8 && entry >> 62 != 0;
-      take(marks, &mapping, &owner, page, exists, out);
+      take(&mapping, &owner, page, exists, out);
     }
   }
   if (pages >= 0) close(pages);

@@ -35,15 +35,15 @@ struct mapping {
 
 /* Adds a writable page to its stratum. `owner` is the mapping whose rest this one may be (a library's bss); `exists`:
  * something was written there. */
-typedef void strata_page_function(const void *marks, const struct mapping *mapping, const struct mapping *owner,
-                                  uintptr_t page, bool exists, struct strata *out);
+typedef void strata_page_function(const struct mapping *mapping, const struct mapping *owner, uintptr_t page,
+                                  bool exists, struct strata *out);
 
 /* Reads the mappings of a process, all or the writable ones. Returns their number. */
 size_t strata_mappings(pid_t process, struct block *out, size_t most, bool writable);
 /* Fills `mapped` and `digest` alone. */
 void strata_mapped(pid_t process, struct strata *out);
 /* Fills everything. */
-void strata_read(pid_t process, strata_page_function *take, const void *marks, struct strata *out);
+void strata_read(pid_t process, strata_page_function *take, struct strata *out);
 void strata_add(struct strata *out, int stratum, uintptr_t from, uintptr_t to);
 /* Adds [from, to); what of it lies in blocks, which are in the order of addresses, to `inner`. */
 void strata_add_split(struct strata *out, int stratum, int inner, const struct block *blocks, size_t count,

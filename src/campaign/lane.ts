@@ -3,12 +3,14 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
+import { basename, dirname, join } from 'node:path';
 
 import { hostLibrary, registerModule } from '../guard/library.js';
 import { hostCpu } from '../machine/host.mjs';
 import { Machine } from '../machine/index.js';
 import { ExperimentError } from '../record/errors.js';
 import { inProject, NATIVE } from '../record/paths.js';
+import { versions } from '../run/context.js';
 import { NODE, STAND_IN, type Subject } from './subjects.js';
 
 const PROGRAM = `${NATIVE}/turnkey-campaign`;
@@ -43,11 +45,14 @@ const PROGRAMS = {
   'stand-in': {
     library: `${NATIVE}/libturnkey_stray.so`,
     sources: ['native/campaign', 'native/image', 'native/pkeys', 'native/trap'],
+    modules: [],
     command: () => ({ words: [inProject(PROGRAM)], env: {} }),
   },
   node: {
     library: `${NATIVE}/libturnkey_node_stray.so`,
-    sources: ['native/campaign', 'native/host', 'native/pkeys', 'native/trap', 'src/campaign/node-program.ts'],
+    sources: ['addon', 'campaign', 'host', 'image', 'pkeys', 'trap'].map((layer) => `native/${layer}`),
+    // what guards koffi in it: preload.cjs is made of the first, which loads the second when koffi is first used
+    modules: ['register/preload.js', 'register/guarded.js', 'campaign/node-program.js'],
     command: nodeCommand,
   },
 } as const;
@@ -84,27 +89,46 @@ function commandOf({ process: whose }: Subject, input: string) {
   return PROGRAMS[whose].command(/^mechanism (\S+)/.exec(input)?.[1] ?? '');
 }
 
+/** Compiled modules and all of the project's own that they import. */
+function modulesOf(entries: readonly string[]): readonly string[] {
+  const paths = new Set(entries.map((entry) => `dist/src/${entry}`));
+  for (const path of paths)
+    // it grows on the way
+    for (const [, other = ''] of readFileSync(inProject(path), 'utf8').matchAll(IMPORTED)) {
+      const imported = join(dirname(path), other);
+      if (existsSync(inProject(imported))) paths.add(imported);
+    }
+  return [...paths].sort();
+}
+
+const IMPORTED = /(?:\bfrom |\bimport |\()'(\.[^']+)'/g;
+
+/** The files that decide what the trials of a subject do, relative to the root. */
+export function programParts({ process: whose }: Subject): readonly string[] {
+  const { sources, modules } = PROGRAMS[whose];
+  const layers = sources.flatMap((folder) =>
+    readdirSync(inProject(folder))
+      .filter((name) => /\.(?:[chS]|cc)$/.test(name))
+      .sort()
+      .map((name) => `${folder}/${name}`),
+  );
+  return [...layers, ...modulesOf(modules)];
+}
+
 /**
- * SHA-256 of the sources of the programs that make the trials, and of Node's version where it is the subject: equal in
- * every checkout of the same code, wherever it lies.
+ * SHA-256 of those files, and of Node's version and koffi's where Node is the subject: equal in every checkout of the
+ * same code, wherever it lies.
  * @throws ExperimentError where the programs are not built
  */
-export function programDigest({ process: whose }: Subject): string {
-  const { library, sources } = PROGRAMS[whose];
-  for (const path of [PROGRAM, library])
+export function programDigest(subject: Subject): string {
+  for (const path of [PROGRAM, PROGRAMS[subject.process].library])
     if (!existsSync(inProject(path)))
       throw new ExperimentError(
         `${path} is not there: campaigns need a checkout, zlib1g-dev and libsqlite3-dev (npm run build:native)`,
       );
   const hash = createHash('sha256');
-  if (whose === 'node') hash.update(process.version);
-  for (const source of sources) {
-    const isFile = source.endsWith('.ts');
-    const names = isFile ? [''] : readdirSync(inProject(source)).sort();
-    for (const name of names)
-      if (isFile || /\.[chS]$/.test(name))
-        hash.update(`${name}\n`).update(readFileSync(inProject(isFile ? source : `${source}/${name}`)));
-  }
+  if (subject === NODE) hash.update(JSON.stringify(versions()));
+  for (const path of programParts(subject)) hash.update(`${basename(path)}\n`).update(readFileSync(inProject(path)));
   return hash.digest('hex');
 }
 

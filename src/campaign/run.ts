@@ -77,6 +77,8 @@ export async function planFor(directory: string, lane: CampaignLane, options: Ca
   return old;
 }
 
+type Ranges = readonly (readonly [from: number, to: number])[];
+
 interface Chunk {
   readonly mechanism: GuardMechanism;
   readonly from: number;
@@ -105,6 +107,30 @@ export class StopWatch {
 /** What native/campaign/serve.c says. */
 const LAID_OUT_OTHERWISE = 'memory is not laid out as in the plan';
 
+/**
+ * Has a warm process make the trials of these ranges; `onLine` gets each trial's line. It starts anew where its memory
+ * lies otherwise than planned, as far as that is a matter of chance for the subject.
+ */
+async function serve(
+  lane: CampaignLane,
+  plan: Plan,
+  mechanism: GuardMechanism,
+  ranges: Ranges,
+  onLine: (line: string) => void,
+): Promise<void> {
+  const trials = ranges.map(([from, to]) => `trials ${from} ${to}\n`).join('');
+  for (let left = lane.subject.tries; ;) {
+    let refused: string | undefined;
+    await lane.run(head(plan, mechanism, lane.limitMs) + trials, (line) => {
+      refused ??= refusal(line);
+      if (refused === undefined) onLine(line);
+    });
+    if (refused === undefined) return;
+    if (refused !== LAID_OUT_OTHERWISE || --left === 0)
+      throw new ExperimentError(`the program of the campaign refuses under ${mechanism}: ${refused}`);
+  }
+}
+
 /** Makes one chunk's trials. A trial under which the warm process itself ends twice is a record without a verdict. */
 async function runChunk(
   lane: CampaignLane,
@@ -113,19 +139,12 @@ async function runChunk(
   { mechanism, from, to }: Chunk,
   onRecord: (record: TrialRecord) => void,
 ): Promise<void> {
-  for (let failedAt = -1, refusals = 0; ;) {
+  for (let failedAt = -1; ;) {
     const missing = records.done.missing(mechanism, from, to);
-    const [first] = missing;
-    if (first === undefined) return;
-    const trials = missing.map(([start, end]) => `trials ${start} ${end}\n`).join('');
-    let refused: string | undefined;
-    await lane.run(head(plan, mechanism, lane.limitMs) + trials, (line) => {
-      refused ??= refusal(line);
-      if (refused === undefined) records.append([line]).forEach(onRecord);
+    if (missing.length === 0) return;
+    await serve(lane, plan, mechanism, missing, (line) => {
+      records.append([line]).forEach(onRecord);
     });
-    if (refused === LAID_OUT_OTHERWISE && ++refusals < lane.subject.tries) continue;
-    if (refused !== undefined)
-      throw new ExperimentError(`the program of the campaign refuses under ${mechanism}: ${refused}`);
     const [next] = records.done.missing(mechanism, from, to);
     if (next === undefined) return;
     const [index] = next;
@@ -191,19 +210,11 @@ export async function trialsOf(
   lane: CampaignLane,
   plan: Plan,
   mechanism: GuardMechanism,
-  ranges: readonly (readonly [number, number])[],
+  ranges: Ranges,
 ): Promise<readonly TrialRecord[]> {
-  let lines: string[] = [];
-  const trials = ranges.map(([from, to]) => `trials ${from} ${to}\n`).join('');
-  let refused: string | undefined;
-  for (let tried = 0; tried < lane.subject.tries; tried++) {
-    lines = [];
-    await lane.run(head(plan, mechanism, lane.limitMs) + trials, (line) => lines.push(line));
-    refused = lines.map(refusal).find((text) => text !== undefined);
-    if (refused !== LAID_OUT_OTHERWISE) break;
-  }
-  if (refused !== undefined) throw new ExperimentError(`the program of the campaign refuses: ${refused}`);
-  return lines.map((line) => JSON.parse(line) as TrialRecord);
+  const records: TrialRecord[] = [];
+  await serve(lane, plan, mechanism, ranges, (line) => records.push(JSON.parse(line) as TrialRecord));
+  return records;
 }
 
 /** Makes one trial again. */

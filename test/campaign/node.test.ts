@@ -6,7 +6,7 @@
  */
 import t from 'tap';
 
-import { nativeLane } from '../../src/campaign/lane.js';
+import { nativeLane, programParts } from '../../src/campaign/lane.js';
 import { makePlan, replay, trialsOf } from '../../src/campaign/run.js';
 import { NODE, stratumOf } from '../../src/campaign/subjects.js';
 import type { GuardMechanism } from '../../src/record/words.js';
@@ -48,4 +48,23 @@ t.test("faults into V8's live heap: the same under every mechanism, and closed t
   );
   const [first] = during;
   if (first !== undefined) t.same(await replay(lane, plan, first.index, closing), first, 'a fault replays alone');
+});
+
+t.test('what runs in a trial decides whether a campaign may go on', (t) => {
+  const parts = programParts(NODE);
+  for (const part of [
+    'native/addon/trap_binding.cc',
+    'native/host/call.c',
+    'native/trap/gate_x86_64_sysv.S',
+    'dist/src/campaign/node-program.js',
+    'dist/src/register/intercept.js',
+    'dist/src/callout/guard.js',
+    'dist/src/addon.js',
+  ])
+    t.ok(parts.includes(part), part);
+  t.notOk(
+    parts.some((part) => part.includes('/report/') || part.endsWith('campaign/lane.js')),
+    'and nothing that only plans and reports',
+  );
+  t.end();
 });
