@@ -57,6 +57,10 @@ export const experiment: CostExperiment = {
   order: 121,
   shows: 'rows',
   measures: 'choices',
+  table: {
+    columns: { work: 'work', choice: 'choice' },
+    found: Object.fromEntries(HARMS.map((harm) => [harm, harm])),
+  },
   parameters: {
     work: { role: 'row', alone: true },
     choice: { role: 'row', alone: true, free: true, baseline: 'koffi' },

@@ -32,6 +32,10 @@ export const experiment: CostExperiment = {
   shows: 'ratios',
   parameters: { application: { role: 'row', alone: true }, imageBytes: { role: 'size', unit: 'bytes' } },
   measures: 'applications',
+  table: {
+    columns: { application: 'application' },
+    found: { unit: 'unit', callouts: 'callouts', callbacks: 'callbacks', reads: 'reads' },
+  },
   rounds: ({ quick }) => (quick ? 1 : ROUNDS),
   timeoutMs: 120_000,
   rows: ({ quick }) =>

@@ -150,6 +150,7 @@ export const experiment: CostExperiment = {
     },
   },
   measures: 'calls by koffi',
+  table: { columns: { signature: 'signature' }, found: { callbacks: 'callbacks' } },
   rows(setting) {
     const kinds = setting.quick ? KINDS.filter(({ napi }) => napi === 'add' || napi === 'callBack') : KINDS;
     const sizes = setting.quick ? IMAGES.slice(1, 2) : IMAGES;

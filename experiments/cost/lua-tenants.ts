@@ -47,7 +47,18 @@ export const experiment: CostExperiment = {
     policy: { role: 'row', alone: true, free: true },
   },
   measures: 'tenants',
-  table: { rows: { visit: { measured: 'visit' } }, columns: { way: 'way', policy: 'policy' } },
+  table: {
+    rows: { visit: { measured: 'visit' } },
+    columns: { way: 'way', policy: 'policy' },
+    observed: {
+      operations: 'operations',
+      misses: 'misses',
+      stray: 'stray',
+      landed: 'landed',
+      start: 'startedNs',
+      'memory of each': 'memoryPerTenant',
+    },
+  },
   rows: ({ quick }) =>
     quick
       ? []

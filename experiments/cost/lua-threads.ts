@@ -26,7 +26,11 @@ export const experiment: CostExperiment = {
   shows: 'rows',
   parameters: { vm: { role: 'row', alone: true }, otherState: { role: 'row' } },
   measures: 'bystanders',
-  table: { rows: { 'of the others': { otherState: 'busy' } }, columns: { work: 'vm' } },
+  table: {
+    rows: { 'of the others': { otherState: 'busy' } },
+    columns: { work: 'vm' },
+    observed: { faults: 'bystanderFaults', waited: 'bystanderWaitedNs', 'unprotected windows': 'unprotectedWindows' },
+  },
   rows({ quick, lane }) {
     if (quick) return [];
     if (lane === 'emulated')

@@ -29,6 +29,10 @@ export const experiment: CostExperiment = {
     cycles: { role: 'series', unit: 'count', free: true },
   },
   measures: 'model of keys',
+  table: {
+    columns: { application: 'application', cycles: 'cycles' },
+    found: { 'reached cycles': 'reachedCycles' },
+  },
   rounds: ({ quick }) => (quick ? 1 : ROUNDS),
   timeoutMs: 120_000,
   rows({ quick, keys }) {

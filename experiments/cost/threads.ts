@@ -50,6 +50,7 @@ export const experiment: CostExperiment = {
   table: {
     rows: { 'of the others': { what: 'operation of the others' } },
     columns: { work: 'work', threads: 'threads' },
+    observed: { faults: 'bystanderFaults', waited: 'bystanderWaitedNs', 'unprotected windows': 'unprotectedWindows' },
   },
   bench: 'threads',
   rows({ quick, lane, cores }) {

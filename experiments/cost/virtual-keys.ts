@@ -20,20 +20,12 @@ const PAGES = [1, 16, 256, 4096, 16384];
 const HUGE_FROM = 512;
 /** Hardware keys that the rows of the pool use at most: what a process with a trap and loans has left. */
 const WAYS = 12;
+/** What a row varies where nothing else is said. */
+const PLAIN = { images: 2, pages: 1, order: 'round-robin', policy: 'lru', huge: false, threads: 1, ways: WAYS };
 
 const row = (mechanism: Mechanism, keys: string, parameters: CostParameters): CostRow => {
-  const { images, pages, order, policy, huge, threads, ways } = {
-    images: 2,
-    pages: 1,
-    order: 'round-robin',
-    policy: 'lru',
-    huge: false,
-    threads: 1,
-    ways: WAYS,
-    ...parameters,
-  };
-  const told = { keys, images, pages, order, policy, huge, threads, ways };
-  return { mechanism, parameters: told };
+  const { images, pages, order, policy, huge, threads, ways } = { ...PLAIN, ...parameters };
+  return { mechanism, parameters: { keys, images, pages, order, policy, huge, threads, ways } };
 };
 
 export const experiment: CostExperiment = {
@@ -55,6 +47,34 @@ export const experiment: CostExperiment = {
     ways: { role: 'row', unit: 'count', usual: WAYS },
   },
   measures: 'virtual keys',
+  table: {
+    columns: {
+      images: 'images',
+      order: 'order',
+      policy: 'policy',
+      keys: 'ways',
+      pages: 'pages',
+      'huge pages': 'huge',
+      threads: 'threads',
+    },
+    rows: {
+      'only hits': { ...PLAIN, keys: 'virtual', ways: WAYS },
+      'only misses': { ...PLAIN, keys: 'virtual', ways: 1 },
+      'many images': { keys: 'virtual', pages: 1, ways: WAYS, threads: 1 },
+      'one mprotect pair': { keys: 'none', images: 16, pages: 1, threads: 1 },
+      'a miss each time': { keys: 'virtual', images: 2, ways: 1, threads: 1 },
+      'an mprotect pair each time': { keys: 'none', images: 2, ways: 1, threads: 1 },
+      'several threads': { keys: 'virtual', images: 64, order: 'zipf', pages: 1 },
+      'several threads, mprotect': { keys: 'none', images: 64, order: 'zipf', pages: 1 },
+    },
+    observed: {
+      operations: 'operations',
+      misses: 'misses',
+      evictions: 'evictions',
+      waits: 'waits',
+      shootdowns: 'shootdowns',
+    },
+  },
   bench: 'virtual',
   rows({ quick, lane, cores }) {
     if (quick) return [];

@@ -44,12 +44,19 @@ export const MEASURED_THINGS = [
   'tenants',
 ] as const;
 
-/** Which rows a derived table draws on, and what fills its columns: the table's words, tied to an experiment's. */
+/** What a derived table draws on, and under which names: the table's words, tied to an experiment's. */
 export interface DerivedTable {
-  /** By the table's word for a row: the values of its parameters. It has no others but sizes and `columns`. */
-  readonly rows: Readonly<Record<string, Values>>;
+  /**
+   * By the table's word for a row: the values of its parameters. It has no others but sizes and `columns`; of `columns`
+   * only those named here are compared.
+   */
+  readonly rows?: Readonly<Record<string, Values>>;
   /** By the table's word for a column: the parameter that fills it. */
   readonly columns?: Readonly<Record<string, string>>;
+  /** By the table's word: the name in a record's `found`. */
+  readonly found?: Readonly<Record<string, string>>;
+  /** By the table's word: the name in a record's `observed`. */
+  readonly observed?: Readonly<Record<string, string>>;
 }
 
 /** A cost experiment in its own words. */
@@ -72,7 +79,7 @@ export interface CostDescription {
   readonly headline?: { readonly picture: string; readonly sentence: string };
   /** The report works a table of its own out of these rows. */
   readonly measures?: (typeof MEASURED_THINGS)[number];
-  /** The rows of that table, where it does not take all that the experiment has. */
+  /** How that table's words are tied to the experiment's. */
   readonly table?: DerivedTable;
 }
 

@@ -4,12 +4,19 @@
  */
 import type { DerivedTable, ExperimentContext } from './description.js';
 
+const BYSTANDERS = {
+  faults: 'bystanderFaults',
+  waited: 'bystanderWaitedNs',
+  'unprotected windows': 'unprotectedWindows',
+};
+
 const EARLIER_TABLES: Readonly<Record<string, DerivedTable>> = {
   threads: {
     rows: { 'of the others': { what: 'operation of the others' } },
     columns: { work: 'work', threads: 'threads' },
+    observed: BYSTANDERS,
   },
-  'lua-threads': { rows: { 'of the others': { otherState: 'busy' } }, columns: { work: 'vm' } },
+  'lua-threads': { rows: { 'of the others': { otherState: 'busy' } }, columns: { work: 'vm' }, observed: BYSTANDERS },
   fault: {
     rows: {
       whole: { part: 'whole' },
@@ -44,15 +51,90 @@ const EARLIER_TABLES: Readonly<Record<string, DerivedTable>> = {
       'sigsetjmp, signal mask': { way: 'sigsetjmp(buf, 1)', arguments: 0 },
     },
   },
-  'lua-tenants': { rows: { visit: { measured: 'visit' } }, columns: { way: 'way', policy: 'policy' } },
+  'lua-tenants': {
+    rows: { visit: { measured: 'visit' } },
+    columns: { way: 'way', policy: 'policy' },
+    observed: {
+      operations: 'operations',
+      misses: 'misses',
+      stray: 'stray',
+      landed: 'landed',
+      start: 'startedNs',
+      'memory of each': 'memoryPerTenant',
+    },
+  },
+  applications: {
+    columns: { application: 'application' },
+    found: { unit: 'unit', callouts: 'callouts', callbacks: 'callbacks', reads: 'reads' },
+  },
+  'model-run': {
+    columns: { application: 'application', cycles: 'cycles' },
+    found: { 'reached cycles': 'reachedCycles' },
+  },
+  'callout-koffi': { columns: { signature: 'signature' }, found: { callbacks: 'callbacks' } },
+  'alternatives-work': {
+    columns: { work: 'work', choice: 'choice' },
+    found: {
+      'null write': 'null write',
+      abort: 'abort',
+      'heap write': 'heap write',
+      'image write': 'image write',
+    },
+  },
+  'virtual-keys': {
+    columns: {
+      images: 'images',
+      order: 'order',
+      policy: 'policy',
+      keys: 'ways',
+      pages: 'pages',
+      'huge pages': 'huge',
+      threads: 'threads',
+    },
+    rows: {
+      'only hits': {
+        images: 2,
+        order: 'round-robin',
+        policy: 'lru',
+        huge: false,
+        pages: 1,
+        threads: 1,
+        keys: 'virtual',
+        ways: 12,
+      },
+      'only misses': {
+        images: 2,
+        order: 'round-robin',
+        policy: 'lru',
+        huge: false,
+        pages: 1,
+        threads: 1,
+        keys: 'virtual',
+        ways: 1,
+      },
+      'many images': { keys: 'virtual', pages: 1, ways: 12, threads: 1 },
+      'one mprotect pair': { keys: 'none', images: 16, pages: 1, threads: 1 },
+      'a miss each time': { keys: 'virtual', images: 2, ways: 1, threads: 1 },
+      'an mprotect pair each time': { keys: 'none', images: 2, ways: 1, threads: 1 },
+      'several threads': { keys: 'virtual', images: 64, order: 'zipf', pages: 1 },
+      'several threads, mprotect': { keys: 'none', images: 64, order: 'zipf', pages: 1 },
+    },
+    observed: {
+      operations: 'operations',
+      misses: 'misses',
+      evictions: 'evictions',
+      waits: 'waits',
+      shootdowns: 'shootdowns',
+    },
+  },
 };
 
 /** Experiments of a run, each with its derived table's rows. */
 export function withTables(experiments: readonly ExperimentContext[]): readonly ExperimentContext[] {
   return experiments.map((experiment) => {
     const table = EARLIER_TABLES[experiment.name];
-    return experiment.measures === undefined || experiment.table !== undefined || table === undefined
+    return experiment.measures === undefined || table === undefined
       ? experiment
-      : { ...experiment, table };
+      : { ...experiment, table: { ...table, ...experiment.table } };
   });
 }

@@ -3,7 +3,7 @@
  * of
  *
  *   cost EXPERIMENT MECHANISM LANE [NAME=VALUE…]  the median of the row with these parameters, with its unit; of the
- * whole where it has parts. A number alone is imageBytes; _ stands for a space
+ * whole where it has parts. A number alone is the image's size; _ stands for a space
  *   ratio EXPERIMENT MECHANISM LANE [NAME=VALUE…] how many times the unguarded cost, as reports say it; rows are picked
  * likewise
  *   verdict CASE MECHANISM LANE                   the verdict of a corruption case (writes denied, one key for the
@@ -18,24 +18,21 @@
 import { join } from 'node:path';
 
 import { inProject } from '../record/paths.js';
-import type { CorruptionRecord, Run, Values } from '../record/records.js';
+import type { CorruptionRecord, Run } from '../record/records.js';
 import { readRun } from '../record/store.js';
 import { ratioOf } from './findings/baseline.js';
-import { type Cost, costCells } from './findings/costs.js';
+import { type Cost, costCells, isWhole, sizeOf } from './findings/costs.js';
 import { formatCount, formatNs, formatTimes } from './findings/format.js';
 import { corruptionOf, variantOf } from './findings/records.js';
 import { recordedDifferences } from './host-scores.js';
 
-/** Not a part of something, and not its first occurrence in a process. */
-function isWhole({ part, occurrence }: Values): boolean {
-  return (part === undefined || part === 'whole') && occurrence === undefined;
-}
-
-/** Whether a row has these parameters: NAME=VALUE, a number alone is imageBytes, _ stands for a space. */
-function isVariation(varied: Values, wanted: readonly string[]): boolean {
-  return wanted
-    .map((word) => (word.includes('=') ? word : `imageBytes=${word}`).split('='))
-    .every(([name = '', value]) => String(varied[name]) === value?.replaceAll('_', ' '));
+/** Whether a row has these parameters: NAME=VALUE, a number alone is the image's size, _ stands for a space. */
+function isVariation(cost: Cost, wanted: readonly string[]): boolean {
+  return wanted.every((word) => {
+    if (!word.includes('=')) return String(sizeOf(cost)) === word;
+    const [name = '', value] = word.split('=');
+    return String(cost.varied[name]) === value?.replaceAll('_', ' ');
+  });
 }
 
 function only<T>(entries: readonly T[], key: string): T {
@@ -61,8 +58,8 @@ class RecordedRun {
           cost.experiment.name === experiment &&
           cost.mechanism === mechanism &&
           cost.lane === lane &&
-          isVariation(cost.varied, wanted) &&
-          isWhole(cost.varied),
+          isVariation(cost, wanted) &&
+          isWhole(cost),
       ),
       key,
     );

@@ -129,6 +129,10 @@ t.test('what a choice costs stands beside what its caller survives', (t) => {
     shows: 'rows',
     measures: 'choices',
     parameters: { work: { role: 'row' }, choice: { role: 'row', free: true, baseline: 'koffi' } },
+    table: {
+      columns: { work: 'work', choice: 'choice' },
+      found: { 'null write': 'null write', 'image write': 'image write' },
+    },
   } as const;
   const run: Run = {
     ...exampleRun,

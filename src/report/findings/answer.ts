@@ -156,12 +156,13 @@ function keysGrowth(keys: Growth): Text {
 }
 
 /** At 1,000 callouts a second. */
-function shareText({ value, unit, varied }: Cost): string {
+function shareText(cost: Cost): string {
+  const { value, unit } = cost;
   if (unit !== 'ns') return '';
   const share = (value * 1000) / 1e9;
   const percent = share >= 10 ? formatCount(share * 100) : (share * 100).toFixed(share < 0.1 ? 1 : 0);
   return (
-    `: at 1,000 callouts a second, protecting ${formatBytes(Number(varied['imageBytes']))} so takes ` +
+    `: at 1,000 callouts a second, protecting ${formatBytes(sizeOf(cost) ?? 0)} so takes ` +
     `${share > 1 ? `more than a whole processor, ${percent} %` : `${percent} % of a processor`}`
   );
 }

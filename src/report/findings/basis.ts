@@ -27,14 +27,32 @@ export function measuring({ cells }: Basis, thing: (typeof MEASURED_THINGS)[numb
 /** Whether a cell is the row that its experiment says a derived table calls `word`. */
 export function isRow({ experiment, varied }: Cost, word: string): boolean {
   const { parameters, table } = experiment;
-  const values = table?.rows[word];
+  const values = table?.rows?.[word];
   if (values === undefined) return false;
-  const aside = new Set(Object.values(table?.columns ?? {}));
-  const names = Object.keys(varied).filter((name) => parameters[name]?.role !== 'size' && !aside.has(name));
-  return names.length === Object.keys(values).length && names.every((name) => varied[name] === values[name]);
+  const columns = new Set(Object.values(table?.columns ?? {}));
+  return (
+    Object.entries(values).every(([name, value]) => varied[name] === value) &&
+    Object.keys(varied).every((name) => name in values || columns.has(name) || parameters[name]?.role === 'size')
+  );
 }
 
 /** What a cell has in a derived table's column, by its experiment's word for it. */
 export function columnOfRow({ experiment, varied }: Cost, word: string): Values[string] | undefined {
-  return varied[experiment.table?.columns?.[word] ?? word];
+  const name = experiment.table?.columns?.[word];
+  return name === undefined ? undefined : varied[name];
+}
+
+/** What a derived table calls `word` and only measuring told, by the experiment's name for it. */
+export function foundOf({ experiment, found }: Cost, word: string): Values[string] | undefined {
+  const name = experiment.table?.found?.[word];
+  return name === undefined ? undefined : found[name];
+}
+
+/** A number that was found; 0 where it was not. */
+export const numberFound = (cost: Cost, word: string): number => Number(foundOf(cost, word) ?? 0);
+
+/** What a derived table calls `word` and was counted besides, over all processes; undefined where it was not. */
+export function observedOf({ experiment, observed }: Cost, word: string): number | undefined {
+  const name = experiment.table?.observed?.[word];
+  return name === undefined ? undefined : observed?.[name];
 }

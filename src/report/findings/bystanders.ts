@@ -1,5 +1,5 @@
 /** What other threads suffered while one made callouts. */
-import { type Basis, columnOfRow, isRow, measuring } from './basis.js';
+import { type Basis, columnOfRow, isRow, measuring, observedOf } from './basis.js';
 import type { Cost } from './costs.js';
 import { left, right, type Table, words } from './table.js';
 
@@ -16,16 +16,15 @@ export interface Suffered {
 /** Of the rows that tell: those of the others' operations, while somebody was in callouts. */
 export function suffered(basis: Basis): readonly Suffered[] {
   return measuring(basis, 'bystanders').flatMap((cost): readonly Suffered[] => {
-    const { observed } = cost;
-    if (observed === undefined || !isRow(cost, 'of the others')) return [];
+    if (cost.observed === undefined || !isRow(cost, 'of the others')) return [];
     return [
       {
         cost,
         threads: Number(columnOfRow(cost, 'threads') ?? 1),
         work: String(columnOfRow(cost, 'work')),
-        faults: observed['bystanderFaults'] ?? 0,
-        waitedNs: observed['bystanderWaitedNs'] ?? 0,
-        windows: observed['unprotectedWindows'] ?? 0,
+        faults: observedOf(cost, 'faults') ?? 0,
+        waitedNs: observedOf(cost, 'waited') ?? 0,
+        windows: observedOf(cost, 'unprotected windows') ?? 0,
       },
     ];
   });

@@ -1,5 +1,5 @@
 /** What people pick instead of a guard: what each piece of work costs by it, beside what its caller survives. */
-import { type Basis, measuring } from './basis.js';
+import { type Basis, columnOfRow, foundOf, measuring } from './basis.js';
 import { costCell } from './cost-tables.js';
 import type { Cost } from './costs.js';
 import { type Cell, left, MISSING, right, type Table, type Tone, words } from './table.js';
@@ -13,25 +13,29 @@ export interface ChoiceFound {
   readonly outcomes: ReadonlyMap<string, readonly string[]>;
 }
 
-/** The choices in the order in which they were measured. */
+const choiceOf = (cost: Cost): string => String(columnOfRow(cost, 'choice'));
+
+/** The choices in the order in which they were measured. All that the table says is found came of the caller. */
 export function choicesFound(basis: Basis): readonly ChoiceFound[] {
   const rows = new Map<string, Cost[]>();
   for (const cost of measuring(basis, 'choices')) {
-    const key = `${String(cost.varied['choice'])} ${cost.mechanism}`;
+    const key = `${choiceOf(cost)} ${cost.mechanism}`;
     rows.set(key, [...(rows.get(key) ?? []), cost]);
   }
   return [...rows.values()].map((costs): ChoiceFound => {
     const outcomes = new Map<string, string[]>();
-    for (const { found } of costs)
-      for (const [harm, outcome] of Object.entries(found)) {
+    for (const cost of costs)
+      for (const harm of Object.keys(cost.experiment.table?.found ?? {})) {
         const before = outcomes.get(harm) ?? [];
-        if (typeof outcome !== 'string' || before.includes(outcome)) continue; // numbers are about the timing
+        const outcome = foundOf(cost, harm);
+        if (typeof outcome !== 'string' || before.includes(outcome)) continue;
         outcomes.set(harm, [...before, outcome]);
       }
+    const [first] = costs;
     return {
-      choice: String(costs[0]?.varied['choice']),
-      mechanism: costs[0]?.mechanism ?? 'none',
-      costs: new Map(costs.map((cost) => [String(cost.varied['work']), cost])),
+      choice: first === undefined ? '' : choiceOf(first),
+      mechanism: first?.mechanism ?? 'none',
+      costs: new Map(costs.map((cost) => [String(columnOfRow(cost, 'work')), cost])),
       outcomes,
     };
   });

@@ -2,7 +2,7 @@
 import type { ExperimentContext } from '../../record/description.js';
 import { type Lane, LANES, MECHANISMS } from '../../record/words.js';
 import type { Ratio } from './baseline.js';
-import type { Cost } from './costs.js';
+import { type Cost, sizeOf } from './costs.js';
 import { fitsOf } from './fits.js';
 import type { Unit } from './format.js';
 import { inOrder } from './records.js';
@@ -196,11 +196,11 @@ export function rungsTable(
     title: `Cost ladder, ${lane} lane`,
     columns: [left('way'), right('image', 'bytes'), right('cost')],
     rows: rungs.map(({ label, cost }) => {
-      const size = cost.varied['imageBytes'];
+      const size = sizeOf(cost);
       return {
         cells: [
           words(label),
-          typeof size === 'number' ? { kind: 'figure', value: size, unit: 'bytes' } : MISSING,
+          size === undefined ? MISSING : { kind: 'figure', value: size, unit: 'bytes' },
           costCell(cost, ratios),
         ],
       };

@@ -1,5 +1,5 @@
 /** Cost records joined to cells: which records belong together, and what each cell says. Pure functions of a run. */
-import type { ExperimentContext } from '../../record/description.js';
+import type { ExperimentContext, ParameterDescription } from '../../record/description.js';
 import type { CostRecord, Run, Values } from '../../record/records.js';
 import { median } from '../../record/statistics.js';
 import { type Lane, LANES, type Mechanism, MECHANISMS } from '../../record/words.js';
@@ -61,10 +61,25 @@ export function describe(run: Run, name: string): ExperimentContext {
   );
 }
 
+/** The names of an experiment's parameters with a role. */
+export function namesWith(
+  { parameters }: Pick<ExperimentContext, 'parameters'>,
+  role: ParameterDescription['role'],
+): readonly string[] {
+  return Object.entries(parameters).flatMap(([name, parameter]) => (parameter.role === role ? [name] : []));
+}
+
 /** The image size of a cell, in bytes; undefined where there is none. */
-export function sizeOf({ varied }: Pick<Cost, 'varied'>): number | undefined {
-  const { imageBytes } = varied;
-  return typeof imageBytes === 'number' ? imageBytes : undefined;
+export function sizeOf({ varied, experiment }: Pick<Cost, 'varied' | 'experiment'>): number | undefined {
+  const [size] = namesWith(experiment, 'size').map((name) => varied[name]);
+  return typeof size === 'number' ? size : undefined;
+}
+
+/** A cell that is no part of another: its parameters of role `aside` have their usual values. */
+export function isWhole({ varied, experiment }: Pick<Cost, 'varied' | 'experiment'>): boolean {
+  return namesWith(experiment, 'aside').every(
+    (name) => varied[name] === undefined || varied[name] === experiment.parameters[name]?.usual,
+  );
 }
 
 function joined(group: readonly [CostRecord, ...CostRecord[]], experiment: ExperimentContext): Cost {

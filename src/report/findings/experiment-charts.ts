@@ -1,5 +1,5 @@
 /** The charts of one cost experiment, as it says that it is drawn (`shows`, and the roles of its parameters). */
-import type { ExperimentContext, ParameterDescription } from '../../record/description.js';
+import type { ExperimentContext } from '../../record/description.js';
 import type { Lane } from '../../record/words.js';
 import type { Ratio } from './baseline.js';
 import {
@@ -15,7 +15,7 @@ import {
   sizeAxis,
   stepAxis,
 } from './charts.js';
-import type { Cost } from './costs.js';
+import { type Cost, isWhole, namesWith } from './costs.js';
 import { formatBytes } from './format.js';
 import { describeCost, nameText, plainValue, ratioText, variantOf } from './variation.js';
 import { LANE_MEANINGS } from './words.js';
@@ -28,14 +28,9 @@ const MOST_PANELS = 6;
 const laneNote = (lane: Lane): string => `${lane} lane: ${LANE_MEANINGS[lane]}`;
 const unitTitle = (unit: Cost['unit']): string => (unit === 'ns' ? 'Time' : 'Executed instructions');
 
-/** The names of the parameters with a role. */
-function named({ parameters }: ExperimentContext, role: ParameterDescription['role']): readonly string[] {
-  return Object.entries(parameters).flatMap(([name, parameter]) => (parameter.role === role ? [name] : []));
-}
-
 /** The parameter of an x axis: the first with more than one value, all of them positive numbers. */
 function xParameter(experiment: ExperimentContext, cells: readonly Cost[]): string | undefined {
-  return [...named(experiment, 'x'), ...named(experiment, 'size')].find((name) => {
+  return [...namesWith(experiment, 'x'), ...namesWith(experiment, 'size')].find((name) => {
     const values = cells.map(({ varied }) => varied[name]);
     return values.every((value) => typeof value === 'number' && value > 0) && new Set(values).size > 1;
   });
@@ -90,9 +85,13 @@ function ratios(
   known: ReadonlyMap<Cost, Ratio>,
 ): readonly Panel[] {
   const unit = cells[0]?.unit ?? 'ns';
-  const [panelName] = named(experiment, 'panel');
-  const [seriesName] = named(experiment, 'series');
-  const hidden = [...named(experiment, 'size'), ...named(experiment, 'panel'), ...named(experiment, 'series')];
+  const [panelName] = namesWith(experiment, 'panel');
+  const [seriesName] = namesWith(experiment, 'series');
+  const hidden = [
+    ...namesWith(experiment, 'size'),
+    ...namesWith(experiment, 'panel'),
+    ...namesWith(experiment, 'series'),
+  ];
   const slowed = cells.flatMap((cost) => {
     const ratio = known.get(cost);
     return ratio === undefined || cost.mechanism === 'none' ? [] : [{ cost, ratio, label: variantOf(cost, hidden) }];
@@ -156,11 +155,11 @@ const MARK_LOOKS = [
 /** Rows of costs; a panel for each size where a series has marks of its own, which stand on each. */
 function rows(experiment: ExperimentContext, cells: readonly Cost[], lane: Lane): readonly Panel[] {
   const unit = cells[0]?.unit ?? 'ns';
-  const [seriesName] = named(experiment, 'series');
+  const [seriesName] = namesWith(experiment, 'series');
   const marks = seriesName === undefined ? undefined : experiment.parameters[seriesName]?.marks;
   const values = Object.keys(marks ?? {});
   const markOf = (cost: Cost): number => values.indexOf(String(cost.varied[seriesName ?? '']));
-  const [sizeName] = named(experiment, 'size');
+  const [sizeName] = namesWith(experiment, 'size');
   const sizes =
     marks === undefined || sizeName === undefined
       ? [undefined]
@@ -208,10 +207,7 @@ export function experimentPanels(
   lane: Lane,
   known: ReadonlyMap<Cost, Ratio>,
 ): readonly Panel[] {
-  const asides = named(experiment, 'aside');
-  const isUsual = ({ varied }: Cost): boolean =>
-    asides.every((name) => varied[name] === undefined || varied[name] === experiment.parameters[name]?.usual);
-  const here = cells.filter((cost) => cost.lane === lane && cost.value > 0 && isUsual(cost));
+  const here = cells.filter((cost) => cost.lane === lane && cost.value > 0 && isWhole(cost));
   if (here.length === 0) return [];
   const wanted =
     experiment.shows === 'lines'

@@ -1,6 +1,6 @@
 /** A callout from JavaScript under keys, where the CPU has none: what is known of it, in parts. */
 import type { Mechanism } from '../../record/words.js';
-import { type Basis, measuring } from './basis.js';
+import { type Basis, columnOfRow, measuring, numberFound } from './basis.js';
 import { type Cost, plainest } from './costs.js';
 import { formatCount } from './format.js';
 import { left, MISSING, ofMechanism, right, type Table, words } from './table.js';
@@ -34,11 +34,11 @@ export function koffiKeys(basis: Basis): readonly KoffiKeys[] {
   if (flag === undefined || keys === undefined) return [];
   const bySignature = new Map<string, Cost>();
   for (const cost of calls) {
-    const signature = String(cost.varied['signature']);
+    const signature = String(columnOfRow(cost, 'signature'));
     if (cost.mechanism === 'flag' && !bySignature.has(signature)) bySignature.set(signature, cost);
   }
   return [...bySignature].map(([signature, cost]): KoffiKeys => {
-    const callbacks = Number(cost.found['callbacks'] ?? 0);
+    const callbacks = numberFound(cost, 'callbacks');
     const pairs = 1 + callbacks;
     const { model } = basis;
     return {

@@ -1,5 +1,5 @@
 /** Applications with a delay in place of each rights write: a model, which protects nothing. */
-import { type Basis, measuring } from './basis.js';
+import { type Basis, columnOfRow, foundOf, measuring } from './basis.js';
 import { type Interval, pairedRatio } from './bootstrap.js';
 import type { Cost } from './costs.js';
 import { type Cell, left, MISSING, ofMechanism, type Table, words } from './table.js';
@@ -23,14 +23,16 @@ export function modelSteps(basis: Basis): readonly ModelStep[] {
   const cells = measuring(basis, 'model of keys');
   return cells.flatMap((cost): readonly ModelStep[] => {
     if (cost.mechanism !== 'pkeys-model') return [];
-    const { application, cycles } = cost.varied;
-    const flag = cells.find(({ mechanism, varied }) => mechanism === 'flag' && varied['application'] === application);
+    const application = columnOfRow(cost, 'application');
+    const flag = cells.find(
+      (candidate) => candidate.mechanism === 'flag' && columnOfRow(candidate, 'application') === application,
+    );
     if (flag?.samples.length !== cost.samples.length) return [];
-    const reached = cost.found['reachedCycles'];
+    const reached = foundOf(cost, 'reached cycles');
     return [
       {
         application: String(application),
-        cycles: Number(cycles),
+        cycles: Number(columnOfRow(cost, 'cycles')),
         reachedCycles: typeof reached === 'number' ? reached : undefined,
         cost,
         overFlag: pairedRatio(flag.samples, cost.samples),

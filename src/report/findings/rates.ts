@@ -1,7 +1,7 @@
 /** How often whole applications cross into foreign code and back, and what that costs them. */
 import { MECHANISMS } from '../../record/words.js';
 import type { Ratio } from './baseline.js';
-import { type Basis, measuring } from './basis.js';
+import { type Basis, columnOfRow, foundOf, measuring, numberFound } from './basis.js';
 import type { Cost } from './costs.js';
 import { WRPKRU_CYCLES } from './key-model.js';
 import { inOrder } from './records.js';
@@ -25,24 +25,23 @@ export interface ApplicationRate {
 
 /** One for each application, in the order in which they were measured. */
 export function applicationRates(basis: Basis): readonly ApplicationRate[] {
-  const cells = measuring(basis, 'applications').filter(({ varied }) => varied['application'] !== undefined);
-  return [...new Set(cells.map(({ varied }) => String(varied['application'])))].flatMap(
+  const cells = measuring(basis, 'applications').filter((cost) => columnOfRow(cost, 'application') !== undefined);
+  return [...new Set(cells.map((cost) => String(columnOfRow(cost, 'application'))))].flatMap(
     (application): readonly ApplicationRate[] => {
-      const rows = cells.filter(({ varied }) => varied['application'] === application);
+      const rows = cells.filter((cost) => columnOfRow(cost, 'application') === application);
       const baseline = rows.find(({ mechanism }) => mechanism === 'none');
       if (baseline === undefined) return [];
-      const { found, value } = baseline;
-      const number = (name: string): number => Number(found[name] ?? 0);
+      const [callouts, callbacks] = [numberFound(baseline, 'callouts'), numberFound(baseline, 'callbacks')];
       return [
         {
           application,
-          unit: String(found['unit'] ?? 'one unit'),
+          unit: String(foundOf(baseline, 'unit') ?? 'one unit'),
           baseline,
-          callouts: number('callouts'),
-          callbacks: number('callbacks'),
-          reads: number('reads'),
-          calloutsPerSecond: (number('callouts') * 1e9) / value,
-          callbacksPerSecond: (number('callbacks') * 1e9) / value,
+          callouts,
+          callbacks,
+          reads: numberFound(baseline, 'reads'),
+          calloutsPerSecond: (callouts * 1e9) / baseline.value,
+          callbacksPerSecond: (callbacks * 1e9) / baseline.value,
           slowdowns: rows.filter((cost) => cost !== baseline).map((cost) => ({ cost, ratio: basis.ratios.get(cost) })),
         },
       ];

@@ -1,6 +1,6 @@
 /** Tenants with an image each, with one key for all, or with a process each: what each way costs, and keeps apart. */
 import { LANES } from '../../record/words.js';
-import { type Basis, columnOfRow, isRow, measuring } from './basis.js';
+import { type Basis, columnOfRow, isRow, measuring, observedOf } from './basis.js';
 import type { Cost } from './costs.js';
 import { left, MISSING, right, type Table, words } from './table.js';
 
@@ -24,16 +24,18 @@ export function tenantsTable(basis: Basis): readonly Table[] {
         right('stray stores that landed'),
       ],
       rows: visits.map((cost) => {
-        const seen = cost.observed ?? {};
         const runs = cost.samples.length;
-        const { operations = 0, misses = 0, stray = 0, landed = 0, startedNs = 0, memoryPerTenant = 0 } = seen;
+        const seen = (word: string): number => observedOf(cost, word) ?? 0;
+        const [operations, stray, landed] = [seen('operations'), seen('stray'), seen('landed')];
         return {
           cells: [
             words(nameOf(cost)),
             { kind: 'figure', value: cost.value, unit: cost.unit },
-            operations === 0 ? MISSING : { kind: 'figure', value: (100 * misses) / operations, unit: 'percent' },
-            { kind: 'figure', value: startedNs / runs, unit: cost.unit },
-            { kind: 'figure', value: memoryPerTenant / runs, unit: 'bytes' },
+            operations === 0
+              ? MISSING
+              : { kind: 'figure', value: (100 * seen('misses')) / operations, unit: 'percent' },
+            { kind: 'figure', value: seen('start') / runs, unit: cost.unit },
+            { kind: 'figure', value: seen('memory of each') / runs, unit: 'bytes' },
             stray === 0
               ? words('not tried')
               : words(`${landed / runs} of ${stray / runs}`, landed === 0 ? 'good' : 'bad'),

@@ -2,7 +2,7 @@
 import type { ParameterDescription } from '../../record/description.js';
 import type { Values } from '../../record/records.js';
 import type { Ratio } from './baseline.js';
-import type { Cost } from './costs.js';
+import { type Cost, namesWith } from './costs.js';
 import { formatBytes, formatCount, formatFigure, formatTimes } from './format.js';
 
 type Value = Values[string];
@@ -42,7 +42,7 @@ function valueText(name: string, value: Value, parameter: ParameterDescription |
 /** What a cell varies besides the named parameters, as a key and as words: texts first, then numbers. */
 export function variantOf(
   { varied, experiment }: Pick<Cost, 'varied' | 'experiment'>,
-  without: readonly string[] = ['imageBytes'],
+  without: readonly string[] = namesWith(experiment, 'size'),
 ): string {
   const rank = (value: Value): number => (typeof value === 'string' ? 0 : typeof value === 'number' ? 1 : 2);
   return Object.entries(varied)

@@ -1,6 +1,6 @@
 /** Virtual keys: how often they miss, what that costs beside one mprotect pair, and where they stop paying. */
 import { LANES } from '../../record/words.js';
-import { type Basis, measuring } from './basis.js';
+import { type Basis, columnOfRow, isRow, measuring, observedOf } from './basis.js';
 import { logAxis, type LookName, type Panel, type Series, sizeAxis, stepAxis } from './charts.js';
 import type { Cost } from './costs.js';
 import { formatFigure } from './format.js';
@@ -9,16 +9,8 @@ import { valueOf } from './variation.js';
 import { predictedCost, predictedMisses, type Visits } from './virtual-keys-model.js';
 import { LANE_MEANINGS } from './words.js';
 
-const ORDERS = ['round-robin', 'zipf', 'sequential'] as const;
-/** Lines and marks that differ by more than their colour; no mechanism is meant by them. */
-const POLICY_LOOKS: Readonly<Record<string, LookName>> = {
-  lru: 'pkeys',
-  clock: 'pkeys-glibc',
-  random: 'mprotect-page',
-  'nth-miss': 'mprotect-naive',
-  stripes: 'flag',
-};
-const POLICIES = Object.keys(POLICY_LOOKS);
+/** Lines and marks that differ by more than their colour; no mechanism is meant by them. One for each policy. */
+const POLICY_LOOKS: readonly LookName[] = ['pkeys', 'pkeys-glibc', 'mprotect-page', 'mprotect-naive', 'flag'];
 /** A miss ratio of 0 has no place on a logarithmic axis: it is drawn here. */
 const LEAST_MISSES = 0.001;
 const PAGE_BYTES = 4096;
@@ -35,18 +27,13 @@ export interface Visited {
   readonly expected: number | undefined;
 }
 
-const is = (cost: Cost, values: Readonly<Record<string, number | string | boolean>>): boolean =>
-  Object.entries(values).every(([name, value]) => cost.varied[name] === value);
+const virtualCells = (basis: Basis): readonly Cost[] => measuring(basis, 'virtual keys');
+const numberIn = (cost: Cost, word: string): number => Number(columnOfRow(cost, word));
 
-function virtualCells(basis: Basis): readonly Cost[] {
-  return measuring(basis, 'virtual keys').filter(({ varied }) => varied['threads'] === 1);
-}
-
-/** What a hit costs, and what an eviction with a load adds: from the two corners of the table that show one alone. */
+/** What a hit costs, and what an eviction with a load adds: from the two rows that show one alone. */
 function corners(cells: readonly Cost[]): { readonly hit: number; readonly eviction: number } | undefined {
-  const lru = cells.filter((cost) => is(cost, { keys: 'virtual', order: 'round-robin', policy: 'lru', pages: 1 }));
-  const hit = lru.find((cost) => is(cost, { images: 2, ways: 12 }))?.value;
-  const miss = lru.find((cost) => is(cost, { images: 2, ways: 1 }))?.value;
+  const hit = cells.find((cost) => isRow(cost, 'only hits'))?.value;
+  const miss = cells.find((cost) => isRow(cost, 'only misses'))?.value;
   return hit === undefined || miss === undefined ? undefined : { hit, eviction: miss - hit };
 }
 
@@ -55,46 +42,62 @@ export function visited(basis: Basis): readonly Visited[] {
   const cells = virtualCells(basis);
   const known = corners(cells);
   return cells
-    .filter((cost) => is(cost, { keys: 'virtual', pages: 1, ways: 12 }))
+    .filter((cost) => isRow(cost, 'many images'))
     .flatMap((cost): readonly Visited[] => {
-      const { operations = 0, misses = 0 } = cost.observed ?? {};
+      const operations = observedOf(cost, 'operations') ?? 0;
       if (operations === 0) return [];
       const visits: Visits = {
-        images: Number(cost.varied['images']),
-        ways: Number(cost.varied['ways']),
-        order: String(cost.varied['order']) as Visits['order'],
-        policy: String(cost.varied['policy']),
+        images: numberIn(cost, 'images'),
+        ways: numberIn(cost, 'keys'),
+        order: String(columnOfRow(cost, 'order')) as Visits['order'],
+        policy: String(columnOfRow(cost, 'policy')),
       };
       const predicted = predictedMisses(visits);
       const expected = known === undefined ? undefined : predictedCost(known.hit, known.eviction, predicted);
-      return [{ cost, visits, misses: misses / operations, predicted, expected }];
+      return [{ cost, visits, misses: (observedOf(cost, 'misses') ?? 0) / operations, predicted, expected }];
     });
 }
 
 /** What one operation by mprotect costs in a lane, over one page. */
 function mprotectCost(cells: readonly Cost[], lane: Cost['lane']): number | undefined {
-  return cells.find(
-    (cost) => cost.lane === lane && cost.mechanism === 'mprotect-range' && is(cost, { images: 16, pages: 1 }),
-  )?.value;
+  return cells.find((cost) => cost.lane === lane && isRow(cost, 'one mprotect pair'))?.value;
 }
 
-function seriesOf(rows: readonly Visited[], y: (row: Visited) => number, say: (row: Visited) => string): Series[] {
-  return POLICIES.map((policy): Series => ({
-    label: policy,
-    look: POLICY_LOOKS[policy] ?? 'by hand',
-    points: rows
-      .filter(({ visits }) => visits.policy === policy)
-      .map((row) => ({ x: row.visits.images, y: y(row), text: `${policy}, ${row.visits.images} images: ${say(row)}` }))
-      .sort((a, b) => a.x - b.x),
-  })).filter(({ points }) => points.length > 0);
+/** The orders of visits, and the policies, as they come in the experiment's rows. */
+const ordersIn = (rows: readonly Visited[]): readonly string[] => [...new Set(rows.map(({ visits }) => visits.order))];
+const policiesIn = (rows: readonly Visited[]): readonly string[] => [
+  ...new Set(rows.map(({ visits }) => visits.policy)),
+];
+
+function seriesOf(
+  rows: readonly Visited[],
+  policies: readonly string[],
+  y: (row: Visited) => number,
+  say: (row: Visited) => string,
+): Series[] {
+  return policies
+    .map((policy, at): Series => ({
+      label: policy,
+      look: POLICY_LOOKS[at] ?? 'by hand',
+      points: rows
+        .filter(({ visits }) => visits.policy === policy)
+        .map((row) => ({
+          x: row.visits.images,
+          y: y(row),
+          text: `${policy}, ${row.visits.images} images: ${say(row)}`,
+        }))
+        .sort((a, b) => a.x - b.x),
+    }))
+    .filter(({ points }) => points.length > 0);
 }
 
 /** Miss ratio over images, a panel for each order; and the cost beside mprotect's, where 1 is the break-even. */
 export function virtualPanels(basis: Basis): readonly Panel[] {
   const cells = virtualCells(basis);
   const all = visited(basis);
+  const policies = policiesIn(all);
   return LANES.flatMap((lane) =>
-    ORDERS.flatMap((order): readonly Panel[] => {
+    ordersIn(all).flatMap((order): readonly Panel[] => {
       const rows = all.filter(({ cost, visits }) => cost.lane === lane && visits.order === order);
       const pair = mprotectCost(cells, lane);
       if (rows.length === 0) return [];
@@ -114,6 +117,7 @@ export function virtualPanels(basis: Basis): readonly Panel[] {
           y: { title: 'misses, % of operations, log', domain: [0.1, 100], ticks: [0.1, 1, 10, 100], unit: 'percent' },
           series: seriesOf(
             rows,
+            policies,
             ({ misses }) => 100 * Math.max(LEAST_MISSES, misses),
             ({ misses, predicted }) => `${share(misses)} miss, ${share(predicted)} predicted`,
           ),
@@ -134,6 +138,7 @@ export function virtualPanels(basis: Basis): readonly Panel[] {
             rules: [{ y: 1, label: 'break-even' }],
             series: seriesOf(
               rows,
+              policies,
               ({ cost }) => cost.value / pair,
               ({ cost }) => `${valueOf(cost, cost.value)}, ${(cost.value / pair).toFixed(2)} times mprotect-range's`,
             ),
@@ -147,16 +152,17 @@ export function virtualPanels(basis: Basis): readonly Panel[] {
 /** A miss over the image's size, beside one mprotect pair. */
 function sizePanels(cells: readonly Cost[]): readonly Panel[] {
   return LANES.flatMap((lane): readonly Panel[] => {
-    const rows = cells.filter((cost) => cost.lane === lane && is(cost, { ways: 1, images: 2 }));
+    const here = cells.filter((cost) => cost.lane === lane);
+    const rows = here.filter((cost) => isRow(cost, 'a miss each time') || isRow(cost, 'an mprotect pair each time'));
     const keyed = rows.filter(({ mechanism }) => mechanism === 'pkeys');
     if (keyed.length === 0) return [];
-    const size = (cost: Cost): number => Number(cost.varied['pages']) * PAGE_BYTES;
+    const size = (cost: Cost): number => numberIn(cost, 'pages') * PAGE_BYTES;
     const series = [false, true].flatMap((huge) =>
       (['pkeys', 'mprotect-range'] as const).map((mechanism): Series => ({
         label: `${mechanism === 'pkeys' ? 'miss' : 'mprotect'}${huge ? ', huge' : ''}`,
         look: mechanism,
         points: rows
-          .filter((cost) => cost.mechanism === mechanism && cost.varied['huge'] === huge)
+          .filter((cost) => cost.mechanism === mechanism && columnOfRow(cost, 'huge pages') === huge)
           .map((cost) => ({ x: size(cost), y: cost.value, text: `${mechanism}: ${valueOf(cost, cost.value)}` }))
           .sort((a, b) => a.x - b.x),
       })),
@@ -190,33 +196,36 @@ export function breakEvenOfVirtual(basis: Basis): Table {
   const known = corners(cells);
   const lane = all[0]?.cost.lane ?? 'native';
   const pair = mprotectCost(cells, lane);
+  const orders = ordersIn(all);
   const ratio = known === undefined || pair === undefined ? undefined : (pair - known.hit) / known.eviction;
   return {
     id: 'virtual-keys-break-even',
     title: 'Where virtual keys stop paying against one mprotect pair for each visit',
-    columns: [left('policy'), ...ORDERS.map((order) => left(`dearer from, ${order}`)), right('worst, times')],
+    columns: [left('policy'), ...orders.map((order) => left(`dearer from, ${order}`)), right('worst, times')],
     rows:
       pair === undefined
         ? []
-        : POLICIES.map((policy) => {
-            const rows = all.filter(({ visits }) => visits.policy === policy);
-            const worst = Math.max(0, ...rows.map(({ cost }) => cost.value / pair));
-            return {
-              cells: [
-                words(policy),
-                ...ORDERS.map((order) => {
-                  const here = rows
-                    .filter(({ visits, cost }) => visits.order === order && cost.value > pair)
-                    .map(({ visits }) => visits.images);
-                  return words(here.length === 0 ? 'never' : `${Math.min(...here)} images`);
-                }),
-                worst === 0 ? MISSING : ({ kind: 'figure', value: worst, unit: 'times' } as const),
-              ],
-            };
-          }).filter(({ cells: [, ...more] }) => more.length > 0),
+        : policiesIn(all)
+            .map((policy) => {
+              const rows = all.filter(({ visits }) => visits.policy === policy);
+              const worst = Math.max(0, ...rows.map(({ cost }) => cost.value / pair));
+              return {
+                cells: [
+                  words(policy),
+                  ...orders.map((order) => {
+                    const here = rows
+                      .filter(({ visits, cost }) => visits.order === order && cost.value > pair)
+                      .map(({ visits }) => visits.images);
+                    return words(here.length === 0 ? 'never' : `${Math.min(...here)} images`);
+                  }),
+                  worst === 0 ? MISSING : ({ kind: 'figure', value: worst, unit: 'times' } as const),
+                ],
+              };
+            })
+            .filter(({ cells: [, ...more] }) => more.length > 0),
     notes: [
       ...(ratio === undefined ? [] : [`break-even at a miss ratio of ${share(ratio)} (one page, ${lane} lane)`]),
-      'images of one page, 12 keys',
+      `images of one page, ${all[0]?.visits.ways ?? 0} keys`,
     ],
     lane,
   };
@@ -255,19 +264,18 @@ export function virtualModelTable(basis: Basis): Table {
   };
 }
 
-const per = (observed: Cost['observed'], name: string): number | undefined => {
-  const { operations = 0, [name]: count } = observed ?? {};
-  return operations === 0 || count === undefined ? undefined : count / operations;
-};
-
 /** Threads that go their own ways: what an operation costs, and what it makes others do. */
 export function threadsOfVirtual(basis: Basis): Table {
-  const rows = measuring(basis, 'virtual keys').filter(({ varied }) => Number(varied['threads']) > 1);
+  const rows = virtualCells(basis).filter(
+    (cost) =>
+      (isRow(cost, 'several threads') || isRow(cost, 'several threads, mprotect')) && numberIn(cost, 'threads') > 1,
+  );
+  const images = rows[0] === undefined ? 0 : numberIn(rows[0], 'images');
   const figure = (value: number | undefined): Cell =>
     value === undefined ? MISSING : { kind: 'figure', value, unit: 'count' };
   return {
     id: 'virtual-keys-threads',
-    title: 'Several threads, each with tenants of its own (64 images of one page, Zipf)',
+    title: `Several threads, each with tenants of its own (${images} images of one page, Zipf)`,
     columns: [
       left('mechanism'),
       left('lane'),
@@ -277,15 +285,15 @@ export function threadsOfVirtual(basis: Basis): Table {
       right('waits in 1,000'),
       right('TLB shootdowns in 1,000'),
     ],
-    rows: rows.map(({ mechanism, lane, varied, value, unit, observed }) => ({
+    rows: rows.map((cost) => ({
       cells: [
-        words(mechanism),
-        words(lane),
-        figure(Number(varied['threads'])),
-        { kind: 'figure', value, unit },
-        ...['evictions', 'waits', 'shootdowns'].map((name) => {
-          const each = per(observed, name);
-          return figure(each === undefined ? undefined : Math.round(1000 * each));
+        words(cost.mechanism),
+        words(cost.lane),
+        figure(numberIn(cost, 'threads')),
+        { kind: 'figure', value: cost.value, unit: cost.unit },
+        ...['evictions', 'waits', 'shootdowns'].map((word) => {
+          const [operations = 0, count] = [observedOf(cost, 'operations'), observedOf(cost, word)];
+          return figure(operations === 0 || count === undefined ? undefined : Math.round((1000 * count) / operations));
         }),
       ],
     })),

@@ -1,0 +1,122 @@
+/**
+ * A derived table knows no name of an experiment: which parameter is what, the experiment says. The recorded runs give
+ * the same tables when every parameter, and all that was found and observed, has another name.
+ *
+ * Broken once: the choices' table reads the parameter `work` by that name, and its test fails.
+ */
+import { join } from 'node:path';
+
+import t from 'tap';
+
+import { loadCatalogue } from '../../src/experiment/catalogue.js';
+import type { DerivedTable, ExperimentContext } from '../../src/record/description.js';
+import { inProject } from '../../src/record/paths.js';
+import type { CostRecord, Run, Values } from '../../src/record/records.js';
+import { readRun } from '../../src/record/store.js';
+import { aftermathTable } from '../../src/report/findings/aftermath.js';
+import { type Basis, basisOf } from '../../src/report/findings/basis.js';
+import { addedPerCallout } from '../../src/report/findings/break-even.js';
+import { suffered, sufferedTable } from '../../src/report/findings/bystanders.js';
+import { choicesFound, choicesTable } from '../../src/report/findings/choices.js';
+import { faultTable, faultTimelines } from '../../src/report/findings/fault-parts.js';
+import { gateParts, gateTable } from '../../src/report/findings/gate-parts.js';
+import { koffiKeys, koffiTable } from '../../src/report/findings/koffi-keys.js';
+import { modelSteps, modelTable } from '../../src/report/findings/model-run.js';
+import { applicationRates, ratesTable } from '../../src/report/findings/rates.js';
+import type { Table } from '../../src/report/findings/table.js';
+import { tenantsTable } from '../../src/report/findings/tenants.js';
+import { breakEvenOfVirtual, threadsOfVirtual, virtualModelTable } from '../../src/report/findings/virtual-keys.js';
+
+const other = (name: string): string => `${name}_`;
+const otherKeys = <T>(values: Readonly<Record<string, T>>): Record<string, T> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [other(name), value]));
+const otherValues = (words: Readonly<Record<string, string>> = {}): Record<string, string> =>
+  Object.fromEntries(Object.entries(words).map(([word, name]) => [word, other(name)]));
+
+function otherTable({ rows = {}, columns, found, observed }: DerivedTable): DerivedTable {
+  return {
+    rows: Object.fromEntries(Object.entries(rows).map(([word, values]): [string, Values] => [word, otherKeys(values)])),
+    columns: otherValues(columns),
+    found: otherValues(found),
+    observed: otherValues(observed),
+  };
+}
+
+/** The same run, had its experiments called everything otherwise. */
+function renamed(run: Run): Run {
+  const experiments = run.context.experiments.map((experiment): ExperimentContext => ({
+    ...experiment,
+    parameters: otherKeys(experiment.parameters),
+    ...(experiment.table === undefined ? {} : { table: otherTable(experiment.table) }),
+  }));
+  const cost = (record: CostRecord): CostRecord => ({
+    ...record,
+    varied: otherKeys(record.varied),
+    found: otherKeys(record.found),
+    ...(record.observed === undefined ? {} : { observed: otherKeys(record.observed) }),
+  });
+  return {
+    ...run,
+    context: { ...run.context, experiments },
+    records: run.records.map((record) => (record.kind === 'cost' ? cost(record) : record)),
+  };
+}
+
+const bystanders = (basis: Basis): readonly Table[] =>
+  ['threads', 'lua-threads'].map((experiment) => sufferedTable(basis, experiment, suffered(basis)));
+
+const MADE: Readonly<Record<string, (basis: Basis) => readonly Table[]>> = {
+  rates: (basis) => [ratesTable(basis, applicationRates(basis))],
+  choices: (basis) => choicesTable(basis, choicesFound(basis)),
+  'koffi-keys': (basis) => [koffiTable(koffiKeys(basis))],
+  'model-run': (basis) => [modelTable(modelSteps(basis))],
+  'fault-parts': (basis) => [faultTable(faultTimelines(basis))],
+  'gate-parts': (basis) => [gateTable(gateParts(basis))],
+  bystanders,
+  aftermath: (basis) => [aftermathTable(basis)],
+  tenants: tenantsTable,
+  'virtual-keys': (basis) => [breakEvenOfVirtual(basis), threadsOfVirtual(basis), virtualModelTable(basis)],
+};
+
+/** Figures and words of a table; sentences about a single cell name its parameters. */
+const content = ({ title, rows, notes }: Table): unknown => ({
+  title,
+  notes,
+  rows: rows.map(({ cells }) => cells.map((cell) => ({ ...cell, detail: undefined }))),
+});
+
+/** Their tables take every row, by mechanism and size alone. */
+const UNNAMED = new Set(['callout']);
+
+/** The run that has each table's rows. */
+const RUNS: Readonly<Record<string, readonly string[]>> = {
+  reference: ['rates', 'koffi-keys', 'model-run', 'fault-parts', 'gate-parts', 'bystanders', 'aftermath'],
+  'reference-virtual': ['virtual-keys', 'tenants'],
+  'reference-alternatives': ['choices'],
+};
+
+for (const [name, tables] of Object.entries(RUNS)) {
+  const run = readRun(inProject(join('results', name)));
+  const [told, called] = [basisOf(run), basisOf(renamed(run))];
+  for (const table of tables)
+    t.test(`${table}: the same under other names of parameters`, (t) => {
+      const made = MADE[table]?.(told) ?? [];
+      t.ok(made.length > 0 && made.every(({ rows }) => rows.length > 0), 'has rows');
+      t.same(MADE[table]?.(called).map(content), made.map(content));
+      t.end();
+    });
+  t.same(
+    addedPerCallout(called).map(({ sizeBytes, ns }) => [sizeBytes, ns]),
+    addedPerCallout(told).map(({ sizeBytes, ns }) => [sizeBytes, ns]),
+    `${name}: what a callout of each size adds`,
+  );
+}
+
+t.test("a table's rows and columns are made of parameters that the experiment describes", async (t) => {
+  for (const { name, experiment } of (await loadCatalogue()).cost) {
+    const { rows = {}, columns = {} } = experiment.table ?? {};
+    const used = [...Object.values(columns), ...Object.values(rows).flatMap((values) => Object.keys(values))];
+    for (const parameter of new Set(used)) t.ok(parameter in experiment.parameters, `${name}: ${parameter}`);
+    if (experiment.measures !== undefined && !UNNAMED.has(name)) t.ok(experiment.table, `${name} has a table`);
+  }
+});
