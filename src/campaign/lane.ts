@@ -181,7 +181,7 @@ export async function emulatedLane(subject: Subject = STAND_IN, kernel?: string)
     kernel: info.kernel,
     cpu: info.cpu,
     limitMs: isNode ? 60_000 : 6000,
-    chunk: isNode ? 280 : 440,
+    chunk: isNode ? 134 : 440,
     processors: info.processors,
     async run(input, onLine) {
       const take = liner(onLine);

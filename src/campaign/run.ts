@@ -35,18 +35,38 @@ function refusal(line: string): string | undefined {
   return (JSON.parse(line) as { readonly refused?: string }).refused;
 }
 
-/** Reads the strata from a process, as they are in the middle of its callout, and fixes all else. */
-export async function makePlan(lane: CampaignLane, options: CampaignOptions): Promise<Plan> {
+interface Layout {
+  readonly digest: string;
+  readonly strata: readonly Stratum[];
+}
+
+/** The strata of a process, as they are in the middle of its callout. */
+async function readLayout(lane: CampaignLane, seed: number): Promise<Layout> {
   let answer: string | undefined;
-  await lane.run(`mechanism flag\nseed ${options.seed}\nlayout\n`, (line) => {
+  await lane.run(`mechanism flag\nseed ${seed}\nlayout\n`, (line) => {
     answer = line;
   });
   if (answer === undefined) throw new ExperimentError('the program of the campaign says nothing');
   const refused = refusal(answer);
   if (refused !== undefined) throw new ExperimentError(`the program of the campaign refuses: ${refused}`);
-  const { digest, strata } = JSON.parse(answer) as { readonly digest: string; readonly strata: readonly Stratum[] };
-  if (strata.map(({ name }) => name).join() !== lane.subject.strata.join())
+  const layout = JSON.parse(answer) as Layout;
+  if (layout.strata.map(({ name }) => name).join() !== lane.subject.strata.join())
     throw new ExperimentError('the program of the campaign has other strata: build it again');
+  return layout;
+}
+
+/** Where the layout is a matter of chance, the one that is seen twice first: a rare one would be refused ever after. */
+async function usualLayout(lane: CampaignLane, seed: number): Promise<Layout> {
+  const seen = new Set<string>();
+  for (let tried = 1; ; tried++) {
+    const layout = await readLayout(lane, seed);
+    if (lane.subject.tries === 1 || seen.has(layout.digest) || tried > lane.subject.tries) return layout;
+    seen.add(layout.digest);
+  }
+}
+
+/** What a plan says besides the layout of memory. */
+function planHead(lane: CampaignLane, options: CampaignOptions): Omit<Plan, keyof Layout> {
   return {
     schema: 1,
     ...(lane.subject.process === 'node' ? { process: 'node' as const } : {}),
@@ -57,24 +77,33 @@ export async function makePlan(lane: CampaignLane, options: CampaignOptions): Pr
     version: versions()['turnkey'] ?? 'unknown',
     commit: currentCommit(),
     program: programDigest(lane.subject),
-    digest,
-    strata,
   };
+}
+
+/** Reads the strata from a process and fixes all else. */
+export async function makePlan(lane: CampaignLane, options: CampaignOptions): Promise<Plan> {
+  const { digest, strata } = await usualLayout(lane, options.seed);
+  return { ...planHead(lane, options), digest, strata };
 }
 
 /** The plan of a directory where it has one, which must be the one asked for; else a new one. */
 export async function planFor(directory: string, lane: CampaignLane, options: CampaignOptions): Promise<Plan> {
-  const plan = await makePlan(lane, options);
   if (!existsSync(join(directory, PLAN_FILE))) {
+    const plan = await makePlan(lane, options);
     writePlan(directory, plan);
     return plan;
   }
   const old = readPlan(directory);
-  // a commit that changes no trial leaves a campaign as it is; the program's digest tells
-  const differences = planDifferences(old, plan).filter((name) => name !== 'commit');
-  if (differences.length > 0)
+  const { commit, digest, strata } = old;
+  // Every warm process holds its memory against the plan's layout. A commit that changes no trial leaves a campaign as
+  // it is: the program's digest tells. More faults are the same and more, unless a rule was to end them.
+  const asked: Plan = { ...planHead(lane, options), commit, digest, strata };
+  const differences = planDifferences(old, asked);
+  const isLonger = differences.join() === 'count' && asked.count > old.count && old.until === null;
+  if (isLonger) writePlan(directory, asked);
+  else if (differences.length > 0)
     throw new ExperimentError(`${directory} holds another campaign: ${differences.join(', ')} differ`);
-  return old;
+  return asked;
 }
 
 type Ranges = readonly (readonly [from: number, to: number])[];
