@@ -103,15 +103,20 @@ export function packed(text: string): Buffer {
   return bytes;
 }
 
+/** Text packed by Brotli, as what is kept: the same text gives the same bytes with one version of Node. */
+export function squeezed(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  const params = {
+    [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
+    [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+  };
+  return brotliCompressSync(bytes, { params });
+}
+
 /** Writes a run as DIR/run.json.br, as runs are kept; its other forms go. Returns the path. */
 export function writePacked(directory: string, run: Run): string {
   const path = join(directory, PACKED_FILE);
-  const text = Buffer.from(`${JSON.stringify(checkRun(run, 'this run'))}\n`);
-  const params = {
-    [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
-    [constants.BROTLI_PARAM_SIZE_HINT]: text.length,
-  };
-  writeWhole(path, brotliCompressSync(text, { params }));
+  writeWhole(path, squeezed(`${JSON.stringify(checkRun(run, 'this run'))}\n`));
   for (const other of [RUN_FILE, SAVED_FILE]) rmSync(join(directory, other), { force: true });
   return path;
 }

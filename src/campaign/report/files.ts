@@ -7,7 +7,7 @@ import { renderCampaignHtml } from './html.js';
 import { renderCsv, renderMarkdown } from './markdown.js';
 import { readCampaign, writePackedCampaign } from './outcomes.js';
 
-/** Writes report.md, report.html, campaign.csv and campaign.json.gz. Returns the sentence and the paths. */
+/** Writes report.md, report.html, campaign.csv and campaign.json.br. Returns the sentence and the paths. */
 export function writeCampaignReport(directory: string): readonly string[] {
   const campaign = readCampaign(directory);
   const figures = campaignFigures(campaign);

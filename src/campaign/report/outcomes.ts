@@ -1,19 +1,19 @@
 /**
- * A campaign's outcomes in memory, a byte a trial, and packed to be kept: campaign.json.gz holds the plan and one
- * character for each trial. What is not kept comes back by a replay.
+ * A campaign's outcomes in memory, a byte a trial, and packed to be kept: campaign.json.br holds the plan and one
+ * character for each fault. What is not kept comes back by a replay.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { brotliDecompressSync } from 'node:zlib';
 
 import { ExperimentError } from '../../record/errors.js';
-import { packed, writeWhole } from '../../record/store.js';
+import { squeezed, writeWhole } from '../../record/store.js';
 import { VERDICTS } from '../../record/words.js';
 import { eachRecord, PLAN_FILE, readPlan } from '../store.js';
 import { stratumOf, subjectOf } from '../subjects.js';
 import { ENDS, type Plan, type TrialRecord } from '../words.js';
 
-export const PACKED_CAMPAIGN = 'campaign.json.gz';
+export const PACKED_CAMPAIGN = 'campaign.json.br';
 
 type Outcome = Pick<TrialRecord, 'verdict' | 'end' | 'image'>;
 
@@ -48,11 +48,26 @@ export function decode(code: number): Outcome | undefined {
 }
 
 interface Packed extends Omit<Campaign, 'codes'> {
-  readonly codes: readonly string[];
+  /** What faults came to, each once: a character for each mechanism. */
+  readonly outcomes: readonly string[];
+  /** A character for each fault, stratum by stratum: which of them. Like follows like, so that it packs well. */
+  readonly faults: string;
 }
 
-/** Characters from '!' on; the codes are fewer than the printable ones of Latin-1 and what follows. */
+/** Characters from '!' on. */
 const FIRST = 0x21;
+
+const lettersOf = (numbers: readonly number[]): string =>
+  numbers.map((number) => String.fromCharCode(number + FIRST)).join('');
+const numberAt = (letters: string, at: number): number => letters.charCodeAt(at) - FIRST;
+
+/** All indices, stratum by stratum. */
+function byStratum(plan: Plan): readonly number[] {
+  const subject = subjectOf(plan);
+  const strata = plan.strata.map((): number[] => []);
+  for (let index = 0; index < plan.count; index++) strata[stratumOf(subject, index)]?.push(index);
+  return strata.flat();
+}
 
 function fromRecords(directory: string): Campaign {
   const plan = readPlan(directory);
@@ -85,16 +100,29 @@ export function readCampaign(directory: string): Campaign {
   if (existsSync(join(directory, PLAN_FILE))) return fromRecords(directory);
   const path = join(directory, PACKED_CAMPAIGN);
   if (!existsSync(path)) throw new ExperimentError(`${directory} holds no campaign`);
-  const kept = JSON.parse(gunzipSync(readFileSync(path)).toString('utf8')) as Packed;
-  const codes = kept.codes.map((text) => Uint8Array.from(text, (letter) => letter.charCodeAt(0) - FIRST));
+  const text = brotliDecompressSync(readFileSync(path)).toString('utf8');
+  const { outcomes, faults, ...kept } = JSON.parse(text) as Packed;
+  const codes = kept.plan.mechanisms.map(() => new Uint8Array(kept.plan.count));
+  for (const [at, index] of byStratum(kept.plan).entries()) {
+    const outcome = outcomes[numberAt(faults, at)] ?? '';
+    for (const [mechanism, own] of codes.entries()) own[index] = numberAt(outcome, mechanism);
+  }
   return { ...kept, codes };
 }
 
-/** Writes DIR/campaign.json.gz. Returns the path. */
+/** Writes DIR/campaign.json.br. Returns the path. */
 export function writePackedCampaign(directory: string, campaign: Campaign): string {
-  const codes = campaign.codes.map((bytes) => Array.from(bytes, (code) => String.fromCharCode(code + FIRST)).join(''));
+  const { codes, ...rest } = campaign;
+  const outcomes = new Map<string, number>();
+  const faults = byStratum(campaign.plan).map((index) => {
+    const outcome = lettersOf(codes.map((own) => own[index] ?? 0));
+    const number = outcomes.get(outcome) ?? outcomes.size;
+    outcomes.set(outcome, number);
+    return number;
+  });
+  const kept: Packed = { ...rest, outcomes: [...outcomes.keys()], faults: lettersOf(faults) };
   const path = join(directory, PACKED_CAMPAIGN);
-  writeWhole(path, packed(`${JSON.stringify({ ...campaign, codes })}\n`));
+  writeWhole(path, squeezed(`${JSON.stringify(kept)}\n`));
   return path;
 }
 
