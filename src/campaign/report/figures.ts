@@ -43,7 +43,18 @@ export interface Pair {
 export interface Waterfall {
   readonly population: string;
   readonly faults: number;
-  readonly steps: readonly { readonly text: string; readonly faults: number; readonly example: number }[];
+  /** The last step is what does harm still. */
+  readonly steps: readonly WaterfallStep[];
+}
+
+export interface WaterfallStep {
+  readonly text: string;
+  readonly faults: number;
+  /** Faults that are left after it: where its bar begins. */
+  readonly left: number;
+  readonly mechanism: GuardMechanism;
+  /** A fault to make again under that mechanism; -1: there is none. */
+  readonly example: number;
 }
 
 export interface StripCell {
@@ -131,30 +142,32 @@ function waterfall(campaign: Campaign, population: string, names: readonly strin
   const { mechanisms, count } = campaign.plan;
   const subject = subjectOf(campaign.plan);
   const chosen = new Set(names.map((name) => subject.strata.indexOf(name)));
-  const caught = mechanisms.map(() => 0);
-  const examples = mechanisms.map(() => -1);
-  let [faults, left, leftExample] = [0, 0, -1];
+  // what falls at each step: caught by the first mechanism from which on none lets it do harm; at the last, by none
+  const fallen = [...mechanisms, 'none' as const].map((): number[] => []);
   for (let index = 0; index < count; index++) {
     if (!chosen.has(stratumOf(subject, index))) continue;
     const harm = mechanisms.map((_, at) => harmOf(campaign, at, index));
-    if (harm.includes(undefined)) continue;
-    faults++;
-    // caught by the first mechanism from which on none lets it do harm
-    const last = harm.lastIndexOf(true);
-    if (last === mechanisms.length - 1) {
-      left++;
-      if (leftExample < 0) leftExample = index;
-    } else {
-      caught[last + 1] = (caught[last + 1] ?? 0) + 1;
-      if ((examples[last + 1] ?? -1) < 0) examples[last + 1] = index;
-    }
+    if (!harm.includes(undefined)) fallen[harm.lastIndexOf(true) + 1]?.push(index);
   }
-  const steps = mechanisms.map((mechanism, at) => ({
-    text: at === 0 ? 'do no harm with nothing' : `are caught ${wordsOf(mechanism)}`,
-    faults: caught[at] ?? 0,
-    example: examples[at] ?? -1,
-  }));
-  return { population, faults, steps: [...steps, { text: 'do harm still', faults: left, example: leftExample }] };
+  const faults = fallen.flat().length;
+  let left = faults;
+  const steps = fallen.map((those, at) => {
+    const mechanism = mechanisms[at];
+    left -= those.length;
+    return {
+      text:
+        mechanism === undefined
+          ? 'do harm still'
+          : at === 0
+            ? 'do no harm with nothing'
+            : `are caught ${wordsOf(mechanism)}`,
+      faults: those.length,
+      left,
+      mechanism: mechanism ?? mechanisms.at(-1) ?? 'none',
+      example: those[0] ?? -1,
+    };
+  });
+  return { population, faults, steps };
 }
 
 function stripOf(campaign: Campaign, at: number) {

@@ -7,7 +7,7 @@ import { html, type Markup, trusted } from '../../report/html/markup.js';
 import { SCRIPT } from '../../report/html/script.js';
 import { STYLE } from '../../report/html/style.js';
 import { stratumOf, subjectOf } from '../subjects.js';
-import { type CampaignFigures, rateText, replayText, wordsOf } from './figures.js';
+import { type CampaignFigures, rateText, replayText, type WaterfallStep, wordsOf } from './figures.js';
 import { deathBin } from './markdown.js';
 import type { Campaign } from './outcomes.js';
 
@@ -108,31 +108,27 @@ function strataChart({ campaign, mechanisms }: CampaignFigures, replays: Replays
 }
 
 /** All faults, less what each layer catches. */
-function waterfallChart({ campaign, waterfalls }: CampaignFigures, replays: Replays): readonly Markup[] {
+function waterfallChart({ waterfalls }: CampaignFigures, replays: Replays): readonly Markup[] {
   return waterfalls.map(({ population, faults, steps }) => {
     const marks = new Marks(replays);
     const [left, width] = [290, 820];
-    const x = (value: number): number => left + (value / Math.max(1, faults)) * (width - left - 70);
-    let rest = faults;
-    const bars = [{ text: `all ${population}`, faults, example: -1 }, ...steps].map((step, at) => {
-      const from = at === 0 ? 0 : rest - step.faults;
-      if (at > 0 && at < steps.length) rest = from;
-      const start = at === steps.length ? 0 : from;
-      const mechanism = campaign.plan.mechanisms[Math.min(Math.max(at - 1, 0), campaign.plan.mechanisms.length - 1)];
+    const wide = (count: number): number => (count / Math.max(1, faults)) * (width - left - 70);
+    const all: WaterfallStep = { text: `all ${population}`, faults, left: 0, mechanism: 'none', example: -1 };
+    const bars = [all, ...steps].map((step, at) => {
       const share = ((step.faults / Math.max(1, faults)) * 100).toFixed(1);
       const y = 8 + at * 30;
       const bar = html`<rect
         fill="${at === steps.length ? 'var(--bad-ink)' : 'var(--m)'}"
-        x="${x(start).toFixed(1)}"
+        x="${(left + wide(step.left)).toFixed(1)}"
         y="${y}"
-        width="${Math.max(1, x(step.faults) - left).toFixed(1)}"
+        width="${Math.max(1, wide(step.faults)).toFixed(1)}"
         height="20"
       />`;
       const title = `${step.faults} of ${faults} ${population} ${step.text}`;
-      return html`<g class="${ink(at === 0 ? 'none' : (mechanism ?? 'none'))}">
+      return html`<g class="${ink(step.mechanism)}">
         <text x="${left - 8}" y="${y + 15}" text-anchor="end">${step.text}</text>
-        ${marks.mark(bar, title, step.example, mechanism ?? 'none')}
-        <text x="${(x(start + step.faults) + 6).toFixed(1)}" y="${y + 15}">${share} %</text>
+        ${marks.mark(bar, title, step.example, step.mechanism)}
+        <text x="${(left + wide(step.left + step.faults) + 6).toFixed(1)}" y="${y + 15}">${share} %</text>
       </g>`;
     });
     return chart(`What each layer catches: ${population}`, width, 16 + bars.length * 30, bars);
