@@ -8,7 +8,7 @@ import { type Engine, enginePlan, ENGINES } from '../campaign/engines.js';
 import { openLane } from '../campaign/lane.js';
 import { merge } from '../campaign/merge.js';
 import { compareCampaigns } from '../campaign/report/compare.js';
-import { campaignFigures } from '../campaign/report/figures.js';
+import { campaignFigures, sentence } from '../campaign/report/figures.js';
 import { writeCampaignReport } from '../campaign/report/files.js';
 import { holdsCampaign, readCampaign } from '../campaign/report/outcomes.js';
 import { makePlan, planFor, replay, runTrials, shardRange } from '../campaign/run.js';
@@ -18,8 +18,14 @@ import { CAMPAIGN_MECHANISMS, STRATA } from '../campaign/words.js';
 import { ExperimentError } from '../record/errors.js';
 import { type GuardMechanism, needsKeys } from '../record/words.js';
 import { parsePercent } from './compare.js';
-import { parseMechanisms, parseWhole } from './options.js';
+import { parseMechanisms, parseWhole, refuseFlags, wasGiven } from './options.js';
 import { probeKeys } from './probe.js';
+
+/** What `turnkey campaign` itself takes. */
+const ALL_FLAGS = [
+  ...['seed', 'lane', 'process', 'kernel', 'planted', 'count'],
+  ...['mechanisms', 'shard', 'until', 'out', 'report'],
+];
 
 /** Faults a stratum in the blocks of a campaign that ends by a rule. */
 const LOOK_EVERY = 100;
@@ -153,16 +159,23 @@ function mergeCommand(directories: readonly string[], out: string): number {
   return gaps.length > 0 || differing.length > 0 ? INCOMPLETE : 0;
 }
 
-/** Writes a campaign's report again; false where the directory holds none. */
-export function reportCampaign(directory: string): boolean {
-  if (!holdsCampaign(directory)) return false;
-  process.stdout.write(`${writeCampaignReport(directory).join('\n')}\n`);
-  return true;
+export { holdsCampaign as isCampaign };
+
+/** A campaign's sentence, and where it was made. */
+export function campaignSentence(directory: string): string {
+  const figures = campaignFigures(readCampaign(directory));
+  const { count, lane, seed } = figures.campaign.plan;
+  return `${sentence(figures)} (${count} faults, seed ${seed}, lane ${lane}.)`;
 }
 
-/** Prints the comparison of two campaigns, and answers whether the second is worse; undefined where they are none. */
-export function compareCampaignsIn(a: string, b: string): boolean | undefined {
-  if (!holdsCampaign(a) || !holdsCampaign(b)) return undefined;
+/** Writes a campaign's report again. */
+export function reportCampaign(directory: string): number {
+  process.stdout.write(`${writeCampaignReport(directory).join('\n')}\n`);
+  return 0;
+}
+
+/** Prints the comparison of two campaigns, and answers whether the second is worse. */
+export function compareCampaignsIn(a: string, b: string): boolean {
   const { lines, isWorse } = compareCampaigns(campaignFigures(readCampaign(a)), campaignFigures(readCampaign(b)));
   process.stdout.write(`${lines.join('\n')}\n`);
   return isWorse;
@@ -216,6 +229,9 @@ export function addCampaignCommands(program: Command, done: (code: number) => vo
     .requiredOption('--mechanism <names>', 'under which', parseMechanisms)
     .option('--campaign <dir>', "a campaign's directory: its seed, lane and strata")
     .action(async (_flags: unknown, self: Command) => {
+      refuseFlags(self, ['count', 'mechanisms', 'shard', 'until', 'out', 'report'], 'for one fault');
+      if (wasGiven(self, 'campaign'))
+        refuseFlags(self, ['seed', 'lane', 'process', 'planted'], 'beside --campaign, whose plan says it');
       done(await replayCommand(self.optsWithGlobals<ReplayFlags>()));
     });
   common(command.command('plan'))
@@ -223,6 +239,7 @@ export function addCampaignCommands(program: Command, done: (code: number) => vo
     .requiredOption('--engine <engine>', ENGINES.join(', '), parseEngine)
     .option('--shards <n>', 'parts', parseWhole(1, 100_000), 8)
     .action((_flags: unknown, self: Command) => {
+      refuseFlags(self, ['shard', 'until', 'planted', 'kernel', 'report'], 'for a plan');
       const flags = self.optsWithGlobals<CampaignFlags & { readonly engine: Engine; readonly shards: number }>();
       const { seed, count, lane, process: whose, engine, shards } = flags;
       const out = flags.out ?? `results/campaign-${seed ?? 0}`;
@@ -243,16 +260,17 @@ export function addCampaignCommands(program: Command, done: (code: number) => vo
     .command('report')
     .description("write a campaign's report.md, report.html and CSV again")
     .argument('<dir>')
-    .action((directory: string) => {
-      process.stdout.write(`${writeCampaignReport(directory).join('\n')}\n`);
-      done(0);
+    .action((directory: string, _flags: unknown, self: Command) => {
+      refuseFlags(self, ALL_FLAGS, 'for a report');
+      done(reportCampaign(directory));
     });
   command
     .command('same')
     .description('say whether two campaigns have the same records, but for times')
     .argument('<a>')
     .argument('<b>')
-    .action((a: string, b: string) => {
+    .action((a: string, b: string, _flags: unknown, self: Command) => {
+      refuseFlags(self, ALL_FLAGS, 'for what is recorded');
       done(sameCommand(a, b));
     });
   program

@@ -16,7 +16,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { loadCatalogue } from '../experiment/catalogue.js';
 import { writeCase } from '../experiment/template.js';
 import { ExperimentError } from '../record/errors.js';
-import { directoryOf, readRun, reasonOf, writeRun } from '../record/store.js';
+import { reasonOf, writeRun } from '../record/store.js';
 import {
   type Denial,
   GUARD_MECHANISMS,
@@ -43,27 +43,18 @@ import {
   parseLuaMechanism,
   parseMechanisms,
   parseWhole,
+  refuseFlags,
   runName,
 } from './options.js';
 import { probeJson, probeKeys, probeText } from './probe.js';
 import { runStages } from './progress.js';
+import { campaignAnswers, campaigns, reportCommand, type ReportFlags, terminalOptions } from './report.js';
 import { addScan } from './scan.js';
 import type { VmFlags } from './vm.js';
 
 const EXIT = { done: 0, failed: 1, usage: 2, strict: 3, incomplete: 4 } as const;
 
 const strict = (): boolean => (process.env['TURNKEY_STRICT'] ?? '0') !== '0';
-const colour = (): boolean => process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
-const terminalOptions = (): { readonly colour: boolean; readonly width: number } => ({
-  colour: colour(),
-  width: (process.stdout as { readonly columns?: number }).columns ?? 120,
-});
-
-interface ReportFlags {
-  readonly limits?: string;
-  readonly beside?: string;
-  readonly hardened?: string;
-}
 
 interface RunFlags {
   readonly out?: string;
@@ -150,7 +141,8 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   const json = writeRun(directory, document);
   // brings the chart library along: only where it is needed
   const { chartsNote, writeReports } = await import('../report/files.js');
-  const reports = await writeReports(directory, document);
+  const answers = await campaignAnswers(directory);
+  const reports = await writeReports(directory, document, undefined, {}, answers);
   const found = findings(document);
   process.stdout.write(`\n${renderTerminal(found, terminalOptions())}\n`);
   if (chosen.length > 0)
@@ -174,24 +166,6 @@ function probe(json: boolean): number {
   const result = probeKeys();
   process.stdout.write(json ? probeJson() : probeText(result));
   return result.usable ? EXIT.done : EXIT.failed;
-}
-
-/** Campaigns are for a checkout: the package has no part of them. */
-async function campaigns(): Promise<typeof import('./campaign.js') | undefined> {
-  return existsSync(new URL('campaign.js', import.meta.url)) ? import('./campaign.js') : undefined;
-}
-
-async function report(directory: string, { limits, beside, hardened }: ReportFlags): Promise<number> {
-  if ((await campaigns())?.reportCampaign(directory) === true) return EXIT.done;
-  const document = readRun(directory);
-  process.stdout.write(`${renderTerminal(findings(document), terminalOptions())}\n`);
-  const { writeReports } = await import('../report/files.js');
-  const paths = await writeReports(directoryOf(directory), document, limits, {
-    ...(beside === undefined ? {} : { beside: readRun(beside) }),
-    ...(hardened === undefined ? {} : { hardened: readRun(hardened) }),
-  });
-  process.stdout.write(`${paths.join('\n')}\n`);
-  return EXIT.done;
 }
 
 /** Builds the command line. `done` gets the exit code of the command that ran. */
@@ -274,8 +248,8 @@ compare: 5 the second run is worse.`,
     .option('--limits <file>', 'where to write what keys do not stop (default: limits.md beside run.json)')
     .option('--beside <dir>', 'a run under another kernel: limits.md tells what differs')
     .option('--hardened <dir>', 'a run with --harden: limits.md tells what each remedy was seen to do')
-    .action(async (directory: string, flags: ReportFlags) => {
-      done(await report(directory, flags));
+    .action(async (directory: string, flags: ReportFlags, self: Command) => {
+      done(await reportCommand(directory, flags, self));
     });
   program
     .command('compare')
@@ -286,9 +260,16 @@ compare: 5 the second run is worse.`,
     .option('--all', 'show the costs that do not differ too')
     .option('--any', 'exit with 5 on any real difference, not only for the worse')
     .option('--json', 'as JSON')
-    .action(async (a: string, b: string, flags: CompareFlags) => {
-      const isWorse = (await campaigns())?.compareCampaignsIn(a, b);
-      done(isWorse === undefined ? compareCommand(a, b, flags) : isWorse ? COMPARE_EXIT.worse : COMPARE_EXIT.fine);
+    .action(async (a: string, b: string, flags: CompareFlags, self: Command) => {
+      const campaign = await campaigns();
+      const areCampaigns = [a, b].map((directory) => campaign?.isCampaign(directory) ?? false);
+      if (campaign === undefined || !areCampaigns.includes(true)) {
+        done(compareCommand(a, b, flags));
+        return;
+      }
+      if (areCampaigns.includes(false)) throw new ExperimentError('a campaign cannot be compared with a run');
+      refuseFlags(self, ['threshold', 'all', 'any', 'json'], 'for campaigns');
+      done(campaign.compareCampaignsIn(a, b) ? COMPARE_EXIT.worse : COMPARE_EXIT.fine);
     });
   program
     .command('export')

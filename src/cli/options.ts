@@ -1,5 +1,5 @@
 /** The command line's words as values: each parser throws an error that commander shows as one line. */
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 
 import { LUA_MECHANISMS } from '../experiment/lua-host.js';
 import {
@@ -92,4 +92,19 @@ export function parseLuaMechanism(text: string): (typeof LUA_MECHANISMS)[number]
 /** A directory's name from the time: 2025-01-31T12-00-00Z. */
 export function runName(): string {
   return `${new Date().toISOString().slice(0, 19).replace(/:/g, '-')}Z`;
+}
+
+/** Whether a flag stands on the command line, for this command or for one that it belongs to. */
+export function wasGiven(command: Command, name: string): boolean {
+  for (let one: Command | null = command; one !== null; one = one.parent)
+    if (one.getOptionValueSource(name) === 'cli') return true;
+  return false;
+}
+
+/** Ends with wrong usage where one of these flags was given: it would be ignored. `where`: `for a plan`. */
+export function refuseFlags(command: Command, names: readonly string[], where: string): void {
+  const idle = names.find((name) => wasGiven(command, name));
+  if (idle === undefined) return;
+  const flag = idle.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  command.error(`error: --${flag === 'report' ? 'no-report' : flag} means nothing ${where}`);
 }

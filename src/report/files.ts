@@ -4,7 +4,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { PROJECT_ROOT } from '../record/paths.js';
 import type { Run } from '../record/records.js';
 import { EVIDENCE_FILE, LIMITS_FILE, REPORT_FILE, writeWhole } from '../record/store.js';
-import { findings } from './findings/index.js';
+import { type Findings, findings } from './findings/index.js';
 import { renderHtml } from './html/index.js';
 import { renderPicture } from './html/picture.js';
 import { CHARTS_NEED, packages } from './html/vega.js';
@@ -17,6 +17,9 @@ export const PICTURE_FILE = 'cost.svg';
 
 /** Runs that limits.md sets beside a run (LimitsOptions). */
 export type LimitsRuns = Pick<LimitsOptions, 'beside' | 'hardened'>;
+
+/** Other sentences for the answer than the run's own. */
+export type Answers = Findings['answer'];
 
 /** limits.md, with links to the cases' sources where it lies in the project. */
 function limitsFor(path: string, run: Run, others: LimitsRuns): string {
@@ -35,7 +38,8 @@ export async function chartsNote(directory: string): Promise<string | undefined>
 
 /**
  * Writes limits.md, where the run has corruption cases: to `limits` if that is given, with `others` beside the run.
- * Then report.md, evidence.md, report.html and, where the run has costs by image size, cost.svg. Returns the paths.
+ * Then report.md, evidence.md, report.html and, where the run has costs by image size, cost.svg. `answers` stand after
+ * the run's own. Returns the paths.
  * @throws ExperimentError when a file cannot be written
  */
 export async function writeReports(
@@ -43,8 +47,10 @@ export async function writeReports(
   run: Run,
   limits?: string,
   others: LimitsRuns = {},
+  answers: Answers = [],
 ): Promise<readonly string[]> {
-  const found = findings(run);
+  const own = findings(run);
+  const found = { ...own, answer: [...own.answer, ...answers] };
   const picture = await renderPicture(found.picture);
   const files: readonly (readonly [string, string])[] = [
     [REPORT_FILE, renderMarkdown(found, PICTURE_FILE, EVIDENCE_FILE)],

@@ -1,7 +1,7 @@
 /**
  * The report of a campaign: figures from records alone, the packed form tells the same, the page holds no request.
  */
-import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -13,6 +13,9 @@ import { writeCampaignReport } from '../../src/campaign/report/files.js';
 import { PACKED_CAMPAIGN, readCampaign } from '../../src/campaign/report/outcomes.js';
 import { PLAN_FILE, RECORDS_FILE, writePlan } from '../../src/campaign/store.js';
 import { type Plan, STRATA, type TrialRecord } from '../../src/campaign/words.js';
+import { writeRun } from '../../src/record/store.js';
+import { exampleRun } from '../support/example-run.js';
+import { ownFolder, turnkeyIn } from '../support/turnkey.js';
 
 const ROUNDS = 20;
 const directory = mkdtempSync(join(tmpdir(), 'turnkey-campaign-report-'));
@@ -89,7 +92,7 @@ t.test('the packed campaign gives the same report, without its records', (t) => 
   );
   rmSync(join(directory, RECORDS_FILE));
   rmSync(join(directory, PLAN_FILE));
-  t.ok(readFileSync(join(directory, PACKED_CAMPAIGN)).length < 3000);
+  t.ok(readFileSync(join(directory, PACKED_CAMPAIGN)).length < 1000);
   writeCampaignReport(directory);
   t.same(
     ['report.md', 'report.html', 'campaign.csv'].map((name) => readFileSync(join(directory, name), 'utf8')),
@@ -107,5 +110,41 @@ t.test('the packed campaign gives the same report, without its records', (t) => 
     [],
     'each leads to a command that makes its fault again',
   );
+  t.end();
+});
+
+t.test('a flag that a campaign has no use for is wrong usage', (t) => {
+  const folder = ownFolder();
+  const turnkey = turnkeyIn(folder);
+  const wrong: readonly [readonly string[], RegExp][] = [
+    [['report', directory, '--limits', 'here.md'], /--limits means nothing for a campaign/],
+    [['compare', directory, directory, '--all'], /--all means nothing for campaigns/],
+    [['campaign', 'plan', '--engine', 'local', '--no-report'], /--no-report means nothing for a plan/],
+    [['campaign', '--count', '9', 'report', directory], /--count means nothing for a report/],
+    [
+      ['campaign', 'replay', '--campaign', directory, '--index', '1', '--mechanism', 'none', '--seed', '3'],
+      /--seed means nothing beside --campaign/,
+    ],
+  ];
+  for (const [args, message] of wrong) {
+    const { code, err } = turnkey(args);
+    t.equal(code, 2, args.join(' '));
+    t.match(err, message);
+  }
+  t.equal(turnkey(['compare', directory, directory]).code, 0);
+  writeRun(folder, exampleRun);
+  t.match(turnkey(['compare', directory, folder]), { code: 1, err: /a campaign cannot be compared with a run/ });
+  t.end();
+});
+
+t.test("a run's report says the sentence of the campaign in its directory, and leads to it", (t) => {
+  const folder = ownFolder();
+  writeRun(folder, exampleRun);
+  mkdirSync(join(folder, 'campaign'));
+  copyFileSync(join(directory, PACKED_CAMPAIGN), join(folder, 'campaign', PACKED_CAMPAIGN));
+  t.equal(turnkeyIn(folder)(['report', folder]).code, 0);
+  const said = sentence(campaignFigures(readCampaign(directory)));
+  t.ok(readFileSync(join(folder, 'report.md'), 'utf8').includes(said), said);
+  t.match(readFileSync(join(folder, 'report.html'), 'utf8'), /<a href="campaign\/report\.html">/);
   t.end();
 });
