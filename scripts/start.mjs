@@ -1,6 +1,6 @@
-// `npm start`: sets up what is missing, builds what has changed, runs the experiments, and shows two programs that know
-// nothing of Turnkey behind `turnkey guard`. Arguments go on to `turnkey run`, and leave the two programs out; with
-// `--lane wine`, what that lane needs is set up and cross-compiled.
+// `npm start`: sets up what is missing, builds what has changed, shows two programs that know nothing of Turnkey behind
+// `turnkey guard`, makes a small campaign, and runs the experiments. Arguments go on to `turnkey run`, and leave all
+// else out; with `--lane wine`, what that lane needs is set up and cross-compiled.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -18,6 +18,9 @@ import {
   root,
   setUp,
 } from './setup.mjs';
+
+/** 15 a stratum: about 1,000 trials, which take 5 to 10 s. */
+const CAMPAIGN_FAULTS = 330;
 
 const words = process.argv.slice(2);
 const lane = /** @type {import('./setup.mjs').CrossLane[]} */ (Object.keys(CROSS_LANES)).find((name) =>
@@ -38,10 +41,24 @@ try {
 process.on('SIGINT', () => undefined); // the child gets it too, and says goodbye
 const turnkey = (/** @type {string[]} */ ...args) =>
   spawnSync(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), ...args], { stdio: 'inherit' });
-if (words.length === 0) showHosts(); // first: the run ends by naming its report
+if (words.length === 0) {
+  // first: the run ends by naming its report, which tells of the campaign
+  showHosts();
+  const out = join('results', `${new Date().toISOString().slice(0, 19).replace(/:/g, '-')}Z`);
+  showCampaign(join(out, 'campaign'));
+  words.push('--out', out);
+}
 const { status, signal, error } = turnkey('run', ...words);
 if (error) fail(error);
 process.exit(status ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+
+/** A few hundred random stores, here: the guest makes too few a second for a first look. */
+function showCampaign(/** @type {string} */ out) {
+  const flags = ['--count', String(CAMPAIGN_FAULTS), '--out', out];
+  process.stdout.write(`$ npx turnkey campaign ${flags.join(' ')}\n`);
+  turnkey('campaign', ...flags);
+  process.stdout.write('\n');
+}
 
 /** A wild write into V8's heap, and one into a Python string: by keys, wherever they are to be had. */
 function showHosts() {
