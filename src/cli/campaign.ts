@@ -18,7 +18,7 @@ import { CAMPAIGN_MECHANISMS, STRATA } from '../campaign/words.js';
 import { ExperimentError } from '../record/errors.js';
 import { type GuardMechanism, needsKeys } from '../record/words.js';
 import { parsePercent } from './compare.js';
-import { parseMechanisms, parseWhole, refuseFlags, wasGiven } from './options.js';
+import { HERE_OR_GUEST, oneOf, parseMechanisms, parseWhole, refuseFlags, wasGiven } from './options.js';
 import { probeKeys } from './probe.js';
 
 /** What `turnkey campaign` itself takes. */
@@ -64,24 +64,7 @@ function parseShard(text: string): readonly [number, number] {
   return [Number(part), Number(parts)];
 }
 
-function parseLane(text: string): 'native' | 'emulated' {
-  if (text !== 'native' && text !== 'emulated') throw new InvalidArgumentError('It must be native or emulated.');
-  return text;
-}
-
 const subjectNamed = (process: Process) => (process === 'node' ? NODE : STAND_IN);
-
-function parseProcess(text: string): Process {
-  const known = PROCESSES.find((process) => process === text);
-  if (known === undefined) throw new InvalidArgumentError(`It must be ${PROCESSES.join(' or ')}.`);
-  return known;
-}
-
-function parseEngine(text: string): Engine {
-  const engine = ENGINES.find((known) => known === text);
-  if (engine === undefined) throw new InvalidArgumentError(`It must be ${ENGINES.join(', ')}.`);
-  return engine;
-}
 
 /** What can be had in a lane: keys in a guest, or where this CPU has them. */
 function mechanismsOf(flags: { readonly lane: string; readonly mechanisms?: readonly GuardMechanism[] }) {
@@ -204,8 +187,8 @@ export function addCampaignCommands(program: Command, done: (code: number) => vo
   const common = (command: Command): Command =>
     command
       .option('--seed <n>', 'of all faults (default: random, and recorded)', parseWhole(0, 2 ** 31 - 1))
-      .option('--lane <lane>', 'native, or emulated: a guest with keys', parseLane, 'native' as const)
-      .option('--process <which>', `in whose memory: ${PROCESSES.join(' or ')}`, parseProcess, 'stand-in' as const)
+      .option('--lane <lane>', 'native, or emulated: a guest with keys', oneOf(HERE_OR_GUEST), 'native' as const)
+      .option('--process <which>', `in whose memory: ${PROCESSES.join(' or ')}`, oneOf(PROCESSES), 'stand-in' as const)
       .option('--kernel <file>', "the guest's kernel")
       .addOption(new Option('--planted <k>').argParser(parseWhole(0, 1000)).default(0).hideHelp());
   const command = common(program.command('campaign'))
@@ -236,7 +219,7 @@ export function addCampaignCommands(program: Command, done: (code: number) => vo
     });
   common(command.command('plan'))
     .description('write what an engine takes to run the shards of a campaign and merge them')
-    .requiredOption('--engine <engine>', ENGINES.join(', '), parseEngine)
+    .requiredOption('--engine <engine>', ENGINES.join(', '), oneOf(ENGINES))
     .option('--shards <n>', 'parts', parseWhole(1, 100_000), 8)
     .action((_flags: unknown, self: Command) => {
       refuseFlags(self, ['shard', 'until', 'planted', 'kernel', 'report'], 'for a plan');

@@ -1,11 +1,12 @@
 /** `turnkey guard`: the command's options, and what it prints. The work is src/guard's. */
 import { writeFileSync } from 'node:fs';
 
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 
 import { type Adapter, ADAPTERS, guard, HOST_MECHANISMS, type HostMechanism, summary } from '../guard/index.js';
 import { ExperimentError } from '../record/errors.js';
 import { reasonOf } from '../record/store.js';
+import { HERE_OR_GUEST, oneOf } from './options.js';
 import { probeKeys } from './probe.js';
 
 interface Flags {
@@ -20,15 +21,6 @@ interface Flags {
   readonly quiet?: boolean;
 }
 
-/** A parser for one of some words. */
-export function oneOf<T extends string>(words: readonly T[]): (text: string) => T {
-  return (text) => {
-    const found = words.find((word) => word === text);
-    if (found === undefined) throw new InvalidArgumentError(`It must be one of ${words.join(', ')}.`);
-    return found;
-  };
-}
-
 export const say = (line: string): void => void process.stderr.write(`turnkey: ${line}\n`);
 
 /** Adds the command. `done` gets the program's own exit code. */
@@ -38,7 +30,7 @@ export function addGuard(program: Command, done: (code: number) => void): void {
     .description('run a program that calls foreign functions, with bad calls caught and its heap protected')
     .argument('<command...>', 'after --')
     .option('--mechanism <name>', HOST_MECHANISMS.join(', '), oneOf(HOST_MECHANISMS), 'auto' as const)
-    .option('--lane <lane>', 'native or emulated', oneOf(['native', 'emulated']), 'native' as const)
+    .option('--lane <lane>', 'native or emulated', oneOf(HERE_OR_GUEST), 'native' as const)
     .option('--adapter <name>', `${ADAPTERS.join(', ')}; left out, the program is looked at`, oneOf(ADAPTERS))
     .option(
       '--with <path>',

@@ -12,8 +12,8 @@ import { ExperimentError } from '../record/errors.js';
 import { inProject } from '../record/paths.js';
 import { readRun } from '../record/store.js';
 import type { GuardMechanism } from '../record/words.js';
-import { oneOf, say } from './guard.js';
-import { parseWhole } from './options.js';
+import { say } from './guard.js';
+import { HERE_OR_GUEST, listOf, oneOf, parseWhole } from './options.js';
 import { probeKeys } from './probe.js';
 
 interface Flags {
@@ -26,18 +26,12 @@ interface Flags {
   readonly kernel?: string;
 }
 
-/** A parser for a list of some words, separated by commas. */
-const listOf =
-  <T extends string>(words: readonly T[]) =>
-  (text: string): readonly T[] =>
-    text.split(',').map(oneOf(words));
-
 /** Adds the command. `done` gets the exit code. */
 export function addHosts(program: Command, done: (code: number) => void): void {
   program
     .command('hosts')
     .description('make bad callouts in Node, CPython, Ruby and Squeak as they are, and say what each mechanism does')
-    .option('--lane <lane>', 'native or emulated', oneOf(['native', 'emulated']), 'native' as const)
+    .option('--lane <lane>', 'native or emulated', oneOf(HERE_OR_GUEST), 'native' as const)
     .option('--host <names>', HOSTS.join(', '), listOf(HOSTS), HOSTS)
     .option('--mechanism <names>', `${MECHANISMS.join(', ')} (default: what the lane has)`, listOf(MECHANISMS))
     .option('--case <names>', 'cases by name (default: all)', (text: string) => text.split(','), [])

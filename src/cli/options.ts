@@ -3,7 +3,6 @@ import { type Command, InvalidArgumentError } from 'commander';
 
 import { LUA_MECHANISMS } from '../experiment/lua-host.js';
 import {
-  type Denial,
   DENIALS,
   GUARD_MECHANISMS,
   type GuardMechanism,
@@ -11,31 +10,36 @@ import {
   type Hardened,
   isGuardMechanism,
   KEY_MODES,
-  type KeyMode,
   RUN_LANES,
-  type RunLane,
 } from '../record/words.js';
 
+/** Words in a sentence: `a or b`, `one of a, b, c`. */
+const either = (words: readonly string[]): string =>
+  words.length > 2 ? `one of ${words.join(', ')}` : words.join(' or ');
+
+/** A parser for one of some words. */
+export function oneOf<T extends string>(words: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = words.find((word) => word === text);
+    if (found === undefined) throw new InvalidArgumentError(`It must be ${either(words)}.`);
+    return found;
+  };
+}
+
+/** A parser for a list of some words, separated by commas. */
+export function listOf<T extends string>(words: readonly T[]): (text: string) => readonly T[] {
+  return (text) => text.split(',').map(oneOf(words));
+}
+
+/** The lanes of a command that runs here or in a guest. */
+export const HERE_OR_GUEST = ['native', 'emulated'] as const;
+
 /** A lane of RUN_LANES, or `auto`. */
-export function parseLane(text: string): RunLane | 'auto' {
-  const lane = [...RUN_LANES, 'auto' as const].find((known) => known === text);
-  if (lane === undefined) throw new InvalidArgumentError(`It must be ${RUN_LANES.join(', ')} or auto.`);
-  return lane;
-}
-
-/** `write` or `access`. */
-export function parseDenial(text: string): Denial {
-  const found = DENIALS.find((denial) => denial === text);
-  if (found === undefined) throw new InvalidArgumentError(`It must be ${DENIALS.join(' or ')}.`);
-  return found;
-}
-
-/** `image` or `space`. */
-export function parseKeys(text: string): KeyMode {
-  const found = KEY_MODES.find((mode) => mode === text);
-  if (found === undefined) throw new InvalidArgumentError(`It must be ${KEY_MODES.join(' or ')}.`);
-  return found;
-}
+export const parseLane = oneOf([...RUN_LANES, 'auto']);
+export const parseDenial = oneOf(DENIALS);
+export const parseKeys = oneOf(KEY_MODES);
+/** One of the mechanisms that the Lua host offers. */
+export const parseLuaMechanism = oneOf(LUA_MECHANISMS);
 
 /** A comma-separated list of mechanisms, in the order of reports, each once. */
 export function parseMechanisms(text: string): readonly GuardMechanism[] {
@@ -80,13 +84,6 @@ export function parseWhole(least: number, most: number): (text: string) => numbe
       throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
     return value;
   };
-}
-
-/** One of the mechanisms that the Lua host offers. */
-export function parseLuaMechanism(text: string): (typeof LUA_MECHANISMS)[number] {
-  const found = LUA_MECHANISMS.find((mechanism) => mechanism === text);
-  if (found === undefined) throw new InvalidArgumentError(`It must be one of ${LUA_MECHANISMS.join(', ')}.`);
-  return found;
 }
 
 /** A directory's name from the time: 2025-01-31T12-00-00Z. */

@@ -11,7 +11,8 @@ import { guard, HOST_MECHANISMS, type HostMechanism, summary } from '../guard/in
 import { cacheFolder } from '../machine/index.js';
 import { ExperimentError } from '../record/errors.js';
 import { findSqueak, prepareImage, scriptCommand, scriptFiles } from '../squeak/vm.js';
-import { oneOf, say } from './guard.js';
+import { say } from './guard.js';
+import { HERE_OR_GUEST, oneOf } from './options.js';
 import { probeKeys } from './probe.js';
 
 interface Flags {
@@ -31,7 +32,7 @@ export function addSqueak(program: Command, done: (code: number) => void): void 
     .argument('<script>', 'a file of Smalltalk statements')
     .argument('[words...]', 'its arguments, after --')
     .option('--mechanism <name>', HOST_MECHANISMS.join(', '), oneOf(HOST_MECHANISMS), 'auto' as const)
-    .option('--lane <lane>', 'native or emulated', oneOf(['native', 'emulated']), 'native' as const)
+    .option('--lane <lane>', 'native or emulated', oneOf(HERE_OR_GUEST), 'native' as const)
     .option('--image <file>', "a V3 image with a compiler in it (default: that of Debian's package scratch)")
     .option('--vm <file>', "squeakvm (default: that of Debian's package squeak-vm)")
     .option(
