@@ -2,6 +2,7 @@
 import { dirname, join, relative, resolve } from 'node:path';
 
 import { PROJECT_ROOT } from '../record/paths.js';
+import { readPrograms } from '../record/programs.js';
 import type { Run } from '../record/records.js';
 import { EVIDENCE_FILE, LIMITS_FILE, REPORT_FILE, writeWhole } from '../record/store.js';
 import { findings } from './findings/index.js';
@@ -35,7 +36,8 @@ export async function chartsNote(directory: string): Promise<string | undefined>
 
 /**
  * Writes limits.md, where the run has corruption cases: to `limits` if that is given, with `others` beside the run.
- * Then report.md, evidence.md, report.html and, where the run has costs by image size, cost.svg. Returns the paths.
+ * Then report.md, evidence.md, report.html and, where the run has costs by image size, cost.svg. They tell of
+ * programs that were never ported where the directory has a file of them. Returns the paths.
  * @throws ExperimentError when a file cannot be written
  */
 export async function writeReports(
@@ -44,7 +46,7 @@ export async function writeReports(
   limits?: string,
   others: LimitsRuns = {},
 ): Promise<readonly string[]> {
-  const found = findings(run);
+  const found = findings(run, readPrograms(directory));
   const picture = await renderPicture(found.picture);
   const files: readonly (readonly [string, string])[] = [
     [REPORT_FILE, renderMarkdown(found, PICTURE_FILE, EVIDENCE_FILE)],
