@@ -15,12 +15,20 @@ const HOSTS = { of: join(root, 'results', 'reference-hosts'), standIn: join(root
 
 const built = (/** @type {string[]} */ ...path) => import(pathToFileURL(join(root, 'dist', 'src', ...path)).href);
 const { PACKED_FILE, readRun, runFileIn, writePacked } = await built('record', 'store.js');
+const { writePrograms } = await built('record', 'programs.js');
 const { writeReports } = await built('report', 'files.js');
 const { writeFigures } = await built('report', 'documents.js');
 const { Figures } = await built('report', 'figures.js');
 const { recordedRate } = await built('campaign', 'report', 'recorded.js');
 
+const { hostCases } = await built('hosts', 'run.js');
+const { readHosts } = await built('hosts', 'record.js');
+const { reportHosts } = await built('hosts', 'report.js');
+const { hostTables } = await built('hosts', 'table.js');
+
 const results = join(root, 'results');
+const cases = await hostCases();
+const hosts = readHosts(HOSTS.of);
 const names = readdirSync(results).filter(
   (name) => name.startsWith('reference') && existsSync(runFileIn(join(results, name))),
 );
@@ -32,11 +40,9 @@ for (const name of names) {
     beside: readRun(join(results, LIMITS.beside)),
     hardened: readRun(join(results, LIMITS.hardened)),
   });
+  if (name === LIMITS.of) writePrograms(directory, hostTables(hosts, cases, run));
   const limits = name === LIMITS.of ? [join(root, LIMITS.file), others()] : [];
   for (const path of await writeReports(directory, run, ...limits)) process.stdout.write(`${path}\n`);
 }
-const { hostCases } = await built('hosts', 'run.js');
-const { readHosts } = await built('hosts', 'record.js');
-const { reportHosts } = await built('hosts', 'report.js');
-reportHosts(HOSTS.of, readHosts(HOSTS.of), await hostCases(), readRun(HOSTS.standIn));
+reportHosts(HOSTS.of, hosts, cases, readRun(HOSTS.standIn));
 writeFigures(new Figures(recordedRate));

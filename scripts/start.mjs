@@ -3,9 +3,9 @@
 // else out; with `--lane wine`, what that lane needs is set up and cross-compiled.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { constants } from 'node:os';
-import { join } from 'node:path';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 
 import {
   buildCross,
@@ -41,14 +41,19 @@ try {
 process.on('SIGINT', () => undefined); // the child gets it too, and says goodbye
 const turnkey = (/** @type {string[]} */ ...args) =>
   spawnSync(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), ...args], { stdio: 'inherit' });
+// first: the run ends by naming its report, which tells of them
+const guarded = words.length === 0 ? showHosts() : [];
 if (words.length === 0) {
-  // first: the run ends by naming its report, which tells of the campaign
-  showHosts();
   const out = join('results', `${new Date().toISOString().slice(0, 19).replace(/:/g, '-')}Z`);
   showCampaign(join(out, 'campaign'));
   words.push('--out', out);
 }
-const { status, signal, error } = turnkey('run', ...words);
+const { status, signal, error } = turnkey(
+  'run',
+  ...words,
+  ...(guarded.length > 0 ? ['--guarded', guarded.join(',')] : []),
+);
+if (guarded.length > 0) rmSync(dirname(guarded[0] ?? ''), { recursive: true, force: true });
 if (error) fail(error);
 process.exit(status ?? 128 + (signal === null ? 0 : constants.signals[signal]));
 
@@ -60,8 +65,12 @@ function showCampaign(/** @type {string} */ out) {
   process.stdout.write('\n');
 }
 
-/** A wild write into V8's heap, and one into a Python string: by keys, wherever they are to be had. */
+/**
+ * A wild write into V8's heap, and one into a Python string: by keys, wherever they are to be had.
+ * @returns {string[]} files that say what came of each, in a folder of their own
+ */
 function showHosts() {
+  const folder = mkdtempSync(join(tmpdir(), 'turnkey-start-'));
   const where = emulatedWanted() ? 'emulated' : 'native';
   const hosts = [
     { name: 'node', program: process.execPath, demo: 'demo.mjs' },
@@ -74,7 +83,8 @@ function showHosts() {
       continue;
     }
     process.stdout.write(`$ npx turnkey guard --lane ${where} -- ${name} ${file}\n`);
-    turnkey('guard', '--lane', where, '--', program, join(root, file));
+    turnkey('guard', '--lane', where, '--json', join(folder, name), '--', program, join(root, file));
     process.stdout.write('\n');
   }
+  return hosts.map(({ name }) => join(folder, name)).filter((path) => existsSync(path));
 }

@@ -134,15 +134,15 @@ static void put(int index, int oop) {
 }
 static void put_number(int index, uint64_t number) { put(index, squeak_vm.positive64BitIntegerFor((long long)number)); }
 
-/* nil, or an Array: errorName, errorCode, pc, address, access, key, function, text, code. errorCode is the signal's
- * number, 0 for a callout that was not made; code is the name of its si_code. */
+/* nil, or an Array: errorName, errorCode, pc, address, access, key, function, text, code, module. errorCode is the
+ * signal's number, 0 for a callout that was not made; code is the name of its si_code; module is pc's. */
 static int last_fault(void) {
   const struct squeak_vm *vm = &squeak_vm;
   if (last.name == NULL) {
     vm->pop(1);
     return vm->push(vm->nilObject());
   }
-  vm->pushRemappableOop(vm->instantiateClassindexableSize(vm->classArray(), 9));
+  vm->pushRemappableOop(vm->instantiateClassindexableSize(vm->classArray(), 10));
   put(0, new_string(last.name));
   put(1, vm->integerObjectOf(last.fault.signal));
   put_number(2, last.fault.pc);
@@ -152,6 +152,8 @@ static int last_fault(void) {
   put(6, new_string(last.function));
   put(7, new_string(last.text));
   put(8, new_string(host_code_name(last.fault.signal, last.fault.code)));
+  char module[256];
+  put(9, new_string(host_module_name(last.fault.pc, module, sizeof module)));
   vm->pop(1);
   return vm->push(vm->popRemappableOop());
 }

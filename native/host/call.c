@@ -42,8 +42,9 @@ static int new_thunk(uintptr_t function, size_t stack_bytes, bool open, void **c
   int rc = trap_thunk((const void *)function, stack_bytes, open ? TRAP_BARE : 0, NULL, code);
   if (rc < 0) return rc;
   *once = true;
-  if (host_nothing_lent[0] != 0) host_say_once("%s", host_nothing_lent);
-  pthread_mutex_lock(&lock);
+  host_first_callout();
+  sigset_t mask;
+  host_lock(&lock, &mask);
   struct cached *entry = look_up(function, stack_bytes);
   bool new = atomic_load(&entry->function) == 0;
   if (new && cached < CACHED) {
@@ -56,7 +57,7 @@ static int new_thunk(uintptr_t function, size_t stack_bytes, bool open, void **c
     atomic_store_explicit(&entry->code[open], *code, memory_order_release);
     *once = false;
   }
-  pthread_mutex_unlock(&lock);
+  host_unlock(&lock, &mask);
   return 0;
 }
 

@@ -15,6 +15,7 @@ static const char documentation[] =
     "errorName    'exception in FFI call'\n"
     "errorCode    the number of the signal\n"
     "pc           the address of the instruction\n"
+    "module       the file name of the module that pc lies in, or None\n"
     "address      the address that it touched, or None\n"
     "access       'read', 'write', 'execute' or 'unknown'\n"
     "space        the space of Python's heap that the address lies in, or None\n"
@@ -76,11 +77,13 @@ static void set(py_object *error, const char *name, py_object *value) {
 
 static void describe(py_object *error, const struct host_failure *failure) {
   const struct trap_fault *fault = &failure->fault;
-  char function[512];
+  char function[512], module[256];
   bool touches = fault->signal == SIGSEGV || fault->signal == SIGBUS;
   set(error, "errorName", text("exception in FFI call"));
   set(error, "errorCode", number((uint64_t)fault->signal));
   set(error, "pc", number(fault->pc));
+  host_module_name(fault->pc, module, sizeof module);
+  set(error, "module", module[0] != 0 ? text(module) : none());
   set(error, "address", touches && fault->code != SI_KERNEL ? number(fault->address) : none());
   set(error, "access", text(host_access_name(fault->access)));
   set(error, "space", fault->space_found ? text(fault->space_name) : none());

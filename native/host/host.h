@@ -193,6 +193,8 @@ const struct host_failure *host_failure(void);
 char *host_failure_text(const struct host_failure *failure, char *text, size_t bytes);
 /* The name of the function that a failed callout called, or its module and offset, or its address. Answers `text`. */
 char *host_function_name(const struct host_failure *failure, char *text, size_t bytes);
+/* The file name of the module in which an address lies; empty if it lies in none. Answers `text`. */
+char *host_module_name(uint64_t address, char *text, size_t bytes);
 /* Gives a function the name by which the program knows it; the first name stays. The core does so for what the VM and
  * its FFI ask dlsym for. Others are named by dladdr(3), which does not know functions that the loader chose (ifunc). */
 void host_name_function(const void *function, const char *name);

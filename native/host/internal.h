@@ -100,6 +100,18 @@ static inline const struct host_ffi *host_ffi_of(const void *caller) {
   return (uintptr_t)caller - recent->low < recent->bytes ? recent : host_ffi_find(caller);
 }
 
+/* The holder of a lock takes no signal: a handler of the VM's may come to ask for the same one. */
+static inline void host_lock(pthread_mutex_t *lock, sigset_t *mask) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, mask);
+  pthread_mutex_lock(lock);
+}
+static inline void host_unlock(pthread_mutex_t *lock, const sigset_t *mask) {
+  pthread_mutex_unlock(lock);
+  pthread_sigmask(SIG_SETMASK, mask, NULL);
+}
+
 /* ---- modules.c ---- */
 
 /* Where the module that holds an address lies; 0 bytes if none does. */
@@ -108,6 +120,11 @@ void host_module_bounds(const void *address, uintptr_t *low, size_t *bytes);
 void host_modules_forget(void);
 /* Changes whenever it does. */
 extern _Atomic unsigned host_modules_generation;
+
+/* ---- start.c ---- */
+
+/* Says what the program does not get that it was started for. Wrappers make no callouts, and are not told. */
+void host_first_callout(void);
 
 /* ---- image.c ---- */
 
@@ -173,7 +190,7 @@ void host_learn_step_forward(void);
 const char *host_learn_start(void);
 void host_learn_report(void);
 extern bool host_learning, host_lends;
-/* Why nothing is lent though a list was given, or empty: said at the first callout, since wrappers make none. */
+/* Why nothing is lent though a list was given, or empty. */
 extern char host_nothing_lent[];
 #define HOST_LOANS 4
 struct host_loans {

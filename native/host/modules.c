@@ -7,7 +7,6 @@
  */
 #define _GNU_SOURCE
 #include <link.h>
-#include <signal.h>
 #include <string.h>
 
 #include "internal.h"
@@ -49,18 +48,6 @@ void host_module_bounds(const void *address, uintptr_t *low, size_t *bytes) {
   *bytes = search.found ? search.high - search.low : 0;
 }
 
-/* The lock's holder takes no signal: a handler may ask too, of a function that is replaced. */
-static void lock_all(sigset_t *mask) {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, mask);
-  pthread_mutex_lock(&lock);
-}
-static void unlock_all(const sigset_t *mask) {
-  pthread_mutex_unlock(&lock);
-  pthread_sigmask(SIG_SETMASK, mask, NULL);
-}
-
 /* 0: a module that no word holds; it is asked for each time. */
 static uint64_t word_of(const struct search *search, enum host_role role) {
   uint64_t first = search->low >> 12, pages = ((search->high + 4095) >> 12) - first;
@@ -71,7 +58,7 @@ static uint64_t word_of(const struct search *search, enum host_role role) {
 static bool add(uint64_t word, unsigned generation) {
   sigset_t mask;
   bool new = false;
-  lock_all(&mask);
+  host_lock(&lock, &mask);
   unsigned count = atomic_load(&module_count);
   bool kept = word == 0 || count == MODULES || atomic_load(&host_modules_generation) != generation;
   for (unsigned i = 0; i < count && !kept; i++) kept = atomic_load(&modules[i]) == word;
@@ -80,7 +67,7 @@ static bool add(uint64_t word, unsigned generation) {
     atomic_store_explicit(&module_count, count + 1, memory_order_release);
     new = true;
   }
-  unlock_all(&mask);
+  host_unlock(&lock, &mask);
   return new;
 }
 
@@ -116,9 +103,9 @@ enum host_role host_role_of(const void *address) {
 
 void host_modules_forget(void) {
   sigset_t mask;
-  lock_all(&mask);
+  host_lock(&lock, &mask);
   atomic_fetch_add(&host_modules_generation, 1); /* first: whoever reads on learns that it has to ask again */
   atomic_store(&module_count, 0);
   for (unsigned i = 0; i < MODULES; i++) atomic_store(&modules[i], 0);
-  unlock_all(&mask);
+  host_unlock(&lock, &mask);
 }

@@ -74,7 +74,9 @@ static void *of_module(void *module, const char *name) {
 }
 
 static void end_without(const char *name) {
-  host_say("%s was called, but no libffi is loaded that has it", name);
+  host_say("%s was called, but no libffi that has it is loaded: neither in the caller nor as libffi.so.8, .7 or .6. "
+           "The program needs its libffi (Debian: libffi8)",
+           name);
   abort();
 }
 
@@ -130,7 +132,8 @@ const struct host_ffi *host_ffi_find(const void *caller) {
   for (unsigned i = 0; i < count; i++)
     if (ffis[i].low == new.low) return &ffis[i];
   find_functions(&new, caller);
-  pthread_mutex_lock(&ffi_lock);
+  sigset_t mask;
+  host_lock(&ffi_lock, &mask);
   count = atomic_load(&ffi_count);
   const struct host_ffi *kept = NULL;
   for (unsigned i = 0; i < count && kept == NULL; i++)
@@ -140,7 +143,7 @@ const struct host_ffi *host_ffi_find(const void *caller) {
     atomic_store_explicit(&ffi_count, count + 1, memory_order_release);
     kept = &ffis[count];
   }
-  pthread_mutex_unlock(&ffi_lock);
+  host_unlock(&ffi_lock, &mask);
   static _Thread_local struct host_ffi uncached; /* more FFIs than the table holds: looked up on each call */
   if (kept == NULL) uncached = new;
   return kept != NULL ? kept : &uncached;

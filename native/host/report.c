@@ -32,23 +32,25 @@ static void add(struct host_thread *sum, const struct host_thread *thread) {
 
 static void forget_thread(void *data) {
   struct host_thread *thread = data;
-  pthread_mutex_lock(&lock);
+  sigset_t mask;
+  host_lock(&lock, &mask);
   add(&ended, thread);
   if (thread->previous != NULL) thread->previous->next = thread->next;
   else threads = thread->next;
   if (thread->next != NULL) thread->next->previous = thread->previous;
-  pthread_mutex_unlock(&lock);
+  host_unlock(&lock, &mask);
 }
 
 void host_thread_list(struct host_thread *thread) {
   int saved = errno;
-  pthread_mutex_lock(&lock);
+  sigset_t mask;
+  host_lock(&lock, &mask);
   thread->previous = NULL;
   thread->next = threads;
   if (threads != NULL) threads->previous = thread;
   threads = thread;
   thread->listed = true;
-  pthread_mutex_unlock(&lock);
+  host_unlock(&lock, &mask);
   pthread_setspecific(thread_ends, thread);
   errno = saved;
 }
@@ -56,11 +58,12 @@ void host_thread_list(struct host_thread *thread) {
 void host_count(enum host_counter counter) { atomic_fetch_add_explicit(&counters[counter], 1, memory_order_relaxed); }
 
 static struct host_thread totals(void) {
-  pthread_mutex_lock(&lock);
+  sigset_t mask;
+  host_lock(&lock, &mask);
   struct host_thread sum = {0};
   add(&sum, &ended);
   for (const struct host_thread *thread = threads; thread != NULL; thread = thread->next) add(&sum, thread);
-  pthread_mutex_unlock(&lock);
+  host_unlock(&lock, &mask);
   return sum;
 }
 
@@ -75,7 +78,8 @@ static unsigned failed_count;
 static uint64_t failed_elsewhere; /* in functions past the table's end */
 
 void host_count_failure(const struct host_failure *failure) {
-  pthread_mutex_lock(&lock);
+  sigset_t mask;
+  host_lock(&lock, &mask);
   unsigned i = 0;
   while (i < failed_count && failed_functions[i].first.fault.function != failure->fault.function) i++;
   if (i < FAILED_FUNCTIONS) {
@@ -87,7 +91,7 @@ void host_count_failure(const struct host_failure *failure) {
   } else {
     failed_elsewhere++;
   }
-  pthread_mutex_unlock(&lock);
+  host_unlock(&lock, &mask);
 }
 
 uint64_t host_failures(void) { return host_thread.failures; }
@@ -133,9 +137,10 @@ static unsigned note_count;
 void host_note(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  pthread_mutex_lock(&lock);
+  sigset_t mask;
+  host_lock(&lock, &mask);
   if (note_count < NOTES) vsnprintf(notes[note_count++], sizeof notes[0], format, arguments);
-  pthread_mutex_unlock(&lock);
+  host_unlock(&lock, &mask);
   va_end(arguments);
 }
 
@@ -189,6 +194,8 @@ static void append_failure(struct line *line, const struct failed_function *fail
          host_code_name(fault->signal, fault->code), host_access_name(fault->access));
   append(line, ",\"address\":\"%#llx\",\"pc\":\"%#llx\",\"pkey\":%d,", (unsigned long long)fault->address,
          (unsigned long long)fault->pc, fault->pkey);
+  append_string(line, "module", host_module_name(fault->pc, text, sizeof text));
+  append(line, ",");
   append_string(line, "space", fault->space_found ? fault->space_name : "");
   append(line, ",\"mechanismHeld\":%s}}", fault->mechanism_held ? "true" : "false");
 }

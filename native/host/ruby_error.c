@@ -6,8 +6,8 @@
 
 static ruby_value error_class;
 
-static const char *const attributes[] = {"error_name", "error_code", "pc",   "address", "access",    "space",
-                                         "function",   "signal",     "code", "pkey",    "mechanism", "thread_id"};
+static const char *const attributes[] = {"error_name", "error_code", "pc",   "module", "address",   "access",   "space",
+                                         "function",   "signal",     "code", "pkey",   "mechanism", "thread_id"};
 
 void ruby_error_define(void) {
   if (error_class != 0) return;
@@ -27,11 +27,13 @@ static void set_text(ruby_value error, const char *name, const char *value) {
 /* An attribute that is not set is nil. */
 static void describe(ruby_value error, const struct host_failure *failure) {
   const struct trap_fault *fault = &failure->fault;
-  char function[512];
+  char function[512], module[256];
   bool touches = fault->signal == SIGSEGV || fault->signal == SIGBUS;
   set_text(error, "@error_name", "exception in FFI call");
   set_number(error, "@error_code", (uint64_t)fault->signal);
   set_number(error, "@pc", fault->pc);
+  host_module_name(fault->pc, module, sizeof module);
+  if (module[0] != 0) set_text(error, "@module", module);
   if (touches && fault->code != SI_KERNEL) set_number(error, "@address", fault->address);
   set_text(error, "@access", host_access_name(fault->access));
   if (fault->space_found) set_text(error, "@space", fault->space_name);

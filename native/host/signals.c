@@ -141,10 +141,8 @@ static int behind_the_trap(int signal, const struct sigaction *new, struct sigac
       return -1;
     }
   }
-  sigset_t all, mask;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &mask);
-  pthread_mutex_lock(&lock);
+  sigset_t mask;
+  host_lock(&lock, &mask);
   struct sigaction before = views[signal];
   if (new != NULL) {
     host_learn_step_back();
@@ -163,8 +161,7 @@ static int behind_the_trap(int signal, const struct sigaction *new, struct sigac
     if (rc == 0) views[signal] = wanted;
     host_count(HOST_HANDLERS);
   }
-  pthread_mutex_unlock(&lock);
-  pthread_sigmask(SIG_SETMASK, &mask, NULL);
+  host_unlock(&lock, &mask);
   if (rc < 0) {
     errno = -rc;
     return -1;

@@ -33,15 +33,42 @@ static void find_program(void) {
   host_state.program = (struct host_program){path, slash == NULL ? path : slash + 1};
 }
 
+static const char *stranger; /* the adapter that was named, and whose VM the program is not */
+
 static const struct host_adapter *choose_adapter(void) {
   const char *wanted = getenv("TURNKEY_HOST_ADAPTER");
+  bool named = wanted != NULL && *wanted != 0;
   for (size_t i = 0; i < ADAPTERS; i++) {
-    bool named = wanted != NULL && *wanted != 0;
-    if (named ? strcmp(wanted, adapters[i]->name) == 0 : adapters[i]->recognises(&host_state.program))
-      return adapters[i];
+    if (named && strcmp(wanted, adapters[i]->name) != 0) continue;
+    if (adapters[i]->recognises(&host_state.program)) return adapters[i];
+    if (named) stranger = adapters[i]->name;
   }
-  if (wanted != NULL && *wanted != 0) host_say("there is no adapter '%s': the generic one, 'ffi', is used", wanted);
+  if (named && stranger == NULL) host_say("there is no adapter '%s': the generic one, 'ffi', is used", wanted);
   return &host_adapter_ffi;
+}
+
+void host_first_callout(void) {
+  static _Atomic bool was;
+  if (atomic_load_explicit(&was, memory_order_relaxed) || atomic_exchange(&was, true)) return;
+  const char *path = host_state.program.path, *name = pkeys_mechanism_name(host_state.mechanism);
+  char text[6000] = "";
+  if (stranger != NULL)
+    snprintf(
+        text, sizeof text,
+        "%s is not the VM that the adapter '%s' is for: it has none of its symbols. The generic adapter, 'ffi', is "
+        "used; without --adapter the program is looked at",
+        path, stranger);
+  else if (host_state.adapter == &host_adapter_ffi && host_state.mechanism != PKEYS_MECHANISM_FLAG &&
+           host_image_now().ranges == 0)
+    snprintf(text, sizeof text,
+             "%s is no VM that an adapter knows: mechanism %s closes none of its memory, and the trap alone is in "
+             "place. TURNKEY_HOST_HEAP=anonymous closes what the program itself maps",
+             path, name);
+  if (text[0] != 0) {
+    host_say("%s", text);
+    host_note("%s", text);
+  }
+  if (host_nothing_lent[0] != 0) host_say("%s", host_nothing_lent);
 }
 
 /* The mechanism that is asked for, or what `auto` comes to. false: the program is not to be guarded. */

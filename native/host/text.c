@@ -45,6 +45,14 @@ const char *host_access_name(uint32_t access) {
   return access < sizeof names / sizeof *names ? names[access] : "unknown";
 }
 
+char *host_module_name(uint64_t address, char *text, size_t bytes) {
+  Dl_info info;
+  bool found = dladdr((const void *)(uintptr_t)address, &info) != 0 && info.dli_fname != NULL;
+  const char *slash = found ? strrchr(info.dli_fname, '/') : NULL;
+  snprintf(text, bytes, "%s", !found ? "" : slash != NULL ? slash + 1 : info.dli_fname);
+  return text;
+}
+
 /* "memset (libc.so.6+0x1234)", or what of it is known. */
 static void place(uint64_t address, char *text, size_t bytes) {
   Dl_info info;

@@ -1,10 +1,20 @@
 /** `turnkey guard`: the command's options, and what it prints. The work is src/guard's. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 
 import type { Command } from 'commander';
 
-import { type Adapter, ADAPTERS, guard, HOST_MECHANISMS, type HostMechanism, summary } from '../guard/index.js';
+import {
+  type Adapter,
+  ADAPTERS,
+  guard,
+  guardedTable,
+  type GuardReport,
+  HOST_MECHANISMS,
+  type HostMechanism,
+  summary,
+} from '../guard/index.js';
 import { ExperimentError } from '../record/errors.js';
+import { writePrograms } from '../record/programs.js';
 import { reasonOf } from '../record/store.js';
 import { HERE_OR_GUEST, oneOf } from './options.js';
 import { probeKeys } from './probe.js';
@@ -22,6 +32,20 @@ interface Flags {
 }
 
 export const say = (line: string): void => void process.stderr.write(`turnkey: ${line}\n`);
+
+/** What `guard --json` wrote. @throws ExperimentError where it cannot be read */
+function readGuardReport(file: string): GuardReport {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as GuardReport;
+  } catch (error) {
+    throw new ExperimentError(`cannot read ${file}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** Writes what guarded programs came to into a run's directory, for its report. */
+export function writeGuarded(directory: string, files: readonly string[]): void {
+  writePrograms(directory, [guardedTable(files.map(readGuardReport))]);
+}
 
 /** Adds the command. `done` gets the program's own exit code. */
 export function addGuard(program: Command, done: (code: number) => void): void {

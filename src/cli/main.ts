@@ -32,7 +32,7 @@ import { versions } from '../run/context.js';
 import type { RunOptions } from '../run/options.js';
 import { RunInProgress } from '../run/run.js';
 import { COMPARE_EXIT, compareCommand, type CompareFlags, exportCommand, parsePercent } from './compare.js';
-import { addGuard } from './guard.js';
+import { addGuard, writeGuarded } from './guard.js';
 import { FAMILIES, type FamilyName, listExperiments } from './list.js';
 import {
   given,
@@ -71,6 +71,7 @@ interface RunFlags {
   readonly quick?: boolean;
   readonly full?: boolean;
   readonly seed?: number;
+  readonly guarded?: readonly string[];
 }
 
 /** Mechanisms of the whole matrix. pkeys-glibc is left out, since it closes and opens what pkeys does. */
@@ -139,6 +140,7 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   process.removeListener('SIGINT', interrupted);
   const document = progress.finish();
   const json = writeRun(directory, document);
+  if (flags.guarded !== undefined) writeGuarded(directory, flags.guarded);
   // brings the chart library along: only where it is needed
   const { chartsNote, writeReports } = await import('../report/files.js');
   const answers = await campaignAnswers(directory);
@@ -212,6 +214,11 @@ compare: 5 the second run is worse.`,
     )
     .option('--quick', 'a few cost rows, few samples, the quick set of corruption cases')
     .option('--seed <n>', 'of all random choices (default: random, and recorded)', parseWhole(0, 2 ** 31 - 1))
+    .addOption(
+      new Option('--guarded <files>', 'tell of guarded programs in the report: what `guard --json` wrote')
+        .argParser((files: string) => files.split(','))
+        .hideHelp(),
+    )
     .action(async (what: string | undefined, flags: RunFlags) => {
       done(await run(what, flags, verbose()));
     });

@@ -10,11 +10,12 @@ import { closesImage, type GuardMechanism } from '../record/words.js';
 import { type Adapter, seemsToBe } from './adapters.js';
 import { guardedEnvironment } from './library.js';
 import { runNative } from './native.js';
-import { findProgram } from './program.js';
+import { findProgram, requireNoCapabilities } from './program.js';
 import { type GuardReport, parseLines } from './report.js';
 
 export { type Adapter, ADAPTERS } from './adapters.js';
 export { type GuardReport, summary } from './report.js';
+export { guardedTable } from './table.js';
 
 /** The mechanisms that a host can be put behind. Under `none` an adapter repairs what it must, and guards nothing. */
 export const HOST_MECHANISMS = ['auto', 'none', 'flag', 'mprotect-range', 'pkeys'] as const;
@@ -102,6 +103,8 @@ export async function guard(
 ): Promise<GuardReport> {
   const [name = '', ...words] = command;
   const program = findProgram(name);
+  // in the guest root starts it, and files travel without capabilities
+  if (options.lane === 'native') requireNoCapabilities(program.executable);
   const mechanism = chooseMechanism(options);
   const noKeys = options.lane === 'emulated' || options.keys.usable ? '' : options.keys.reason;
   if (options.mechanism === 'auto' && !closesImage(mechanism))

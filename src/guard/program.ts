@@ -3,7 +3,7 @@
  * the executable that the kernel starts, and checked: a library must be able to be preloaded into it.
  * elf(5), execve(2), ld.so(8) ("secure-execution mode").
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { accessSync, closeSync, constants, openSync, readSync, realpathSync, statSync } from 'node:fs';
 import { basename, delimiter, join, resolve } from 'node:path';
 
@@ -112,19 +112,44 @@ function loaderOf(path: string, head: Buffer): string | undefined {
 /** @throws ExperimentError where nothing can be preloaded into this executable */
 function requirePreloadable(path: string, head: Buffer): void {
   if (head[ELF.class] !== CLASS_64)
-    throw new ExperimentError(`${path} is a 32-bit program, and the guarding library has 64 bits`);
+    throw new ExperimentError(
+      `${path} is a 32-bit program, and the guarding library has 64 bits: use the program's 64-bit build`,
+    );
   if (head.readUInt16LE(ELF.machine) !== MACHINE_X86_64)
     throw new ExperimentError(`${path} is a program for another kind of CPU than x86-64`);
   const loader = loaderOf(path, head);
   if (loader === undefined)
-    throw new ExperimentError(`${path} is statically linked: no library can be preloaded into it`);
+    throw new ExperimentError(
+      `${path} is statically linked: no library can be preloaded into it. It must be linked dynamically`,
+    );
   if (!LOADER.test(loader))
     throw new ExperimentError(`${path} uses another C library than glibc (its loader is ${loader})`);
   const { mode, uid, gid } = statSync(path);
   const changes =
     ((mode & 0o4000) !== 0 && uid !== process.geteuid?.()) || ((mode & 0o2000) !== 0 && gid !== process.getegid?.());
   if (changes)
-    throw new ExperimentError(`${path} is setuid or setgid: the loader preloads nothing into such a program`);
+    throw new ExperimentError(
+      `${path} is setuid or setgid: the loader preloads nothing into such a program. A copy is not`,
+    );
+}
+
+/** Whether the file has capabilities(7); false where `getcap`, which could say so, is not there. */
+function hasCapabilities(path: string): boolean {
+  const PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
+  const { stdout } = spawnSync('getcap', ['--', path], { encoding: 'utf8', env: { ...process.env, PATH } });
+  return (stdout as string | null)?.startsWith(path) ?? false;
+}
+
+/**
+ * The kernel starts a program that gets capabilities in secure-execution mode, unless root starts it. Where nobody
+ * can say, the summary does: such a program reports nothing.
+ * @throws ExperimentError for such a program
+ */
+export function requireNoCapabilities(path: string): void {
+  if (process.getuid?.() !== 0 && hasCapabilities(path))
+    throw new ExperimentError(
+      `${path} has file capabilities (getcap): the loader preloads nothing into such a program. A copy of it has none`,
+    );
 }
 
 /**

@@ -79,11 +79,19 @@ function failuresOf({ processes, koffi }: GuardReport): readonly FailedFunction[
   return [...found.values()].sort((a, b) => b.count - a.count);
 }
 
+/** The mechanisms that its processes had. */
+export const mechanismsOf = ({ asked, processes }: GuardReport): string =>
+  unique(processes.map(({ mechanism }) => mechanism)).join(', ') || asked;
+
 /** What kept the heap, in a sentence. */
-function protection({ asked, processes }: GuardReport): string {
-  const mechanisms = unique(processes.map(({ mechanism }) => mechanism)).join(', ') || asked;
-  return mechanisms === 'flag'
-    ? 'the trap alone (flag) caught faults; the heap was open'
+function protection(report: GuardReport): string {
+  const { processes, koffi } = report;
+  const mechanisms = mechanismsOf(report);
+  if (mechanisms === 'flag') return 'the trap alone (flag) caught faults; the heap was open';
+  const calling = processes.filter(({ pid, callouts }) => callouts > 0 || koffi.some((one) => one.pid === pid));
+  const open = unique(calling.filter(({ heapRanges }) => heapRanges === 0).map(({ program }) => program));
+  return open.length > 0
+    ? `${mechanisms} closed no memory of ${open.join(', ')}: the trap alone caught its faults`
     : `${mechanisms} closed the heap in every callout`;
 }
 

@@ -25,9 +25,19 @@ const CODES: Readonly<Partial<Record<GuardMechanism, string>>> = {
   pkeys: 'SEGV_PKUERR',
 };
 
-/** True where the fault is the mechanism's own, at memory that it closes: prevention needs this evidence. */
+/** Modules of the VMs, of their FFIs and of Turnkey: a store of theirs is no callee's. */
+const OWN_MODULE = new RegExp(
+  '^(node|libnode.*|koffi.*|python.*|libpython.*|_ctypes\\..*|ruby.*|libruby.*|fiddle\\.so|squeakvm|so\\..*|' +
+    'libffi\\..*|turnkey\\.node|libturnkey-host\\.so|libturnkey_(trap|pkeys)\\..*)$',
+);
+
+/**
+ * I10: true where the fault is the mechanism's own, at memory that it closes, by an instruction of the callee's or of
+ * what it calls. Prevention needs this evidence.
+ */
 function isOfMechanism(about: HostCase, mechanism: GuardMechanism, { at, error }: Called): boolean {
   if (error === null || CODES[mechanism] === undefined || error.code !== CODES[mechanism]) return false;
+  if (!error.module || OWN_MODULE.test(error.module)) return false;
   if (!['payload', 'header', 'code'].includes(about.target) || at === null || error.address === null) return false;
   const hasKey = mechanism !== 'pkeys' || (error.pkey !== null && error.pkey > 0);
   return hasKey && error.address >= at && error.address < at + Math.max(about.bytes, WORD_BYTES);

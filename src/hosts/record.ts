@@ -21,6 +21,8 @@ export interface Called {
     readonly code: string | null;
     readonly address: number | null;
     readonly pkey: number | null;
+    /** File name of the module that the faulting instruction lies in; missing in records before there was one. */
+    readonly module?: string | null;
   } | null;
   readonly returned: number | null;
   /** Whether memory that the callee had no business in is as it was. */

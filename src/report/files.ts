@@ -2,6 +2,7 @@
 import { dirname, join, relative, resolve } from 'node:path';
 
 import { PROJECT_ROOT } from '../record/paths.js';
+import { readPrograms } from '../record/programs.js';
 import type { Run } from '../record/records.js';
 import { EVIDENCE_FILE, LIMITS_FILE, REPORT_FILE, writeWhole } from '../record/store.js';
 import { type Findings, findings } from './findings/index.js';
@@ -38,8 +39,9 @@ export async function chartsNote(directory: string): Promise<string | undefined>
 
 /**
  * Writes limits.md, where the run has corruption cases: to `limits` if that is given, with `others` beside the run.
- * Then report.md, evidence.md, report.html and, where the run has costs by image size, cost.svg. `answers` stand after
- * the run's own. Returns the paths.
+ * Then report.md, evidence.md, report.html and, where the run has costs by image size, cost.svg. They tell of
+ * programs that were never ported where the directory has a file of them. `answers` stand after the run's own. Returns
+ * the paths.
  * @throws ExperimentError when a file cannot be written
  */
 export async function writeReports(
@@ -49,7 +51,7 @@ export async function writeReports(
   others: LimitsRuns = {},
   answers: Answers = [],
 ): Promise<readonly string[]> {
-  const own = findings(run);
+  const own = findings(run, readPrograms(directory));
   const found = { ...own, answer: [...own.answer, ...answers] };
   const picture = await renderPicture(found.picture);
   const files: readonly (readonly [string, string])[] = [

@@ -143,7 +143,7 @@ const REPORTING_METHODS: readonly string[] = [
 const OWN_METHODS: readonly string[] = [
   `lastFault
 	"nil, or an Array: errorName, errorCode (the signal), pc, address, access, key, function, text,
-	code (SEGV_PKUERR, say)"
+	code (SEGV_PKUERR, say), the module that pc lies in"
 	${PRIMITIVE('primitiveTurnkeyLastFault')}
 	^nil`,
   `lastPluginError

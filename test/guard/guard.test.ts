@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import t from 'tap';
 
 import { ADAPTERS, guard, type GuardOptions } from '../../src/guard/index.js';
+import { findProgram } from '../../src/guard/program.js';
 import { probe } from '../../src/index.js';
 import { PROJECT_ROOT } from '../../src/record/paths.js';
 
@@ -93,7 +94,7 @@ t.test('what cannot be guarded: one clear sentence each', async (t) => {
     [put('words', 'words'), /^.*words is neither an ELF program nor a script with a '#!' line$/],
     [put('narrow', narrow), /^.*narrow is a 32-bit program/],
     [put('foreign', foreign), /^.*foreign is a program for another kind of CPU than x86-64$/],
-    [put('static', unlinked), /^.*static is statically linked: no library can be preloaded into it$/],
+    [put('static', unlinked), /^.*static is statically linked: no library can be preloaded into it\. It must be/],
     ...(process.getuid?.() === 0 ? [[setuid, /^.*setuid is setuid or setgid/] as const] : []),
     [env, /^the list of what to lend, .*none, cannot be read$/, { lend: join(folder, 'none') }],
     [env, /^.*strange is no list that --learn has written$/, { lend: strange }],
@@ -112,6 +113,75 @@ t.test('what cannot be guarded: one clear sentence each', async (t) => {
   const unknown = turnkey(['--adapter', 'perl', '--', env]);
   t.equal(unknown.status, 2);
   t.match(unknown.stderr, /'perl' is invalid\. It must be one of /);
+});
+
+t.test(
+  "a shim of pyenv's stands for the program that pyenv names, and is refused in its words if there is none",
+  (t) => {
+    const put = (name: string, text: string): string => {
+      writeFileSync(join(folder, name), text, { mode: 0o755 });
+      return join(folder, name);
+    };
+    const pyenv = put(
+      'pyenv',
+      `#!/bin/sh\n[ "$*" = 'which env' ] && echo /usr/bin/env || { echo "no $2" >&2; exit 127; }\n`,
+    );
+    const shim = `#!/usr/bin/env bash\nset -e\nprogram="\${0##*/}"\nexec "${pyenv}" exec "$program" "$@"\n`;
+    t.match(findProgram(put('env', shim)), { path: '/usr/bin/env', chain: ['/usr/bin/env'] });
+    t.throws(() => findProgram(put('python9', shim)), {
+      message: /^.*python9 is a shim of pyenv, which says: no python9$/,
+    });
+    t.end();
+  },
+);
+
+const capable = join(folder, 'capable');
+copyFileSync('/usr/bin/env', capable);
+const noCapabilities =
+  process.getuid?.() === 0
+    ? spawnSync('/usr/sbin/setcap', ['cap_net_raw=ep', capable]).status !== 0 && 'setcap is not here, or cannot set any'
+    : 'only root can give a file capabilities';
+
+t.test('a program with file capabilities is refused to who is not root', { skip: noCapabilities }, (t) => {
+  chmodSync(folder, 0o755);
+  const asNobody = (program: string) =>
+    spawnSync(process.execPath, [MAIN, 'guard', '--', program, 'true'], {
+      encoding: 'utf8',
+      uid: 65534,
+      env: { ...process.env, HOME: folder },
+    });
+  const plain = asNobody('/usr/bin/env');
+  if (plain.status !== 0) t.comment(`nobody cannot run this checkout: ${plain.stderr}`);
+  else {
+    const { status, stderr } = asNobody(capable);
+    t.equal(status, 1);
+    t.match(stderr, /^turnkey: .*capable has file capabilities \(getcap\): the loader preloads nothing .*A copy of it/);
+  }
+  t.end();
+});
+
+const PYTHON = '/usr/bin/python3';
+const noPython = spawnSync(PYTHON, ['-c', 'import ctypes']).status !== 0 && `no ${PYTHON} with ctypes`;
+
+t.test('a VM that no adapter knows, or not the named one: what is not closed is said', { skip: noPython }, (t) => {
+  const words = ['--', PYTHON, '-c', 'import ctypes; print(ctypes.CDLL(None).abs(-3))'];
+  const closing = ['--mechanism', 'mprotect-range'];
+  for (const [adapter, message] of [
+    ['ruby', /is not the VM that the adapter 'ruby' is for: it has none of its symbols\. .* without --adapter/],
+    ['ffi', /is no VM that an adapter knows: mechanism mprotect-range closes none of its memory, and the trap/],
+  ] as const) {
+    const { status, stdout, stderr } = turnkey([...closing, '--adapter', adapter, ...words]);
+    t.same([status, stdout], [0, '3\n'], stderr);
+    t.match(stderr, message);
+    t.match(stderr, /^turnkey: mprotect-range closed no memory of \/usr\/bin\/python3.*: the trap alone caught its/m);
+  }
+  const { stderr } = turnkey([...closing, ...words]);
+  t.match(stderr, /^turnkey: mprotect-range closed the heap in every callout$/m);
+  // a wrapper makes no callout, and is not told
+  const wrapped = turnkey([...closing, '--adapter', 'cpython', '--', '/bin/sh', '-c', `${PYTHON} -c 'print(1)'; true`]);
+  t.same([wrapped.status, wrapped.stdout], [0, '1\n']);
+  t.notMatch(wrapped.stderr, /is not the VM/);
+  t.end();
 });
 
 t.test('where there are no keys, keys are refused, and the lane that has them is named', (t) => {

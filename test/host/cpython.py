@@ -48,6 +48,7 @@ def test_error_says_what_happened():
     assert error.errorName == 'exception in FFI call' and error.errorCode == signal.SIGSEGV
     assert error.address == 16 and error.access == 'write' and error.space is None
     assert error.function == 'memset' and error.signal == 'SIGSEGV' and error.code == 'SEGV_MAPERR'
+    assert error.module == 'libc.so.6'
     assert error.pc > 4096 and error.mechanism == MECHANISM and error.threadId == threading.get_native_id()
     assert 'memset' in str(error) and error.__context__ is None
 

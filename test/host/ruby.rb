@@ -61,7 +61,7 @@ def test_a_null_write_raises_an_error_with_its_attributes
   error = failure { MEMSET.call(16, 1, 8) }
   check error.function == 'memset', 'function'
   check error.address == 16, 'address'
-  check error.signal == 'SIGSEGV' && error.error_code == 11, 'signal'
+  check error.signal == 'SIGSEGV' && error.error_code == 11 && error.module == 'libc.so.6', 'signal'
   check error.access == 'write', 'access'
   check error.pc.positive? && error.thread_id.positive?, 'pc'
   check error.space.nil?, 'space'

@@ -10,7 +10,8 @@ import type { Called } from '../../src/hosts/record.js';
 import { hostCases, runHosts } from '../../src/hosts/run.js';
 
 const about: HostCase = { name: 'x', title: '', callees: ['word'], target: 'payload', bytes: 8 };
-const fault = { name: 'exception in FFI call', signal: 11, code: 'SEGV_PKUERR', address: 4096, pkey: 3 };
+const ffi = 'exception in FFI call';
+const fault = { name: ffi, signal: 11, code: 'SEGV_PKUERR', address: 4096, pkey: 3, module: 'libc.so.6' };
 const called: Called = { stage: 'called', at: 4096, error: fault, returned: null, intact: true };
 const done = { stage: 'done', right: true, intact: true } as const;
 const left: Left = { end: 0, called, done };
@@ -25,6 +26,20 @@ t.test('prevention needs the fault of the mechanism, at that memory, and the rig
     t.equal(
       judge(about, 'pkeys', { ...left, called: { ...called, error: { ...fault, ...other } } }).verdict,
       'trapped',
+    );
+  for (const module of [
+    'node',
+    'koffi.node',
+    'python3.11',
+    'libruby-3.1.so.3.1',
+    'so.SqueakFFIPrims',
+    'libffi.so.8',
+    '',
+  ])
+    t.equal(
+      judge(about, 'pkeys', { ...left, called: { ...called, error: { ...fault, module } } }).verdict,
+      'trapped',
+      `I10: an instruction of '${module}', which is no callee's`,
     );
   t.equal(judge({ ...about, target: 'number' }, 'pkeys', left).verdict, 'trapped', 'the address was no object');
   t.equal(judge(about, 'pkeys', { ...left, done: { ...done, right: false } }).verdict, 'damaged');

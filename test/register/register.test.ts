@@ -5,6 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import module from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -12,6 +13,7 @@ import { pathToFileURL } from 'node:url';
 import t from 'tap';
 
 import { PROJECT_ROOT } from '../../src/record/paths.js';
+import { watchForNodeFfi } from '../../src/register/node-ffi.js';
 
 const REGISTER = pathToFileURL(join(PROJECT_ROOT, 'dist', 'src', 'register', 'index.js')).href;
 const DATA = join(PROJECT_ROOT, 'test', 'data', 'register');
@@ -82,4 +84,25 @@ t.test('where nothing keys the heap, a mechanism for it is refused, and the comm
   t.equal(status, 1);
   t.match(stderr, /npx turnkey guard --mechanism pkeys -- node/);
   t.end();
+});
+
+t.test('a program that imports node:ffi is warned once that it is not guarded yet', async (t) => {
+  type Resolve = (specifier: string, context: unknown, next: (specifier: string) => string) => string;
+  const hooks: Resolve[] = [];
+  // this Node may have no node:ffi, and no synchronous hooks
+  const newer = module as unknown as { isBuiltin: unknown; registerHooks: unknown };
+  const before = { isBuiltin: newer.isBuiltin, registerHooks: newer.registerHooks };
+  newer.isBuiltin = (name: string) => name === 'node:ffi';
+  newer.registerHooks = ({ resolve }: { resolve: Resolve }) => hooks.push(resolve);
+  const warnings: NodeJS.ErrnoException[] = [];
+  process.on('warning', (warning) => warnings.push(warning));
+  watchForNodeFfi();
+  Object.assign(newer, before);
+  const resolve = (name: string): string | undefined => hooks[0]?.(name, {}, (specifier) => specifier);
+  t.same(['node:fs', 'node:ffi', 'node:ffi'].map(resolve), ['node:fs', 'node:ffi', 'node:ffi']);
+  await new Promise(setImmediate);
+  t.same(
+    warnings.map(({ code, message }) => [code, message]),
+    [['TURNKEY_NODE_FFI', 'node:ffi is not guarded yet: its calls do not pass Turnkey. koffi is guarded']],
+  );
 });

@@ -86,7 +86,8 @@ try:
     for each in functions:
         returned = each(lent[1] if target == 'lent' else at, size, back)
 except OSError as e:
-    error = {'name': e.errorName, 'signal': e.errorCode, 'code': e.code, 'address': e.address, 'pkey': e.pkey}
+    error = {'name': e.errorName, 'signal': e.errorCode, 'code': e.code, 'address': e.address, 'pkey': e.pkey,
+             'module': e.module}
 
 
 def intact():

@@ -101,8 +101,15 @@ try {
   for (const each of functions) returned = Number(each(target === 'lent' ? lent[1] : at, Number(size), back));
 } catch (e) {
   if (e.errorName === undefined) throw e;
-  const { errorName: name, errorCode: signal, siCodeName: code, address, pkey } = e;
-  error = { name, signal, code, address: Number(address), pkey: pkey ?? null };
+  const { errorName: name, errorCode: signal, siCodeName: code, address, pkey, module } = e;
+  error = {
+    name,
+    signal,
+    code,
+    address: Number(address),
+    pkey: pkey ?? null,
+    module: module?.split('/').at(-1) ?? null,
+  };
 }
 
 function intact() {

@@ -62,7 +62,8 @@ begin
 rescue StandardError => e
   raise unless e.respond_to?(:error_name)
 
-  error = { name: e.error_name, signal: e.error_code, code: e.code, address: e.address, pkey: e.pkey }
+  error = { name: e.error_name, signal: e.error_code, code: e.code, address: e.address, pkey: e.pkey,
+            module: e.module }
 end
 
 intact = lambda do

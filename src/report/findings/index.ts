@@ -2,6 +2,7 @@
  * Everything that a report says of a run, computed once: the answer, the picture, every table, every chart, the
  * evidence. html/, markdown.ts, terminal.ts and csv.ts draw it. A pure function of the run.
  */
+import type { ProgramTable } from '../../record/programs.js';
 import type { Run } from '../../record/records.js';
 import { aftermathTable } from './aftermath.js';
 import { answerOf, type Sentence } from './answer.js';
@@ -12,6 +13,7 @@ import { type CellEvidence, evidenceOf } from './evidence.js';
 import { matrices, spacesSeen, spacesTable, totalsTable } from './matrix.js';
 import { honestTable, skippedTable, type Surprise, surprises } from './outcomes.js';
 import { type Picture, pictureOf } from './picture.js';
+import { programsSection } from './programs.js';
 import { cellsOf } from './records.js';
 import { type Section, section, tables, tablesIn, text } from './sections.js';
 import type { Table } from './table.js';
@@ -95,8 +97,8 @@ function skippedSection(run: Run): readonly Section[] {
   return section('skipped', 'Skipped', [text('What could not be tried, and why.'), ...tables(table)]);
 }
 
-/** Works out all that a report says. */
-export function findings(run: Run): Findings {
+/** Works out all that a report says. @param programs what it says of programs that were never ported */
+export function findings(run: Run, programs: readonly ProgramTable[] = []): Findings {
   const basis = basisOf(run);
   const picture = pictureOf(basis);
   const found = surprises(run);
@@ -104,6 +106,7 @@ export function findings(run: Run): Findings {
   const sections = [
     ...surprisesSection(found),
     ...matrixSection(basis),
+    ...programsSection(programs),
     ...honestSection(run),
     ...costSections(basis),
     ...spacesSection(run),

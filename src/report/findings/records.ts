@@ -39,7 +39,7 @@ export const mechanismsOf = (records: readonly { readonly mechanism: Mechanism }
   );
 
 /** Verdicts under which the image came through and the VM goes on. */
-const GOOD: ReadonlySet<Verdict> = new Set(['prevented', 'refused', 'trapped', 'harmless']);
+export const GOOD: ReadonlySet<Verdict> = new Set(['prevented', 'refused', 'trapped', 'harmless']);
 
 /** The process died, and its image differed. */
 export const diedDamaged = ({ verdict, evidence }: CorruptionRecord): boolean =>
