@@ -47,8 +47,8 @@ export function planDifferences(a: Plan, b: Plan): readonly string[] {
   return names.filter((name) => JSON.stringify(a[name]) !== JSON.stringify(b[name]));
 }
 
-/** Calls `take` with each whole line of a records file. Returns the bytes that whole lines take. */
-export function eachLine(path: string, take: (line: string) => void): number {
+/** Calls `take` with each whole line of a records file, and where it begins. Returns the bytes of whole lines. */
+export function eachLine(path: string, take: (line: string, from: number) => void): number {
   if (!existsSync(path)) return 0;
   const file = openSync(path, 'r');
   const bytes = Buffer.alloc(CHUNK_BYTES);
@@ -59,8 +59,8 @@ export function eachLine(path: string, take: (line: string) => void): number {
       const lines = (rest + bytes.toString('latin1', 0, got)).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {
+        take(line, whole);
         whole += line.length + 1;
-        take(line);
       }
     }
   } finally {
@@ -70,16 +70,16 @@ export function eachLine(path: string, take: (line: string) => void): number {
 }
 
 /** Calls `take` with each record of a directory, one at a time: memory does not grow with their number. */
-export function eachRecord(directory: string, take: (record: TrialRecord, line: string) => void): number {
+export function eachRecord(directory: string, take: (record: TrialRecord, line: string, from: number) => void): number {
   const path = join(directory, RECORDS_FILE);
-  return eachLine(path, (line) => {
+  return eachLine(path, (line, from) => {
     let record: TrialRecord;
     try {
       record = JSON.parse(line) as TrialRecord;
     } catch (error) {
       throw new ExperimentError(`${path} holds a line that is no record: ${line.slice(0, 80)}`, { cause: error });
     }
-    take(record, line);
+    take(record, line, from);
   });
 }
 
