@@ -619,7 +619,7 @@ export function buildNativeTests() {
     'the C layers and their tests (CMake)',
     () => {
       runQuietly('cmake', ['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release']);
-      runQuietly('cmake', ['--build', folder, '-j', '2']);
+      runQuietly('cmake', ['--build', folder, '--target', 'turnkey_tests', '-j', '2']);
     },
   );
   return folder;
