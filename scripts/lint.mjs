@@ -67,7 +67,11 @@ const TOOLS = {
   'clang-format': [bin('clang-format-node'), '--dry-run', '-Werror', ...C_FILES],
   tsc: [bin('tsc'), '-p', 'scripts'],
   markdownlint: [bin('markdownlint-cli2'), ...MARKDOWN],
-  typedoc: [bin('typedoc'), '--emit', 'none', '--disableSources', '--treatWarningsAsErrors', '--logLevel', 'Warn'],
+  // types were checked by the build, which has the same tsconfig.json
+  typedoc: [
+    ...[bin('typedoc'), '--emit', 'none', '--disableSources', '--skipErrorChecking', '--treatWarningsAsErrors'],
+    ...['--logLevel', 'Warn'],
+  ],
 };
 
 /** @type {Readonly<Record<string, readonly string[]>>} */

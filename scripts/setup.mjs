@@ -68,12 +68,29 @@ function onPath(/** @type {string} */ name) {
   });
 }
 
+/**
+ * Seconds of processor time: a process's own, and that of the children it waited for. proc(5).
+ * @param {number | 'self'} pid
+ */
+export function processorTime(pid) {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const [user = 0, system = 0, childrenUser = 0, childrenSystem = 0] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 15)
+    .map((ticks) => Number(ticks) / 100);
+  return { ownS: user + system, childrenS: childrenUser + childrenSystem };
+}
+
 /** Does something that takes a while, and says so. */
 function timed(/** @type {string} */ what, /** @type {() => void} */ action) {
   say(`${what} …`);
   const started = Date.now();
+  const before = processorTime('self').childrenS;
   action();
-  say(`${what}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
+  const cpuS = processorTime('self').childrenS - before;
+  say(`${what}: done in ${seconds} s (${cpuS.toFixed(1)} s of CPU)`);
 }
 
 /** Runs a command quietly; its output is shown only where it fails. */
@@ -602,7 +619,7 @@ export function buildNativeTests() {
     'the C layers and their tests (CMake)',
     () => {
       runQuietly('cmake', ['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release']);
-      runQuietly('cmake', ['--build', folder, '-j', '2']);
+      runQuietly('cmake', ['--build', folder, '--target', 'turnkey_tests', '-j', '2']);
     },
   );
   return folder;

@@ -40,6 +40,7 @@ import {
   fail,
   hostHasKeys,
   missingForLane,
+  processorTime,
   root,
 } from './setup.mjs';
 import { excerpt, judge } from './tap.mjs';
@@ -178,11 +179,28 @@ const LINT = {
   limitS: 600,
 };
 
+/**
+ * TURNKEY_TEST_CPU=1: the processor time of each test is told beside its time. A shell that stands around the test
+ * tells it, so a death by signal shows as its exit code. The guest's clock counts what QEMU waited for, too.
+ */
+const MEASURED = process.env.TURNKEY_TEST_CPU === '1';
+/** @param {readonly string[]} command */
+const measuring = (command) => (MEASURED ? ['sh', '-c', '"$@"; s=$?; times >&2; exit $s', 'sh', ...command] : command);
+/** What the shell's `times` said of its children, in seconds. @param {string} stderr */
+function cpuSeconds(stderr) {
+  const [, last = ''] = /([^\n]*)\n?$/.exec(stderr) ?? [];
+  const times = [...last.matchAll(/(\d+)m([\d.]+)s/g)];
+  return times.reduce((sum, [, minutes, seconds]) => sum + Number(minutes) * 60 + Number(seconds), 0);
+}
+
 /** @param {Test} test @param {string} [lane] @returns {Promise<Ended>} */
-async function runHere({ command: [program = '', ...args], cwd, env, limitS }, lane = 'native') {
+async function runHere({ command, cwd, env, limitS }, lane = 'native') {
+  const [program = '', ...args] = measuring(
+    command.map((word, at) => (at === 0 && word === 'node' ? process.execPath : word)),
+  );
   const { Stopwatch } = await fromDist('machine/stopwatch.js');
   return new Promise((resolve) => {
-    const child = spawn(program === 'node' ? process.execPath : program, args, {
+    const child = spawn(program, args, {
       cwd,
       // tap's own limits are the clock's, so it gets none
       env: { ...process.env, TURNKEY_LANE: lane, TAP_TIMEOUT: '0', ...env },
@@ -303,7 +321,10 @@ function record(lane, test, result, ms) {
     ...(skipped.length > 0 ? [`${skipped.length} skipped`] : []),
   ].join(', ');
   const word = failures.length > 0 ? 'FAIL' : 'ok  ';
-  process.stdout.write(`${lane.padEnd(9)} ${word}  ${test.name.padEnd(32)} ${counts} (${(ms / 1000).toFixed(1)} s)\n`);
+  const cpu = MEASURED ? `${cpuSeconds(result.stderr).toFixed(1)} s of CPU, ` : '';
+  process.stdout.write(
+    `${lane.padEnd(9)} ${word}  ${test.name.padEnd(32)} ${counts} (${cpu}${(ms / 1000).toFixed(1)} s)\n`,
+  );
   if (failures.length === 0) return;
   failed.push(...failures.map((failure) => `${lane}: ${test.name}: ${failure}`));
   for (const line of excerpt(result)) process.stdout.write(`          | ${line}\n`);
@@ -388,7 +409,7 @@ async function emulatedLane(tests) {
   /** @type {RunOne} */
   const runOne = ({ command, cwd, env, limitS }) =>
     machine.run({
-      command,
+      command: measuring(command),
       cwd: cwd.startsWith(join(root, 'build-c')) ? root : cwd,
       env: { TAP_TIMEOUT: '0', ...env },
       timeoutMs: limitS * GUEST_SLOWNESS * 1000,
@@ -396,6 +417,7 @@ async function emulatedLane(tests) {
   const runAlone = await runAll('emulated', tests, processors, runOne);
   return async () => {
     await runAlone();
+    if (MEASURED) process.stdout.write(`emulated  QEMU: ${processorTime(machine.info.pid).ownS} s of CPU\n`);
     await machine.close();
   };
 }

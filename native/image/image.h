@@ -3,7 +3,7 @@
  * restored.
  *
  * Joins native/pkeys (where the memory is and how it is protected) to spur.h and compare.h (what it holds). Its own
- * state and the snapshot lie in the image's hidden area, under the image's key: foreign code can no more spoil them
+ * state and the snapshot lie in the image's hidden area, under the image's key. Foreign code can no more spoil them
  * than the image.
  *
  * Calls on one image are the caller's to serialise; the calling thread must have its rights open (pkeys_open_thread).
@@ -41,9 +41,9 @@ const char *image_content_name(enum image_content content); /* 'empty', 'graph',
  * largest. */
 int image_fill(struct image *image, uint64_t seed, struct spur_filled *out);
 
-/* Reads a regular file into space `index` from its start, growing the space as far as its reservation allows (never
- * shrinking it); what lies behind is cleared. -ENOENT, -EISDIR, -EACCES and so on from open(2); -ENODATA: empty;
- * -EFBIG: larger than the reservation; -EINVAL: no regular file. *file_bytes gets the length where it is known, also on
+/* Reads a regular file into space `index` from its start. The space grows as far as its reservation allows, and never
+ * shrinks; what lies behind is cleared. -ENOENT, -EISDIR, -EACCES and so on from open(2); -ENODATA: empty; -EFBIG:
+ * larger than the reservation; -EINVAL: no regular file. *file_bytes gets the length where it is known, also on
  * failure. Spaces with a graph that pointed here are no longer walked. */
 int image_load(struct image *image, size_t index, const char *path, uint64_t *file_bytes);
 /* The header of the heap file in space `index`; false if it holds none. */

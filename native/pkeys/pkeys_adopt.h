@@ -37,7 +37,7 @@ TURNKEY_API_BEGIN
  * PROT_EXEC (mmap(2)). Neighbouring ranges of the same space and protection become one; what acts on part of a range
  * splits it. Up to PKEYS_MAX_RANGES ranges exist at the same time. They are looked up in logarithmic time.
  *
- * Under mprotect-* a range that is closed for other threads' callouts stays closed until they are out: the protection
+ * Under mprotect-* a range that is closed for other threads' callouts stays closed until they are out. The protection
  * that the VM asks for meanwhile is noted, and comes with the opening.
  *
  * PROT_EXEC alone: plain mprotect gives such pages the kernel's own execute-only key, and the way back leaves key 0.
@@ -49,7 +49,7 @@ TURNKEY_API_BEGIN
 int pkeys_image_create(const struct pkeys_space_request *requests, size_t count, enum pkeys_key_mode mode,
                        struct pkeys_image **out, size_t *failed_index);
 /*
- * Adopts [address, address+bytes), which must be mapped, into space `index`: gives it access and key in one system call
+ * Adopts [address, address+bytes), which must be mapped, into space `index`. One system call gives it access and key
  * (I9), or closes it at once where a mechanism has the image closed. What is adopted already changes space and
  * protection. Spaces that pkeys_image_map has mapped can adopt ranges too. Closing the image releases its ranges.
  *

@@ -80,8 +80,8 @@ enum pkeys_mechanism pkeys_image_mechanism(const struct pkeys_image *image);
 int pkeys_image_close(struct pkeys_image *image);
 
 /*
- * Seals the committed pages of the image's spaces with mseal(2) (Linux 6.10): nobody in this process unmaps, moves,
- * replaces or retags them any more, or discards their contents while the key denies writes. This lasts until the
+ * Seals the committed pages of the image's spaces with mseal(2) (Linux 6.10). Nobody in this process unmaps, moves,
+ * replaces or retags them any more. Nobody discards their contents while the key denies writes. This lasts until the
  * process ends.
  *
  *   still works       reads and writes; loans; snapshots; a space that grows into its reservation, whose new pages are
@@ -145,10 +145,11 @@ int pkeys_image_hidden_release(struct pkeys_image *image, void *area);
  * a guard belongs to no space. For an adopted range, address and sizes are the range's. Lock-free and
  * async-signal-safe. */
 bool pkeys_find_space(uintptr_t address, struct pkeys_space *out);
-/* The key that the pages at `address` had when they faulted, for who is told of the fault later: `reported` is the key
- * that the kernel named, 0 or less if none. The key of the space, and 0 for pages that are closed by their access. With
- * a virtual key it may have changed since: then *moves is how many changes ago, of the last 16, it was `reported`. If
- * it never was, the answer is the key now; *moves is 0 then. -1: there is no space. Lock-free and async-signal-safe. */
+/* The key that the pages at `address` had when they faulted, for whoever is told of the fault later. `reported` is the
+ * key that the kernel named, 0 or less if none. The key of the space, and 0 for pages that are closed by their access.
+ * With a virtual key it may have changed since: then *moves is how many changes ago, of the last 16, it was `reported`.
+ * If it never was, the answer is the key now; *moves is 0 then. -1: there is no space. Lock-free and async-signal-safe.
+ * */
 int pkeys_space_key_at_fault(uintptr_t address, int reported, uint32_t *moves);
 /* Whether [address, address+bytes) meets memory of this layer: reservations and guards of spaces, adopted ranges,
  * hidden areas, loans, the registry. Lock-free and async-signal-safe. */

@@ -4,13 +4,14 @@
  *
  * An image with PKEYS_KEY_VIRTUAL and mechanism pkeys is *pooled*. The hardware keys of the *pool* are a cache over the
  * pooled images. An image is *resident* while its pages carry one of these keys. A page of any other pooled image is
- * closed by its own protection, for every thread whatever its PKRU: readable if the image denies writes, else not.
+ * closed by its own protection, for every thread whatever its PKRU. It is readable if the image denies writes, else
+ * not.
  *
- * A thread holds a *seat*. It can enter one pooled image at a time, and has a right to that image alone: to VM code
+ * A thread holds a *seat*. It can enter one pooled image at a time, and has a right to that image alone. To VM code
  * every other pooled image is as closed as to a callee. Entering makes the image resident (a *hit* if it was, else a
- * *miss*), opens its key in this thread's PKRU, and *pins* it: a pinned image is never evicted. So the key of an image
- * changes hands only when no thread has it open, and no thread that runs or sleeps can keep a right to it. Leaving
- * closes the key first, then unpins.
+ * *miss*), opens its key in this thread's PKRU, and *pins* it. A pinned image is never evicted. So the key of an image
+ * changes hands only when no thread has it open. No thread that runs or sleeps can keep a right to it. Leaving closes
+ * the key first, then unpins.
  *
  * A miss evicts an unpinned image: its pages are closed, and only then does another image's memory get the key. Ways to
  * choose it:
@@ -81,7 +82,7 @@ struct pkeys_virtual_state {
 struct pkeys_virtual_state pkeys_virtual_state(void);
 
 /* One thread's seat. The caller provides it, in memory that foreign code cannot write (pkeys_protect_runtime). `word`
- * is this layer's; its low half is the and-mask that gives the thread its VM rights back: the masks' `keep`, with the
+ * is this layer's. Its low half is the and-mask that gives the thread its VM rights back: the masks' `keep`, with the
  * entered image's key open. */
 struct pkeys_seat {
   uint64_t word; /* atomic */
@@ -107,7 +108,7 @@ void pkeys_seat_end(struct pkeys_seat *seat);
 int pkeys_seat_enter(struct pkeys_seat *seat, struct pkeys_image *image);
 struct pkeys_image *pkeys_seat_image(const struct pkeys_seat *seat); /* what is entered, or NULL */
 /* The fault handler calls this on VM code that faulted at `address`. If that lies in the image that the seat has
- * entered and that is not resident, loads and pins it and returns true: the rights of pkeys_seat_rights let the
+ * entered and that is not resident, loads and pins it and returns true. The rights of pkeys_seat_rights then let the
  * instruction pass. Async-signal-safe, as pkeys_seat_enter is too. */
 bool pkeys_seat_fault(struct pkeys_seat *seat, uintptr_t address);
 /* VM code that interrupts other code on the same thread, and may enter images, brackets itself with these two. It

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/syscall.h>
 
 #include "trap_common.h"
 
@@ -14,9 +15,27 @@
 
 static void writes_to(uintptr_t address, int value) { *(volatile int *)address = value; }
 static int reads_from(uintptr_t address) { return *(volatile int *)address; }
-static void nap_ms(long ms) {
-  struct timespec time = {ms / 1000, ms % 1000 * 1000000};
-  nanosleep(&time, NULL);
+
+/* What stands behind `name` in a file of a thread in /proc.. */
+static bool proc_of(pid_t thread, const char *file, const char *name, char *out, size_t bytes) {
+  char path[64], text[4096];
+  snprintf(path, sizeof path, "/proc/self/task/%d/%s", thread, file);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t length = read(fd, text, sizeof text - 1);
+  close(fd);
+  text[length > 0 ? length : 0] = '\0';
+  const char *found = strstr(text, name);
+  if (found) snprintf(out, bytes, "%s", found + strlen(name));
+  return found != NULL;
+}
+static bool is_asleep(pid_t thread) {
+  char state[8];
+  return proc_of(thread, "status", "State:\t", state, sizeof state) && state[0] == 'S';
+}
+static bool is_pending(pid_t thread, int signal) {
+  char mask[32];
+  return proc_of(thread, "status", "SigPnd:\t", mask, sizeof mask) && strtoull(mask, NULL, 16) >> (signal - 1) & 1;
 }
 
 struct mechanism {
@@ -162,6 +181,14 @@ CHECK_TEST(two_threads, "a second thread's callout comes and goes under a first:
   }
 }
 
+/* Opens the image once the thread that met it closed is waiting for that, in the trap's handler. */
+static pid_t waiting_id;
+static void *releases(void *argument) {
+  while (pkeys_bystanders().faults == 0 || !is_asleep(waiting_id)) sched_yield();
+  go_on = 1;
+  return argument;
+}
+
 /* Broken once: the call of pkeys_bystander_wait in the handler left out (the VM thread dies). */
 CHECK_TEST(bystander_waits, "a VM thread that meets an image closed by mprotect for another's callout waits and goes "
                             "on; under keys it does not notice") {
@@ -182,7 +209,7 @@ CHECK_TEST(bystander_waits, "a VM thread that meets an image closed by mprotect 
     } else {
       /* The other thread leaves when this one is waiting. */
       pthread_t releaser;
-      extern void *releases(void *);
+      waiting_id = (pid_t)syscall(SYS_gettid);
       REQUIRE(pthread_create(&releaser, NULL, releases, NULL) == 0);
       *(volatile int *)eden.address = 2;
       pthread_join(releaser, NULL);
@@ -218,22 +245,14 @@ CHECK_TEST(strangers_die, "I5: a thread that a callee starts is nobody's bystand
   }
 }
 
-void *releases(void *argument);
-void *releases(void *argument) {
-  while (pkeys_bystanders().faults == 0) sched_yield();
-  nap_ms(5);
-  go_on = 1;
-  return argument;
-}
-
 /* The trap's handler waits for the image to be opened: it is at work for as long as this test wants. */
 static pthread_t waiting;
 static volatile sig_atomic_t came;
 static void comes(int signal) { came = signal; }
 static void *sends_then_releases(void *signal) {
-  while (pkeys_bystanders().faults == 0) sched_yield();
+  while (pkeys_bystanders().faults == 0 || !is_asleep(waiting_id)) sched_yield();
   pthread_kill(waiting, (int)(intptr_t)signal);
-  nap_ms(5);
+  while (is_pending(waiting_id, (int)(intptr_t)signal)) sched_yield(); /* it has come, to the handler at work */
   go_on = 1;
   return signal;
 }
@@ -242,6 +261,7 @@ static int sent_to_waiting(int signal) {
   sigaction(signal, &action, NULL);
   if (trap_rearm() != 0) return 1;
   waiting = pthread_self();
+  waiting_id = (pid_t)syscall(SYS_gettid);
   inside = go_on = 0;
   pthread_t thread, sender;
   if (pthread_create(&thread, NULL, other_callout, (void *)(eden.address + 64)) != 0) return 2;

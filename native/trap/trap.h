@@ -71,7 +71,7 @@ TURNKEY_API_BEGIN
 int trap_init(void);
 /*
  * Whose handler comes first. A handler that foreign code installs after trap_init keeps its place before the trap's, as
- * it would without the trap: it is asked first about every fault, also under TRAP_NEVER and TRAP_DECLARED. What it
+ * it would without the trap. It is asked first about every fault, also under TRAP_NEVER and TRAP_DECLARED. What it
  * hands on to the handler that it replaced is the trap's. So a library with a write barrier or a safepoint of its own
  * works, whoever makes what when. A library whose handler hands nothing on keeps every fault of the process.
  *
@@ -118,9 +118,9 @@ struct trap_visits trap_visits(void);
 #define TRAP_MAX_THREADS 1023
 #define TRAP_MAX_NESTING 48
 
-/* Sets whether callouts run on foreign stacks (default true), and the size in bytes of those made from now on (default
- * 8 MiB, at least 2 MiB; 0 leaves the size as it is). Returns 0; -EINVAL; or -EBUSY if `enabled` would change while a
- * thread is in a callout. */
+/* Sets whether callouts run on foreign stacks (default true). `bytes` is the size of those made from now on: default 8
+ * MiB, at least 2 MiB, and 0 leaves it as it is. Returns 0; -EINVAL; or -EBUSY if `enabled` would change while a thread
+ * is in a callout. */
 int trap_set_foreign_stack(bool enabled, size_t bytes);
 
 /* Seals the trap's own pages with mseal(2) (Linux 6.10): its state, the gates and thunks, the pages of native/pkeys.
@@ -201,10 +201,9 @@ int trap_callback_release(void *code);
 enum trap_access { TRAP_ACCESS_UNKNOWN = 0, TRAP_ACCESS_READ = 1, TRAP_ACCESS_WRITE = 2, TRAP_ACCESS_EXECUTE = 3 };
 enum trap_phase { TRAP_IN_CALL = 0, TRAP_IN_LOAD = 1, TRAP_IN_DECODE = 2 };
 
-/* The fault record. It also describes a callout that was not made: then `signal` is 0, `code` is a negative errno, and
- * `address` is how much was short (-EAGAIN: thread slots; -ENOMEM: bytes of stack). Bindings take the
- * fields' offsets from TRAP_FAULT_FIELDS; numbers are little-endian. "Windows" and "ARM64" say where a field differs
- * there. */
+/* The fault record. It also describes a callout that was not made. Then `signal` is 0 and `code` a negative errno, and
+ * `address` is how much was short (-EAGAIN: thread slots; -ENOMEM: bytes of stack). Bindings take the fields' offsets
+ * from TRAP_FAULT_FIELDS; numbers are little-endian. "Windows" and "ARM64" say where a field differs there. */
 struct trap_fault {
   uint32_t pending;     /* number of the fault, from 1, until the record is taken; then 0 */
   uint32_t phase;       /* enum trap_phase */
@@ -271,7 +270,7 @@ struct trap_fault *trap_thunk_fault(const void *code);
 bool trap_take_fault(struct trap_fault *out);
 
 /* A ticket: a fault record for one call in flight, whatever thread makes it. Its number is passed as the last stack
- * argument of a call through a TRAP_TICKETED thunk; `stack_bytes` of that thunk is exact, and a multiple of 16. The
+ * argument of a call through a TRAP_TICKETED thunk. `stack_bytes` of that thunk is exact, and a multiple of 16. The
  * function does not miss what it did not declare. Returns 0, or -ENOSPC if TRAP_MAX_TICKETS are out. */
 #define TRAP_MAX_TICKETS 4096
 int trap_ticket_take(uint32_t *ticket);
@@ -283,9 +282,9 @@ bool trap_ticket_end(uint32_t ticket, struct trap_fault *out);
 /* Copies `bytes` from `source` as a callout: with the trap armed and the rights dropped. Returns 0, or -EFAULT with the
  * fault in *fault, unless `fault` is NULL. */
 int trap_copy(void *destination, const void *source, size_t bytes, struct trap_fault *fault);
-/* Copies a string up to its terminator, and at most `max_units` units of `unit_bytes` (1, 2 or 4) bytes each, as a
- * callout. Returns the number of units before the terminator, or -EFAULT as above. *terminated says whether the
- * terminator was reached. */
+/* Copies a string up to its terminator, as a callout, and at most `max_units` units of `unit_bytes` (1, 2 or 4) bytes
+ * each. Returns the number of units before the terminator, or -EFAULT as above. *terminated says whether the terminator
+ * was reached. */
 intptr_t trap_copy_string(void *destination, const void *source, size_t max_units, unsigned unit_bytes,
                           bool *terminated, struct trap_fault *fault);
 
@@ -318,7 +317,7 @@ void trap_signal_leave(const struct trap_signal *saved);
 /*
  * Makes the callouts of this process as slow as rights writes might make them, on a CPU without keys. It PROTECTS
  * NOTHING. A callout that closes nothing (mechanism `flag`) then runs a serialising delay of about `cycles` wherever
- * the gate would write PKRU: twice for a callout, and twice more for each callback. 0 cycles end the delay.
+ * the gate would write PKRU. That is twice for a callout, and twice more for each callback. 0 cycles end the delay.
  *
  * The delay is calibrated against a chain of 32-bit multiplications of 3 cycles each. It cannot be arbitrarily short:
  * *reached, unless `reached` is NULL, gets the cycles that it really takes.

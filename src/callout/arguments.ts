@@ -1,7 +1,7 @@
 /**
- * Arguments that koffi must not marshal itself in a guarded call: what it would decode afterwards (out-parameters),
- * functions (their addresses must be thunks), loans, buffers that may go away, and unions that a guard decoded.
- * Everything else is passed to koffi as it came.
+ * Arguments that koffi must not marshal itself in a guarded call. It would decode out-parameters afterwards, and the
+ * addresses of functions must be thunks. The others are loans, buffers that may go away, and unions that a guard
+ * decoded. Everything else is passed to koffi as it came.
  */
 import { types } from 'node:util';
 

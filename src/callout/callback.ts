@@ -49,7 +49,7 @@ export class CallbackSlot {
 
 /*
  * Trampolines of koffi's whose thunks were released. A foreign thread may have passed the thunk and not yet reached
- * koffi, which crashes when the trampoline is gone by then: so the last ones stay.
+ * koffi, which crashes when the trampoline is gone by then. So the last trampolines stay.
  */
 const TRAMPOLINES_KEPT = 256;
 const trampolines: bigint[] = [];

@@ -263,7 +263,7 @@ export class Guard {
 
   /**
    * Ends the guard: its functions throw from now on, and its registered callbacks end. Nothing is taken from under
-   * foreign code: asynchronous calls in flight come back as if the guard were open, and thunks are given back after the
+   * foreign code. Asynchronous calls in flight come back as if the guard were open, and thunks are given back after the
    * last. Libraries stay loaded, and the image stays as it is.
    */
   close(): void {

@@ -142,7 +142,7 @@ if ((ffi as Wrappable)[WRAPPED] !== true) {
 let ready = false;
 
 /*
- * koffi allocates the memory of synchronous calls, and of their callbacks, when a library is first loaded: a function
+ * koffi allocates the memory of synchronous calls, and of their callbacks, when a library is first loaded. A function
  * or a callback made before that crashes when it is called. Not earlier than needed: from then on koffi refuses to be
  * configured.
  */

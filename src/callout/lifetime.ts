@@ -1,6 +1,6 @@
 /**
- * When something may be taken away: not while a call in flight uses it, and not in a callback of a callout on this
- * thread, whose callee may use it when it goes on.
+ * When something may be taken away. It may not while a call in flight uses it. Nor may it in a callback of a callout on
+ * this thread, whose callee may use it when it goes on.
  */
 import { binding } from './binding.js';
 import type { InUse } from './vm.js';

@@ -1,8 +1,8 @@
 /**
  * Scratch memory for what a call passes by address: out-parameters, hidden results. Taken and given back like a stack
  * within one environment; calls in flight on another thread get an arena of their own. The same addresses come again
- * and again, and must: koffi keeps strings it encoded alive by the address they were encoded for, until something else
- * is encoded there.
+ * and again, and must. Koffi keeps a string that it encoded alive by the address that it was encoded for, until
+ * something else is encoded there.
  */
 import { ffi } from './koffi.js';
 

@@ -1,5 +1,5 @@
 /**
- * The message of a CalloutError, from the fault record alone. It is made for every fault, looked at or not: so it reads
+ * The message of a CalloutError, from the fault record alone. It is made for every fault, looked at or not. So it reads
  * words and joins strings, looks nothing up, and allocates no more than it must.
  */
 import { basename } from 'node:path';

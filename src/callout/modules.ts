@@ -1,9 +1,8 @@
 /**
  * Which module and which function an address belongs to. Asked late, answered as of the fault: a fault remembers the
- * *epoch* it came in, and the list of mapped modules is taken, at the latest, just before a guarded unload ends that
- * epoch. Symbols come from the module's file, so that they can still be found after it was unloaded. (A library that
- * koffi itself unloads behind the guard's back is not seen.)
- * File format: elf(5), System V gABI chapter 4.
+ * *epoch* it came in. The list of mapped modules is taken, at the latest, just before a guarded unload ends that epoch.
+ * Symbols come from the module's file, so that they can still be found after it was unloaded. (A library that koffi
+ * itself unloads behind the guard's back is not seen.) File format: elf(5), System V gABI chapter 4.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 

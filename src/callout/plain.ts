@@ -1,8 +1,8 @@
 /**
  * Types whose decoding follows pointers, and what to do instead. koffi reads a string, a disposable, a counted pointer
  * as soon as it decodes it, with nothing to catch a wild pointer. So each such type has a *plain* twin of the same
- * layout that holds bare pointers, which koffi decodes harmlessly, and a
- * *fix* that turns the plain value into the value koffi would have given, by guarded copies.
+ * layout that holds bare pointers, which koffi decodes harmlessly. By guarded copies, a *fix* turns the plain value
+ * into the value that koffi would have given.
  */
 import { countedBy, ffi, type Type } from './koffi.js';
 

@@ -1,8 +1,8 @@
 /**
  * Keeps the trap's handlers in their place. Node installs its own over them for `process.on('SIGABRT', …)`, and the
- * default action when the last such listener goes; both are put under the trap's again (trap_rearm), so that listeners
- * hear what is not a callout's fault, and callouts still fail with a CalloutError. A handler that a foreign library
- * installs for itself keeps its place before the trap's (trap.h): it is noted before Node changes anything.
+ * default action when the last such listener goes. Both are put under the trap's again (trap_rearm). So listeners hear
+ * what is not a callout's fault, and callouts still fail with a CalloutError. A handler that a foreign library installs
+ * for itself keeps its place before the trap's (trap.h): it is noted before Node changes anything.
  */
 import { isMainThread } from 'node:worker_threads';
 

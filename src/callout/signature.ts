@@ -1,7 +1,7 @@
 /**
- * Where the System V ABI for x86-64 puts arguments and results, as koffi sees it: the bytes passed on the stack, which
- * a thunk must copy, and whether a result goes through a hidden pointer. The classes follow the psABI, section 3.2.3;
- * sizes over 64 bytes are memory.
+ * Where the System V ABI for x86-64 puts arguments and results, as koffi sees it. That is the bytes passed on the
+ * stack, which a thunk must copy, and whether a result goes through a hidden pointer. The classes follow the psABI,
+ * section 3.2.3; sizes over 64 bytes are memory.
  */
 import type { Type } from './koffi.js';
 

@@ -280,8 +280,8 @@ export type CostMeasurement =
 
 /**
  * A cost that JavaScript measures, in the native lane only: the compiler and the collector run on the same processor,
- * so nothing of it is counted. Each row of each round is measured in a fresh process, rows that belong together in a
- * seeded random order; samples of all rounds are joined in order.
+ * so nothing of it is counted. Each row of each round is measured in a fresh process, and rows that belong together in
+ * a seeded random order. Samples of all rounds are joined in order.
  */
 export interface MeasuredExperiment extends CostExperimentBase {
   /** Processes for each row; default 3, and 1 where quick. */
@@ -295,9 +295,9 @@ export interface MeasuredExperiment extends CostExperimentBase {
  * A cost that a built program measures by itself, by CLOCK_MONOTONIC, and tells in the last line that it prints: a
  * CostMeasurement as JSON. The executor runs it as it stands, in either lane. Natively its samples are ns. In the
  * counted guest the very same readings are instructions: with QEMU's `-icount shift=0` that clock advances by 1 ns for
- * each instruction that the machine executes, whoever executes it. The kernel's are among them (system calls, page
- * faults, signals, and the timer's interrupts, which is why runs of some ten million instructions repeat better than
- * short ones), and a program is to be of a size that 50 million instructions a second can get through. The guest has
+ * each instruction that the machine executes, whoever executes it. The kernel's are among them: system calls, page
+ * faults, signals, and the timer's interrupts. That is why runs of some ten million instructions repeat better than
+ * short ones. A guest gets through 50 million instructions a second: make the program of a size for that. The guest has
  * one processor, and time spent asleep is skipped: nothing that waits or runs side by side can be counted. Each row has
  * three processes natively, and one where instructions are counted, or where quick; each has the run's time limit.
  */

@@ -29,9 +29,9 @@ const { EBUSY, EFAULT, EINVAL, EMFILE, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP } = co
 
 /**
  * An image. Its memory belongs to the process: it stays until `close()`, and worker threads may take part in it
- * (`Image.attach(id)`). An Image that nobody refers to any more is closed when it is collected, if no callout is in
- * progress on that thread and no loan of it is out; otherwise when the next image is made. Do not rely on that: close
- * it.
+ * (`Image.attach(id)`). An Image that nobody refers to any more is closed when it is collected. If a callout is in
+ * progress on that thread then, or a loan of it is out, it is closed when the next image is made. Do not rely on that:
+ * close it.
  */
 export class Image {
   readonly #native: NativeImage;
@@ -164,10 +164,9 @@ export class Image {
   }
 
   /**
-   * Fills every space to its committed size with a deterministic object graph in the 64-bit Spur object format; the
-   * class table goes into the space named
-   * 'old', else into the largest. The same seed and sizes give the same graph; only the addresses in its pointers
-   * depend on where the spaces lie.
+   * Fills every space to its committed size with a deterministic object graph in the 64-bit Spur object format. The
+   * class table goes into the space named 'old', else into the largest. The same seed and sizes give the same graph;
+   * only the addresses in its pointers depend on where the spaces lie.
    */
   fill(seed: number | bigint): { readonly objects: number; readonly freeChunks: number; readonly pointers: number } {
     if (typeof seed !== 'bigint') whole(seed, 'seed', Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 'no unit');

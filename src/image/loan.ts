@@ -51,9 +51,8 @@ export class Loan {
 
   /**
    * Gives the pages back; a range of a space is copied back first, unless it was lent 'in'. No call can be passed the
-   * loan from now on; while a call that was passed it is in progress, the pages stay until that has come back.
-   * Releasing again does nothing.
-   * @throws ImageError 'ERR_LOAN' if the pages could not be given back
+   * loan from now on. While a call that was passed it is in progress, the pages stay until that has come back.
+   * Releasing again does nothing. @throws ImageError 'ERR_LOAN' if the pages could not be given back
    */
   release(): void {
     if (this.#released) return;

@@ -279,7 +279,7 @@ export interface CostRecord {
   readonly observed?: Readonly<Record<string, number>>;
   /**
    * How it was measured: fresh processes; batches before the first sample. Rows of one experiment, lane and `group`
-   * were measured in the same rounds: where they have as many samples, sample k of one was taken in the same round as
+   * were measured in the same rounds. Where they have as many samples, sample k of one was taken in the same round as
    * sample k of another.
    */
   readonly method?: {

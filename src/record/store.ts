@@ -1,6 +1,6 @@
 /**
- * Reading and writing results. A file appears whole or not at all: it is written under a temporary name in the same
- * directory, flushed, then renamed (rename(2) is atomic); whatever goes wrong before, the old file stays as it was.
+ * Reading and writing results. A file appears whole or not at all. It is written under a temporary name in the same
+ * directory, flushed, then renamed (rename(2) is atomic). Whatever goes wrong before, the old file stays as it was.
  */
 import {
   closeSync,

@@ -3,10 +3,10 @@
  * which of those differences are real. Pure functions of the runs.
  *
  * A time differs for real where the 95 % bootstrap interval of the ratio of medians leaves out 1 and the ratio is
- * further from 1 than a threshold: of a hundred comparisons of equal things, five intervals leave out 1 by chance, and
- * processes differ from one another by more than samples within one do. A count differs for real where it is outside of
- * what repeats of the same binaries give: user-mode rows repeat exactly, kernel rows within 2 %, rows with signals or
- * split mappings within 6 %.
+ * further from 1 than a threshold. Of a hundred comparisons of equal things, five intervals leave out 1 by chance.
+ * Processes differ from one another by more than samples within one do. A count differs for real where it is outside of
+ * what repeats of the same binaries give. User-mode rows repeat exactly, kernel rows within 2 %, and rows with signals
+ * or split mappings within 6 %.
  */
 import Table3 from 'cli-table3';
 

@@ -1,7 +1,7 @@
 /**
- * Measures the rows of cost experiments in one lane: by turnkey-bench what is written in C, by fresh processes of
- * cost-trial.ts what is written in JavaScript, by an experiment's own program what measures itself. Nothing of ours may
- * run beside it in the native lane. cost-records.ts makes records of what came back.
+ * Measures the rows of cost experiments in one lane. Turnkey-bench measures what is written in C, fresh processes of
+ * cost-trial.ts what is written in JavaScript. An experiment's own program measures itself. Nothing of ours may run
+ * beside it in the native lane. cost-records.ts makes records of what came back.
  */
 import {
   COST_TRIAL_TIMEOUT_MS,

@@ -1,6 +1,6 @@
 /**
  * A whole run: which lanes, what in each, in what order. The order keeps measurements honest: nothing else of ours runs
- * while the native lane is timed; the counting guest may run beside others, since instructions do not depend on who
+ * while the native lane is timed. The counting guest may run beside others, since instructions do not depend on who
  * else computes.
  */
 import { existsSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * What a patched image evaluates before the user's script: the classes that the VM's FFI plugin needs, where the image
- * has none, and class Turnkey, by which a script makes callouts, prints and ends. Smalltalk of Squeak 2 to 4.
+ * What a patched image evaluates before the user's script. It defines the classes that the VM's FFI plugin needs, where
+ * the image has none. A script makes callouts, prints and ends by class Turnkey. Smalltalk of Squeak 2 to 4.
  *
  * The VM's first argument names the file with this text, the second the script. Nothing here may open a window: without
  * a display the VM would wait for ever.

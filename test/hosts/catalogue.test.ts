@@ -1,6 +1,6 @@
 /**
  * The catalogue on hosts: the verdict on what a program left, and two cases run in CPython, Ruby and Node as they are.
- * Should break it: the fault's address not compared with the object; programs started without the guard.
+ * Broken once: the fault's address not compared with the object; programs started without the guard.
  */
 import t from 'tap';
 

@@ -1,11 +1,11 @@
 /**
- * What virtual keys should cost, in closed form: the share of operations that miss, by policy and order of visits, and
- * from that the cost of one operation. Pure arithmetic.
+ * What virtual keys should cost, in closed form. The share of operations that miss follows from policy and order of
+ * visits, and from that the cost of one operation. Pure arithmetic.
  *
  * Zipf: Che's approximation (LRU; clock is taken for it), its form for random replacement, and for insertion on every
  * nth miss (q-LRU). An item of probability p is in the cache with a chance h(p, T); T is where the chances sum to the
- * cache's size. Round-robin: LRU and clock have each image just thrown out; under random replacement an image survives
- * the m (n - 1) evictions between two of its visits with the chance (1 - 1/w) to that power.
+ * cache's size. Round-robin: LRU and clock have each image just thrown out. Under random replacement there are m (n -
+ * 1) evictions between two visits of an image; it survives with the chance (1 - 1/w) to that power.
  */
 
 /** How tenants are visited. */

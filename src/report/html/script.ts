@@ -1,7 +1,7 @@
 /**
- * What the page adds where scripts run: the theme switch remembers, marks show their numbers in a box, arrow keys walk
- * through a chart's marks and the matrix's cells, a cell's address opens its evidence, everything unfolds for printing.
- * Without scripts the page says the same.
+ * What the page adds where scripts run: the theme switch remembers, and marks show their numbers in a box. Arrow keys
+ * walk through a chart's marks and the matrix's cells. A cell's address opens its evidence, and everything unfolds for
+ * printing. Without scripts the page says the same.
  */
 export const SCRIPT = `'use strict';
 (() => {

@@ -1,0 +1,188 @@
+// `node scripts/host-programs.mjs [--lane native|emulated] [--host NAME] [--record]`: what guarding costs whole
+// programs with a real library (experiments/hosts/whole), at about 100, 10,000 and 1,000,000 callouts a second of the
+// unguarded program's CPU time. Native rows are CPU time. Each round runs every mechanism once, and ratios are within a
+// round. The emulated guest counts instructions in place of time. --record writes
+// results/reference-hosts/programs-LANE.json, and keeps its rows of other hosts.
+
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, release } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { cleanCommit, fail, root, runQuietly, SetupError } from './setup.mjs';
+
+/**
+ * @typedef {import('../src/hosts/hosts.js').Host} Host
+ * @typedef {{ cpuNs: number, answer: readonly number[] }} Ended
+ * @typedef {{ host: string, program: string, wantedRate: number, units: number }} Cell
+ * @typedef {Cell & { mechanism: string, callouts: number, perCallout: number[] }} Row
+ */
+
+const PROGRAMS = join(root, 'experiments', 'hosts', 'whole');
+const HOSTS = /** @type {const} */ (['node', 'cpython', 'ruby']); // Squeak's FFI has no way to SQLite's pointers
+const LIBRARIES = ['zlib', 'sqlite'];
+const RATES = [1e2, 1e4, 1e6];
+const NATIVE = { mechanisms: ['none', 'flag', 'mprotect-range'], rounds: 5, cpuNs: 6e7 };
+/** Of a guest's time, the lowest rate would take an hour. */
+const COUNTED = { mechanisms: ['none', 'flag', 'pkeys'], rounds: 3, callouts: { 1e4: 200, 1e6: 2000 } };
+/** A callout under mprotect takes so much longer: no more of them in a run. */
+const MPROTECT_CALLOUTS = 200;
+const QUARTET = 4; // a row of SQLite's takes four callouts
+/** Ratios of the rounds that lie further apart than this, of their median, are called noisy. */
+const NOISY = 0.1;
+
+const fromDist = (/** @type {string} */ path) => import(pathToFileURL(join(root, 'dist', 'src', path)).href);
+const { environmentOf, openHost } = await fromDist('hosts/hosts.js');
+
+/** @param {readonly number[]} numbers */
+const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? NaN;
+
+/**
+ * @param {Host} host @param {string} mechanism
+ * @param {string} program @param {number} callouts @param {number} units
+ */
+const runHere = (host, mechanism, program, callouts, units) => {
+  const [command = '', ...words] = host.command;
+  const env = { ...process.env, ...environmentOf(host, mechanism) };
+  return /** @type {Ended} */ (
+    JSON.parse(runQuietly(command, [...words, program, String(callouts), String(units)], { env }))
+  );
+};
+
+/** How many units of own work make each rate. @param {Host} host @returns {Cell[]} */
+function cellsOf(host) {
+  return LIBRARIES.flatMap((program) => {
+    const [many, few] = [20_000, 2000];
+    const callNs = runHere(host, 'none', program, many, 0).cpuNs / many;
+    const unitNs = (runHere(host, 'none', program, few, 100).cpuNs / few - callNs) / 100;
+    return RATES.map((wantedRate) => ({
+      host: host.name,
+      program,
+      wantedRate,
+      units: Math.max(0, Math.round((1e9 / wantedRate - callNs) / unitNs)),
+    }));
+  });
+}
+
+/** @param {readonly { host: Host, cell: Cell }[]} cells @returns {Row[]} */
+function measureNative(cells) {
+  /** @type {Row[]} */
+  const rows = [];
+  for (const { host, cell } of cells) {
+    const most = Math.max(8, Math.round((cell.wantedRate * NATIVE.cpuNs) / 1e9 / QUARTET) * QUARTET);
+    const own = NATIVE.mechanisms.map((mechanism) => ({
+      ...cell,
+      mechanism,
+      callouts: mechanism === 'mprotect-range' ? Math.min(most, MPROTECT_CALLOUTS) : most,
+      perCallout: /** @type {number[]} */ ([]),
+    }));
+    /** @type {Map<number, string>} */
+    const answers = new Map();
+    for (let round = 0; round < NATIVE.rounds; round++)
+      for (const { mechanism, callouts, perCallout } of own) {
+        const { cpuNs, answer } = runHere(host, mechanism, cell.program, callouts, cell.units);
+        const said = JSON.stringify(answer);
+        if ((answers.get(callouts) ?? said) !== said)
+          throw new SetupError(`${cell.host}, ${cell.program}: another answer under ${mechanism}`);
+        answers.set(callouts, said);
+        perCallout.push(Math.round(cpuNs / callouts));
+      }
+    rows.push(...own);
+    say(own);
+  }
+  return rows;
+}
+
+/** @param {readonly { host: Host, cell: Cell }[]} cells */
+async function countInstructions(cells) {
+  const { Machine } = await fromDist('machine/index.js');
+  const machine = await Machine.boot({ mode: 'counting', extraFiles: cells.flatMap(({ host }) => host.files) });
+  try {
+    /** @type {Row[]} */
+    const rows = [];
+    for (const { host, cell } of cells) {
+      const callouts = /** @type {Record<number, number>} */ (COUNTED.callouts)[cell.wantedRate];
+      if (callouts === undefined) continue;
+      const own = COUNTED.mechanisms.map((mechanism) => ({ ...cell, mechanism, callouts, perCallout: [] }));
+      for (let round = 0; round < COUNTED.rounds; round++)
+        for (const { mechanism, perCallout } of own) {
+          const { exitCode, stdout, stderr } = await machine.run({
+            command: [...host.command, cell.program, String(callouts), String(cell.units)],
+            cwd: root,
+            env: environmentOf(host, mechanism),
+            timeoutMs: 400_000,
+          });
+          if (exitCode !== 0) throw new SetupError(`${cell.host} under ${mechanism}: ${String(exitCode)} ${stderr}`);
+          const { cpuNs } = /** @type {Ended} */ (JSON.parse(stdout.trim().split('\n').at(-1) ?? ''));
+          /** @type {number[]} */ (perCallout).push(Math.round(cpuNs / callouts));
+        }
+      rows.push(...own);
+      say(own);
+    }
+    return { rows, kernel: machine.info.kernel, cpu: machine.info.cpu };
+  } finally {
+    await machine.close();
+  }
+}
+
+/** Rounds' ratios to the unguarded program. @param {readonly Row[]} own a cell's rows */
+function say(own) {
+  const none = own.find(({ mechanism }) => mechanism === 'none')?.perCallout ?? [];
+  for (const { host, program, wantedRate, mechanism, perCallout } of own) {
+    const ratios = perCallout.map((each, i) => each / (none[i] ?? NaN));
+    const [low, middle, high] = [Math.min(...ratios), median(ratios), Math.max(...ratios)];
+    const noisy = (high - low) / middle > NOISY ? ' noisy' : '';
+    const [figure, from, to] = [middle, low, high].map((ratio) => ratio.toFixed(2));
+    process.stdout.write(
+      `${host.padEnd(8)} ${program.padEnd(7)} ${String(wantedRate).padEnd(8)} ${mechanism.padEnd(15)} ` +
+        `${median(perCallout)} a callout, ${figure} times (${from} to ${to})${noisy}\n`,
+    );
+  }
+}
+
+async function main() {
+  const {
+    lane,
+    host: only,
+    record,
+  } = parseArgs({
+    options: {
+      lane: { type: 'string', default: 'native' },
+      host: { type: 'string' },
+      record: { type: 'boolean', default: false },
+    },
+  }).values;
+  if (lane !== 'native' && lane !== 'emulated') throw new SetupError(`--lane is native or emulated, not '${lane}'`);
+  const commit = record ? cleanCommit() : undefined;
+  const hosts = HOSTS.filter((name) => only === undefined || only === name).flatMap((name) => {
+    try {
+      return [/** @type {Host} */ (openHost(name, PROGRAMS))];
+    } catch (error) {
+      process.stdout.write(`${name} is left out: ${error instanceof Error ? error.message : String(error)}\n`);
+      return [];
+    }
+  });
+  const cells = hosts.flatMap((host) => cellsOf(host).map((cell) => ({ host, cell })));
+  const { rows, kernel, cpu } =
+    lane === 'native'
+      ? { rows: measureNative(cells), kernel: release(), cpu: cpus()[0]?.model ?? '' }
+      : await countInstructions(cells);
+  const unit = lane === 'native' ? 'ns of CPU time' : 'instructions';
+  if (!record) return;
+  const path = join(root, 'results', 'reference-hosts', `programs-${lane}.json`);
+  /** @type {{ host: string }[]} */
+  const before = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).runs : [];
+  const runs = hosts.map(({ name, version }) => ({
+    host: name,
+    version,
+    commit,
+    cpu,
+    kernel,
+    rows: rows.filter(({ host }) => host === name),
+  }));
+  const kept = before.filter(({ host }) => runs.every((run) => run.host !== host));
+  writeFileSync(path, `${JSON.stringify({ schemaVersion: 1, lane, unit, runs: [...kept, ...runs] })}\n`);
+}
+
+main().catch(fail);
