@@ -37,8 +37,12 @@ Napi::Object difference_object(Napi::Env env, const image_difference &difference
 struct TrapState {
   std::unordered_multiset<void *> thunks; /* a shared thunk is counted: once for each time it was made */
   std::unordered_set<void *> callbacks;
+  std::unordered_set<void *> callbacks_left; /* released, while a foreign thread was on its way through */
   std::unordered_set<trap_policy *> policies;
   std::unordered_set<uint32_t> tickets;
+  napi_env env = nullptr;
+  uv_loop_s *loop = nullptr;
+  napi_threadsafe_function keeper = nullptr; /* of the loop: while foreign threads are answered at the end */
 };
 
 void trap_init_binding(Napi::Env env, Napi::Object exports);

@@ -4,13 +4,19 @@
  * A function that may touch the image or run foreign code attaches its thread first (I13); the trap does that. What an
  * environment made and did not release is released when the environment ends.
  */
+#include <chrono>
 #include <climits>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include "arguments.h"
 #include "bindings.h"
 #include "filter.h"
+
+/* Of libuv 1, exported by Node; its header does not come with Node-API's. */
+extern "C" int uv_run(struct uv_loop_s *loop, int mode);
+constexpr int kRunNoWait = 2; /* UV_RUN_NOWAIT */
 
 namespace addon {
 
@@ -125,22 +131,74 @@ Napi::Value ticket_end(const Napi::CallbackInfo &info) {
   return truth(info.Env(), trap_ticket_end(ticket, record));
 }
 
+constexpr std::chrono::seconds kAnswerTime(5);
+
+/* When an environment ends: koffi answers foreign threads from the event loop, and who is on the way to koffi when it
+ * takes its queue apart would wait for ever, or find freed memory. So none starts any more, and the loop runs until
+ * the last is answered: with zeros, as JavaScript cannot be called by now. A thread that ended in its call is not
+ * waited for longer than kAnswerTime. */
+void answer_callers(TrapState *state) {
+  napi_ref_threadsafe_function(state->env, state->keeper);
+  std::vector<void *> codes(state->callbacks_left.begin(), state->callbacks_left.end());
+  for (void *code : state->callbacks) {
+    trap_callback_release(code);
+    codes.push_back(code);
+  }
+  state->callbacks.clear();
+  auto calls = [&codes] {
+    uint64_t sum = 0;
+    for (void *code : codes) sum += trap_callback_calls(code);
+    return sum;
+  };
+  for (auto end = std::chrono::steady_clock::now() + kAnswerTime;
+       calls() > 0 && std::chrono::steady_clock::now() < end;) {
+    uv_run(state->loop, kRunNoWait);
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  napi_release_threadsafe_function(state->keeper, napi_tsfn_abort);
+}
+
+/* Once for an environment, when koffi has made its queue: hooks run from the newest to the oldest. A loop without live
+ * handles would not run, and koffi's queue is none; `keeper` is, while callers are answered. */
+bool answer_callers_later(TrapState *state) {
+  if (state->keeper != nullptr) return true;
+  napi_value name;
+  if (napi_create_string_utf8(state->env, "Turnkey callbacks", NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_threadsafe_function(
+          state->env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, nullptr,
+          [](napi_env, napi_value, void *, void *) {}, &state->keeper) != napi_ok)
+    return false;
+  napi_unref_threadsafe_function(state->env, state->keeper);
+  return napi_add_env_cleanup_hook(
+             state->env, [](void *data) { answer_callers(static_cast<TrapState *>(data)); }, state) == napi_ok;
+}
+
 /* callback(target, stackBytes): the address to hand to foreign code in place of `target`, to be released once; or a
  * negative errno. */
 Napi::Value callback(const Napi::CallbackInfo &info) {
   auto *target = address<void>(info, 0, "target");
+  TrapState *state = state_of(info);
+  if (!answer_callers_later(state)) return number(info.Env(), -ENOMEM);
   void *code = nullptr;
   int error = trap_callback(target, whole(info, 1, "stackBytes"), &code);
   if (error < 0) return number(info.Env(), error);
-  state_of(info)->callbacks.insert(code);
+  trap_callback_count(code);
+  state->callbacks.insert(code);
   return big(info.Env(), code);
 }
 
 Napi::Value callback_release(const Napi::CallbackInfo &info) {
   auto *code = address<void>(info, 0, "code");
-  if (state_of(info)->callbacks.erase(code) == 0)
-    wrong(info.Env(), "code", "a live callback thunk of this environment");
-  return number(info.Env(), trap_callback_release(code));
+  TrapState *state = state_of(info);
+  if (state->callbacks.erase(code) == 0) wrong(info.Env(), "code", "a live callback thunk of this environment");
+  int error = trap_callback_release(code);
+  if (trap_callback_calls(code) > 0) state->callbacks_left.insert(code);
+  return number(info.Env(), error);
+}
+
+/* callbackCalls(code): foreign threads on their way through a callback, live or released. */
+Napi::Value callback_calls(const Napi::CallbackInfo &info) {
+  return number(info.Env(), trap_callback_calls(address<void>(info, 0, "code")));
 }
 
 /* ---- settings and statistics --------------------------------------------------------------------------------- */
@@ -253,6 +311,8 @@ void trap_init_binding(Napi::Env env, Napi::Object exports) {
   if (error < 0) cannot(env, "install the trap on this thread", error);
 
   auto *state = new TrapState();
+  state->env = env;
+  if (napi_get_uv_event_loop(env, &state->loop) != napi_ok) throw Napi::Error::New(env, "no event loop");
   env.AddCleanupHook(end_of_environment, state);
   const struct {
     const char *name;
@@ -272,6 +332,7 @@ void trap_init_binding(Napi::Env env, Napi::Object exports) {
       {"ticketEnd", ticket_end},
       {"callback", callback},
       {"callbackRelease", callback_release},
+      {"callbackCalls", callback_calls},
       {"copy", copy},
       {"copyString", copy_string},
       {"dlopen", open_library},

@@ -304,6 +304,7 @@ DECLARE(uint64_t test_stack_address(void)) { return (uint64_t)(uintptr_t)__built
 static int (*volatile repeated)(int);
 static volatile int repeat, last_result = -1;
 static volatile long repeats;
+static _Atomic int repeat_threads;
 static void *repeat_thread(void *argument) {
   (void)argument;
   while (repeat) {
@@ -311,14 +312,17 @@ static void *repeat_thread(void *argument) {
     repeats++;
     usleep(100);
   }
+  repeat_threads--;
   return NULL;
 }
 DECLARE(int test_repeat(int (*callback)(int))) {
   pthread_t thread;
   repeated = callback;
   repeat = 1;
+  repeat_threads++;
   return pthread_create(&thread, NULL, repeat_thread, NULL);
 }
 DECLARE(int test_repeat_result(void)) { return last_result; }
 DECLARE(long test_repeats(void)) { return repeats; }
 DECLARE(void test_repeat_end(void)) { repeat = 0; }
+DECLARE(int test_repeat_threads(void)) { return repeat_threads; }

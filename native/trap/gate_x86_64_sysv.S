@@ -599,11 +599,12 @@ trap_gates_end:
 	SAVE_ARGUMENTS
 	movq	%r11, %rdi
 	leaq	8(%rbp), %rsi
-	call	trap_callback_enter		/* gives the VM's stack pointer, or 0: no callout on this thread */
+	call	trap_callback_enter		/* gives the VM's stack pointer; or, in no callout, how to call */
 	movq	184(%rsp), %r11
 	movq	%rsp, %r10
-	testq	%rax, %rax
-	jz	3f
+	cmpq	$CALLBACK_COUNTED, %rax
+	jb	3f
+	je	4f
 	movq	C_STACK(%r11), %rcx
 	subq	%rcx, %rax
 	testq	%rcx, %rcx
@@ -622,6 +623,34 @@ trap_gates_end:
 	movups	%xmm1, 32(%rsp)
 	leaq	8(%rbp), %rdi
 	call	trap_callback_leave
+	movq	(%rsp), %rax
+	movq	8(%rsp), %rdx
+	movups	16(%rsp), %xmm0
+	movups	32(%rsp), %xmm1
+	.cfi_remember_state
+	leave
+	.cfi_def_cfa rsp, 8
+	.cfi_restore rbp
+	ret
+	.cfi_restore_state
+	/* On a thread of the callee's or of nobody's: its stack and its rights stay. */
+4:	movq	C_STACK(%r11), %rcx
+	subq	%rcx, %rsp
+	testq	%rcx, %rcx
+	jz	6f
+5:	movq	8(%rbp,%rcx), %rdx
+	movq	%rdx, -8(%rsp,%rcx)
+	subq	$8, %rcx
+	jnz	5b
+6:	LOAD_ARGUMENTS %r10
+	call	*C_TARGET(%r11)
+	leaq	-SAVE_BYTES(%rbp), %rsp
+	movq	184(%rsp), %rdi
+	movq	%rax, (%rsp)
+	movq	%rdx, 8(%rsp)
+	movups	%xmm0, 16(%rsp)
+	movups	%xmm1, 32(%rsp)
+	call	trap_callback_passed
 	movq	(%rsp), %rax
 	movq	8(%rsp), %rdx
 	movups	16(%rsp), %xmm0

@@ -43,7 +43,7 @@ struct trap_callback_entry {
   uint64_t stack_bytes; /* multiple of 16 */
   uint32_t live;
   uint32_t next;
-  uint64_t unused;
+  uint64_t counted; /* trap_callback_count was asked for */
 };
 
 struct trap_policy {
@@ -306,8 +306,11 @@ void trap_dead_thunk(void) __attribute__((noreturn));
 void trap_landed(struct trap_frame *frame);
 
 /* callback.c, called from gate_*.S */
+/* NULL if there is no callback of ours at `code`. */
+struct trap_callback_entry *trap_callback_entry_of(const void *code);
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_sp);
 void trap_callback_leave(uint64_t foreign_sp);
+void trap_callback_passed(struct trap_callback_entry *entry);
 void trap_tell_gone(void);
 
 #endif

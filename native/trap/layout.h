@@ -62,6 +62,9 @@
 #define CALLBACK_SIZE 32
 #define C_TARGET 0
 #define C_STACK 8
+/* What trap_callback_enter answers in place of a stack pointer on a thread that is in no callout. */
+#define CALLBACK_STRAIGHT 0
+#define CALLBACK_COUNTED 1
 
 /* struct trap_shared. */
 #define S_KEEP 0

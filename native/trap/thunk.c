@@ -248,6 +248,7 @@ int trap_callback(const void *target, size_t stack_bytes, void **code) {
   entry->next = 0;
   entry->stack_bytes = (stack_bytes + 15) & ~(uint64_t)15;
   entry->live = 1;
+  entry->counted = 0;
   __atomic_store_n(&entry->target, target, __ATOMIC_RELEASE);
   atomic_fetch_add(&trap_arena.shared.callbacks_live, 1);
   pthread_mutex_unlock(&lock);
@@ -255,13 +256,35 @@ int trap_callback(const void *target, size_t stack_bytes, void **code) {
   return 0;
 }
 
+struct trap_callback_entry *trap_callback_entry_of(const void *code) {
+  uintptr_t offset = (uintptr_t)code - (uintptr_t)trap_callback_code;
+  if (offset % THUNK_CODE_BYTES != 0 || offset / THUNK_CODE_BYTES >= CALLBACK_COUNT) return NULL;
+  return &trap_arena.callbacks[offset / THUNK_CODE_BYTES];
+}
+
+int trap_callback_count(void *code) {
+#if defined(__x86_64__) && !defined(_WIN32)
+  int rc = trap_attach_vm();
+  if (rc < 0) return rc;
+  struct trap_callback_entry *entry = trap_callback_entry_of(code);
+  if (entry == NULL) return -EINVAL;
+  pthread_mutex_lock(&lock);
+  if (entry->live) entry->counted = 1;
+  else rc = -EINVAL;
+  pthread_mutex_unlock(&lock);
+  return rc;
+#else
+  (void)code;
+  return -EOPNOTSUPP;
+#endif
+}
+
 int trap_callback_release(void *code) {
   int rc = trap_attach_vm();
   if (rc < 0) return rc;
-  uintptr_t offset = (uintptr_t)code - (uintptr_t)trap_callback_code;
-  if (offset % THUNK_CODE_BYTES != 0 || offset / THUNK_CODE_BYTES >= CALLBACK_COUNT) return -EINVAL;
-  uint32_t i = (uint32_t)(offset / THUNK_CODE_BYTES) + 1;
-  struct trap_callback_entry *entry = &trap_arena.callbacks[i - 1];
+  struct trap_callback_entry *entry = trap_callback_entry_of(code);
+  if (entry == NULL) return -EINVAL;
+  uint32_t i = (uint32_t)(entry - trap_arena.callbacks) + 1;
   pthread_mutex_lock(&lock);
   if (!entry->live) {
     pthread_mutex_unlock(&lock);

@@ -196,6 +196,14 @@ int trap_callback(const void *target, size_t stack_bytes, void **code);
  * writes a message to standard error. A released address is the last to be given out again. */
 int trap_callback_release(void *code);
 
+/* For a VM that takes apart what `target` needs, while threads that it does not know may be on their way there. From
+ * trap_callback_count on, calls of `code` by threads in no callout are counted; an exception cannot be thrown through
+ * them any more. Linux on x86-64. Returns 0; -EINVAL; or -EOPNOTSUPP. */
+int trap_callback_count(void *code);
+/* Such calls that have not returned. None comes to them after trap_callback_release: once 0, nobody is on the way to
+ * `target` or in it. */
+uint32_t trap_callback_calls(const void *code);
+
 /* ---- faults -------------------------------------------------------------------------------------------------- */
 
 enum trap_access { TRAP_ACCESS_UNKNOWN = 0, TRAP_ACCESS_READ = 1, TRAP_ACCESS_WRITE = 2, TRAP_ACCESS_EXECUTE = 3 };

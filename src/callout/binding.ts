@@ -76,6 +76,8 @@ export interface TrapBinding {
   ticketEnd(ticket: number, record: Uint8Array): boolean;
   callback(target: bigint, stackBytes: number): Or<bigint>;
   callbackRelease(code: bigint): Errno;
+  /** Calls by threads in no callout that have not come back, of a callback that lives or was released. */
+  callbackCalls(code: bigint): number;
   copy(destination: Uint8Array, source: bigint, bytes: number, record: Uint8Array): boolean;
   copyString(source: bigint, unitBytes: number, maxUnits: number, record: Uint8Array): string | null | undefined;
   dlopen(path: string | null, flags: number, policy: Policy | null, record: Uint8Array): bigint | string | undefined;

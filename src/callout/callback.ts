@@ -42,17 +42,21 @@ export class CallbackSlot {
   release(): void {
     this.expire();
     binding.callbackRelease(this.code);
-    trampolines.push(this.native);
-    if (trampolines.length > TRAMPOLINES_KEPT) ffi.unregister(trampolines.shift() as bigint);
+    released.push({ native: this.native, code: this.code });
+    const [oldest] = released;
+    if (oldest === undefined || released.length <= TRAMPOLINES_KEPT || binding.callbackCalls(oldest.code) > 0) return;
+    ffi.unregister(oldest.native);
+    released.shift();
   }
 }
 
 /*
- * Trampolines of koffi's whose thunks were released. A foreign thread may have passed the thunk and not yet reached
- * koffi, which crashes when the trampoline is gone by then. So the last trampolines stay.
+ * Trampolines of koffi's whose thunks were released. A thread may have passed the thunk and not yet reached koffi,
+ * which crashes when the trampoline is gone by then. Foreign threads are counted; those of async callouts are not, so
+ * the last ones stay.
  */
 const TRAMPOLINES_KEPT = 256;
-const trampolines: bigint[] = [];
+const released: { readonly native: bigint; readonly code: bigint }[] = [];
 
 let warned = false;
 
