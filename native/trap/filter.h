@@ -30,7 +30,8 @@
  *     sigaction of the signals that the trap handles; sigaltstack on a thread of the VM's
  *     prctl and arch_prctl that would switch the trap or the filter off, or have the process traced
  *     rt_sigreturn with more rights to keys than the callout has, on the callout's own thread
- *     exit and exit_group by a thread of the VM's
+ *     exit and exit_group by a thread of the VM's; exit(3) before it runs exit handlers that are older than the filter,
+ *     but for destructors of thread-local objects
  *
  * Loading and unloading (trap_dlopen, trap_dlclose) are judged as well once the filter is set up.
  *
