@@ -20,7 +20,7 @@ export const experiment: CorruptionCase = {
       ? { verdicts: ['trapped'], why: "a hardware breakpoint is on the C library's WRPKRU (perf_event_open)" }
       : undefined,
   remedy: {
-    kinds: ['scan', 'process'],
+    kinds: ['process'],
     text: 'a hardware breakpoint on its WRPKRU, where perf_event_open may (harden: [scan]); else another process',
   },
   run(trial) {
