@@ -7,8 +7,14 @@ import { pathToFileURL } from 'node:url';
 
 import { root } from './setup.mjs';
 
-/** The run that docs/limits.md describes, and those that it is set beside: another kernel, hardened guards. */
-const LIMITS = { of: 'reference', beside: 'reference-6.12', hardened: 'reference-hardened', file: 'docs/limits.md' };
+/** The run that docs/limits.md describes, and those beside it: another kernel; hardened guards under two. */
+const LIMITS = {
+  of: 'reference',
+  beside: 'reference-6.12',
+  hardened: 'reference-hardened',
+  hardenedBeside: 'reference-hardened-7.2',
+  file: 'docs/limits.md',
+};
 
 /** The record of the catalogue on hosts, and the run on the stand-in that it is set beside. */
 const HOSTS = { of: join(root, 'results', 'reference-hosts'), standIn: join(root, 'results', 'reference') };
@@ -39,6 +45,7 @@ for (const name of names) {
   const others = () => ({
     beside: readRun(join(results, LIMITS.beside)),
     hardened: readRun(join(results, LIMITS.hardened)),
+    hardenedBeside: readRun(join(results, LIMITS.hardenedBeside)),
   });
   if (name === LIMITS.of) writePrograms(directory, hostTables(hosts, cases, run));
   const limits = name === LIMITS.of ? [join(root, LIMITS.file), others()] : [];

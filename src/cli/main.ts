@@ -255,6 +255,7 @@ compare: 5 the second run is worse.`,
     .option('--limits <file>', 'where to write what keys do not stop (default: limits.md beside run.json)')
     .option('--beside <dir>', 'a run under another kernel: limits.md tells what differs')
     .option('--hardened <dir>', 'a run with --harden: limits.md tells what each remedy was seen to do')
+    .option('--hardened-beside <dir>', 'the same under another kernel: limits.md tells what differs')
     .action(async (directory: string, flags: ReportFlags, self: Command) => {
       done(await reportCommand(directory, flags, self));
     });

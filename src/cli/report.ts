@@ -14,6 +14,7 @@ export interface ReportFlags {
   readonly limits?: string;
   readonly beside?: string;
   readonly hardened?: string;
+  readonly hardenedBeside?: string;
 }
 
 const colour = (): boolean => process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
@@ -42,12 +43,12 @@ export async function campaignAnswers(directory: string): Promise<Answers> {
 
 export async function reportCommand(
   directory: string,
-  { limits, beside, hardened }: ReportFlags,
+  { limits, beside, hardened, hardenedBeside }: ReportFlags,
   self: Command,
 ): Promise<number> {
   const campaign = await campaigns();
   if (campaign?.isCampaign(directory) === true) {
-    refuseFlags(self, ['limits', 'beside', 'hardened'], 'for a campaign');
+    refuseFlags(self, ['limits', 'beside', 'hardened', 'hardenedBeside'], 'for a campaign');
     return campaign.reportCampaign(directory);
   }
   const document = readRun(directory);
@@ -56,6 +57,7 @@ export async function reportCommand(
   const runs = {
     ...(beside === undefined ? {} : { beside: readRun(beside) }),
     ...(hardened === undefined ? {} : { hardened: readRun(hardened) }),
+    ...(hardenedBeside === undefined ? {} : { hardenedBeside: readRun(hardenedBeside) }),
   };
   const answers = await campaignAnswers(directoryOf(directory));
   const paths = await writeReports(directoryOf(directory), document, limits, runs, answers);

@@ -17,7 +17,7 @@ export const HTML_FILE = 'report.html';
 export const PICTURE_FILE = 'cost.svg';
 
 /** Runs that limits.md sets beside a run (LimitsOptions). */
-export type LimitsRuns = Pick<LimitsOptions, 'beside' | 'hardened'>;
+export type LimitsRuns = Pick<LimitsOptions, 'beside' | 'hardened' | 'hardenedBeside'>;
 
 /** Other sentences for the answer than the run's own. */
 export type Answers = Findings['answer'];

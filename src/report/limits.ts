@@ -10,11 +10,13 @@ export interface LimitsOptions {
   readonly beside?: Run;
   /** A run of the same cases under hardened guards: what each remedy was seen to do is told. */
   readonly hardened?: Run;
+  /** The same under another kernel: what differs with everything on is described. */
+  readonly hardenedBeside?: Run;
 }
 
 /** The document. */
-export function renderLimits(run: Run, { sources, beside, hardened }: LimitsOptions = {}): string {
-  const { intro, sections } = limitsOf(run, beside, hardened);
+export function renderLimits(run: Run, { sources, beside, hardened, hardenedBeside }: LimitsOptions = {}): string {
+  const { intro, sections } = limitsOf(run, beside, hardened, hardenedBeside);
   // A case is a link to its source, or its name where there is nothing to lead to.
   const link = (to: string): string | null => (sources === undefined ? null : `${sources}${to}`);
   return [

@@ -37,10 +37,14 @@ function tally(records: readonly CorruptionRecord[]): string {
     .join(', ');
 }
 
+/** Cells under keys that are hardened in every way. */
+export const everythingOn = (run: Run): readonly CorruptionRecord[] =>
+  cellsOf(run).filter(({ harden, mechanism }) => harden === 'all' && needsKeys(mechanism));
+
 /** The section. */
 export function hardenedSection(run: Run): Section {
   const hardened = cellsOf(run).filter(({ harden }) => harden !== undefined);
-  const all = hardened.filter(({ harden, mechanism }) => harden === 'all' && needsKeys(mechanism));
+  const all = everythingOn(run);
   const lanes = lanesOf(all);
   const open = all.filter(({ verdict }) => !HELD.includes(verdict));
   const kernels = run.context.lanes.flatMap(({ lane, kernel }) => (lanes.includes(lane) ? [kernel] : [])).join(', ');

@@ -4,7 +4,7 @@
  */
 import type { CorruptionRecord, Run } from '../../record/records.js';
 import { type Lane, needsKeys, type RemedyKind, type Verdict } from '../../record/words.js';
-import { hardenedSection } from './hardened.js';
+import { everythingOn, hardenedSection } from './hardened.js';
 import { byCase, columnsText, nameOf, seenText, verdictWords } from './limit-words.js';
 import { cellsOf, columnOf, corruptionOf, diedDamaged } from './records.js';
 import { type Block, type Section, tables, text } from './sections.js';
@@ -176,25 +176,37 @@ function onlyThereTable(records: readonly CorruptionRecord[], other: string): Ta
   };
 }
 
+/** How a section about two kernels is called; `only`: what is said of cases that only the other has. */
+interface KernelWords {
+  readonly id: string;
+  readonly title: string;
+  readonly only: string;
+}
+
 /**
  * What two kernels do differently: cells tried under both, whose verdicts are not the same; then cases that could be
  * tried under the other alone.
  */
-function kernelSection(run: Run, beside: Run): Section {
+function kernelSection(
+  run: Run,
+  beside: Run,
+  { id, title, only }: KernelWords = { id: 'another-kernel', title: 'Another kernel', only: 'could be tried' },
+  of: (run: Run) => readonly CorruptionRecord[] = corruptionOf,
+): Section {
   const cell = (record: CorruptionRecord): string => JSON.stringify([record.case, columnOf(record), record.lane]);
-  const lanes = new Set(corruptionOf(beside).map(({ lane }) => lane));
+  const lanes = new Set(of(beside).map(({ lane }) => lane));
   const [kernel, other] = [kernelsOf(run, lanes), kernelsOf(beside, lanes)];
-  const others = new Map(corruptionOf(beside).map((record) => [cell(record), record]));
-  const pairs = corruptionOf(run).flatMap((record): readonly Pair[] => {
+  const others = new Map(of(beside).map((record) => [cell(record), record]));
+  const pairs = of(run).flatMap((record): readonly Pair[] => {
     const there = others.get(cell(record));
     return there === undefined ? [] : [[record, there]];
   });
   const differing = pairs.filter(([here, there]) => verdictWords(here) !== verdictWords(there)).length;
-  const here = new Set(corruptionOf(run).flatMap((record) => (lanes.has(record.lane) ? [record.case] : [])));
-  const onlyThere = corruptionOf(beside).filter((record) => !here.has(record.case));
+  const here = new Set(of(run).flatMap((record) => (lanes.has(record.lane) ? [record.case] : [])));
+  const onlyThere = of(beside).filter((record) => !here.has(record.case));
   return {
-    id: 'another-kernel',
-    title: 'Another kernel',
+    id,
+    title,
     blocks: [
       text(
         `${pairs.length} cells were tried under ${kernel} and under ${other} (run of ` +
@@ -202,7 +214,7 @@ function kernelSection(run: Run, beside: Run): Section {
           `${differing === 0 ? 'all verdicts are the same.' : `${differing} differ.`}`,
       ),
       ...tables(differencesTable(pairs, kernel, other)),
-      ...(onlyThere.length === 0 ? [] : [text(`Only under ${other} could be tried:`)]),
+      ...(onlyThere.length === 0 ? [] : [text(`Only under ${other} ${only}:`)]),
       ...tables(onlyThereTable(onlyThere, other)),
     ],
   };
@@ -279,8 +291,9 @@ function needlessSection(all: readonly CorruptionRecord[], keyed: readonly Corru
 /**
  * @param beside a run of the same cases under another kernel, to say what differs
  * @param hardened a run of the same cases under hardened guards, to say what each remedy was seen to do
+ * @param hardenedBeside the same under another kernel, to say what differs
  */
-export function limitsOf(run: Run, beside?: Run, hardened?: Run): Limits {
+export function limitsOf(run: Run, beside?: Run, hardened?: Run, hardenedBeside?: Run): Limits {
   const all = corruptionOf(run);
   const keyed = all.filter(({ mechanism }) => needsKeys(mechanism));
   const { context } = run;
@@ -329,6 +342,16 @@ export function limitsOf(run: Run, beside?: Run, hardened?: Run): Limits {
       ...needlessSection(all, keyed),
       ...(beside === undefined ? [] : [kernelSection(run, beside)]),
       ...(hardened === undefined ? [] : [hardenedSection(hardened)]),
+      ...(hardened === undefined || hardenedBeside === undefined
+        ? []
+        : [
+            kernelSection(
+              hardened,
+              hardenedBeside,
+              { id: 'hardened-elsewhere', title: 'When everything is on, under another kernel', only: 'were tried' },
+              everythingOn,
+            ),
+          ]),
       ...remediesSection([...shown]),
     ],
   };
