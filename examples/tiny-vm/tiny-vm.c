@@ -15,6 +15,7 @@
 #include <sys/time.h>
 
 #include <turnkey/call.h>
+#include <turnkey/filter.h>
 
 #include "memory.h"
 
@@ -55,6 +56,7 @@ struct state {
 };
 static struct pkeys_image *image;
 static struct state *vm;
+static unsigned thunk_flags; /* of every foreign function's */
 
 /*
  * [K2] What is left open, on key 0. The lock: threads contend for it while others are in callouts, and a mutex in pages
@@ -328,7 +330,18 @@ int vm_heartbeat(unsigned microseconds) {
 
 /* ---- the VM from outside ------------------------------------------------------------------------------------- */
 
-int vm_open(enum pkeys_mechanism mechanism, size_t heap_bytes) {
+/*
+ * [K15] Keys stop stores. The filter stops the calls that would unmap the heap, or have the kernel write it: every
+ * system call of a callee is judged, and one that is refused fails the callout by SIGSYS. The VM's own calls are not
+ * judged, nor are those of its callbacks. It comes after the image, and before the thunks, which say that they want it.
+ */
+static int filter_callees(void) {
+  const struct trap_filter_options options = {.way = TRAP_FILTER_DISPATCH, .threads = true, .code = true};
+  thunk_flags = TRAP_FILTER;
+  return trap_filter_init(&options);
+}
+
+int vm_open(enum pkeys_mechanism mechanism, size_t heap_bytes, bool filtered) {
   const struct memory_space spaces[SPACES] = {
       [STATE] = {.name = "state", .bytes = sizeof(struct state)},
       [STACKS] = {.name = "stacks", .bytes = THREADS * STACK_VALUES * sizeof(value)},
@@ -340,6 +353,8 @@ int vm_open(enum pkeys_mechanism mechanism, size_t heap_bytes) {
   int rc = trap_init();
   if (rc == 0) rc = memory_open(spaces, SPACES, &image);
   if (rc == 0 && (rc = pkeys_image_set_mechanism(image, mechanism)) < 0) memory_close(image);
+  thunk_flags = 0;
+  if (rc == 0 && filtered && (rc = filter_callees()) < 0) memory_close(image);
   if (rc < 0) return rc;
   vm = (struct state *)space_at(STATE, NULL);
   vm->free = space_at(HALF_A, &heap_bytes);
@@ -366,7 +381,8 @@ int vm_method(const struct instruction *program, int locals) {
 /* [K12] A foreign function becomes two thunks: one whose callouts find all loans closed, one that is passed a loan. */
 int vm_foreign(foreign *function) {
   if (vm->function_count == METHODS) return -ENOSPC;
-  foreign *plain = TRAP_GUARD(function, 0, 0, NULL), *lent = TRAP_GUARD(function, 0, TRAP_LENT, NULL);
+  foreign *plain = TRAP_GUARD(function, 0, thunk_flags, NULL),
+          *lent = TRAP_GUARD(function, 0, thunk_flags | TRAP_LENT, NULL);
   if (plain == NULL || lent == NULL) return -errno;
   vm->functions[vm->function_count].plain = plain;
   vm->functions[vm->function_count].lent = lent;

@@ -59,7 +59,7 @@ struct vm_statistics {
 };
 
 /* One VM per process. All answer 0 or a negative errno. */
-int vm_open(enum pkeys_mechanism mechanism, size_t heap_bytes);
+int vm_open(enum pkeys_mechanism mechanism, size_t heap_bytes, bool filtered); /* filtered: callees' system calls */
 int vm_close(void);
 int vm_method(const struct instruction *program, int locals); /* its number. locals: besides the arguments */
 /* A foreign function of up to six integer or pointer arguments: integers are passed as such, bytes as a loan that is

@@ -255,6 +255,11 @@ Napi::Value filter_statistics(const Napi::CallbackInfo &info) {
   return object(env, {{"judged", number(env, now.judged)}, {"refused", number(env, now.refused)}});
 }
 
+/* watchCode(address): a hardware breakpoint at which callees fail. 0 or a negative errno. */
+Napi::Value watch_code(const Napi::CallbackInfo &info) {
+  return number(info.Env(), trap_watch_code(static_cast<uintptr_t>(word(info[0], "address"))));
+}
+
 /* seal(): the trap's own pages. 0 or a negative errno. */
 Napi::Value seal(const Napi::CallbackInfo &info) { return number(info.Env(), trap_seal()); }
 
@@ -344,6 +349,7 @@ void trap_init_binding(Napi::Env env, Napi::Object exports) {
       {"statistics", statistics},
       {"filterInit", filter_init},
       {"filterStatistics", filter_statistics},
+      {"watchCode", watch_code},
       {"seal", seal},
   };
   exports.Set("recordLayout", record_layout(env));

@@ -178,6 +178,15 @@ int pkeys_i_pool_key_alloc(bool locked);
 /* Enters the pooled image, and has it loaded, whenever misses load. */
 int pkeys_i_seat_load(struct pkeys_seat *seat, struct pkeys_image *image);
 
+/* ---- block.c ----------------------------------------------------------------------------------------------------- */
+
+/* Zeroed pages for at least `bytes`, with this access and key. 0 or a negative errno. Both locks held, for all three.
+ */
+int pkeys_i_block_take(size_t bytes, int access, int key, struct loan_block *out);
+int pkeys_i_block_give_back(const struct loan_block *block);
+/* Whether sealed pages that nobody has keep `key`. */
+bool pkeys_i_blocks_carry(int key);
+
 /* ---- loan.c ------------------------------------------------------------------------------------------------------ */
 
 /* Under both locks. */

@@ -87,6 +87,7 @@ void pkeys_i_loan_key_drop(void) {
     if (atomic_load(&pkeys_i_registry.images[i].id) &&
         mechanism_is_keyed(atomic_load(&pkeys_i_registry.images[i].mechanism)))
       return;
+  if (pkeys_i_blocks_carry(pkeys_i_registry.loan_key)) return;
   for (size_t i = 0; i < MAX_REGIONS; i++) {
     struct region region;
     pkeys_i_region_read(i, &region);
@@ -129,14 +130,7 @@ static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_ind
   int error = need_loan_key();
   if (error) return error;
 
-  size_t whole = round_up(bytes);
-  uintptr_t mapping = sys_reserve(0, whole + 2 * PKEYS_PAGE, &error);
-  if (error) return error;
   struct region region = {
-      .address = mapping + PKEYS_PAGE,
-      .bytes = whole,
-      .reserved = whole,
-      .lent_address = mapping + PKEYS_PAGE + (flush_end ? whole - bytes : 0),
       .lent_bytes = bytes,
       .kind = REGION_LOAN,
       .image_id = image ? atomic_load(&image->id) : 0,
@@ -145,11 +139,12 @@ static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_ind
       .key = pkeys_i_registry.loan_key,
       .protection = PROT_READ | PROT_WRITE,
   };
-  error = pkeys_i_region_apply(region.address, whole, pkeys_i_mechanism_access(&region), region.key);
-  if (error) {
-    sys_munmap(mapping, whole + 2 * PKEYS_PAGE);
-    return error;
-  }
+  struct loan_block block;
+  error = pkeys_i_block_take(bytes, pkeys_i_mechanism_access(&region), region.key, &block);
+  if (error) return error;
+  region.address = block.address;
+  region.bytes = region.reserved = block.bytes;
+  region.lent_address = block.address + (flush_end ? block.bytes - bytes : 0);
   if (++pkeys_i_registry.next_loan_id == 0) pkeys_i_registry.next_loan_id = 1;
   int slot = pkeys_i_region_free_slot();
   *loan = (struct loan){.id = region.number,
@@ -159,8 +154,7 @@ static int lend_locked(size_t bytes, struct pkeys_image *image, size_t space_ind
                         .space_index = space_index,
                         .offset = offset,
                         .bytes = bytes,
-                        .mapping = mapping,
-                        .mapping_bytes = whole + 2 * PKEYS_PAGE};
+                        .block = block};
   if (image) image->loans++;
   pkeys_i_region_publish((size_t)slot, &region);
   *out = (struct pkeys_loan){(void *)region.lent_address, bytes, region.number};
@@ -191,7 +185,8 @@ static int release(uint32_t id, bool copies) {
   pkeys_i_region_read(loan->region, &region);
   pkeys_i_region_publish(loan->region, &nothing);
   pkeys_i_registry_quiesce();
-  error = sys_munmap(loan->mapping, loan->mapping_bytes);
+  loan->block.key = region.key; /* it may have been retagged */
+  error = pkeys_i_block_give_back(&loan->block);
   if (error) {
     pkeys_i_region_publish(loan->region, &region);
     loan->releasing = false;

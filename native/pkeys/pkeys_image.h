@@ -63,6 +63,7 @@ int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, en
  *   -EINVAL        the image has one key for all spaces, and they do not all deny the same right; or it has a virtual
  *                  key and denies another right than the virtual images that are open; or it has a virtual key, and
  *                  the mechanism is pkeys-glibc
+ *   -ENOTSUP       the mechanism is one of mprotect-*, and loans are sealed
  *   -EOPNOTSUPP    the mechanism needs keys, and this machine has none
  *   -ENOSPC        the mechanism needs keys, and too few are left
  *   -EKEYREJECTED  smaps shows another key or access than the one applied
@@ -95,6 +96,16 @@ int pkeys_image_close(struct pkeys_image *image);
  */
 int pkeys_image_seal(struct pkeys_image *image);
 bool pkeys_image_is_sealed(const struct pkeys_image *image);
+/*
+ * The same for the lending arena: each loan that is made from now on has sealed pages. The arena grows by new ones, and
+ * never shrinks: pages that come back are emptied, and given to the next loan of their size. Their number of pages is a
+ * power of two, so a loan may have spare pages on the side that is not flush, and a callee that overruns it there meets
+ * no guard page. What was lent before is neither sealed nor kept.
+ *
+ *   -ENOTSUP     an image has one of mprotect-*, which close loans too; none can be given one of these any more
+ *   -EOPNOTSUPP  this kernel cannot seal
+ */
+int pkeys_seal_loans(void);
 /* Seals the pages of the registry itself. 0, -EOPNOTSUPP, or another negative errno. */
 int pkeys_seal_runtime(void);
 

@@ -30,8 +30,8 @@ struct pkeys_loan {
 };
 /*
  * Lends `bytes` of memory to foreign code. A loan is made of whole, zeroed pages between two guard pages. All loans
- * together are the *lending arena*. `flush_end` puts the end of the bytes directly before the upper guard page;
- * otherwise their start lies directly after the lower one.
+ * together are the *lending arena*, which may be sealed (pkeys_seal_loans). `flush_end` puts the end of the bytes
+ * directly before the upper guard page; otherwise their start lies directly after the lower one.
  *
  * With `image`, the loan stands for [offset, offset+bytes) of space `space_index`:
  *
@@ -54,7 +54,7 @@ struct pkeys_loan {
  *
  *   -EINVAL  `bytes` is 0 or over PKEYS_MAX_BYTES; the mode or space is unknown; the image is closed
  *   -ERANGE  the range reaches outside the space
- *   -EMFILE  PKEYS_MAX_LOANS loans are live
+ *   -EMFILE  PKEYS_MAX_LOANS loans are live; or the arena is sealed, and four times as many blocks of other sizes exist
  *   -ENOSPC  the arena needs the loan key, and no key is left
  */
 int pkeys_lend(size_t bytes, struct pkeys_image *image, size_t space_index, size_t offset, enum pkeys_loan_mode mode,

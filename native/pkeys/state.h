@@ -139,6 +139,16 @@ struct pool {
   struct way way[PKEYS_KEYS]; /* by hardware key */
 };
 
+/* The pages of a loan, without the guard pages on both sides (block.c). */
+struct loan_block {
+  uintptr_t address; /* 0: none */
+  size_t bytes;
+  int key;
+  bool sealed;
+};
+/* Sealed ones, lent or kept: far more than live loans, since each size has its own. */
+#define MAX_BLOCKS (4 * PKEYS_MAX_LOANS)
+
 /* Where a loan came from; changed under the registry lock only. */
 struct loan {
   uint32_t id; /* 0: free; else that of its region */
@@ -146,8 +156,7 @@ struct loan {
   uint16_t mode;             /* enum pkeys_loan_mode */
   struct pkeys_image *image; /* NULL: bytes of their own */
   size_t space_index, offset, bytes;
-  uintptr_t mapping; /* with its guard pages */
-  size_t mapping_bytes;
+  struct loan_block block;
   bool releasing;
 };
 
@@ -195,6 +204,9 @@ struct registry {
   struct region_latch regions[MAX_REGIONS];
   struct pkeys_image images[PKEYS_MAX_IMAGES];
   struct loan loans[PKEYS_MAX_LOANS];
+  bool blocks_sealed; /* those that are made from now on */
+  uint32_t block_count;
+  struct loan_block kept[MAX_BLOCKS]; /* sealed, and not lent */
   struct range_table ranges;
 } __attribute__((aligned(4096))); /* so that nothing else shares its pages */
 

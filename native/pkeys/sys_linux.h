@@ -43,6 +43,10 @@ static inline int sys_pkey_mprotect(uintptr_t address, size_t bytes, int access,
 static inline int sys_seal(uintptr_t address, size_t bytes) {
   return (int)sys_call(SYS_mseal, (long)address, (long)bytes, 0, 0, 0, 0);
 }
+/* Private anonymous pages are zero again, their memory given back. */
+static inline int sys_discard(uintptr_t address, size_t bytes) {
+  return (int)sys_call(SYS_madvise, (long)address, (long)bytes, MADV_DONTNEED, 0, 0, 0);
+}
 /* A key, with this thread's rights to it open. */
 static inline int sys_pkey_alloc(void) { return (int)sys_call(SYS_pkey_alloc, 0, 0, 0, 0, 0, 0); }
 static inline int sys_pkey_free(int key) { return (int)sys_call(SYS_pkey_free, key, 0, 0, 0, 0, 0); }

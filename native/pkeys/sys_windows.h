@@ -41,6 +41,7 @@ static inline int sys_pkey_mprotect(uintptr_t address, size_t bytes, int access,
   return key == 0 ? sys_mprotect(address, bytes, access) : -EOPNOTSUPP;
 }
 static inline int sys_seal(uintptr_t address, size_t bytes) { return (void)address, (void)bytes, -ENOSYS; }
+static inline int sys_discard(uintptr_t address, size_t bytes) { return (void)address, (void)bytes, -ENOSYS; }
 static inline int sys_pkey_alloc(void) { return -EOPNOTSUPP; }
 static inline int sys_pkey_free(int key) { return key == 0 ? 0 : -EOPNOTSUPP; }
 

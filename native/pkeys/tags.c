@@ -197,6 +197,7 @@ static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) 
 }
 
 static int set_unkeyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
+  if (mechanism_is_hooked(mechanism) && pkeys_i_registry.blocks_sealed) return -ENOTSUP; /* it closes loans too */
   assign(image, mechanism, no_keys);
   pkeys_i_masks_publish(false);
   if (!mechanism_is_counted(mechanism)) return 0;

@@ -20,6 +20,8 @@ if(TURNKEY_MACHINE STREQUAL "x86_64")
   turnkey_test(trap_armed SOURCES trap_armed_x86_64.c LIBRARIES turnkey_trap)
   turnkey_test(trap_model SOURCES trap_model.c LIBRARIES turnkey_trap)
   turnkey_test(trap_filter SOURCES trap_filter.c LIBRARIES turnkey_trap)
+  turnkey_test(trap_handling SOURCES trap_handling.c LIBRARIES turnkey_trap)
+  turnkey_test(trap_watch SOURCES trap_watch.c LIBRARIES turnkey_trap)
 else()
   add_test(NAME trap_no_x18 COMMAND ${CMAKE_COMMAND} -DOBJDUMP=${CMAKE_OBJDUMP} -DLIBRARY=$<TARGET_FILE:turnkey_trap> -P
     ${CMAKE_CURRENT_SOURCE_DIR}/no_x18.cmake)

@@ -47,6 +47,18 @@ void trap_context_move(struct trap_pass *pass);
 /* What this CPU has that the trap must know (not inside a signal). */
 void trap_context_probe(struct trap_machine *machine);
 
+/* watch_linux_x86_64.c. Whether the signal is of a breakpoint of trap_watch_code; whether the instruction there would
+ * write rights. */
+#ifdef T_SELECTOR
+bool trap_watched(int signal, const siginfo_t *info);
+bool trap_watch_refuses(const siginfo_t *info, const ucontext_t *uc);
+#else
+static inline bool trap_watched(int signal, const siginfo_t *info) { return (void)signal, (void)info, false; }
+static inline bool trap_watch_refuses(const siginfo_t *info, const ucontext_t *uc) {
+  return (void)info, (void)uc, false;
+}
+#endif
+
 /* ARM64: what a load or store of this encoding does, for frames that do not tell. */
 enum trap_access trap_context_decode(uint32_t instruction);
 

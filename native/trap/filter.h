@@ -30,7 +30,8 @@
  *     sigaction of the signals that the trap handles; sigaltstack on a thread of the VM's
  *     prctl and arch_prctl that would switch the trap or the filter off, or have the process traced
  *     rt_sigreturn with more rights to keys than the callout has, on the callout's own thread
- *     exit and exit_group by a thread of the VM's
+ *     exit and exit_group by a thread of the VM's; exit(3) before it runs exit handlers that are older than the filter,
+ *     but for destructors of thread-local objects
  *
  * Loading and unloading (trap_dlopen, trap_dlclose) are judged as well once the filter is set up.
  *
@@ -98,6 +99,20 @@ enum trap_filter_way trap_filter_way(void);
 /* By seccomp: covers the images that are open now, too. Each call adds a filter for good, and every call of the process
  * passes through all of them. Nothing is to be done by dispatch. Returns 0 or a negative errno. */
 int trap_filter_cover(void);
+
+/*
+ * Watches an instruction that writes rights and has to stay, such as the WRPKRU of the C library's pkey_set, by a
+ * hardware breakpoint at its first byte (Linux 5.13 on x86-64). A callee that comes to it fails its callout by SIGTRAP
+ * with code TRAP_PERF, before the instruction is executed. The VM's own code goes on, at the price of a signal. So does
+ * an XRSTOR whose mask leaves PKRU out. Holds for this thread and for threads that it starts from now on, until the
+ * process ends. Threads that a callee starts are in no callout, and go on.
+ *
+ *   -EACCES, -EPERM   kernel.perf_event_paranoid forbids it to this user
+ *   -ENOSPC           the processor's four breakpoints are taken
+ *   -ENOTSUP          this machine or system has none
+ *   or another negative errno of perf_event_open(2): the instruction stays open to callees
+ */
+int trap_watch_code(uintptr_t address);
 
 struct trap_filter_statistics {
   uint64_t judged;  /* calls that raised SIGSYS */

@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -170,6 +171,25 @@ static int seccomp_install(void) {
   return rc == 0 ? 0 : rc < 0 ? (int)rc : -ESRCH; /* positive: a thread that could not be given the filter */
 }
 
+/* ---- exit(3) ----------------------------------------------------------------------------------------------------- */
+
+/*
+ * A callee's exit(3) runs the VM's exit handlers, and only then makes the call that is refused. This one is newer than
+ * theirs, so it runs before them, and makes that call at once. A handler runs once: it puts itself back first. Runs
+ * with the callee's rights. on_exit(3).
+ */
+static void before_exit(int status, void *unused) {
+  static bool ending; /* the call returned: it was not refused by failing the callout */
+  const struct trap_slot *slot = trap_slot_find();
+  if (ending || slot == NULL || !trap_state_is_callout(trap_state(slot))) return;
+  const struct trap_entry *entry = (const struct trap_entry *)(uintptr_t)trap_state(slot);
+  const struct trap_filter *filter = &trap_arena.shared.filter;
+  if (!(entry->flags & TRAP_FILTER) || filter->refusal != TRAP_REFUSE_FAIL) return;
+  if (filter->rules[SYS_exit_group] == TRAP_CALL_ALLOW) return;
+  if (on_exit(before_exit, unused) == 0) (void)syscall(SYS_exit_group, status);
+  ending = true;
+}
+
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static int check(const struct trap_filter_options *options) {
@@ -197,8 +217,10 @@ static int init_locked(const struct trap_filter_options *options) {
   for (size_t i = 0; i < options->rule_count; i++) rules[options->rules[i].number] = (uint8_t)options->rules[i].verdict;
   memcpy(filter->rules, rules, sizeof rules);
   if (!first) return 0;
-  int rc = options->way == TRAP_FILTER_DISPATCH ? trap_dispatch_prepare() : 0;
+  bool dispatches = options->way == TRAP_FILTER_DISPATCH;
+  int rc = dispatches ? trap_dispatch_prepare() : 0;
   if (rc < 0) return rc;
+  if (dispatches && on_exit(before_exit, NULL) != 0) return -ENOMEM;
   filter->way = options->way;
   rc = trap_rearm(); /* SIGSYS out of all masks */
   if (rc == 0 && options->way == TRAP_FILTER_SECCOMP) rc = seccomp_install();

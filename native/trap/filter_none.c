@@ -7,6 +7,7 @@
 
 int trap_filter_init(const struct trap_filter_options *options) { return (void)options, -ENOTSUP; }
 enum trap_filter_way trap_filter_way(void) { return TRAP_FILTER_NONE; }
+int trap_watch_code(uintptr_t address) { return (void)address, -ENOTSUP; }
 int trap_filter_cover(void) { return -ENOTSUP; }
 struct trap_filter_statistics trap_filter_statistics(void) { return (struct trap_filter_statistics){0}; }
 

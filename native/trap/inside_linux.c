@@ -65,7 +65,7 @@ void trap_die(const char *why, int signal) { die_at(why, signal, 0, 0); }
 static bool synchronous(int signal, const siginfo_t *info) {
   if (info->si_code <= 0) return false;
   if (signal == SIGBUS && info->si_code == BUS_MCEERR_AO) return false;
-  if (signal == SIGTRAP && info->si_code == TRAP_PERF) return false;
+  if (signal == SIGTRAP && info->si_code == TRAP_PERF) return trap_watched(signal, info);
   if (signal == SIGABRT) return false;
   return true;
 }
@@ -324,6 +324,8 @@ static enum action judge(const struct arrival *a) {
 }
 
 static enum action decide(const struct arrival *a) {
+  bool watched = trap_watched(a->signal, a->info);
+  if (watched && (!a->in_callout || on_alternate_stack(a) || !trap_watch_refuses(a->info, a->uc))) return GO_ON;
   if (a->signal == SIGSYS && a->fault) return judge(a);
   if (a->signal == SIGXCPU && a->in_callout && !forked() && own_limit(a) && inside_gate(a)) return GO_ON;
   if (callout_rights_lost(a)) return GIVE_CALLOUT_RIGHTS;
@@ -357,8 +359,9 @@ uint32_t trap_handler(int signal, siginfo_t *info, void *context, struct trap_pa
     return 0;
   }
 #endif
-  if ((handling == HANDLING_MAGIC || handling == MOVING_MAGIC) && !synchronous(signal, info)) {
-    trap_call_postpone(signal, info, &a.uc->uc_sigmask);
+  bool watched = trap_watched(signal, info); /* the handler itself may bind a function late */
+  if ((handling == HANDLING_MAGIC || handling == MOVING_MAGIC) && (watched || !synchronous(signal, info))) {
+    if (!watched) trap_call_postpone(signal, info, &a.uc->uc_sigmask);
     if (keys) pkeys_wrpkru(entry_pkru);
     errno = saved_errno;
     return 0;

@@ -56,5 +56,7 @@ int trap_seal(void) {
   if (rc == 0 && read != NULL) rc = seal(read, read + (size_t)SLOT_COUNT * SELECTOR_BYTES);
 #endif
   if (rc == 0) rc = dl_iterate_phdr(seal_code, NULL);
+  if (rc == 0) rc = pkeys_seal_loans();
+  if (rc == -ENOTSUP) rc = 0; /* an image of mprotect-* closes them */
   return rc == 0 ? pkeys_seal_runtime() : rc;
 }

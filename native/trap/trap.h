@@ -124,7 +124,8 @@ struct trap_visits trap_visits(void);
 int trap_set_foreign_stack(bool enabled, size_t bytes);
 
 /* Seals the trap's own pages with mseal(2) (Linux 6.10): its state, the gates and thunks, the pages of native/pkeys.
- * With them the code of what is never unloaded: the program, the C library, and this module. After that nobody in this
+ * With them the code of what is never unloaded: the program, the C library, and this module; and the pages of loans
+ * that are made from now on, unless an image of mprotect-* is open (pkeys_seal_loans). After that nobody in this
  * process unmaps, replaces, retags or rewrites them. Call it once everything is set up; repeating it is cheap. Returns
  * 0; -EBUSY inside a callout; -EOPNOTSUPP where the kernel cannot seal; or another negative errno. */
 int trap_seal(void);

@@ -95,6 +95,8 @@ export interface TrapBinding {
   /** The filter of callees' system calls (filter.h); `rules`: number and verdict, in turn. */
   filterInit(way: number, refusal: number, threads: boolean, code: boolean, rules: Uint32Array): Errno;
   filterStatistics(): { readonly judged: number; readonly refused: number };
+  /** A hardware breakpoint at which callees fail (filter.h, trap_watch_code). */
+  watchCode(address: bigint): Errno;
   /** Seals the trap's own pages (mseal). */
   seal(): Errno;
   /** Code addresses for native parts of the VM in other modules (trap.h), and where this thread's fault record is. */

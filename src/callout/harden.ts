@@ -9,6 +9,7 @@ import { type Errno } from '../native.js';
 import { binding, ThunkFlag } from './binding.js';
 import { systemCallNumber } from './system-calls.js';
 import type { GuardMechanism, Image } from './vm.js';
+import { type Lasting, watchLasting } from './watching.js';
 
 /** One remedy for what keys leave open. */
 export const HARDENINGS = ['filter', 'seal', 'scan'] as const;
@@ -44,6 +45,8 @@ export interface Hardened {
   readonly by: readonly Hardening[];
   /** For every thunk of the guard. */
   readonly thunkFlags: number;
+  /** By 'scan': what writes rights to keys and has to stay, and whether callees are kept from it. */
+  readonly lasting: readonly Lasting[];
 }
 
 const WAYS = { dispatch: 1, seccomp: 2 } as const;
@@ -108,5 +111,10 @@ export function harden(options: HardenOptions, mechanism: GuardMechanism, image:
     image?.seal();
     must(binding.seal(), "seal the trap's pages", 'this needs mseal(2): Linux 6.10 or later');
   }
-  return { by: HARDENINGS.filter((word) => by.has(word)), thunkFlags: by.has('filter') ? ThunkFlag.filter : 0 };
+  return {
+    by: HARDENINGS.filter((word) => by.has(word)),
+    thunkFlags: by.has('filter') ? ThunkFlag.filter : 0,
+    // pkeys-glibc calls pkey_set itself, beside each callout
+    lasting: by.has('scan') && mechanism !== 'pkeys-glibc' ? watchLasting() : [],
+  };
 }

@@ -10,3 +10,4 @@ export { GuardedLibrary, type LoadOptions } from './library.js';
 export type { FunctionOptions } from './prototype.js';
 export type { Access, FaultRecord, Phase, RegisterName, SystemCall } from './record.js';
 export type { Response } from './response.js';
+export type { Lasting } from './watching.js';

@@ -38,6 +38,10 @@ export function filesOf(word: string): readonly string[] {
   return elfFilesIn(folder);
 }
 
+/** Whether a module is the C library or the loader: loaded before anybody searches, and never unloaded. */
+export const isLasting = (path: string): boolean =>
+  /\/(?:libc\.so\.6|ld-linux-x86-64\.so\.2|(?:libc|ld)-[\d.]+\.so)$/.test(path);
+
 /** Where the loader would find a library; undefined where this search does not. ld.so(8), without its cache. */
 export function findLibrary(name: string, runPaths: readonly string[] = [], from = '/'): string | undefined {
   if (name.includes('/')) return existsSync(name) ? resolve(name) : undefined;

@@ -5,7 +5,8 @@ import { type Placed, placeOf } from './disassemble.js';
 import { isElf } from './elf.js';
 import { type Occurrence, searchElf } from './search.js';
 
-export { filesOf, withNeeded } from './files.js';
+export { filesOf, isLasting, withNeeded } from './files.js';
+export { type RightsInstruction, searchElf } from './search.js';
 
 export type Found = Occurrence & Placed;
 

@@ -8,9 +8,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 
 import koffi from 'koffi';
-import t from 'tap';
+import t, { type Test } from 'tap';
 
-import { CalloutError, Guard, Image, ImageError } from '../../src/index.js';
+import { CalloutError, Guard, Image, ImageError, probe } from '../../src/index.js';
 
 koffi.proto('int HardenCompare(void *a, void *b)');
 const image = Image.map({ spaces: [{ name: 'old', bytes: 65536 }] });
@@ -103,6 +103,42 @@ t.test('lists change what passes, and deny: errno answers the callee', (t) => {
   t.end();
 });
 
+t.test("by 'scan' a callee that comes to the C library's WRPKRU fails, where breakpoints can be had", (t) => {
+  // Broken once: watchLasting() left out of harden(). The callee went on.
+  const scanning = new Guard({ mechanism: 'flag', harden: ['scan'] });
+  const { lasting } = scanning.hardened;
+  const found = lasting.find(({ symbol }) => symbol === 'pkey_set');
+  t.match(found, { instruction: 'wrpkru', module: /libc/ });
+  // Broken once: these watched too. tap's signal-exit put SIGTRAP back, and a late binding ended the process.
+  t.ok(lasting.every(({ instruction, open }) => instruction === 'wrpkru' || open === 'late binding'));
+  if (found?.open !== null || !probe().usable) {
+    t.comment(`not watched: ${String(found?.open)}; without keys pkey_set gets no further than its RDPKRU`);
+    t.end();
+    return;
+  }
+  const error = refused(() =>
+    scanning.load('libc.so.6', { scan: 'off' }).func('int pkey_set(int key, uint32_t rights)')(1, 0),
+  );
+  t.equal(error.signal, 'SIGTRAP');
+  t.equal(error.siCodeName, 'TRAP_PERF');
+  t.equal(error.pc, found.address);
+  t.same(new Guard({ harden: ['scan'] }).hardened.lasting, lasting, 'once in a process');
+  t.end();
+});
+
+function sealsLoans(t: Test, sealed: Image, unmap: (address: bigint, bytes: number) => unknown): void {
+  // Should break it: pkeys_seal_loans() left out of trap_seal(). Releasing the unmapped loan ends the process.
+  const loan = sealed.lend({ space: 'old', offset: 0, bytes: 100 }, 'out');
+  t.equal(unmap(loan.address, 4096), -1, 'a loan stays mapped');
+  loan.buffer[0] = 9;
+  loan.release();
+  const next = sealed.lend(100);
+  t.equal(next.address, loan.address, 'its pages serve the next one');
+  t.equal(next.buffer[0], 0);
+  next.release();
+  t.equal(sealed.space('old').read(0, 1)[0], 9);
+}
+
 t.test('a sealed image stays mapped, grows, and cannot be closed', (t) => {
   const [major = 0, minor = 0] = release().split('.').map(Number);
   const sealed = Image.map({ spaces: [{ name: 'old', bytes: 8192, reserveBytes: 65536 }] });
@@ -117,6 +153,8 @@ t.test('a sealed image stays mapped, grows, and cannot be closed', (t) => {
   }
   const unmap = make().load('libc.so.6').func('int munmap(uintptr_t address, size_t bytes)');
   t.equal(unmap(sealed.space('old').address, 4096), -1);
+  // Natively another image is under mprotect, which closes loans by their access.
+  if (probe().usable) sealsLoans(t, sealed, unmap);
   sealed.space('old').grow(16384);
   t.equal(unmap(sealed.space('old').address + 12288n, 4096), -1, 'what it has grown by is sealed too');
   t.throws(() => sealed.space('old').shrink(4096), { code: 'ERR_IMAGE_SEALED' });

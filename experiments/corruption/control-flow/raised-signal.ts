@@ -14,6 +14,7 @@ export const experiment: CorruptionCase = {
   summary: 'raise(SIGSEGV)',
   remedy: { kinds: ['nothing'], text: 'Nothing should: a sent signal is a request to the process.' },
   expected: () => ({ verdicts: ['crashed'], why: 'a signal that was sent is not a fault (I5)' }),
+  refusedBy: 'dispatch', // it puts the signal's default action back first
   run(trial) {
     trial.foreign('void foreign_raise(int signal)')(11);
   },

@@ -15,7 +15,14 @@ export const experiment: CorruptionCase = {
     needsKeys(setting.mechanism)
       ? expectRound("the C library's WRPKRU is there before the search")
       : expectStore(setting),
-  remedy: { kinds: ['process'], text: 'a process of its own: the C library is loaded before any search for WRPKRU' },
+  hardened: (harden, { mechanism }) =>
+    harden === 'all' && mechanism !== 'pkeys-glibc'
+      ? { verdicts: ['trapped'], why: "a hardware breakpoint is on the C library's WRPKRU (perf_event_open)" }
+      : undefined,
+  remedy: {
+    kinds: ['scan', 'process'],
+    text: 'a hardware breakpoint on its WRPKRU, where perf_event_open may (harden: [scan]); else another process',
+  },
   run(trial) {
     hostileStore(trial, 'pkey_set');
   },
