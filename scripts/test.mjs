@@ -417,7 +417,7 @@ async function emulatedLane(tests) {
   const runAlone = await runAll('emulated', tests, processors, runOne);
   return async () => {
     await runAlone();
-    if (MEASURED) process.stdout.write(`emulated  QEMU: ${processorTime(machine.info.pid).ownS} s of CPU\n`);
+    if (MEASURED) process.stdout.write(`emulated  QEMU: ${processorTime(machine.info.pid).ownS.toFixed(1)} s of CPU\n`);
     await machine.close();
   };
 }

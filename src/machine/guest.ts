@@ -59,6 +59,22 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
+/**
+ * What the kernel is told beyond what it needs. Counts are comparable only with counts of the same kernel words, so
+ * that mode keeps its own.
+ *
+ * `behaviour`: there is no speculation to guard against. `rep movsb` (297: ERMS) is emulated byte by byte, and the
+ * kernel would copy and clear pages by it; programs still see the feature. Not `tsc=reliable`, though reading the HPET
+ * is slow: on a busy host the kernel misjudges the counter's frequency, and its clock ran twice too fast.
+ *
+ * `counting`: norandmaps, since 64 KiB that happen to lie across the end of a page table cost an mprotect pair 4 %
+ * more.
+ */
+const KERNEL_WORDS: Readonly<Record<MachineMode, string>> = {
+  behaviour: 'mitigations=off clearcpuid=297',
+  counting: `norandmaps TURNKEY_SETTLE_MS=${SETTLE_MS}`,
+};
+
 /** QEMU's arguments for these options. */
 export function qemuArguments(options: GuestOptions): string[] {
   const counting = options.mode === 'counting';
@@ -67,14 +83,9 @@ export function qemuArguments(options: GuestOptions): string[] {
     ...(counting ? ['-accel', 'tcg', '-icount', 'shift=0,sleep=off'] : ['-accel', 'tcg,thread=multi']),
     ...['-cpu', options.cpu, '-smp', String(options.processors), '-m', String(options.memoryMiB)],
     ...['-kernel', options.kernel, '-initrd', options.initramfs],
-    // norandmaps, for counts: 64 KiB that happen to lie across the end of a page table cost an mprotect pair 4 % more.
     // no_timer_check: on a busy host the emulated timer can be late, and the kernel's test of it at boot would panic.
     // NAME=VALUE words that the kernel does not know become the first process's environment
-    ...[
-      '-append',
-      'console=ttyS0 quiet no_timer_check panic=-1 ' +
-        `oops=panic${counting ? ` norandmaps TURNKEY_SETTLE_MS=${SETTLE_MS}` : ''}`,
-    ],
+    ...['-append', `console=ttyS0 quiet no_timer_check panic=-1 oops=panic ${KERNEL_WORDS[options.mode]}`],
     ...['-chardev', 'socket,id=agent,fd=3', '-serial', 'stdio', '-serial', 'chardev:agent'],
   ];
 }
