@@ -37,32 +37,46 @@ void pkeys_i_space_of(const struct region *region, struct pkeys_space *out) {
   out->mechanism = (enum pkeys_mechanism)region->mechanism;
 }
 
+/* The functions below look at all that they tell of one region as one reader: what is not copied with the region (a
+ * pooled image's key and its moves) is of the same image only until the reader leaves. */
+
+static bool space_at(uintptr_t address, struct region *out) {
+  return pkeys_i_region_find(address, out) && out->kind == REGION_SPACE;
+}
+
 bool pkeys_find_space(uintptr_t address, struct pkeys_space *out) {
   struct region region;
   uint32_t saved = pkeys_i_reader_enter();
-  bool found = pkeys_i_region_find(address, &region) && region.kind == REGION_SPACE;
-  pkeys_i_reader_leave(saved);
+  bool found = space_at(address, &region);
   if (found && out) pkeys_i_space_of(&region, out);
+  pkeys_i_reader_leave(saved);
   return found;
 }
 
-/* Evidence for I10. */
-int pkeys_space_key_at_fault(uintptr_t address, int reported, uint32_t *moves) {
-  struct region region;
-  uint32_t saved = pkeys_i_reader_enter();
-  bool found = pkeys_i_region_find(address, &region) && region.kind == REGION_SPACE;
-  pkeys_i_reader_leave(saved);
-  *moves = 0;
-  if (!found) return -1;
-  if (!region.pooled) return region.key;
-  uint64_t keys = atomic_load(&pkeys_i_registry.images[region.pooled - 1].moves);
+static int key_at_fault(const struct region *region, int reported, uint32_t *moves) {
+  if (!region->pooled) return region->key;
+  uint64_t keys = atomic_load(&pkeys_i_registry.images[region->pooled - 1].moves);
   for (uint32_t move = 0; move < MOVES_KEPT; move++) {
-    int key = (int)(keys >> (MOVE_BITS * move) & ((1u << MOVE_BITS) - 1)), closed = pkeys_i_closed_key(&region);
+    int key = (int)(keys >> (MOVE_BITS * move) & ((1u << MOVE_BITS) - 1)), closed = pkeys_i_closed_key(region);
     if (key ? key != reported : reported > 0 && reported != closed) continue;
     *moves = move;
     return reported > 0 ? reported : 0;
   }
-  return pkeys_i_region_key(&region);
+  return pkeys_i_region_key(region);
+}
+
+/* Evidence for I10. */
+int pkeys_space_key_at_fault(uintptr_t address, int reported, struct pkeys_space *out, uint32_t *moves) {
+  struct region region;
+  int key = -1;
+  *moves = 0;
+  uint32_t saved = pkeys_i_reader_enter();
+  if (space_at(address, &region)) {
+    key = key_at_fault(&region, reported, moves);
+    if (out) pkeys_i_space_of(&region, out);
+  }
+  pkeys_i_reader_leave(saved);
+  return key;
 }
 
 uint32_t pkeys_find_loan(uintptr_t address, size_t bytes) {
@@ -79,7 +93,6 @@ bool pkeys_range_next(uintptr_t address, struct pkeys_range *out) {
   struct region region;
   uint32_t saved = pkeys_i_reader_enter();
   bool found = pkeys_i_range_next(address, &range) && pkeys_i_range_region(&range, &region);
-  pkeys_i_reader_leave(saved);
   if (found)
     *out = (struct pkeys_range){.address = range.address,
                                 .bytes = range.bytes,
@@ -87,5 +100,6 @@ bool pkeys_range_next(uintptr_t address, struct pkeys_range *out) {
                                 .key = pkeys_i_region_key(&region),
                                 .image_id = region.image_id,
                                 .space = region.number};
+  pkeys_i_reader_leave(saved);
   return found;
 }

@@ -159,9 +159,9 @@ bool pkeys_find_space(uintptr_t address, struct pkeys_space *out);
 /* The key that the pages at `address` had when they faulted, for whoever is told of the fault later. `reported` is the
  * key that the kernel named, 0 or less if none. The key of the space, and 0 for pages that are closed by their access.
  * With a virtual key it may have changed since: then *moves is how many changes ago, of the last 16, it was `reported`.
- * If it never was, the answer is the key now; *moves is 0 then. -1: there is no space. Lock-free and async-signal-safe.
- * */
-int pkeys_space_key_at_fault(uintptr_t address, int reported, uint32_t *moves);
+ * If it never was, the answer is the key now; *moves is 0 then. -1: there is no space. Else *out is the space as
+ * pkeys_find_space tells it, with its key of now (NULL: not wanted). Lock-free and async-signal-safe. */
+int pkeys_space_key_at_fault(uintptr_t address, int reported, struct pkeys_space *out, uint32_t *moves);
 /* Whether [address, address+bytes) meets memory of this layer: reservations and guards of spaces, adopted ranges,
  * hidden areas, loans, the registry. Lock-free and async-signal-safe. */
 bool pkeys_overlaps(uintptr_t address, size_t bytes);

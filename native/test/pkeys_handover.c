@@ -88,23 +88,23 @@ CHECK_TEST(key_at_fault,
   open_tenants(3, &(struct pkeys_virtual_options){.ways = 2});
   uintptr_t at = tenants.address[0];
   uint32_t moves = 9;
-  CHECK_EQ(pkeys_space_key_at_fault(at, -1, &moves), 0); /* closed by its access */
+  CHECK_EQ(pkeys_space_key_at_fault(at, -1, NULL, &moves), 0); /* closed by its access */
   CHECK_EQ(moves, 0);
   CHECK_EQ(pkeys_seat_enter(&seat, tenants.image[0]), 0);
   int key = key_now(0), never = 0;
   for (int k = 1; k < PKEYS_KEYS; k++)
     if (!(pkeys_masks().pool & pkru_field(k))) never = k;
-  CHECK_EQ(pkeys_space_key_at_fault(at, key, &moves), key);
+  CHECK_EQ(pkeys_space_key_at_fault(at, key, NULL, &moves), key);
   CHECK_EQ(moves, 0);
-  CHECK_EQ(pkeys_space_key_at_fault(at, -1, &moves), 0); /* the fault came before the load */
+  CHECK_EQ(pkeys_space_key_at_fault(at, -1, NULL, &moves), 0); /* the fault came before the load */
   CHECK_EQ(moves, 1);
   for (int i = 1; i < 3; i++) CHECK_EQ(pkeys_seat_enter(&seat, tenants.image[i]), 0);
   CHECK_EQ(key_now(0), 0);
-  CHECK_EQ(pkeys_space_key_at_fault(at, key, &moves), key); /* before the eviction */
+  CHECK_EQ(pkeys_space_key_at_fault(at, key, NULL, &moves), key); /* before the eviction */
   CHECK_EQ(moves, 1);
-  CHECK_EQ(pkeys_space_key_at_fault(at, never, &moves), 0);
+  CHECK_EQ(pkeys_space_key_at_fault(at, never, NULL, &moves), 0);
   CHECK_EQ(moves, 0);
-  CHECK_EQ(pkeys_space_key_at_fault((uintptr_t)&moves, key, &moves), -1);
+  CHECK_EQ(pkeys_space_key_at_fault((uintptr_t)&moves, key, NULL, &moves), -1);
 }
 
 static void *keeps_right(void *argument) {

@@ -31,7 +31,7 @@ CHECK_TEST(no_keys, "without keys a virtual key answers as a key does; other mec
   CHECK_EQ(pkeys_image_close(image), 0);
 }
 
-/* Should break it: tag_image with the protection left as it was. Pages of images that are not resident are then
+/* Broken once: tag_image with the protection left as it was. Pages of images that are not resident are then
  * written. */
 CHECK_TEST(more_than_keys, "of 64 images a thread can write the one that it has entered, and none after leaving") {
   NEEDS_KEYS();
@@ -117,7 +117,7 @@ static unsigned misses_of(enum pkeys_policy policy, const int *sequence, int len
   return (unsigned)seat.misses;
 }
 
-/* Should break it: `oldest` compares stamps the other way round: lru differs from the model. */
+/* Broken once: `oldest` compares stamps the other way round: lru differs from the model. */
 CHECK_TEST(policies, "lru misses as the model of it does; round robin shows what tells the policies apart") {
   NEEDS_KEYS();
   enum { LENGTH = 600, IMAGES = 12, WAYS = 6 };

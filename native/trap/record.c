@@ -90,12 +90,13 @@ void trap_record_end(struct trap_slot *slot, struct trap_fault *fault, uint64_t 
   const struct trap_entry *entry = frame->entry;
   struct pkeys_space space;
   fault->space_key = -1;
-  if (memory && fault->address != 0 && pkeys_find_space(fault->address, &space)) {
+  if (memory && fault->address != 0)
+    fault->space_key = pkeys_space_key_at_fault(fault->address, fault->pkey, &space, &fault->space_moves);
+  if (fault->space_key >= 0) {
     fault->space_found = 1;
     fault->space_image_id = space.image_id;
     fault->space_offset = fault->address - space.address;
     memcpy(fault->space_name, space.name, sizeof fault->space_name);
-    fault->space_key = pkeys_space_key_at_fault(fault->address, fault->pkey, &fault->space_moves);
   }
   /* Held (I10): what the gate took away was still away when the fault came. */
   if (frame->flags & FRAME_HOOKED) fault->mechanism_held = 1;
