@@ -12,6 +12,14 @@
 
 #include "check.h"
 
+/* Before the library's constructor, and before getenv: whatever keys there are, another library of the process has. */
+static void take_all_keys(int argc, char **argv, char **environment) {
+  (void)argc, (void)argv;
+  while (*environment != NULL && strcmp(*environment, "HOST_REFUSED_KEYS=1") != 0) environment++;
+  while (*environment != NULL && syscall(SYS_pkey_alloc, 0, 0) >= 0) {}
+}
+__attribute__((section(".preinit_array"), used)) static void (*const before)(int, char **, char **) = take_all_keys;
+
 static void nothing(void) {}
 
 /* Runs this program with NAME=value words, and keeps what it says. */
@@ -47,6 +55,18 @@ CHECK_TEST(no_libffi, "a program that calls ffi_call and has no libffi is told s
   CHECK_EQ(WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGABRT);
   CHECK_STR(text, "turnkey: ffi_call was called, but no libffi that has it is loaded: neither in the caller nor as "
                   "libffi.so.8, .7 or .6. The program needs its libffi (Debian: libffi8)\n");
+}
+
+CHECK_TEST(no_key_left, "where another library has taken every key, the trap alone is in place, and that is said") {
+  if (!has_keys()) CHECK_SKIP_OR_FAIL("TURNKEY_REQUIRE_PKEYS", "this machine has no protection keys");
+  char text[4096];
+  int status = run_with(
+      text, (const char *const[]){"HOST_REFUSED=end", "HOST_REFUSED_KEYS=1", "TURNKEY_HOST_MECHANISM=pkeys", NULL});
+  CHECK_EQ(status, 0);
+  CHECK_STR(
+      text,
+      "turnkey: mechanism pkeys is not possible: no protection key is left in this process; the trap alone (flag) "
+      "is in place, and the heap is open\n");
 }
 
 CHECK_TEST(no_keys_here, "where there are no keys, the trap alone is in place, and that is said") {

@@ -48,6 +48,15 @@ function bytesIn(folder: string, most: number): number {
   return bytes;
 }
 
+/** Whether a word is a file's path. A program after `-c` is none, and may be longer than a name can be. */
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
 /** The folder of a file among the arguments, and for Node the packages above it. */
 function foldersOf(file: string, isNode: boolean, root: string): readonly string[] {
   const folder = dirname(realpathSync(file));
@@ -77,7 +86,7 @@ export function companions(program: Program, words: readonly string[], root: str
   const scripts = [...program.chain.slice(0, -1), ...words]
     .filter((word) => !word.startsWith('-'))
     .map((word) => resolve(word))
-    .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true);
+    .filter(isFile);
   return [
     ...new Set([
       ...program.chain,
