@@ -104,8 +104,6 @@ const char *bench_fault(struct bench_row *row) {
       row->counts.rdpkru += guarded.mechanism == PKEYS_MECHANISM_PKEYS || guarded.mechanism == PKEYS_MECHANISM_FLAG ? 2
                             : guarded.mechanism == PKEYS_MECHANISM_PKEYS_GLIBC                                      ? 4
                                                                                                                     : 3;
-      /* The key that the space had at the fault is looked up beside the space. */
-      if (guarded.closes) row->counts.rdpkru++;
     }
   }
   if (row->cold) return NULL;

@@ -202,7 +202,7 @@ static long exits(void) {
   return 0;
 }
 CHECK_TEST(exit_refused, "exit(3) fails the callout before the VM's exit handlers run, each time") {
-  /* Broken once: before_exit not registered: vm_ended is 1. Broken once: not put back: it is 1 after the second. */
+  /* Should break it: before_exit not registered: vm_ended is 1. Broken once: not put back: it is 1 after the second. */
   CHECK_EQ(atexit(vm_ends), 0);
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
   for (int round = 0; round < 3; round++) CHECK_REFUSED(SYS_exit_group, exits);

@@ -104,7 +104,7 @@ t.test('lists change what passes, and deny: errno answers the callee', (t) => {
 });
 
 t.test("by 'scan' a callee that comes to the C library's WRPKRU fails, where breakpoints can be had", (t) => {
-  // Broken once: watchLasting() left out of harden(). The callee went on.
+  // Should break it: watchLasting() left out of harden(). The callee went on.
   const scanning = new Guard({ mechanism: 'flag', harden: ['scan'] });
   const { lasting } = scanning.hardened;
   const found = lasting.find(({ symbol }) => symbol === 'pkey_set');
