@@ -8,6 +8,7 @@ import { types } from 'node:util';
 import { isBytes, passBytes } from './bytes.js';
 import type { CallbackPrototype, CallbackSlot } from './callback.js';
 import { castOf, ffi, type Parameter, type Type } from './koffi.js';
+import type { ArgumentLender } from './lend-arguments.js';
 import { type Arena, borrowArena, type Region, returnArena, syncArena } from './memory.js';
 import { fillUnion, plainOf, type Reader, unshadowedUnion } from './plain.js';
 import { type InUse, isLoan, lentAddress, type Loan, useOf } from './vm.js';
@@ -21,6 +22,8 @@ export interface ArgumentHost {
    * thunk.
    */
   callableAddress(pointer: bigint, type: Type): bigint;
+  /** For a guard that lends what arguments point to. */
+  readonly lend?: ArgumentLender | undefined;
 }
 
 type JsFunction = (...args: unknown[]) => unknown;
@@ -37,6 +40,7 @@ export class CallScope {
   readonly #uses: InUse[];
   readonly #slots: { readonly prototype: CallbackPrototype; readonly slot: CallbackSlot }[] = [];
   readonly #after: (() => void)[] = [];
+  readonly #loans: Loan[] = [];
   #over = false;
 
   /** `uses`: for a call in flight, what it keeps from being given back. */
@@ -68,6 +72,16 @@ export class CallScope {
     return address;
   }
 
+  /** The address of a loan of what `value` points to, if the guard lends that; else `value`. */
+  lendTarget(value: unknown, parameter: Parameter): unknown {
+    if (typeof value !== 'bigint' && !Number.isSafeInteger(value)) return value;
+    const made = this.host.lend?.(BigInt(value as bigint | number), parameter);
+    if (made === undefined) return value;
+    this.#loans.push(made.loan);
+    if (made.finish !== undefined) this.afterwards(made.finish);
+    return this.lend(made.loan);
+  }
+
   use(use: InUse): void {
     use.begin();
     this.#uses.push(use);
@@ -89,6 +103,7 @@ export class CallScope {
     if (this.inFlight) returnArena(this.#arena);
     else this.#arena.release(this.#mark);
     for (const use of this.#uses) use.end();
+    for (const loan of this.#loans) loan.release();
   }
 }
 
@@ -99,17 +114,22 @@ export type Need = 'none' | 'loan' | 'convert';
 
 const POINTERS = new Set(['Pointer', 'String', 'String16', 'String32']);
 
-export function needOf(parameter: Parameter): Need {
+/** `lends`: the guard lends what arguments point to. */
+export function needOf(parameter: Parameter, lends: boolean): Need {
   if (parameter.direction !== 'Input') return 'convert';
   if (hasSpecials(parameter.type)) return 'convert';
-  return POINTERS.has(parameter.type.primitive) ? 'loan' : 'none';
+  if (!POINTERS.has(parameter.type.primitive)) return 'none';
+  return lends ? 'convert' : 'loan';
 }
 
 export function converterOf(parameter: Parameter): Converter {
   const { type, direction } = parameter;
-  return direction === 'Input'
-    ? (value, scope) => convertIn(value, type, scope)
-    : (value, scope) => convertOut(value, type, direction === 'Input/Output', scope);
+  const convert: Converter =
+    direction === 'Input'
+      ? (value, scope) => convertIn(value, type, scope)
+      : (value, scope) => convertOut(value, type, direction === 'Input/Output', scope);
+  if (!POINTERS.has(type.primitive)) return convert;
+  return (value, scope) => convert(scope.lendTarget(value, parameter), scope);
 }
 
 const specials = new WeakMap<object, boolean>();

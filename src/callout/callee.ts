@@ -76,7 +76,7 @@ export class Callee implements Called {
     this.name = declaration.name;
     this.library = library;
     this.parameters = parameters;
-    this.needs = parameters.map(needOf);
+    this.needs = parameters.map((parameter) => needOf(parameter, host.lend !== undefined));
     this.#converters = parameters.map((parameter, index) =>
       this.needs[index] === 'none' ? undefined : converterOf(parameter),
     );

@@ -27,6 +27,7 @@ import {
 } from './function.js';
 import { harden, type Hardened, type HardenOptions } from './harden.js';
 import { decodeBare, ffi, registerFunction, type Type, type TypeSpec } from './koffi.js';
+import { argumentLender, type ArgumentOptions } from './lend-arguments.js';
 import { Libraries } from './libraries.js';
 import type { GuardedLibrary, LoadOptions } from './library.js';
 import { whenOutside } from './lifetime.js';
@@ -36,7 +37,7 @@ import { type Response, responseCode } from './response.js';
 import { rearm } from './signals.js';
 import { type GuardMechanism, holdsThroughout, type Image, InUse, useOf } from './vm.js';
 
-export interface GuardOptions extends HardenOptions {
+export interface GuardOptions extends HardenOptions, ArgumentOptions {
   /** The image to close during callouts. May be left out for 'flag' and 'none'. */
   readonly image?: Image;
   /** Default 'auto': keys where the probe finds them usable, else 'mprotect-range'; 'flag' without an image. */
@@ -163,6 +164,7 @@ export class Guard {
     this.#host = {
       reader: this.#reader,
       foreignStack,
+      lend: argumentLender(image, options.lendArguments),
       ...(this.#calls === undefined ? {} : { calls: this.#calls }),
       callbackPrototype: (type) => this.#callbacks.prototypeOf(type),
       callableAddress: (pointer, type) => this.#callbacks.addressOf(pointer, type),

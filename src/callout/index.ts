@@ -1,4 +1,5 @@
 /** Guarded callouts. */
+export type { RightsInstruction } from '../scan/index.js';
 export type { Decoder, NumberDecoder } from './decode.js';
 export { CalloutError, type ImageState, type Suspect } from './error.js';
 export type { AnyFunction, GuardedFunction, UntypedFunction } from './function.js';
@@ -6,6 +7,7 @@ export { type FaultListener, Guard, type GuardOptions } from './guard.js';
 export type { FilterOptions, Hardened, Hardening, HardenOptions } from './harden.js';
 export { HARDENINGS } from './harden.js';
 export { as, type TypeSpec } from './koffi.js';
+export type { ArgumentOptions, LentArgument } from './lend-arguments.js';
 export { GuardedLibrary, type LoadOptions } from './library.js';
 export type { FunctionOptions } from './prototype.js';
 export type { Access, FaultRecord, Phase, RegisterName, SystemCall } from './record.js';

@@ -1,5 +1,5 @@
 /** What callouts need of the image half, in one place. */
-import { Loan } from '../image/loan.js';
+import { Loan, type LoanMode } from '../image/loan.js';
 
 export type { Image } from '../image/image.js';
 export { InUse, useOf } from '../image/in-use.js';
@@ -11,7 +11,7 @@ export {
   needsKeys,
 } from '../image/mechanism.js';
 export { probe } from '../image/probe.js';
-export { Loan };
+export { Loan, type LoanMode };
 
 /** A loan is passed as its address, and opens the lending arena for that call. */
 export function isLoan(value: unknown): value is Loan {

@@ -18,7 +18,7 @@ const turnkey = turnkeyIn(folder);
 
 t.test('wrong usage: one line, exit code 2, no stack', (t) => {
   const wrong: readonly [readonly string[], RegExp][] = [
-    [['run', '--lane', 'moon'], /--lane .*native, emulated, wine or auto/],
+    [['run', '--lane', 'moon'], /--lane .*native, emulated, wine, auto/],
     [['run', '--mechanisms', 'flag,magic'], /no mechanism 'magic'; there are none, flag/],
     [['run', 'corruption', '--mechanism', 'pkeys-model'], /'pkeys-model' protects nothing/],
     [['run', '--mechanisms', ','], /at least one/],
