@@ -169,8 +169,11 @@ bool answer_callers_later(TrapState *state) {
           [](napi_env, napi_value, void *, void *) {}, &state->keeper) != napi_ok)
     return false;
   napi_unref_threadsafe_function(state->env, state->keeper);
-  return napi_add_env_cleanup_hook(
-             state->env, [](void *data) { answer_callers(static_cast<TrapState *>(data)); }, state) == napi_ok;
+  auto answer = [](void *data) { answer_callers(static_cast<TrapState *>(data)); };
+  if (napi_add_env_cleanup_hook(state->env, answer, state) == napi_ok) return true;
+  napi_release_threadsafe_function(state->keeper, napi_tsfn_abort);
+  state->keeper = nullptr;
+  return false;
 }
 
 /* callback(target, stackBytes): the address to hand to foreign code in place of `target`, to be released once; or a
@@ -181,8 +184,8 @@ Napi::Value callback(const Napi::CallbackInfo &info) {
   if (!answer_callers_later(state)) return number(info.Env(), -ENOMEM);
   void *code = nullptr;
   int error = trap_callback(target, whole(info, 1, "stackBytes"), &code);
+  if (error == 0) error = trap_callback_count(code);
   if (error < 0) return number(info.Env(), error);
-  trap_callback_count(code);
   state->callbacks.insert(code);
   return big(info.Env(), code);
 }

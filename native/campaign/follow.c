@@ -96,7 +96,9 @@ static void compare(pid_t trial, struct outcome *out) {
 static void compare_fault(pid_t trial, struct outcome *out) {
   uint8_t *before = copy + LARGEST_RUN;
   size_t held = out->fault.held < 0 ? 0 : (size_t)out->fault.held;
-  uintptr_t from = out->fault.address, to = from + read_trial(trial, out->fault.answer, before, held);
+  if (held > LARGEST_RUN) held = LARGEST_RUN;
+  held = read_trial(trial, out->fault.answer, before, held);
+  uintptr_t from = out->fault.address, to = from + order->fault.bytes;
   out->is_compared = true;
   for (size_t i = 0; i < image->count && out->image_equal; i++) {
     uintptr_t start = image->blocks[i].address, end = start + image->blocks[i].bytes;
@@ -104,7 +106,8 @@ static void compare_fault(pid_t trial, struct outcome *out) {
     if (end > to) end = to;
     if (start >= end) continue;
     size_t read = read_trial(trial, start, copy, end - start), at = 0;
-    while (at < read && copy[at] == before[start - from + at]) at++;
+    /* what is not known to be as it was counts as changed */
+    while (at < read && start - from + at < held && copy[at] == before[start - from + at]) at++;
     out->image_equal = at == end - start;
     if (!out->image_equal) out->changed_at = start + at;
   }
@@ -180,7 +183,9 @@ static void stopped(pid_t thread, pid_t trial, int status, follow_look_function 
     case 0:
       take_events(out);
       if (ptrace(PTRACE_GETSIGINFO, thread, NULL, &info) == 0) {
-        bool stops_store = info.si_code > 0 && out->has_fault && !out->has_stored && !out->is_compared;
+        bool stops_store = (number == SIGSEGV || number == SIGBUS) && info.si_code > 0 && out->has_fault &&
+                           !out->has_stored && !out->is_compared &&
+                           (uintptr_t)info.si_addr - out->fault.address < order->fault.bytes;
         if (image->is_live && stops_store) compare_fault(trial, out);
         out->code = info.si_code;
         out->address = info.si_code > 0 ? (uintptr_t)info.si_addr : 0;

@@ -365,29 +365,43 @@ CHECK_TEST(older_than_the_trap, "I13: a thread older than trap_init and its runt
   pthread_join(thread, NULL);
 }
 
-/* Broken once: `entering` left out of the handler. */
-static void *older_callback;
-static void *born_before_and_calls_back(void *argument) {
-  (void)argument;
+/* Broken once: `entering` left out of the handler; whether calls are counted looked up in the arena. */
+static void *older_callback, *older_counted;
+static void *born_before_and_calls(void *const *code) {
   pthread_barrier_wait(&stage);
   pthread_barrier_wait(&stage);
   int (*call)(int, int);
-  memcpy(&call, &older_callback, sizeof call);
-  CHECK_EQ(call(40, 2), 42); /* straight through, though this thread may not even read the table when it comes in */
+  memcpy(&call, code, sizeof call);
+  CHECK_EQ(call(40, 2), 42); /* though this thread may not even read the table when it comes in */
   return NULL;
 }
-CHECK_TEST(older_calls_back,
-           "I13: a thread older than the runtime key that calls a callback thunk goes straight through") {
-  pthread_t thread;
-  pthread_barrier_init(&stage, NULL, 2);
+static void *born_before_and_calls_back(void *argument) {
+  (void)argument;
+  return born_before_and_calls(&older_callback);
+}
+static void *born_before_and_is_counted(void *argument) {
+  (void)argument;
+  return born_before_and_calls(&older_counted);
+}
+CHECK_TEST(
+    older_calls_back,
+    "I13: a thread older than the runtime key that calls a callback thunk goes straight through, or is counted") {
+  pthread_t thread, other;
+  pthread_barrier_init(&stage, NULL, 3);
   REQUIRE(pthread_create(&thread, NULL, born_before_and_calls_back, NULL) == 0);
+  REQUIRE(pthread_create(&other, NULL, born_before_and_is_counted, NULL) == 0);
   pthread_barrier_wait(&stage);
   struct way way = {.mechanism = pkeys_supported() ? WAY_KEYS : WAY_FLAG, .foreign_stack = true};
   REQUIRE(way_open(&way));
   REQUIRE(trap_callback((const void *)(uintptr_t)honest_add, 0, &older_callback) == 0);
+  REQUIRE(trap_callback((const void *)(uintptr_t)honest_add, 0, &older_counted) == 0);
+  trap_callback_count(older_counted);
   pthread_barrier_wait(&stage);
   pthread_join(thread, NULL);
+  pthread_join(other, NULL);
+  CHECK_EQ(trap_callback_calls(older_counted), 0);
   CHECK_EQ(trap_callback_release(older_callback), 0);
+  CHECK_EQ(trap_callback_release(older_counted), 0);
 }
 
 /* ---- threads of the callee ---- */

@@ -43,7 +43,7 @@ struct trap_callback_entry {
   uint64_t stack_bytes; /* multiple of 16 */
   uint32_t live;
   uint32_t next;
-  uint64_t counted; /* trap_callback_count was asked for */
+  uint64_t unused;
 };
 
 struct trap_policy {
@@ -311,6 +311,7 @@ struct trap_callback_entry *trap_callback_entry_of(const void *code);
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_sp);
 void trap_callback_leave(uint64_t foreign_sp);
 void trap_callback_passed(struct trap_callback_entry *entry);
+void trap_callback_set_counted(const struct trap_callback_entry *entry, bool value);
 void trap_tell_gone(void);
 
 #endif

@@ -248,7 +248,7 @@ int trap_callback(const void *target, size_t stack_bytes, void **code) {
   entry->next = 0;
   entry->stack_bytes = (stack_bytes + 15) & ~(uint64_t)15;
   entry->live = 1;
-  entry->counted = 0;
+  trap_callback_set_counted(entry, false);
   __atomic_store_n(&entry->target, target, __ATOMIC_RELEASE);
   atomic_fetch_add(&trap_arena.shared.callbacks_live, 1);
   pthread_mutex_unlock(&lock);
@@ -269,7 +269,7 @@ int trap_callback_count(void *code) {
   struct trap_callback_entry *entry = trap_callback_entry_of(code);
   if (entry == NULL) return -EINVAL;
   pthread_mutex_lock(&lock);
-  if (entry->live) entry->counted = 1;
+  if (entry->live) trap_callback_set_counted(entry, true);
   else rc = -EINVAL;
   pthread_mutex_unlock(&lock);
   return rc;

@@ -198,11 +198,12 @@ int trap_callback(const void *target, size_t stack_bytes, void **code);
 int trap_callback_release(void *code);
 
 /* For a VM that takes apart what `target` needs, while threads that it does not know may be on their way there. From
- * trap_callback_count on, calls of `code` by threads in no callout are counted; an exception cannot be thrown through
- * them any more. Linux on x86-64. Returns 0; -EINVAL; or -EOPNOTSUPP. */
+ * trap_callback_count on, calls of `code` by threads in no callout are counted. An exception, pthread_exit or
+ * cancellation cannot pass through such a call any more, and a longjmp leaves it counted. Linux on x86-64. Returns 0;
+ * -EINVAL; or -EOPNOTSUPP. */
 int trap_callback_count(void *code);
-/* Such calls that have not returned. None comes to them after trap_callback_release: once 0, nobody is on the way to
- * `target` or in it. */
+/* Such calls that have not returned. None comes to them after trap_callback_release: once 0, no thread outside callouts
+ * is on the way to `target` or in it. Of callouts the VM knows itself. */
 uint32_t trap_callback_calls(const void *code);
 
 /* ---- faults -------------------------------------------------------------------------------------------------- */

@@ -43,10 +43,9 @@ export class CallbackSlot {
     this.expire();
     binding.callbackRelease(this.code);
     released.push({ native: this.native, code: this.code });
-    const [oldest] = released;
-    if (oldest === undefined || released.length <= TRAMPOLINES_KEPT || binding.callbackCalls(oldest.code) > 0) return;
-    ffi.unregister(oldest.native);
-    released.shift();
+    if (released.length <= TRAMPOLINES_KEPT) return;
+    const at = released.findIndex(({ code }) => binding.callbackCalls(code) === 0);
+    for (const { native } of at < 0 ? [] : released.splice(at, 1)) ffi.unregister(native);
   }
 }
 
