@@ -64,7 +64,7 @@ export const NODE: Subject = {
   process: 'node',
   strata: NODE_STRATA,
   favoursFirst: true,
-  tries: 10,
+  tries: 40,
   texts: NODE_TEXTS,
   image: NODE_STRATA.slice(0, 1),
   program: NODE_STRATA.slice(0, 11),
