@@ -232,9 +232,36 @@ t.test(
     );
     t.match(all, /\| `jumped` \| [^|]* \| damaged, silently: `pkeys\+all` \| why not \| Another process\. \|/);
     t.notMatch(all, /`remapped`/);
+    t.match(all, /, run of \S+, commit \S+\): /);
     t.end();
   },
 );
+
+t.test('limits.md: what only a breakpoint stops is left, and a run in parts names no one commit for all', (t) => {
+  const { fault } = exampleCorruption.evidence;
+  if (fault === null) throw new Error('the example has no fault');
+  const caught = limited({
+    case: 'watched',
+    harden: 'all',
+    verdict: 'trapped',
+    evidence: { ...exampleCorruption.evidence, fault: { ...fault, signal: 'SIGTRAP', siCodeName: 'TRAP_PERF' } },
+  });
+  const whole = runOf(caught, limited({ case: 'held', harden: 'all', verdict: 'trapped' }));
+  const hardened = {
+    ...whole,
+    context: {
+      ...whole.context,
+      lanes: whole.context.lanes.map((lane) => ({ ...lane, details: { parts: '1 cells of a; 1 cells of b' } })),
+    },
+  };
+  const text = renderLimits(runOf(limited({})), { hardened, hardenedBeside: hardened });
+  const [, all = '', elsewhere = ''] = text.split(/## When everything is on[^\n]*\n/);
+  t.match(all, /recorded in 2 parts, see the report's environment\): 2 trapped\. These are left, or stopped on some/);
+  t.match(all, /\| `watched` \| [^|]* \| trapped: `pkeys\+all` \| [^|]*only where perf_event_open is allowed/);
+  t.notMatch(all, /`held`/);
+  t.match(elsewhere, /recorded in 2 parts/);
+  t.end();
+});
 
 t.test('hardened: a case says which filter refuses its call, and the search and the seal by its remedy', (t) => {
   const named = (name: string): CorruptionCase => {

@@ -17,7 +17,10 @@ export const experiment: CorruptionCase = {
       : expectStore(setting),
   hardened: (harden, { mechanism }) =>
     harden === 'all' && mechanism !== 'pkeys-glibc'
-      ? { verdicts: ['trapped'], why: "a hardware breakpoint is on the C library's WRPKRU (perf_event_open)" }
+      ? {
+          verdicts: ['trapped'],
+          why: "a hardware breakpoint is on the C library's WRPKRU, only where perf_event_open is allowed",
+        }
       : undefined,
   remedy: {
     kinds: ['process'],

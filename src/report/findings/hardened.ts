@@ -2,12 +2,23 @@
 import type { CorruptionRecord, Run } from '../../record/records.js';
 import { needsKeys, type Verdict } from '../../record/words.js';
 import { byCase, nameOf, seenText } from './limit-words.js';
-import { cellsOf, lanesOf } from './records.js';
+import { cellsOf, lanesOf, recordedIn } from './records.js';
 import { type Section, tables, text } from './sections.js';
 import { left, type Table, words } from './table.js';
 
 /** Verdicts that leave the image and the process as they were. */
 const HELD: readonly Verdict[] = ['prevented', 'refused', 'trapped', 'harmless'];
+
+/** Held by a hardware breakpoint, which not everybody may set. */
+const isWatched = ({ evidence }: CorruptionRecord): boolean => evidence.fault?.siCodeName === 'TRAP_PERF';
+const WATCHED_WHERE =
+  'a hardware breakpoint stops it only where perf_event_open is allowed: kernel.perf_event_paranoid at most 2, root, ' +
+  'or CAP_PERFMON; elsewhere the image is written';
+
+function whyLeft(record: CorruptionRecord): string {
+  if (isWatched(record)) return WATCHED_WHERE;
+  return record.surprise ? record.evidence.because : record.expected.why;
+}
 
 function leftTable(open: readonly CorruptionRecord[], all: readonly CorruptionRecord[]): Table {
   return {
@@ -19,7 +30,7 @@ function leftTable(open: readonly CorruptionRecord[], all: readonly CorruptionRe
         nameOf(first),
         first.summary ?? '',
         seenText(all.filter((record) => record.case === first.case)),
-        first.surprise ? first.evidence.because : first.expected.why,
+        whyLeft(first),
         first.remedy?.text ?? '',
       ].map((content) => words(content)),
     })),
@@ -46,7 +57,7 @@ export function hardenedSection(run: Run): Section {
   const hardened = cellsOf(run).filter(({ harden }) => harden !== undefined);
   const all = everythingOn(run);
   const lanes = lanesOf(all);
-  const open = all.filter(({ verdict }) => !HELD.includes(verdict));
+  const open = all.filter((record) => !HELD.includes(record.verdict) || isWatched(record));
   const kernels = run.context.lanes.flatMap(({ lane, kernel }) => (lanes.includes(lane) ? [kernel] : [])).join(', ');
   return {
     id: 'hardened',
@@ -55,8 +66,9 @@ export function hardenedSection(run: Run): Section {
       text(
         `${byCase(all).length} cases were tried under keys (${lanes.join(', ')} lane) ` +
           'with the filter, sealing and the search on ' +
-          `(Linux ${kernels}, run of ${run.context.started}, commit ${run.context.commit ?? 'unknown'}): ` +
-          `${tally(all)}. These are left; what was not expected is a defect of that commit, no limit:`,
+          `(Linux ${kernels}, ${recordedIn(run, lanes)}): ${tally(all)}. These are left` +
+          `${open.some(isWatched) ? ', or stopped on some systems only' : ''}; ` +
+          'what was not expected is a defect, no limit:',
       ),
       ...tables(leftTable(open, hardened)),
     ],

@@ -6,7 +6,7 @@ import type { CorruptionRecord, Run } from '../../record/records.js';
 import { type Lane, needsKeys, type RemedyKind, type Verdict } from '../../record/words.js';
 import { everythingOn, hardenedSection } from './hardened.js';
 import { byCase, columnsText, nameOf, seenText, verdictWords } from './limit-words.js';
-import { cellsOf, columnOf, corruptionOf, diedDamaged } from './records.js';
+import { cellsOf, columnOf, corruptionOf, diedDamaged, recordedIn } from './records.js';
 import { type Block, type Section, tables, text } from './sections.js';
 import { left, type Table, words } from './table.js';
 import { joined, type Text } from './text.js';
@@ -209,8 +209,7 @@ function kernelSection(
     title,
     blocks: [
       text(
-        `${pairs.length} cells were tried under ${kernel} and under ${other} (run of ` +
-          `${beside.context.started}, commit ${beside.context.commit ?? 'unknown'}): ` +
+        `${pairs.length} cells were tried under ${kernel} and under ${other} (${recordedIn(beside, lanes)}): ` +
           `${differing === 0 ? 'all verdicts are the same.' : `${differing} differ.`}`,
       ),
       ...tables(differencesTable(pairs, kernel, other)),

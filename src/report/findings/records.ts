@@ -21,6 +21,17 @@ export const costsOf = (run: Run): readonly CostRecord[] => run.records.filter((
 export const skippedOf = (run: Run): readonly SkippedRecord[] =>
   run.records.filter((record) => record.kind === 'skipped');
 
+/** Which run it is; where records of some lanes were made at several times, that the report says which. */
+export function recordedIn({ context }: Run, lanes: Iterable<Lane>): string {
+  const among = new Set(lanes);
+  const parts = context.lanes.flatMap(({ lane, details }) =>
+    among.has(lane) ? (details['parts']?.split('; ') ?? []) : [],
+  );
+  return parts.length > 1
+    ? `recorded in ${parts.length} parts, see the report's environment`
+    : `run of ${context.started}, commit ${context.commit ?? 'unknown'}`;
+}
+
 /** Those of a list's words that are there, in the list's order. */
 export function inOrder<T>(order: readonly T[], present: Iterable<T>): readonly T[] {
   const set = new Set(present);
