@@ -105,7 +105,8 @@ int trap_filter_cover(void);
  * hardware breakpoint at its first byte (Linux 5.13 on x86-64). A callee that comes to it fails its callout by SIGTRAP
  * with code TRAP_PERF, before the instruction is executed. The VM's own code goes on, at the price of a signal. So does
  * an XRSTOR whose mask leaves PKRU out. Holds for this thread and for threads that it starts from now on, until the
- * process ends. Threads that a callee starts are in no callout, and go on.
+ * process ends. Threads that are there already are not watched: of Node, its workers and libuv's pool. Threads that a
+ * callee starts are in no callout, and go on.
  *
  *   -EACCES, -EPERM   kernel.perf_event_paranoid forbids it to this user
  *   -ENOSPC           the processor's four breakpoints are taken

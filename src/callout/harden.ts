@@ -45,7 +45,7 @@ export interface Hardened {
   readonly by: readonly Hardening[];
   /** For every thunk of the guard. */
   readonly thunkFlags: number;
-  /** By 'scan': what writes rights to keys and has to stay, and whether callees are kept from it. */
+  /** By 'scan': what writes rights to keys and has to stay, and whether callees are kept from it. No error if not. */
   readonly lasting: readonly Lasting[];
 }
 
@@ -97,7 +97,8 @@ function setFilter(options: FilterOptions, scans: boolean): void {
 }
 
 /**
- * Sets up what the options ask for. What cannot be had is an error, never left out.
+ * Sets up what the options ask for. What cannot be had is an error, with one exception: by 'scan', an instruction that
+ * stays and cannot be watched is told by `lasting`.
  * @throws Error where the system has no such thing; TypeError for unknown options
  */
 export function harden(options: HardenOptions, mechanism: GuardMechanism, image: Image | undefined): Hardened {

@@ -19,27 +19,34 @@ export interface Lasting {
   readonly symbol: string | null;
   readonly address: bigint;
   /**
-   * Why it is open to callees: the name of perf_event_open's error, EACCES say, or 'late binding'. Null where it is
-   * watched.
+   * Why it is open to callees: the name of perf_event_open's error, EACCES say; 'late binding'; or 'a worker: ' with
+   * what this thread cannot tell. Null where it is watched.
    */
   readonly open: string | null;
 }
 
+/** Threads inherit breakpoints when they are started, and cannot see them. */
+const WORKER = 'a worker: watched only if it was started after the main thread made a guard that scans';
+
 let lasting: readonly Lasting[] | undefined;
+
+function watch(address: bigint): string | null {
+  if (!isMainThread) return WORKER;
+  const error = binding.watchCode(address);
+  return error < 0 ? getSystemErrorName(error) : null;
+}
 
 /**
  * Watches them, once in a process, for the main thread and for threads that are started later. What cannot be watched
- * is said. A worker's guard adds nothing.
+ * is said. A worker's guard sets nothing, and says that.
  */
 export function watchLasting(): readonly Lasting[] {
-  if (!isMainThread) return [];
   lasting ??= binding
     .modules()
     .filter(({ path }) => isLasting(path))
     .flatMap(({ path, bias }) =>
       searchElf(readFileSync(path)).map(({ instruction, symbol, address }): Lasting => {
-        const error = instruction === 'wrpkru' ? binding.watchCode(bias + address) : undefined;
-        const open = error === undefined ? 'late binding' : error < 0 ? getSystemErrorName(error) : null;
+        const open = instruction === 'wrpkru' ? watch(bias + address) : 'late binding';
         return { instruction, module: path, symbol, address: bias + address, open };
       }),
     );
