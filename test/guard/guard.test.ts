@@ -142,21 +142,25 @@ const noCapabilities =
     ? spawnSync('/usr/sbin/setcap', ['cap_net_raw=ep', capable]).status !== 0 && 'setcap is not here, or cannot set any'
     : 'only root can give a file capabilities';
 
-t.test('a program with file capabilities is refused to who is not root', { skip: noCapabilities }, (t) => {
-  chmodSync(folder, 0o755);
-  const asNobody = (program: string) =>
-    spawnSync(process.execPath, [MAIN, 'guard', '--', program, 'true'], {
-      encoding: 'utf8',
-      uid: 65534,
-      env: { ...process.env, HOME: folder },
-    });
-  const plain = asNobody('/usr/bin/env');
-  if (plain.status !== 0) t.comment(`nobody cannot run this checkout: ${plain.stderr}`);
-  else {
-    const { status, stderr } = asNobody(capable);
-    t.equal(status, 1);
-    t.match(stderr, /^turnkey: .*capable has file capabilities \(getcap\): the loader preloads nothing .*A copy of it/);
-  }
+chmodSync(folder, 0o755);
+const asNobody = (program: string) =>
+  spawnSync(process.execPath, [MAIN, 'guard', '--', program, 'true'], {
+    encoding: 'utf8',
+    uid: 65534,
+    env: { ...process.env, HOME: folder },
+  });
+
+/** Why the user nobody cannot run a program that has none; false where he can. */
+function nobodyCannot(): string | false {
+  const { status, stderr } = asNobody('/usr/bin/env');
+  return status !== 0 && `nobody cannot run this checkout: ${stderr.trim().split('\n').pop() ?? ''}`;
+}
+const untried = noCapabilities === false ? nobodyCannot() : noCapabilities;
+
+t.test('a program with file capabilities is refused to who is not root', { skip: untried }, (t) => {
+  const { status, stderr } = asNobody(capable);
+  t.equal(status, 1);
+  t.match(stderr, /^turnkey: .*capable has file capabilities \(getcap\): the loader preloads nothing .*A copy of it/);
   t.end();
 });
 
