@@ -9,6 +9,20 @@ import { hostTables } from './table.js';
 
 const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 
+/**
+ * What is to be said of records that are older than the check of whose instruction faulted; empty where none is.
+ * docs/hosts.md says the same.
+ */
+export function moduleNote({ runs }: HostRecord): string {
+  const unnamed = runs.filter(({ trials }) => {
+    const errors = trials.flatMap(({ called }) => called?.error ?? []);
+    return errors.length > 0 && errors.every(({ module }) => module === undefined);
+  });
+  if (unnamed.length === 0) return '';
+  const commits = [...new Set(unnamed.map(({ commit }) => commit ?? 'no commit'))].join(', ');
+  return `The records of ${commits} name no module, so that it was not checked whose instruction it was.`;
+}
+
 /** Writes report.md. @param standIn a run of the catalogue on the stand-in */
 export function reportHosts(
   directory: string,
@@ -16,12 +30,15 @@ export function reportHosts(
   cases: readonly HostCase[],
   standIn: Run | undefined,
 ): string {
+  const older = moduleNote(record);
   const lines = [
     '# Bad callouts in programs that were never ported',
     '',
     'Each trial is a process: a program as it is, one bad callout, then work that the program goes on with. Its answer',
     'is checked, and the memory that the callee had no business in. *Prevented* needs evidence: a fault of the',
-    "mechanism at that memory, the memory as before, the right answer. The mechanism's lane stands in each head.",
+    "mechanism at that memory by an instruction outside the VM's modules, the memory as before, the right answer.",
+    ...(older === '' ? [] : [older]),
+    "The mechanism's lane stands in each head.",
     '*Damaged* and *host-damaged*: memory was not as before, or the answer was wrong; the program may have died of it.',
     '*Crashed*: it died with memory as before, or said nothing. *Trapped*: an error, and all is right.',
   ];

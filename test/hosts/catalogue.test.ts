@@ -2,12 +2,16 @@
  * The catalogue on hosts: the verdict on what a program left, and two cases run in CPython, Ruby and Node as they are.
  * Broken once: the fault's address not compared with the object; programs started without the guard.
  */
+import { readFileSync } from 'node:fs';
+
 import t from 'tap';
 
 import { type HostCase, HOSTS } from '../../src/experiment/host-case.js';
 import { judge, type Left } from '../../src/hosts/judge.js';
-import type { Called } from '../../src/hosts/record.js';
+import { type Called, type HostRecord, readHosts } from '../../src/hosts/record.js';
+import { moduleNote } from '../../src/hosts/report.js';
 import { hostCases, runHosts } from '../../src/hosts/run.js';
+import { inProject } from '../../src/record/paths.js';
 
 const about: HostCase = { name: 'x', title: '', callees: ['word'], target: 'payload', bytes: 8 };
 const ffi = 'exception in FFI call';
@@ -55,6 +59,35 @@ t.test('how a program ended decides where it said nothing', (t) => {
   t.equal(judge(about, 'none', { ...left, called: { ...called, error: null, returned: 0 } }).verdict, 'harmless');
   const lent: HostCase = { ...about, target: 'lent' };
   t.equal(judge(lent, 'pkeys', { ...left, called: { ...called, intact: false } }).verdict, 'host-damaged');
+  t.end();
+});
+
+t.test('of records that name no module it is said, in docs/hosts.md too', (t) => {
+  // Broken once: the sentence taken out of docs/hosts.md.
+  const words = (text: string): string => text.replaceAll(/\s+/g, ' ');
+  const recorded = readHosts(inProject('results/reference-hosts'));
+  const page = words(readFileSync(inProject('docs/hosts.md'), 'utf8'));
+  const note = moduleNote(recorded);
+  if (note === '') t.notMatch(page, /name no module/);
+  else t.ok(page.includes(note), note);
+  const trial = {
+    case: 'x',
+    host: 'node',
+    mechanism: 'pkeys',
+    verdict: 'prevented',
+    because: '',
+    end: 0,
+    done,
+  } as const;
+  const run = { lane: 'native', host: 'node', commit: 'c0', started: '', kernel: '', cpu: '', version: '' } as const;
+  const { module, ...older } = fault;
+  const recordOf = (error: Called['error']): HostRecord => ({
+    schemaVersion: 1,
+    runs: [{ ...run, trials: [{ ...trial, called: { ...called, error } }] }],
+  });
+  t.match(moduleNote(recordOf(older)), /^The records of c0 name no module/);
+  t.equal(moduleNote(recordOf({ ...older, module })), '');
+  t.equal(moduleNote(recordOf(null)), '', 'nothing to check');
   t.end();
 });
 
