@@ -113,7 +113,7 @@ t.test("by 'scan' a callee that comes to the C library's WRPKRU fails, where bre
   t.match(found, { instruction: 'wrpkru', module: /libc/ });
   // Broken once: these watched too. tap's signal-exit put SIGTRAP back, and a late binding ended the process.
   t.ok(lasting.every(({ instruction, open }) => instruction === 'wrpkru' || open === 'late binding'));
-  // Broken once: trap_watch_code answering -EACCES. Only there is it known that breakpoints can be had.
+  // Broken once: each watch answered as EACCES. Only there is it known that breakpoints can be had.
   if (process.env['TURNKEY_LANE'] === 'emulated' && probe().usable)
     t.equal(found?.open, null, 'the guest is root, and has breakpoints');
   if (found?.open !== null || !probe().usable) {
