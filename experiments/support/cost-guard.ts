@@ -5,6 +5,7 @@
 import { binding } from '../../src/callout/binding.js';
 import { answered } from '../../src/callout/failure.js';
 import { Guard } from '../../src/callout/guard.js';
+import type { HardenOptions } from '../../src/callout/harden.js';
 import { ffi } from '../../src/callout/koffi.js';
 import { type CostRow, isGuardMechanism } from '../../src/experiment/index.js';
 import { Image } from '../../src/image/image.js';
@@ -22,10 +23,14 @@ export interface GuardedImage {
 /**
  * Maps an image of `imageBytes` (one space, 4 KiB pages, all of them in memory) and guards callouts by the row's
  * mechanism. `pkeys-model` is the trap alone with a delay of `cycles` where rights would be written. It protects
- * nothing (trap_model in trap.h).
+ * nothing (trap_model in trap.h). `hardened`: what the guard does beyond its mechanism.
  * @throws TypeError for a mechanism that is neither
  */
-export function openImage({ mechanism, parameters }: CostRow, imageBytes: number): GuardedImage {
+export function openImage(
+  { mechanism, parameters }: CostRow,
+  imageBytes: number,
+  hardened: HardenOptions = {},
+): GuardedImage {
   const model = mechanism === 'pkeys-model';
   if (!model && !isGuardMechanism(mechanism)) throw new TypeError(`callouts cannot be guarded by ${mechanism}`);
   const image = Image.map({ spaces: [{ name: 'old', bytes: imageBytes }] });
@@ -35,7 +40,7 @@ export function openImage({ mechanism, parameters }: CostRow, imageBytes: number
   ) => unknown;
   madvise(address, bytes, MADV_NOHUGEPAGE);
   image.fill(1);
-  const guard = new Guard({ image, mechanism: isGuardMechanism(mechanism) ? mechanism : 'flag' });
+  const guard = new Guard({ image, mechanism: isGuardMechanism(mechanism) ? mechanism : 'flag', ...hardened });
   const reachedCycles = model ? answered(binding.model(Number(parameters['cycles'])), 'model keys') : 0;
   return { guard, image, reachedCycles };
 }
