@@ -46,7 +46,8 @@ static struct loan_block *best_kept(size_t bytes, int key) {
 }
 
 /* The VM's rights are open: whoever is here entered the registry. */
-static void wipe(const struct loan_block *block) {
+void pkeys_i_block_wipe(const struct loan_block *block) {
+  if (!block->sealed) return; /* new, or about to be unmapped */
   if (sys_discard(block->address, block->bytes) < 0) memset((void *)block->address, 0, block->bytes);
 }
 
@@ -59,7 +60,6 @@ int pkeys_i_block_take(size_t bytes, int access, int key, struct loan_block *out
   if (kept != NULL && (kept->bytes == wanted || full)) {
     *out = *kept;
     *kept = (struct loan_block){0};
-    wipe(out); /* callees that were lent something else could write it */
     return 0;
   }
   if (full) return -EMFILE;
@@ -70,7 +70,6 @@ int pkeys_i_block_take(size_t bytes, int access, int key, struct loan_block *out
 
 int pkeys_i_block_give_back(const struct loan_block *block) {
   if (!block->sealed) return sys_munmap(block->address - PKEYS_PAGE, block->bytes + 2 * PKEYS_PAGE);
-  wipe(block);
   struct loan_block *free = pkeys_i_registry.kept;
   while (free->address != 0) free++; /* there is room for every sealed block that there is */
   *free = *block;
@@ -80,5 +79,15 @@ int pkeys_i_block_give_back(const struct loan_block *block) {
 bool pkeys_i_blocks_carry(int key) {
   for (size_t i = 0; i < MAX_BLOCKS; i++)
     if (pkeys_i_registry.kept[i].address != 0 && pkeys_i_registry.kept[i].key == key) return true;
+  for (size_t i = 0; i < PKEYS_MAX_LOANS; i++) {
+    const struct loan *loan = &pkeys_i_registry.loans[i];
+    if (loan->id && loan->block.sealed && loan->block.key == key) return true;
+  }
+  return false;
+}
+
+bool pkeys_i_blocks_live(void) {
+  for (size_t i = 0; i < PKEYS_MAX_LOANS; i++)
+    if (pkeys_i_registry.loans[i].id && pkeys_i_registry.loans[i].block.sealed) return true;
   return false;
 }

@@ -37,8 +37,9 @@ void pkeys_i_space_of(const struct region *region, struct pkeys_space *out) {
   out->mechanism = (enum pkeys_mechanism)region->mechanism;
 }
 
-/* The functions below look at all that they tell of one region as one reader: what is not copied with the region (a
- * pooled image's key and its moves) is of the same image only until the reader leaves. */
+/* The functions below stay readers for all that they tell: they need the right to read the registry. That holds no
+ * writer off. What is not copied with the region, a pooled image's key and its moves, may be those of an image that
+ * came after it. */
 
 static bool space_at(uintptr_t address, struct region *out) {
   return pkeys_i_region_find(address, out) && out->kind == REGION_SPACE;

@@ -180,12 +180,17 @@ int pkeys_i_seat_load(struct pkeys_seat *seat, struct pkeys_image *image);
 
 /* ---- block.c ----------------------------------------------------------------------------------------------------- */
 
-/* Zeroed pages for at least `bytes`, with this access and key. 0 or a negative errno. Both locks held, for all three.
+/* Pages for at least `bytes`, with this access and key. 0 or a negative errno. Both locks held, for all but the wipe.
  */
 int pkeys_i_block_take(size_t bytes, int access, int key, struct loan_block *out);
 int pkeys_i_block_give_back(const struct loan_block *block);
-/* Whether sealed pages that nobody has keep `key`. */
+/* Zeroes sealed pages, which are used again: as they come back, and as they are lent, since callees that were lent
+ * something else could write them meanwhile. It touches them, so without the mechanism lock. */
+void pkeys_i_block_wipe(const struct loan_block *block);
+/* Whether sealed pages keep `key`. */
 bool pkeys_i_blocks_carry(int key);
+/* Whether a live loan is sealed: its key is for good. */
+bool pkeys_i_blocks_live(void);
 
 /* ---- loan.c ------------------------------------------------------------------------------------------------------ */
 

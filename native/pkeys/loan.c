@@ -180,6 +180,7 @@ static int release(uint32_t id, bool copies) {
     copy_error = copy_as_vm((void *)(space.address + loan->offset), (const void *)region.lent_address, loan->bytes);
     if ((error = pkeys_i_registry_enter())) return error;
   }
+  pkeys_i_block_wipe(&loan->block);
   pkeys_i_lock_take(&pkeys_i_registry.mechanism_lock);
   static const struct region nothing;
   pkeys_i_region_read(loan->region, &region);
@@ -211,6 +212,7 @@ int pkeys_lend(size_t bytes, struct pkeys_image *image, size_t space_index, size
   uintptr_t source;
   error = lend_locked(bytes, image, space_index, offset, mode, flush_end, out, &source);
   pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
+  if (!error) pkeys_i_block_wipe(&find_loan(out->id)->block);
   pkeys_i_registry_leave();
   /* The loan counts on the image by now, so the image cannot be closed or shrunk below its range under the copy. */
   if (!error && source && mode != PKEYS_LOAN_OUT) {

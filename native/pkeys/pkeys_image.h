@@ -59,11 +59,11 @@ int pkeys_image_map(const struct pkeys_space_request *requests, size_t count, en
  * /proc/self/smaps with what was asked for (I9). A failed call changes nothing.
  *
  *   0              the mechanism is set, or it was set before
- *   -EBUSY         the image has another mechanism already
+ *   -EBUSY         the image has another mechanism already; or the mechanism is one of mprotect-*, and loans are
+ *                  sealed; or it is the first that needs keys, and a loan that is sealed is live: it keeps key 0
  *   -EINVAL        the image has one key for all spaces, and they do not all deny the same right; or it has a virtual
  *                  key and denies another right than the virtual images that are open; or it has a virtual key, and
  *                  the mechanism is pkeys-glibc
- *   -ENOTSUP       the mechanism is one of mprotect-*, and loans are sealed
  *   -EOPNOTSUPP    the mechanism needs keys, and this machine has none
  *   -ENOSPC        the mechanism needs keys, and too few are left
  *   -EKEYREJECTED  smaps shows another key or access than the one applied
@@ -102,8 +102,10 @@ bool pkeys_image_is_sealed(const struct pkeys_image *image);
  * power of two, so a loan may have spare pages on the side that is not flush, and a callee that overruns it there meets
  * no guard page. What was lent before is neither sealed nor kept.
  *
- *   -ENOTSUP     an image has one of mprotect-*, which close loans too; none can be given one of these any more
+ *   -EBUSY       an image has one of mprotect-*, which close loans too
  *   -EOPNOTSUPP  this kernel cannot seal
+ *
+ * From then on no image is given one of mprotect-* any more (-EBUSY).
  */
 int pkeys_seal_loans(void);
 /* Seals the pages of the registry itself. 0, -EOPNOTSUPP, or another negative errno. */

@@ -48,7 +48,7 @@ int pkeys_seal_loans(void) {
   error = seal(0, 0); /* nothing, to hear whether it can be */
   struct mask_record record;
   pkeys_i_masks_read(&record);
-  if (!error && record.counted + record.naive > 0) error = -ENOTSUP;
+  if (!error && record.counted + record.naive > 0) error = -EBUSY;
   if (!error) pkeys_i_registry.blocks_sealed = true;
   return pkeys_i_change_leave(error);
 }

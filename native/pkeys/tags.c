@@ -127,12 +127,16 @@ static bool all_deny_alike(const struct pkeys_image *image) {
   return true;
 }
 
+/* Live loans get the loan key with the first keyed image. The kernel gives sealed pages no other key. */
+static bool loans_stay_unkeyed(void) { return pkeys_i_registry.loan_key == 0 && pkeys_i_blocks_live(); }
+
 /* A virtual key. Its pages are closed at once, by their access, and carry no key yet: there is nothing to compare with
  * smaps, whose length grows with the number of images. */
 static int set_virtual(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
   int refused = pkeys_i_virtual_error();
   if (refused) return refused;
   if (mechanism != PKEYS_MECHANISM_PKEYS || !all_deny_alike(image)) return -EINVAL;
+  if (loans_stay_unkeyed()) return -EBUSY;
   int error = 0;
   if (pkeys_i_registry.loan_key == 0 && pkeys_i_any_loans()) {
     int key = pkeys_i_pool_key_alloc(true);
@@ -162,6 +166,7 @@ static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) 
   size_t wanted = image->mode == PKEYS_KEY_PER_SPACE ? image->space_count : 1;
   if (wanted == 1 && !all_deny_alike(image)) return -EINVAL;
   if (wanted >= PKEYS_KEYS) return -ENOSPC;
+  if (loans_stay_unkeyed()) return -EBUSY;
 
   int taken[PKEYS_KEYS], keys[PKEYS_MAX_SPACES];
   size_t count = 0;
@@ -197,7 +202,7 @@ static int set_keyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) 
 }
 
 static int set_unkeyed(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
-  if (mechanism_is_hooked(mechanism) && pkeys_i_registry.blocks_sealed) return -ENOTSUP; /* it closes loans too */
+  if (mechanism_is_hooked(mechanism) && pkeys_i_registry.blocks_sealed) return -EBUSY; /* it closes loans too */
   assign(image, mechanism, no_keys);
   pkeys_i_masks_publish(false);
   if (!mechanism_is_counted(mechanism)) return 0;

@@ -15,6 +15,11 @@ static struct pkeys_loan lend(size_t bytes, bool flush_end) {
     CHECK_EQ(check_sealed, 0);                                                  \
   } while (0)
 
+#define SEAL_POSSIBLE()                                                                 \
+  do {                                                                                  \
+    if (pkeys_seal_runtime() == -EOPNOTSUPP) CHECK_SKIP("this kernel has no mseal(2)"); \
+  } while (0)
+
 /* What a callee may try with lent pages, with its rights. */
 static int unmaps(char *page) { return munmap(page, 4096) == 0 ? 0 : -errno; }
 static int closes(char *page) { return mprotect(page, 4096, PROT_NONE) == 0 ? 0 : -errno; }
@@ -43,7 +48,7 @@ static void stays(enum pkeys_mechanism mechanism) {
   CHECK(!can_write(last + 1));
   CHECK_EQ(pkeys_loan_release(loan.id), 0);
   CHECK_EQ(((char *)space_at(image, 0).address)[4999], 'c');
-  /* The next of its size has the same pages, empty. Broken once: `wipe` left out of both: the page holds c. */
+  /* The next of its size has the same pages, empty. Broken once: both wipes left out: the page holds c. */
   struct pkeys_loan next = lend(8192, false);
   CHECK_EQ((uintptr_t)next.address, (uintptr_t)page);
   CHECK_EQ(*first, 0);
@@ -61,7 +66,7 @@ static void stays(enum pkeys_mechanism mechanism) {
   struct pkeys_space_request request = {.name = "old", .bytes = 4096, .deny = PKEYS_NO_WRITE};
   struct pkeys_image *other;
   CHECK_EQ(pkeys_image_map(&request, 1, PKEYS_KEY_PER_IMAGE, &other, NULL), 0);
-  CHECK_EQ(pkeys_image_set_mechanism(other, PKEYS_MECHANISM_MPROTECT_RANGE), -ENOTSUP);
+  CHECK_EQ(pkeys_image_set_mechanism(other, PKEYS_MECHANISM_MPROTECT_RANGE), -EBUSY);
   CHECK_EQ(pkeys_image_close(other), 0);
   CHECK_EQ(pkeys_image_close(image), 0);
 }
@@ -88,6 +93,49 @@ CHECK_TEST(sealed_key, "sealed pages keep the loan key, and no image gets it, af
   loan = lend(16, false);
   CHECK_EQ(smaps_key(loan.address, NULL), key);
   CHECK_EQ(pkeys_loan_release(loan.id), 0);
+}
+
+/* Broken once: not refused: the keys run out, or the image opens beside a loan without a key. */
+static void first_keyed(enum pkeys_key_mode mode) {
+  struct pkeys_space_request request = {.name = "old", .bytes = 4096, .deny = PKEYS_NO_WRITE};
+  struct pkeys_image *image;
+  CHECK_EQ(pkeys_image_map(&request, 1, mode, &image, NULL), 0);
+  struct pkeys_loan loan = lend(16, false);
+  for (int i = 0; i < 2 * PKEYS_KEYS; i++) /* no key is lost */
+    CHECK_EQ(pkeys_image_set_mechanism(image, PKEYS_MECHANISM_PKEYS), -EBUSY);
+  CHECK_EQ(smaps_key(loan.address, NULL), 0);
+  CHECK_EQ(pkeys_loan_release(loan.id), 0);
+  CHECK_EQ(pkeys_image_set_mechanism(image, PKEYS_MECHANISM_PKEYS), 0);
+  /* Its loans have the key from the start, and stay as long as they like. */
+  loan = lend(16, false);
+  int key = smaps_key(loan.address, NULL);
+  CHECK(key > 0);
+  CHECK_EQ(pkeys_image_close(image), 0);
+  CHECK_EQ(pkeys_image_map(&request, 1, mode, &image, NULL), 0);
+  CHECK_EQ(pkeys_image_set_mechanism(image, PKEYS_MECHANISM_PKEYS), 0);
+  CHECK(space_at(image, 0).key != key);
+  CHECK_EQ(smaps_key(loan.address, NULL), key);
+  CHECK_EQ(pkeys_loan_release(loan.id), 0);
+  CHECK_EQ(pkeys_image_close(image), 0);
+}
+CHECK_TEST(sealed_first,
+           "a live sealed loan without a key stays so: no first keyed image beside it, and no key is lost") {
+  NEEDS_KEYS();
+  SEAL();
+  first_keyed(PKEYS_KEY_PER_IMAGE);
+}
+CHECK_TEST(sealed_virtual, "the same of an image with a virtual key") {
+  NEEDS_KEYS();
+  SEAL();
+  first_keyed(PKEYS_KEY_VIRTUAL);
+}
+
+CHECK_TEST(sealed_refused, "no sealing beside an image that closes loans by mprotect, and the answer tells it apart") {
+  SEAL_POSSIBLE();
+  struct pkeys_image *image = image_of(PKEYS_MECHANISM_MPROTECT_RANGE);
+  CHECK_EQ(pkeys_seal_loans(), -EBUSY);
+  CHECK_EQ(pkeys_image_close(image), 0);
+  CHECK_EQ(pkeys_seal_loans(), 0);
 }
 
 CHECK_TEST(sealed_sizes, "as many sealed loans as the table holds, of many sizes, and again") {

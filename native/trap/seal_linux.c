@@ -57,6 +57,6 @@ int trap_seal(void) {
 #endif
   if (rc == 0) rc = dl_iterate_phdr(seal_code, NULL);
   if (rc == 0) rc = pkeys_seal_loans();
-  if (rc == -ENOTSUP) rc = 0; /* an image of mprotect-* closes them */
+  if (rc == -EBUSY) rc = 0; /* an image of mprotect-* closes them */
   return rc == 0 ? pkeys_seal_runtime() : rc;
 }

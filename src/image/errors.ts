@@ -41,7 +41,7 @@ export const EKEYREJECTED = 129;
  * - ERR_IMAGE_KEYS: the spaces' rights do not go with one key for all.
  * - ERR_KEYS_EXHAUSTED: no protection key is left.
  * - ERR_PKEYS_UNAVAILABLE: this machine has no protection keys.
- * - ERR_MECHANISM_SET: the image has another mechanism already.
+ * - ERR_MECHANISM_SET: the image has another mechanism already, or cannot have this one beside sealed loans.
  * - ERR_IMAGE_SEALED: what a sealed image no longer does, or why it cannot be sealed.
  * - ERR_LOAN: no loan could be made, or it is gone.
  */

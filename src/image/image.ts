@@ -128,8 +128,11 @@ export class Image {
     if (errno === -EBUSY)
       throw new ImageError(
         'ERR_MECHANISM_SET',
-        `The image is protected by '${this.mechanism}' already; an image has one mechanism. Map another ` +
-          `image for '${mechanism}'.`,
+        this.mechanism === undefined
+          ? `The image cannot be given '${mechanism}': loans are sealed. mprotect could not close them, and no key ` +
+              'can be given to them. Where it needs keys, release first what is lent.'
+          : `The image is protected by '${this.mechanism}' already; an image has one mechanism. Map another ` +
+              `image for '${mechanism}'.`,
         errno,
       );
     if (errno === -EOPNOTSUPP) {
