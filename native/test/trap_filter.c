@@ -226,6 +226,64 @@ CHECK_TEST(exit_refused, "exit(3) fails the callout before the VM's exit handler
   END();
 }
 
+static long child_exits(int file) {
+  pid_t child = fork();
+  if (child == 0) {
+    FILE *out = fdopen(file, "w");
+    fprintf(out, "written");
+    exit(6);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -status;
+}
+static enum trap_call_verdict allows_exit(const struct trap_system_call *call, void *context) {
+  (void)context;
+  return call->number == SYS_exit_group ? TRAP_CALL_ALLOW : TRAP_CALL_DEFAULT;
+}
+static void vm_says(void) {
+  if (write(STDERR_FILENO, "the VM ends\n", 12) != 12) _exit(9);
+}
+/* How a child of the VM's ends whose callee calls exit: 3, if its exit handlers ran. */
+static int ends_by(trap_judge judge, enum trap_response response) {
+  int ends[2];
+  char text[12] = "";
+  if (pipe(ends) != 0) return -errno;
+  pid_t child = check_fork();
+  if (child == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    struct trap_filter_options options = {.way = TRAP_FILTER_DISPATCH, .threads = true, .code = true, .judge = judge};
+    trap_policy *policy = trap_policy_create(response);
+    void *code = NULL;
+    if (trap_filter_init(&options) == 0 && trap_thunk(CODE(exits), 0, TRAP_FILTER, policy, &code) == 0)
+      AS(exits, code)();
+    _exit(5);
+  }
+  close(ends[1]);
+  int status = check_wait(child);
+  bool said = read(ends[0], text, sizeof text) == sizeof text && memcmp(text, "the VM ends\n", 12) == 0;
+  close(ends[0]);
+  return !said ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : -status;
+}
+CHECK_TEST(exit_passes, "exit handlers run for who may end: a callee's child, and a callee that is let through") {
+  /* Broken once: before_exit making exit_group itself: nothing arrives. */
+  CHECK_EQ(atexit(vm_says), 0);
+  begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_FAIL);
+  char text[8] = "";
+  int ends[2];
+  CHECK_EQ(pipe(ends), 0);
+  CHECK_PASSES(6, child_exits, ends[1]);
+  close(ends[1]);
+  CHECK_EQ(read(ends[0], text, 8), 7);
+  CHECK(strcmp(text, "written") == 0);
+  close(ends[0]);
+  CHECK_EQ(ends_by(allows_exit, TRAP_ALWAYS), 3);
+  CHECK_EQ(ends_by(NULL, TRAP_NEVER), 3);
+  CHECK_EQ(ends_by(NULL, TRAP_ALWAYS), -1);
+  CHECK_REFUSED(SYS_exit_group, exits);
+  END();
+}
+
 CHECK_TEST(errno_mode, "with TRAP_REFUSE_ERRNO the callee is answered EPERM, and goes on") {
   begin(best(), TRAP_FILTER_DISPATCH, TRAP_REFUSE_ERRNO);
   uint64_t refused = trap_filter_statistics().refused;

@@ -31,7 +31,8 @@
  *     prctl and arch_prctl that would switch the trap or the filter off, or have the process traced
  *     rt_sigreturn with more rights to keys than the callout has, on the callout's own thread
  *     exit and exit_group by a thread of the VM's; exit(3) before it runs exit handlers that are older than the filter,
- *     but for destructors of thread-local objects
+ *     but for destructors of thread-local objects. glibc 2.41 and later hold a lock throughout exit(3), which the
+ *     failed callout leaves held: another thread's exit(3) then waits for ever, this thread's does not
  *
  * Loading and unloading (trap_dlopen, trap_dlclose) are judged as well once the filter is set up.
  *
@@ -70,8 +71,8 @@ struct trap_system_call {
   uint64_t pc;     /* the instruction after the call */
   bool in_callout; /* of this thread; else a thread or child that a callee has started */
 };
-/* A verdict of the VM's own, asked before all other rules. Runs inside a signal, with all rights: only
- * async-signal-safe calls, no locks, and nothing that the arguments point at. */
+/* A verdict of the VM's own, asked before all other rules; about exit_group also when exit(3) begins. Runs inside a
+ * signal, with all rights: only async-signal-safe calls, no locks, and nothing that the arguments point at. */
 typedef enum trap_call_verdict (*trap_judge)(const struct trap_system_call *call, void *context);
 
 struct trap_filter_rule {

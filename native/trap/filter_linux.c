@@ -175,18 +175,17 @@ static int seccomp_install(void) {
 
 /*
  * A callee's exit(3) runs the VM's exit handlers, and only then makes the call that is refused. This one is newer than
- * theirs, so it runs before them, and makes that call at once. A handler runs once: it puts itself back first. Runs
- * with the callee's rights. on_exit(3).
+ * theirs, so it runs before them. It asks by a call that does not exist, which is judged as exit_group and ends
+ * nothing: what may end, a child of the callee's say, goes on to the handlers. A handler runs once: it puts itself back
+ * first. Runs with the callee's rights. on_exit(3).
  */
 static void before_exit(int status, void *unused) {
-  static bool ending; /* the call returned: it was not refused by failing the callout */
+  static bool ending; /* the answer came: the callout has not failed */
   const struct trap_slot *slot = trap_slot_find();
   if (ending || slot == NULL || !trap_state_is_callout(trap_state(slot))) return;
   const struct trap_entry *entry = (const struct trap_entry *)(uintptr_t)trap_state(slot);
-  const struct trap_filter *filter = &trap_arena.shared.filter;
-  if (!(entry->flags & TRAP_FILTER) || filter->refusal != TRAP_REFUSE_FAIL) return;
-  if (filter->rules[SYS_exit_group] == TRAP_CALL_ALLOW) return;
-  if (on_exit(before_exit, unused) == 0) (void)syscall(SYS_exit_group, status);
+  if (!trap_filtered(entry) || trap_arena.shared.filter.refusal != TRAP_REFUSE_FAIL) return;
+  if (on_exit(before_exit, unused) == 0) (void)syscall(CALL_ASK_EXIT, status);
   ending = true;
 }
 

@@ -312,6 +312,16 @@ static enum trap_judgement judge_result(const struct call *call, bool opened) {
   return fails ? TRAP_CALL_FAILS : TRAP_GOES_ON;
 }
 
+/* Whether exit_group would be refused (filter_linux.c, before_exit). If so, it is the call in the record. */
+static enum trap_judgement judge_exit(struct call *call, bool judged) {
+  greg_t pc = registers(call)[REG_RIP];
+  call->seen.number = SYS_exit_group;
+  registers(call)[REG_RAX] = SYS_exit_group;
+  if (judged && judge(call) == TRAP_CALL_FAILS) return TRAP_CALL_FAILS;
+  registers(call)[REG_RIP] = pc;
+  return answer(call, 0);
+}
+
 /* ---- the handler's question ------------------------------------------------------------------------------------ */
 
 enum trap_judgement trap_judge_call(const siginfo_t *info, ucontext_t *uc, struct trap_slot *slot, bool judged,
@@ -330,6 +340,7 @@ enum trap_judgement trap_judge_call(const siginfo_t *info, ucontext_t *uc, struc
   if (info->si_arch != AUDIT_ARCH_X86_64) call.seen.number |= (uint64_t)1 << 32; /* int 0x80: other numbers */
   if (call.seen.number == CALL_ASK_OPENED || call.seen.number == CALL_ASK_MAPPED)
     return judge_result(&call, call.seen.number == CALL_ASK_OPENED);
+  if (call.seen.number == CALL_ASK_EXIT) return judge_exit(&call, judged);
   atomic_fetch_add_explicit(&trap_arena.shared.filter.judged, 1, memory_order_relaxed);
   return judged || how_it_passes(call.seen.number) ? judge(&call) : pass(&call);
 }

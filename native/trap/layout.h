@@ -42,9 +42,11 @@
 
 #define FRAME_OWN_STACK 4 /* a flag of struct trap_frame: a foreign stack taken for this frame alone */
 
-/* Calls that do not exist, by which calls_*.S asks the handler to look at a result. */
+/* Calls that do not exist, by which the handler is asked: calls_*.S to look at a result, filter_linux.c whether a
+ * callee may end. */
 #define CALL_ASK_OPENED 0x746b01
 #define CALL_ASK_MAPPED 0x746b02
+#define CALL_ASK_EXIT 0x746b03
 
 /* T_STATE: 0 idle; a thunk entry's address: in a callout through it; else one of these. */
 #define STATE_VM 1     /* inside a callback, or a VM signal handler, of a suspended callout */
