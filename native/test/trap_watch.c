@@ -1,5 +1,7 @@
 /* Hardware breakpoints on instructions that write rights (trap/filter.h, trap_watch_code). */
 #define _GNU_SOURCE
+#include <sys/mman.h>
+
 #include "../trap/filter.h"
 #include "trap_common.h"
 
@@ -16,7 +18,14 @@ __attribute__((noinline, noclone)) static long restores(uint64_t mask) {
                    : "memory");
   return 1;
 }
-extern const char watch_wrpkru[], watch_xrstor[];
+__attribute__((noinline, noclone)) static long restores_wide(uint64_t mask) {
+  static _Alignas(64) char area[16384];
+  uint32_t low = (uint32_t)mask, high = 0;
+  __asm__ volatile("xsave64 (%0)\n.globl watch_xrstor64\nwatch_xrstor64: xrstor64 (%0)" ::"r"(area), "a"(low), "d"(high)
+                   : "memory");
+  return 1;
+}
+extern const char watch_wrpkru[], watch_xrstor[], watch_xrstor64[];
 
 #define WATCH(where)                                                                     \
   do {                                                                                   \
@@ -57,6 +66,51 @@ CHECK_TEST(xrstor, "a watched XRSTOR is refused if its mask has PKRU, and goes o
   CHECK_HONEST();
 }
 
+CHECK_TEST(prefixed, "the same of an XRSTOR with a prefix") {
+  /* Broken once: no step over the prefix: the first callout fails. */
+  CHECK_EQ(trap_init(), 0);
+  WATCH(watch_xrstor64);
+  __typeof__(&restores_wide) call = GUARD(restores_wide, 0, 0);
+  CHECK_EQ(call(3), 1);
+  CHECK(!trap_take_fault(&fault));
+  call(1u << 9 | 3);
+  CHECK(trap_take_fault(&fault));
+  CHECK_EQ(fault.pc, (uintptr_t)watch_xrstor64);
+  CHECK_HONEST();
+}
+
+static long answers(long value) { return value + 1; }
+static long touches(long value) { return *(volatile long *)value; }
+CHECK_TEST(hooks, "the gate's own hooks come through in a callout, when it returns and when it fails") {
+  /* Broken once, and the next: FRAME_HOOKING never set: the process dies while the callout is being failed. */
+  struct way way = {.mechanism = WAY_HOOKED, .foreign_stack = true};
+  if (!way_open(&way)) return;
+  WATCH((uintptr_t)pkeys_enter_foreign_as);
+  WATCH((uintptr_t)pkeys_leave_foreign_as);
+  CHECK_EQ(GUARD(answers, 0, 0)(4), 5);
+  CHECK(!trap_take_fault(&fault));
+  GUARD(touches, 0, 0)(8);
+  CHECK(trap_take_fault(&fault));
+  CHECK_EQ(fault.signal, SIGSEGV);
+  way_close(&way);
+}
+CHECK_TEST(glibc, "pkeys-glibc, whose hooks call the watched pkey_set") {
+  if (!way_possible(WAY_GLIBC)) CHECK_SKIP("no keys here");
+  struct way way = {.mechanism = WAY_GLIBC, .foreign_stack = true};
+  if (!way_open(&way)) return;
+  for (uintptr_t at = (uintptr_t)pkey_set; at < (uintptr_t)pkey_set + 200; at++)
+    if (memcmp((const void *)at, "\x0f\x01\xef", 3) == 0) {
+      WATCH(at);
+      break;
+    }
+  CHECK_EQ(GUARD(answers, 0, 0)(4), 5);
+  CHECK(!trap_take_fault(&fault));
+  GUARD(touches, 0, 0)(8);
+  CHECK(trap_take_fault(&fault));
+  CHECK_EQ(fault.signal, SIGSEGV);
+  way_close(&way);
+}
+
 static long vm_restores(void) { return restores(3); }
 static long (*volatile back)(void);
 static long calls_back(void) { return back() + 1; }
@@ -82,6 +136,38 @@ CHECK_TEST(threads, "a thread that the VM starts later is watched too") {
   pthread_t thread;
   CHECK_EQ(pthread_create(&thread, NULL, calls_guarded, NULL), 0);
   pthread_join(thread, NULL);
+}
+
+CHECK_TEST(forked, "a child that the VM forks is watched too") {
+  /* Broken once: trap_watch_forked left out: the callee's instruction is executed in the child. */
+  CHECK_EQ(trap_init(), 0);
+  WATCH(watch_xrstor);
+  __typeof__(&restores) call = GUARD(restores, 0, 0);
+  pid_t child = check_fork();
+  if (child == 0) {
+    call(1u << 9 | 3);
+    _exit(trap_take_fault(&fault) && fault.signal == SIGTRAP ? 7 : 8);
+  }
+  int status = check_wait(child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+
+static long restores_masked(uint64_t mask) {
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, NULL);
+  return restores(mask);
+}
+CHECK_TEST(masked, "a filtered callee that blocks all signals does not block SIGTRAP") {
+  /* Broken once: SIGTRAP left out of kept_open: the callout does not fail. */
+  CHECK_EQ(trap_init(), 0);
+  WATCH(watch_xrstor);
+  struct trap_filter_options options = {.way = TRAP_FILTER_DISPATCH, .threads = true, .code = true};
+  CHECK_EQ(trap_filter_init(&options), 0);
+  GUARD(restores_masked, 0, TRAP_FILTER)(1u << 9 | 3);
+  CHECK(trap_take_fault(&fault));
+  CHECK_EQ(fault.signal, SIGTRAP);
+  CHECK_HONEST();
 }
 
 CHECK_TEST(four, "the processor has four breakpoints: one more is refused") {

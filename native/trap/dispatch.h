@@ -17,6 +17,8 @@ TRAP_HIDDEN uint64_t trap_peek(void *to, const void *from, uint64_t bytes);
 
 /* dispatch_linux.c */
 int trap_dispatch_prepare(void);
+/* watch_linux_x86_64.c: in a child that VM code forked. */
+void trap_watch_forked(void);
 TRAP_HIDDEN void trap_child_forked(void) __attribute__((used));
 
 /* judge_linux_x86_64.c: inside a signal. */

@@ -86,6 +86,7 @@ void trap_filter_thread_end(struct trap_slot *slot) {
 /* fork(2) ends dispatching, and leaves the bytes shared with the parent: the child gets its own. */
 void trap_filter_forked(void) {
   struct trap_filter *filter = &trap_arena.shared.filter;
+  trap_watch_forked();
   if (filter->written == 0) return;
   for (unsigned i = 0; i < SLOT_COUNT; i++) *trap_selector_of(&trap_arena.slots[i]) = 0;
   if (map_selectors(&filter->written, &filter->read) == 0) return;

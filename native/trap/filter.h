@@ -104,10 +104,13 @@ int trap_filter_cover(void);
 /*
  * Watches an instruction that writes rights and has to stay, such as the WRPKRU of the C library's pkey_set, by a
  * hardware breakpoint at its first byte (Linux 5.13 on x86-64). A callee that comes to it fails its callout by SIGTRAP
- * with code TRAP_PERF, before the instruction is executed. The VM's own code goes on, at the price of a signal. So does
- * an XRSTOR whose mask leaves PKRU out. Holds for this thread and for threads that it starts from now on, until the
- * process ends. Threads that are there already are not watched: of Node, its workers and libuv's pool. Threads that a
- * callee starts are in no callout, and go on.
+ * with code TRAP_PERF, before the instruction is executed. The VM's own code goes on, at the price of a signal, and so
+ * do the gate's hooks (pkeys-glibc calls pkey_set). So does an XRSTOR whose mask leaves PKRU out. Holds for this
+ * thread, for threads that it starts from now on, and for a child that the VM forks, until the process ends.
+ *
+ * What it does not stop: threads that are there already (of Node, its workers and libuv's pool); threads and children
+ * that a callee starts, which are in no callout; a callee that has SIGTRAP blocked, unless it is filtered by dispatch,
+ * which leaves SIGTRAP out of the masks that it sets from then on; a callee that closes the breakpoint's descriptor.
  *
  *   -EACCES, -EPERM   kernel.perf_event_paranoid forbids it to this user
  *   -ENOSPC           the processor's four breakpoints are taken

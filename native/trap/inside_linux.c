@@ -25,8 +25,7 @@
 
 #define BYSTANDER_LIMIT_NS 200000000u
 
-/* Thread-local, on key 0: usable before the arena is. Magic, so that a callee that zeroes or fills it changes nothing.
- */
+/* Thread-local, on key 0: usable before the arena is. Magic: a callee that zeroes or fills it changes nothing. */
 #define HANDLING_MAGIC 0x7472617068616e64u
 #define MOVING_MAGIC 0x747261706d6f7665u /* the signal frame is being moved to the interrupted stack */
 static __thread volatile uint64_t handling __attribute__((tls_model("initial-exec")));
@@ -48,8 +47,7 @@ struct arrival {
 
 /* ---- dying --------------------------------------------------------------------------------------------------- */
 
-static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) __attribute__((noreturn));
-static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) {
+__attribute__((noreturn)) static void die_at(const char *why, int signal, uint64_t pc, uint64_t address) {
   char text[512];
   size_t at = trap_last_words(text, sizeof text, why, "signal", (uint64_t)signal, pc, address);
   (void)TRAP_CALL(SYS_write, STDERR_FILENO, text, at, 0);
@@ -307,6 +305,12 @@ static bool callees_fault(const struct arrival *a) {
          trap_policy_takes((const struct trap_entry *)(uintptr_t)trap_state(a->slot));
 }
 
+/* A watched instruction of the VM's: of the hooks too, which run in the callout's state. */
+static bool watched_goes_on(const struct arrival *a) {
+  return !a->in_callout || (a->slot->frames[a->slot->level].flags & FRAME_HOOKING) || on_alternate_stack(a) ||
+         !trap_watch_refuses(a->info, a->uc);
+}
+
 /* A system call that was not made (filter.h). */
 static enum action judge(const struct arrival *a) {
 #ifdef T_SELECTOR
@@ -324,8 +328,7 @@ static enum action judge(const struct arrival *a) {
 }
 
 static enum action decide(const struct arrival *a) {
-  bool watched = trap_watched(a->signal, a->info);
-  if (watched && (!a->in_callout || on_alternate_stack(a) || !trap_watch_refuses(a->info, a->uc))) return GO_ON;
+  if (trap_watched(a->signal, a->info) && watched_goes_on(a)) return GO_ON;
   if (a->signal == SIGSYS && a->fault) return judge(a);
   if (a->signal == SIGXCPU && a->in_callout && !forked() && own_limit(a) && inside_gate(a)) return GO_ON;
   if (callout_rights_lost(a)) return GIVE_CALLOUT_RIGHTS;
@@ -391,8 +394,7 @@ uint32_t trap_handler(int signal, siginfo_t *info, void *context, struct trap_pa
   if (pass_it_on) handed_over = pass_on(&a, pass, entry_sp, entry_pkru);
   if (!call) handling = 0;
   errno = saved_errno;
-  /* A handler that chains to us goes on with the rights that it had; from ours, returning gives the interrupted ones.
-   */
+  /* A handler that chains to us goes on with its rights; from ours, returning gives the interrupted ones. */
   if (keys) pkeys_wrpkru(entry_pkru);
   return handed_over;
 }

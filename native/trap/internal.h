@@ -71,6 +71,7 @@ struct trap_frame {
 #define FRAME_SLOW 64u           /* made by the slow gate, which always saves the floating-point environment */
 #define FRAME_SUSPENDED_HOOK 32u /* a callback has opened the hooked images for its time */
 #define FRAME_LEAVING 128u       /* the hooked images are being opened for good */
+#define FRAME_HOOKING 512u       /* they are being closed or opened now, by code of ours */
 #define FRAME_ELSEWHERE 256u     /* suspended by a callback from a stack that is not this frame's foreign stack */
 
 struct trap_slot {
@@ -98,6 +99,7 @@ struct trap_slot {
   };
 };
 
+#define WATCHED_COUNT 4 /* breakpoints that a processor has */
 /* The filter, as the handler needs it. */
 struct trap_filter {
   uint32_t way; /* enum trap_filter_way */
@@ -107,6 +109,8 @@ struct trap_filter {
   uint64_t written, read; /* selector bytes: where the trap writes them, and where the kernel reads them */
   _Atomic uint64_t judged, refused;
   uint8_t rules[512]; /* enum trap_call_verdict, by number */
+  _Atomic uint32_t watched_count;
+  uintptr_t watched[WATCHED_COUNT]; /* trap_watch_code */
 };
 
 struct trap_shared {

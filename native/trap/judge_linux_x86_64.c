@@ -170,9 +170,13 @@ static enum trap_judgement judge_clone(const struct call *call) {
   return refuse(call); /* on the same stack at the same time */
 }
 
-#define SIGSYS_BIT ((uint64_t)1 << (SIGSYS - 1))
+/* Left out of every mask: a blocked SIGSYS ends the process at the next call, a blocked SIGTRAP lets a watched
+ * instruction be executed. */
+static uint64_t kept_open(void) {
+  const uint64_t one = 1;
+  return one << (SIGSYS - 1) | (trap_arena.shared.filter.watched_count > 0 ? one << (SIGTRAP - 1) : 0);
+}
 
-/* A blocked SIGSYS ends the process at the next call. */
 static enum trap_judgement judge_mask(const struct call *call) {
   const uint64_t *a = call->seen.arguments;
   uint64_t now, set;
@@ -182,7 +186,7 @@ static enum trap_judgement judge_mask(const struct call *call) {
     if (!peek(&set, a[1], sizeof set)) return answer(call, -EFAULT);
     uint64_t next = a[0] == SIG_BLOCK ? now | set : a[0] == SIG_UNBLOCK ? now & ~set : set;
     if (a[0] != SIG_BLOCK && a[0] != SIG_UNBLOCK && a[0] != SIG_SETMASK) return answer(call, -EINVAL);
-    next &= ~SIGSYS_BIT;
+    next &= ~kept_open();
     memcpy(&call->uc->uc_sigmask, &next, sizeof next);
   }
   return answer(call, a[2] != 0 && !poke(call, a[2], &now, sizeof now) ? -EFAULT : 0);
@@ -197,7 +201,7 @@ static enum trap_judgement judge_action(const struct call *call) {
   if (a[1] == 0) return pass(call);
   if (handled(a[0])) return refuse(call);
   if (!peek(&next, a[1], sizeof next)) return answer(call, -EFAULT);
-  next.mask &= ~SIGSYS_BIT;
+  next.mask &= ~kept_open();
   long rc = TRAP_CALL(SYS_rt_sigaction, a[0], &next, &before, a[3]);
   if (rc == 0 && a[2] != 0 && !poke(call, a[2], &before, sizeof before)) rc = -EFAULT;
   return answer(call, rc);
@@ -224,8 +228,8 @@ static enum trap_judgement judge_sigreturn(const struct call *call) {
   }
   uint64_t mask;
   const uint64_t mask_at = sp + offsetof(ucontext_t, uc_sigmask);
-  if (peek(&mask, mask_at, sizeof mask) && (mask & SIGSYS_BIT)) {
-    mask &= ~SIGSYS_BIT;
+  if (peek(&mask, mask_at, sizeof mask) && (mask & kept_open())) {
+    mask &= ~kept_open();
     (void)poke(call, mask_at, &mask, sizeof mask);
   }
   return pass_by(call, trap_pass_sigreturn, 0);

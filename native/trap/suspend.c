@@ -14,18 +14,33 @@
  */
 static unsigned caller_of(const struct trap_slot *slot) { return (unsigned)(slot - trap_arena.slots); }
 
-static void leave(const struct trap_slot *slot, const struct trap_frame *frame) {
+/* Around the deed: what a callee must not execute, the hooks may (trap_watch_code). A handler in the middle leaves the
+ * flag as it was. */
+static uint32_t hooking(struct trap_frame *frame) {
+  uint32_t before = frame->flags & FRAME_HOOKING;
+  frame->flags |= FRAME_HOOKING;
+  atomic_signal_fence(memory_order_seq_cst);
+  return before;
+}
+static void hooked(struct trap_frame *frame, uint32_t before) {
+  atomic_signal_fence(memory_order_seq_cst);
+  frame->flags = (frame->flags & ~FRAME_HOOKING) | before;
+}
+
+static void leave(const struct trap_slot *slot, struct trap_frame *frame) {
   int saved = errno;
+  uint32_t before = hooking(frame);
   pkeys_leave_foreign_as(caller_of(slot), (frame->flags & FRAME_LENT) != 0);
+  hooked(frame, before);
   errno = saved;
 }
 
 int trap_hooked_enter(struct trap_slot *slot, struct trap_frame *frame) {
   int saved = errno;
   frame->flags |= FRAME_HOOKED;
-  atomic_signal_fence(memory_order_seq_cst);
+  uint32_t before = hooking(frame);
   int rc = pkeys_enter_foreign_as(caller_of(slot), (frame->flags & FRAME_LENT) != 0);
-  atomic_signal_fence(memory_order_seq_cst);
+  hooked(frame, before);
   if (rc < 0) frame->flags &= ~FRAME_HOOKED;
   errno = saved;
   return rc;
@@ -45,9 +60,9 @@ bool trap_hooked_interrupt(struct trap_slot *slot, struct trap_frame *frame) {
     leave(slot, frame); /* what was interrupted does it once more */
     return false;
   }
-  bool hooked = (frame->flags & FRAME_HOOKED) != 0;
+  bool closed = (frame->flags & FRAME_HOOKED) != 0;
   trap_hooked_leave(slot, frame);
-  return hooked;
+  return closed;
 }
 
 /*

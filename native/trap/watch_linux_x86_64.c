@@ -14,6 +14,8 @@
 #include "context.h"
 #include "dispatch.h"
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
 #define WATCH_MAGIC 0x747261707761746eu
 #define BREAKPOINT_EXECUTE 4 /* HW_BREAKPOINT_X */
 #define XSTATE_PKRU ((uint64_t)1 << 9)
@@ -34,9 +36,7 @@
 
 static void put(char *attribute, size_t at, uint64_t value) { memcpy(attribute + at, &value, sizeof value); }
 
-int trap_watch_code(uintptr_t address) {
-  int rc = trap_attach_vm();
-  if (rc < 0) return rc;
+static int watch(uintptr_t address) {
   _Alignas(8) char attribute[ATTRIBUTE_BYTES] = {0};
   const uint32_t kind[2] = {PERF_TYPE_BREAKPOINT, ATTRIBUTE_BYTES};
   memcpy(attribute, kind, sizeof kind);
@@ -53,6 +53,23 @@ int trap_watch_code(uintptr_t address) {
   return file < 0 ? (int)file : 0; /* the descriptor stays open: it is the breakpoint */
 }
 
+int trap_watch_code(uintptr_t address) {
+  struct trap_filter *filter = &trap_arena.shared.filter;
+  int rc = trap_attach_vm();
+  if (rc < 0) return rc;
+  pthread_mutex_lock(&lock);
+  rc = filter->watched_count < WATCHED_COUNT ? watch(address) : -ENOSPC;
+  if (rc == 0) filter->watched[filter->watched_count++] = address;
+  pthread_mutex_unlock(&lock);
+  return rc;
+}
+
+/* Breakpoints are inherited by threads, not by a child process. */
+void trap_watch_forked(void) {
+  const struct trap_filter *filter = &trap_arena.shared.filter;
+  for (uint32_t i = 0; i < filter->watched_count; i++) (void)watch(filter->watched[i]);
+}
+
 bool trap_watched(int signal, const siginfo_t *info) {
   uint64_t data;
   memcpy(&data, (const char *)info + PERF_DATA_AT, sizeof data);
@@ -62,9 +79,10 @@ bool trap_watched(int signal, const siginfo_t *info) {
 /* Any instruction but an XRSTOR that leaves PKRU as it is: its mask is in edx:eax. The loader has one for each function
  * that it binds late. */
 bool trap_watch_refuses(const siginfo_t *info, const ucontext_t *uc) {
-  uint8_t code[3] = {0};
+  uint8_t bytes[4] = {0}, *code = bytes;
   if (trap_context_pc(uc) != (uint64_t)(uintptr_t)info->si_addr) return false; /* it was blocked, and comes late */
-  (void)trap_peek(code, (const void *)(uintptr_t)trap_context_pc(uc), sizeof code);
+  (void)trap_peek(bytes, (const void *)(uintptr_t)trap_context_pc(uc), sizeof bytes);
+  if ((*code & 0xf0) == 0x40) code++; /* REX: a wider form, or other registers in the address */
   unsigned which = code[2] >> 3 & 7;
   bool restores = code[0] == 0x0f && code[2] < 0xc0 &&
                   ((code[1] == 0xae && which == 5) || (code[1] == 0xc7 && which == 3));
