@@ -405,19 +405,54 @@ function remember(/** @type {Readonly<Record<string, string>>} */ what) {
   renameSync(`${path}.${process.pid}`, path);
 }
 
+/**
+ * The package that holds the kernel where an image package only depends on it, as Debian's do from 14 on.
+ * @param {string} depends what `apt-cache depends` says of the image package
+ */
+export function kernelBinaryPackage(depends) {
+  return /^[ |]*(?:Pre)?Depends: (linux-binary-[^\s<>]+)$/m.exec(depends)?.[1];
+}
+
+const KERNEL_FILE = 'vmlinuz';
+
+/** The name of a kernel in a folder's boot. */
+function kernelIn(/** @type {string} */ folder) {
+  const boot = join(folder, 'boot');
+  return existsSync(boot) ? readdirSync(boot).find((file) => file.startsWith(KERNEL_FILE)) : undefined;
+}
+
+/** Moves a kernel that lies with its modules, as Debian's do from 14 on, to where kernelIn() finds it. */
+export function kernelFromModules(/** @type {string} */ folder) {
+  const modules = ['usr/lib/modules', 'lib/modules'].map((path) => join(folder, path)).filter(existsSync);
+  for (const path of modules)
+    for (const release of readdirSync(path)) {
+      const image = join(path, release, KERNEL_FILE);
+      if (!existsSync(image)) continue;
+      mkdirSync(join(folder, 'boot'), { recursive: true });
+      renameSync(image, join(folder, 'boot', `${KERNEL_FILE}-${release}`));
+    }
+}
+
 function fetchKernel() {
   const name = concreteKernelPackage();
   const folder = join(cacheFolder(), 'kernel', name);
-  const find = () =>
-    existsSync(join(folder, 'boot'))
-      ? readdirSync(join(folder, 'boot')).find((file) => file.startsWith('vmlinuz'))
-      : undefined;
-  if (find() === undefined) {
+  if (kernelIn(folder) === undefined) {
     const partial = `${folder}.${process.pid}.partial`;
     try {
       timed(`fetching the guest kernel ${name}`, () => {
         aptUnpack(name, partial);
+        if (kernelIn(partial) !== undefined) return;
+        const binary = kernelBinaryPackage(output('apt-cache', ['depends', '--important', name]));
+        if (binary === undefined) return;
+        aptUnpack(binary, partial);
+        kernelFromModules(partial);
       });
+      // before it is in the cache
+      if (kernelIn(partial) === undefined)
+        throw new SetupError(
+          `neither ${name} nor a linux-binary-* that it depends on holds ${KERNEL_FILE}; ` +
+            'name a kernel: TURNKEY_KERNEL=FILE',
+        );
       // modules are not used
       for (const left of ['lib', 'usr']) rmSync(join(partial, left), { recursive: true, force: true });
       rmSync(folder, { recursive: true, force: true });
@@ -426,9 +461,7 @@ function fetchKernel() {
       rmSync(partial, { recursive: true, force: true });
     }
   }
-  const image = find();
-  if (image === undefined) throw new SetupError(`${name} holds no boot/vmlinuz*`);
-  remember({ kernel: join(folder, 'boot', image), kernelPackage: name });
+  remember({ kernel: join(folder, 'boot', kernelIn(folder) ?? ''), kernelPackage: name });
 }
 
 function fetchBusybox() {
