@@ -2,10 +2,12 @@
 // `turnkey guard`, makes a small campaign, and runs the experiments. Arguments go on to `turnkey run`, and leave all
 // else out; with `--lane wine`, what that lane needs is set up and cross-compiled.
 
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 import {
   buildCross,
@@ -38,39 +40,76 @@ try {
 } catch (error) {
   fail(error);
 }
-process.on('SIGINT', () => undefined); // the child gets it too, and says goodbye
-const turnkey = (/** @type {string[]} */ ...args) =>
-  spawnSync(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), ...args], { stdio: 'inherit' });
-// first: the run ends by naming its report, which tells of them
-const guarded = words.length === 0 ? showHosts() : [];
-if (words.length === 0) {
-  const out = join('results', `${new Date().toISOString().slice(0, 19).replace(/:/g, '-')}Z`);
-  showCampaign(join(out, 'campaign'));
-  words.push('--out', out);
+
+/** What ends all of this, not only the part that runs. */
+const ENDING = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
+/** @type {NodeJS.Signals | undefined} */
+let ended;
+/** @type {import('node:child_process').ChildProcess | undefined} */
+let part;
+for (const name of ENDING)
+  process.on(name, () => {
+    ended ??= name;
+    // Ctrl-C reaches the part too, which says goodbye
+    if (name !== 'SIGINT') part?.kill(name);
+  });
+
+/** Thrown where a signal has ended a part. */
+class Ended extends Error {}
+
+/**
+ * Runs a command of Turnkey's. Returns its exit code.
+ * @param {string[]} args
+ * @returns {Promise<number>}
+ */
+async function turnkey(...args) {
+  part = spawn(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), ...args], { stdio: 'inherit' });
+  /** @type {[number | null, NodeJS.Signals | null]} */
+  const [status, signal] = /** @type {any} */ (await once(part, 'exit'));
+  if (signal !== null && ENDING.some((name) => name === signal)) ended ??= signal;
+  if (ended !== undefined) throw new Ended();
+  return status ?? 128 + (signal === null ? 0 : constants.signals[signal]);
 }
-const { status, signal, error } = turnkey(
-  'run',
-  ...words,
-  ...(guarded.length > 0 ? ['--guarded', guarded.join(',')] : []),
-);
-if (guarded.length > 0) rmSync(dirname(guarded[0] ?? ''), { recursive: true, force: true });
-if (error) fail(error);
-process.exit(status ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+
+/** What `npm start` shows without words. Returns the exit code. */
+async function showAll() {
+  const { runName } = await import(pathToFileURL(join(root, 'dist', 'src', 'cli', 'options.js')).href);
+  const out = join('results', runName());
+  const folder = mkdtempSync(join(tmpdir(), 'turnkey-start-'));
+  try {
+    // first: the run ends by naming its report, which tells of them
+    const guarded = await showHosts(folder);
+    const campaign = await showCampaign(join(out, 'campaign'));
+    const run = await turnkey('run', '--out', out, ...guarded.flatMap((file) => ['--guarded', file]));
+    // the report is written and named all the same
+    if (campaign !== 0) process.stderr.write(`turnkey: the campaign failed (exit code ${campaign})\n`);
+    return run === 0 ? campaign : run;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+try {
+  process.exitCode = words.length === 0 ? await showAll() : await turnkey('run', ...words);
+} catch (error) {
+  if (!(error instanceof Ended) || ended === undefined) fail(error);
+  process.exitCode = 128 + constants.signals[ended];
+}
 
 /** A few hundred random stores, here: the guest makes too few a second for a first look. */
-function showCampaign(/** @type {string} */ out) {
+async function showCampaign(/** @type {string} */ out) {
   const flags = ['--count', String(CAMPAIGN_FAULTS), '--out', out];
   process.stdout.write(`$ npx turnkey campaign ${flags.join(' ')}\n`);
-  turnkey('campaign', ...flags);
+  const code = await turnkey('campaign', ...flags);
   process.stdout.write('\n');
+  return code;
 }
 
 /**
  * A wild write into V8's heap, and one into a Python string: by keys, wherever they are to be had.
- * @returns {string[]} files that say what came of each, in a folder of their own
+ * @returns {Promise<string[]>} files in `folder` that say what came of each
  */
-function showHosts() {
-  const folder = mkdtempSync(join(tmpdir(), 'turnkey-start-'));
+async function showHosts(/** @type {string} */ folder) {
   const where = emulatedWanted() ? 'emulated' : 'native';
   const hosts = [
     { name: 'node', program: process.execPath, demo: 'demo.mjs' },
@@ -83,7 +122,7 @@ function showHosts() {
       continue;
     }
     process.stdout.write(`$ npx turnkey guard --lane ${where} -- ${name} ${file}\n`);
-    turnkey('guard', '--lane', where, '--json', join(folder, name), '--', program, join(root, file));
+    await turnkey('guard', '--lane', where, '--json', join(folder, name), '--', program, join(root, file));
     process.stdout.write('\n');
   }
   return hosts.map(({ name }) => join(folder, name)).filter((path) => existsSync(path));

@@ -34,7 +34,7 @@ interface Flags {
 export const say = (line: string): void => void process.stderr.write(`turnkey: ${line}\n`);
 
 /** What `guard --json` wrote. @throws ExperimentError where it cannot be read */
-function readGuardReport(file: string): GuardReport {
+export function readGuardReport(file: string): GuardReport {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as GuardReport;
   } catch (error) {
@@ -43,8 +43,8 @@ function readGuardReport(file: string): GuardReport {
 }
 
 /** Writes what guarded programs came to into a run's directory, for its report. */
-export function writeGuarded(directory: string, files: readonly string[]): void {
-  writePrograms(directory, [guardedTable(files.map(readGuardReport))]);
+export function writeGuarded(directory: string, reports: readonly GuardReport[]): void {
+  writePrograms(directory, [guardedTable(reports)]);
 }
 
 /** Adds the command. `done` gets the program's own exit code. */

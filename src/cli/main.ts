@@ -31,6 +31,7 @@ import { renderTerminal } from '../report/terminal.js';
 import { versions } from '../run/context.js';
 import type { RunOptions } from '../run/options.js';
 import { RunInProgress } from '../run/run.js';
+import { readBeside } from './beside.js';
 import { COMPARE_EXIT, compareCommand, type CompareFlags, exportCommand, parsePercent } from './compare.js';
 import { addGuard, writeGuarded } from './guard.js';
 import { FAMILIES, type FamilyName, listExperiments } from './list.js';
@@ -48,7 +49,7 @@ import {
 } from './options.js';
 import { probeJson, probeKeys, probeText } from './probe.js';
 import { runStages } from './progress.js';
-import { campaignAnswers, campaigns, reportCommand, type ReportFlags, terminalOptions } from './report.js';
+import { campaigns, reportCommand, type ReportFlags, terminalOptions } from './report.js';
 import { addScan } from './scan.js';
 import type { VmFlags } from './vm.js';
 
@@ -71,7 +72,7 @@ interface RunFlags {
   readonly quick?: boolean;
   readonly full?: boolean;
   readonly seed?: number;
-  readonly guarded?: readonly string[];
+  readonly guarded: readonly string[];
 }
 
 /** Mechanisms of the whole matrix. pkeys-glibc is left out, since it closes and opens what pkeys does. */
@@ -132,19 +133,20 @@ async function run(what: string | undefined, flags: RunFlags, verbose: boolean):
   };
   const progress = new RunInProgress(catalogue, options);
   const directory = prepareDirectory(flags.out ?? join('results', runName()));
+  const beside = await readBeside(directory, flags.guarded);
   const interrupted = (): void => {
     void progress.abort().finally(() => process.exit(130));
   };
   process.once('SIGINT', interrupted);
-  const failures = await runStages(progress.stages(), process.stderr.isTTY && process.stdout.isTTY && !verbose);
+  const terminal = process.stderr.isTTY && process.stdout.isTTY && !verbose;
+  const failures = [...beside.failures, ...(await runStages(progress.stages(), terminal))];
   process.removeListener('SIGINT', interrupted);
   const document = progress.finish();
   const json = writeRun(directory, document);
-  if (flags.guarded !== undefined) writeGuarded(directory, flags.guarded);
+  if (beside.guarded.length > 0) writeGuarded(directory, beside.guarded);
   // brings the chart library along: only where it is needed
   const { chartsNote, writeReports } = await import('../report/files.js');
-  const answers = await campaignAnswers(directory);
-  const reports = await writeReports(directory, document, undefined, {}, answers);
+  const reports = await writeReports(directory, document, undefined, {}, beside.answers);
   const found = findings(document);
   process.stdout.write(`\n${renderTerminal(found, terminalOptions())}\n`);
   if (chosen.length > 0)
@@ -215,8 +217,9 @@ compare: 5 the second run is worse.`,
     .option('--quick', 'a few cost rows, few samples, the quick set of corruption cases')
     .option('--seed <n>', 'of all random choices (default: random, and recorded)', parseWhole(0, 2 ** 31 - 1))
     .addOption(
-      new Option('--guarded <files>', 'tell of guarded programs in the report: what `guard --json` wrote')
-        .argParser((files: string) => files.split(','))
+      new Option('--guarded <file>', 'tell of a guarded program in the report: what `guard --json` wrote; repeatable')
+        .argParser((file: string, all: readonly string[]) => [...all, file])
+        .default([] as readonly string[])
         .hideHelp(),
     )
     .action(async (what: string | undefined, flags: RunFlags) => {

@@ -123,6 +123,26 @@ t.test('report: the tables, and the reports written again', (t) => {
   t.end();
 });
 
+t.test('run: what cannot be read beside the experiments costs no report', (t) => {
+  const report = {
+    ...{ command: ['python3', 'demo.py'], lane: 'native', asked: 'flag', noKeys: '', exitCode: 0 },
+    ...{ processes: [], koffi: [] },
+  };
+  writeFileSync(join(folder, 'with,comma'), JSON.stringify(report));
+  mkdirSync(join(folder, 'beside', 'campaign'), { recursive: true });
+  writeFileSync(join(folder, 'beside', 'campaign', 'plan.json'), '{');
+  const guarded = ['--guarded', 'with,comma', '--guarded', 'nowhere'];
+  const args = ['run', '--lane', 'native', '--case', 'wild-write', '--mechanisms', 'flag', '--out', 'beside'];
+  // Should break it: files that are split at commas; answers read after run.json is written.
+  const { code, out, err } = turnkey([...args, ...guarded]);
+  t.equal(code, 4);
+  t.match(err, /^turnkey: a guarded program: cannot read nowhere/m);
+  t.match(err, /^turnkey: the campaign beside this run: cannot read .*plan\.json/m);
+  t.match(out, /beside\/report\.html$/m);
+  t.match(readFileSync(join(folder, 'beside', 'report.md'), 'utf8'), /^\| python3 demo\.py \| native \| flag \|/m);
+  t.end();
+});
+
 t.test(
   'a directory that may not be written to is told before anything is run',
   { skip: process.getuid?.() === 0 ? 'root: no permission stops it' : false },
