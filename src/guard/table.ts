@@ -4,10 +4,12 @@ import { basename } from 'node:path';
 import type { ProgramTable } from '../record/programs.js';
 import { type GuardReport, mechanismsOf } from './report.js';
 
+const failuresOf = ({ processes, koffi }: GuardReport) => [...processes, ...koffi].flatMap(({ failures }) => failures);
+
 const words = (report: GuardReport): readonly string[] => {
   const { command, lane, exitCode, processes, koffi } = report;
   const parts = [...processes, ...koffi];
-  const failures = parts.flatMap((part) => part.failures);
+  const failures = failuresOf(report);
   const callouts = parts.reduce((sum, part) => sum + part.callouts, 0);
   const failed = failures.reduce((sum, { count }) => sum + count, 0);
   return [
@@ -23,14 +25,16 @@ const words = (report: GuardReport): readonly string[] => {
 
 /** The table; its one line of title says what it is. */
 export function guardedTable(reports: readonly GuardReport[]): ProgramTable {
+  // of several functions that failed, no report says which was first
+  const isFirst = reports.every((report) => failuresOf(report).length <= 1);
+  const wentOn = reports.every((report) => failuresOf(report).length > 0 && report.exitCode === 0);
+  const failure = isFirst ? 'the first failure' : 'a failure';
   return {
     id: 'guarded',
     title: 'Wild writes in programs as they are',
     about: [],
-    columns: ['program', 'lane', 'mechanism', 'callouts', 'failed', 'the first failure', 'exit code'].map((title) => ({
-      title,
-    })),
+    columns: ['program', 'lane', 'mechanism', 'callouts', 'failed', failure, 'exit code'].map((title) => ({ title })),
     rows: reports.map(words),
-    notes: ['Each program went on after the failed callout; exit code 0 is its own.'],
+    notes: wentOn ? ['Each program went on after the failed callout; exit code 0 is its own.'] : [],
   };
 }

@@ -71,6 +71,22 @@ t.test('the hosts stand in the report of a run, beside the stand-in', async (t) 
   t.end();
 });
 
+t.test('the table claims of guarded programs only what each of them shows', (t) => {
+  const [host] = GUARDED.processes;
+  if (host === undefined) throw new Error('no process');
+  const { failures } = host;
+  const having = (part: Partial<typeof host>): GuardReport => ({ ...GUARDED, processes: [{ ...host, ...part }] });
+  const second = { function: 'memcpy', count: 1, first: { text: 'SIGSEGV in memcpy' } };
+  const titled = (report: GuardReport): string | undefined => guardedTable([GUARDED, report]).columns[5]?.title;
+  const notes = (report: GuardReport): readonly string[] => guardedTable([GUARDED, report]).notes;
+  t.match(notes(GUARDED), [/^Each program went on/]);
+  t.same(notes({ ...GUARDED, exitCode: 139 }), [], 'one died');
+  t.same(notes(having({ failed: 0, failures: [] })), [], 'in one, nothing failed');
+  t.equal(titled(GUARDED), 'the first failure');
+  t.equal(titled(having({ failures: [...failures, second] })), 'a failure', 'which was first, no report says');
+  t.end();
+});
+
 t.test('a report without such a file says nothing of them', async (t) => {
   const directory = t.testdir();
   await writeReports(directory, quick);
