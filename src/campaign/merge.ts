@@ -1,5 +1,5 @@
 /** Joins the shards of one campaign: refuses strangers, names gaps and doubles. */
-import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { ExperimentError } from '../record/errors.js';
@@ -22,39 +22,68 @@ export function settled(line: string): string {
 }
 
 const WRITE_BYTES = 1 << 20;
-/** In place of a shard that has no records yet. */
-const NONE = -1;
+/** What #bytes holds. */
+const LONGEST_LINE = 0xffff;
+/** Shards open at once. Each holds a range of indices, so that few are read by turns. */
+const MOST_OPEN = 16;
 
 /**
  * Where each trial's line lies in the shards: 14 bytes a trial, however long the lines are. What is merged is read
  * twice, and never held.
  */
 class Places {
-  readonly #shards: readonly number[];
+  readonly #paths: readonly string[];
+  /** By the place in #paths; the one opened first comes first. */
+  readonly #open = new Map<number, number>();
   readonly #shard: Uint32Array;
   readonly #from: Float64Array;
   /** 0: there is no such trial. */
   readonly #bytes: Uint16Array;
 
-  constructor(trials: number, shards: readonly number[]) {
-    this.#shards = shards;
+  constructor(trials: number, paths: readonly string[]) {
+    this.#paths = paths;
     this.#shard = new Uint32Array(trials);
     this.#from = new Float64Array(trials);
     this.#bytes = new Uint16Array(trials);
   }
 
+  /** @throws ExperimentError where the line is too long */
   set(key: number, shard: number, from: number, bytes: number): void {
+    if (bytes > LONGEST_LINE)
+      throw new ExperimentError(
+        `${this.#paths[shard] ?? ''} holds a line of ${bytes} bytes at byte ${from}; ${LONGEST_LINE} are the most`,
+      );
     this.#shard[key] = shard;
     this.#from[key] = from;
     this.#bytes[key] = bytes;
   }
 
+  /** @throws ExperimentError where the shard has become shorter */
   line(key: number): string | undefined {
-    const shard = this.#shards[this.#shard[key] ?? 0];
     const bytes = Buffer.alloc(this.#bytes[key] ?? 0);
-    if (shard === undefined || bytes.length === 0) return undefined;
-    readSync(shard, bytes, 0, bytes.length, this.#from[key] ?? 0);
+    if (bytes.length === 0) return undefined;
+    const shard = this.#shard[key] ?? 0;
+    if (readSync(this.#file(shard), bytes, 0, bytes.length, this.#from[key] ?? 0) < bytes.length)
+      throw new ExperimentError(`${this.#paths[shard] ?? ''} has become shorter while it was merged`);
     return bytes.toString('latin1');
+  }
+
+  #file(shard: number): number {
+    const known = this.#open.get(shard);
+    if (known !== undefined) return known;
+    const [oldest] = this.#open;
+    if (oldest !== undefined && this.#open.size >= MOST_OPEN) {
+      this.#open.delete(oldest[0]);
+      closeSync(oldest[1]);
+    }
+    const file = openSync(this.#paths[shard] ?? '', 'r');
+    this.#open.set(shard, file);
+    return file;
+  }
+
+  close(): void {
+    for (const file of this.#open.values()) closeSync(file);
+    this.#open.clear();
   }
 
   /** Writes all lines in order. Returns their number. */
@@ -92,8 +121,7 @@ export function merge(directories: readonly string[], out: string): Merged {
       );
   }
   const paths = directories.map((directory) => join(directory, RECORDS_FILE));
-  const shards = paths.map((path) => (existsSync(path) ? openSync(path, 'r') : NONE));
-  const places = new Places(plan.count * plan.mechanisms.length, shards);
+  const places = new Places(plan.count * plan.mechanisms.length, paths);
   const mechanisms = new Map<string, number>(plan.mechanisms.map((mechanism, at) => [mechanism, at]));
   const done = new Done(plan);
   const differing: string[] = [];
@@ -119,7 +147,7 @@ export function merge(directories: readonly string[], out: string): Merged {
     records = places.write(`${path}.new`);
     renameSync(`${path}.new`, path);
   } finally {
-    for (const shard of shards) if (shard !== NONE) closeSync(shard);
+    places.close();
   }
   const gaps = plan.mechanisms.flatMap((mechanism) =>
     done.missing(mechanism, 0, plan.count).map(([from, to]) => `${mechanism}: ${from}-${to - 1}`),
