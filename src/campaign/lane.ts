@@ -116,8 +116,8 @@ export function programParts({ process: whose }: Subject): readonly string[] {
 }
 
 /**
- * SHA-256 of those files, and of Node's version and koffi's where Node is the subject: equal in every checkout of the
- * same code, wherever it lies.
+ * SHA-256 of those files, and of the versions of Node, V8 and koffi where Node is the subject: equal in every checkout
+ * of the same code, wherever it lies. Turnkey's own version is no part of it: a release alone changes no trial.
  * @throws ExperimentError where the programs are not built
  */
 export function programDigest(subject: Subject): string {
@@ -127,7 +127,7 @@ export function programDigest(subject: Subject): string {
         `${path} is not there: campaigns need a checkout, zlib1g-dev and libsqlite3-dev (npm run build:native)`,
       );
   const hash = createHash('sha256');
-  if (subject === NODE) hash.update(JSON.stringify(versions()));
+  if (subject === NODE) hash.update(JSON.stringify({ ...versions(), turnkey: undefined }));
   for (const path of programParts(subject)) hash.update(`${basename(path)}\n`).update(readFileSync(inProject(path)));
   return hash.digest('hex');
 }

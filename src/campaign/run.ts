@@ -94,10 +94,10 @@ export async function planFor(directory: string, lane: CampaignLane, options: Ca
     return plan;
   }
   const old = readPlan(directory);
-  const { commit, digest, strata } = old;
-  // Every warm process holds its memory against the plan's layout. A commit that changes no trial leaves a campaign as
-  // it is: the program's digest tells. More faults are the same and more, unless a rule was to end them.
-  const asked: Plan = { ...planHead(lane, options), commit, digest, strata };
+  const { version, commit, digest, strata } = old;
+  // Every warm process holds its memory against the plan's layout. A commit or a release that changes no trial leaves a
+  // campaign as it is: the program's digest tells. More faults are the same and more, unless a rule was to end them.
+  const asked: Plan = { ...planHead(lane, options), version, commit, digest, strata };
   const differences = planDifferences(old, asked);
   const isLonger = differences.join() === 'count' && asked.count > old.count && old.until === null;
   if (isLonger) writePlan(directory, asked);

@@ -100,6 +100,9 @@ t.test('merge counts what is there twice, and refuses a stranger', async (t) => 
   t.throws(() => merge([whole, stranger], join(folder, 'no')), /no shard of the campaign.*: kernel differ/);
   await t.rejects(planFor(whole, lane, { ...options, seed: 12 }), /another campaign: seed/);
   await t.rejects(planFor(whole, lane, { ...options, count: COUNT - 1 }), /another campaign: count/);
+  const released = join(folder, 'released');
+  writePlan(released, { ...readPlan(whole), version: '0.0.0', commit: null });
+  t.match(await planFor(released, lane, options), { version: '0.0.0', commit: null }, 'a release alone is no other');
   const shard = join(folder, 'shard-2');
   t.equal((await planFor(shard, lane, { ...options, count: COUNT + 1 })).count, COUNT + 1, 'more faults go on');
   t.match(await planFor(shard, lane, { ...options, count: COUNT + 1 }), readPlan(shard), 'and are in the plan');
