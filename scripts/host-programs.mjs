@@ -26,7 +26,10 @@ const RATES = [1e2, 1e4, 1e6];
 const NATIVE = { mechanisms: ['none', 'flag', 'mprotect-range'], rounds: 3, cpuNs: 6e7 };
 /** Of a guest's time, the lowest rate would take an hour. */
 const COUNTED = { mechanisms: ['none', 'flag', 'pkeys'], rounds: 3, callouts: { 1e4: 200, 1e6: 2000 } };
-/** A callout under mprotect takes so much longer: no more of them in a run. */
+/**
+ * A callout under mprotect takes so much longer: no more of them in a run. The unguarded program then makes as few once
+ * a round too, so that answers and ratios compare the same work.
+ */
 const MPROTECT_CALLOUTS = 200;
 const QUARTET = 4; // a row of SQLite's takes four callouts
 /** Ratios of the rounds that lie further apart than this, of their median, are called noisy. */
@@ -34,9 +37,19 @@ const NOISY = 0.1;
 
 const fromDist = (/** @type {string} */ path) => import(pathToFileURL(join(root, 'dist', 'src', path)).href);
 const { environmentOf, openHost } = await fromDist('hosts/hosts.js');
+const { median } = await fromDist('record/statistics.js');
 
-/** @param {readonly number[]} numbers */
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? NaN;
+/**
+ * Refuses an answer that another run of the same work did not give.
+ * @param {Map<number, string>} answers by the number of callouts
+ * @param {Row} row @param {readonly number[]} answer
+ */
+function compareAnswer(answers, { host, program, mechanism, callouts }, answer) {
+  const said = JSON.stringify(answer);
+  if ((answers.get(callouts) ?? said) !== said)
+    throw new SetupError(`${host}, ${program}: another answer under ${mechanism}`);
+  answers.set(callouts, said);
+}
 
 /**
  * @param {Host} host @param {string} mechanism
@@ -71,22 +84,20 @@ function measureNative(cells) {
   const rows = [];
   for (const { host, cell } of cells) {
     const most = Math.max(8, Math.round((cell.wantedRate * NATIVE.cpuNs) / 1e9 / QUARTET) * QUARTET);
-    const own = NATIVE.mechanisms.map((mechanism) => ({
-      ...cell,
-      mechanism,
-      callouts: mechanism === 'mprotect-range' ? Math.min(most, MPROTECT_CALLOUTS) : most,
-      perCallout: /** @type {number[]} */ ([]),
-    }));
+    const few = Math.min(most, MPROTECT_CALLOUTS);
+    /** @type {(mechanism: string, callouts: number) => Row} */
+    const row = (mechanism, callouts) => ({ ...cell, mechanism, callouts, perCallout: [] });
+    const own = [
+      ...NATIVE.mechanisms.map((mechanism) => row(mechanism, mechanism === 'mprotect-range' ? few : most)),
+      ...(few < most ? [row('none', few)] : []),
+    ];
     /** @type {Map<number, string>} */
     const answers = new Map();
     for (let round = 0; round < NATIVE.rounds; round++)
-      for (const { mechanism, callouts, perCallout } of own) {
-        const { cpuNs, answer } = runHere(host, mechanism, cell.program, callouts, cell.units);
-        const said = JSON.stringify(answer);
-        if ((answers.get(callouts) ?? said) !== said)
-          throw new SetupError(`${cell.host}, ${cell.program}: another answer under ${mechanism}`);
-        answers.set(callouts, said);
-        perCallout.push(Math.round(cpuNs / callouts));
+      for (const each of own) {
+        const { cpuNs, answer } = runHere(host, each.mechanism, cell.program, each.callouts, cell.units);
+        compareAnswer(answers, each, answer);
+        each.perCallout.push(Math.round(cpuNs / each.callouts));
       }
     rows.push(...own);
     say(own);
@@ -104,9 +115,13 @@ async function countInstructions(cells) {
     for (const { host, cell } of cells) {
       const callouts = /** @type {Record<number, number>} */ (COUNTED.callouts)[cell.wantedRate];
       if (callouts === undefined) continue;
+      /** @type {Row[]} */
       const own = COUNTED.mechanisms.map((mechanism) => ({ ...cell, mechanism, callouts, perCallout: [] }));
+      /** @type {Map<number, string>} */
+      const answers = new Map();
       for (let round = 0; round < COUNTED.rounds; round++)
-        for (const { mechanism, perCallout } of own) {
+        for (const each of own) {
+          const { mechanism, perCallout } = each;
           const { exitCode, stdout, stderr } = await machine.run({
             command: [...host.command, cell.program, String(callouts), String(cell.units)],
             cwd: root,
@@ -114,8 +129,9 @@ async function countInstructions(cells) {
             timeoutMs: 400_000,
           });
           if (exitCode !== 0) throw new SetupError(`${cell.host} under ${mechanism}: ${String(exitCode)} ${stderr}`);
-          const { cpuNs } = /** @type {Ended} */ (JSON.parse(stdout.trim().split('\n').at(-1) ?? ''));
-          /** @type {number[]} */ (perCallout).push(Math.round(cpuNs / callouts));
+          const { cpuNs, answer } = /** @type {Ended} */ (JSON.parse(stdout.trim().split('\n').at(-1) ?? ''));
+          compareAnswer(answers, each, answer);
+          perCallout.push(Math.round(cpuNs / callouts));
         }
       rows.push(...own);
       say(own);
@@ -126,17 +142,17 @@ async function countInstructions(cells) {
   }
 }
 
-/** Rounds' ratios to the unguarded program. @param {readonly Row[]} own a cell's rows */
+/** Rounds' ratios to the unguarded program of as many callouts. @param {readonly Row[]} own a cell's rows */
 function say(own) {
-  const none = own.find(({ mechanism }) => mechanism === 'none')?.perCallout ?? [];
-  for (const { host, program, wantedRate, mechanism, perCallout } of own) {
-    const ratios = perCallout.map((each, i) => each / (none[i] ?? NaN));
+  for (const { host, program, wantedRate, mechanism, callouts, perCallout } of own) {
+    const none = own.find((row) => row.mechanism === 'none' && row.callouts === callouts)?.perCallout;
+    const ratios = perCallout.map((each, i) => each / (none?.[i] ?? NaN));
     const [low, middle, high] = [Math.min(...ratios), median(ratios), Math.max(...ratios)];
     const noisy = (high - low) / middle > NOISY ? ' noisy' : '';
     const [figure, from, to] = [middle, low, high].map((ratio) => ratio.toFixed(2));
     process.stdout.write(
       `${host.padEnd(8)} ${program.padEnd(7)} ${String(wantedRate).padEnd(8)} ${mechanism.padEnd(15)} ` +
-        `${median(perCallout)} a callout, ${figure} times (${from} to ${to})${noisy}\n`,
+        `${median(perCallout)} a callout of ${callouts}, ${figure} times (${from} to ${to})${noisy}\n`,
     );
   }
 }
@@ -154,6 +170,8 @@ async function main() {
     },
   }).values;
   if (lane !== 'native' && lane !== 'emulated') throw new SetupError(`--lane is native or emulated, not '${lane}'`);
+  if (only !== undefined && !HOSTS.some((name) => name === only))
+    throw new SetupError(`--host is one of ${HOSTS.join(', ')}, not '${only}'`);
   const commit = record ? cleanCommit() : undefined;
   const hosts = HOSTS.filter((name) => only === undefined || only === name).flatMap((name) => {
     try {
