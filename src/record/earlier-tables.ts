@@ -129,12 +129,12 @@ const EARLIER_TABLES: Readonly<Record<string, DerivedTable>> = {
   },
 };
 
-/** Experiments of a run, each with its derived table's rows. */
+/** Experiments of a run, each with its derived table's words. One that says any itself gets nothing from here. */
 export function withTables(experiments: readonly ExperimentContext[]): readonly ExperimentContext[] {
   return experiments.map((experiment) => {
     const table = EARLIER_TABLES[experiment.name];
-    return experiment.measures === undefined || table === undefined
+    return experiment.measures === undefined || experiment.table !== undefined || table === undefined
       ? experiment
-      : { ...experiment, table: { ...table, ...experiment.table } };
+      : { ...experiment, table };
   });
 }
