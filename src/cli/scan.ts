@@ -39,7 +39,7 @@ function stayText(): string {
   return (
     'what the C library and the loader hold is loaded before any search: ' +
     (allowed
-      ? `harden: ['scan'] sets a hardware breakpoint on each WRPKRU there (${where})`
+      ? `harden: ['scan'] may set a hardware breakpoint on each WRPKRU there (${where})`
       : `it is open to callees, since no hardware breakpoint can be set here (${where})`)
   );
 }

@@ -1,7 +1,7 @@
 /**
- * Reading runs of schema version 1, which kept as sentences and names what are values now. Such are warnings and cases
- * with their remedies, what image.verify() said, what a row varies and what measuring found. What follows searches text
- * because version 1 had nothing else; it is the only place that does, and nothing of it is for new runs.
+ * Reading runs of schema version 1. It kept as sentences and names what are values now: warnings, cases and their
+ * remedies, what image.verify() said, what a row varies, what measuring found. So this searches text, as nothing else
+ * does, and it is not for new runs.
  */
 import { RunFormatError } from './errors.js';
 import { VERSION1_EXPERIMENTS, VERSION1_RUNGS } from './version1-experiments.js';
