@@ -193,7 +193,9 @@ static void a_store_into_the_heap_fails_the_callout(void) {
 }
 
 static void a_call_that_would_unmap_the_heap_fails_the_callout(void) {
-#ifdef __x86_64__
+#ifndef __x86_64__
+  return; /* no filter there */
+#endif
   start_vm(true);
   struct pkeys_space space;
   EXPECT(pkeys_find_space((uintptr_t)thread, &space));
@@ -206,7 +208,6 @@ static void a_call_that_would_unmap_the_heap_fails_the_callout(void) {
   }
   EXPECT(vm_statistics().failures == 20);
   stop();
-#endif
 }
 
 /* A second thread of the VM's that collects while the first is in a callout; what the first does then is up to the

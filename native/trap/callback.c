@@ -25,38 +25,9 @@ static void suspend_callout(struct trap_slot *slot, uint64_t foreign_sp, uint32_
   trap_suspend(slot);
 }
 
-/* By the entry's index, and outside the arena, which threads older than the runtime key cannot read until the gate
- * itself has met it (vm_rights_lost). */
-static _Atomic uint32_t outside_calls[CALLBACK_COUNT];
-static _Atomic uint8_t counted[CALLBACK_COUNT];
-
-static _Atomic uint32_t *outside_calls_of(const struct trap_callback_entry *entry) {
-  return &outside_calls[entry - trap_arena.callbacks];
-}
-
-/* CALLBACK_STRAIGHT: jump. CALLBACK_COUNTED: call, then trap_callback_passed. */
-static uint64_t outside_callout(const struct trap_callback_entry *entry) {
-  if (!counted[entry - trap_arena.callbacks]) return CALLBACK_STRAIGHT;
-  atomic_fetch_add(outside_calls_of(entry), 1); /* before the gate reads the target, which may just be going */
-  return CALLBACK_COUNTED;
-}
-
-void trap_callback_passed(struct trap_callback_entry *entry) { atomic_fetch_sub(outside_calls_of(entry), 1); }
-
-void trap_callback_set_counted(const struct trap_callback_entry *entry, bool value) {
-  counted[entry - trap_arena.callbacks] = value;
-}
-
-uint32_t trap_callback_calls(const void *code) {
-  const struct trap_callback_entry *entry = trap_callback_entry_of(code);
-  if (entry == NULL) return 0;
-  atomic_thread_fence(memory_order_seq_cst); /* the target that trap_callback_release wrote is seen by later callers */
-  return atomic_load(outside_calls_of(entry));
-}
-
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_sp) {
   struct trap_slot *slot = trap_slot_find();
-  if (slot == NULL || !trap_state_is_callout(trap_state(slot))) return outside_callout(entry);
+  if (slot == NULL || !trap_state_is_callout(trap_state(slot))) return trap_callback_outside(entry);
   uint32_t pkru = 0;
   if (trap_arena.shared.keys) {
     pkru = pkeys_rdpkru();

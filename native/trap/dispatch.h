@@ -17,7 +17,8 @@ TRAP_HIDDEN uint64_t trap_peek(void *to, const void *from, uint64_t bytes);
 
 /* dispatch_linux.c */
 int trap_dispatch_prepare(void);
-/* watch_linux_x86_64.c: in a child that VM code forked. */
+/* watch_linux_x86_64.c: sets a breakpoint, 0 or a negative errno; sets all again in a child that VM code forked. */
+int trap_watch(uintptr_t address);
 void trap_watch_forked(void);
 TRAP_HIDDEN void trap_child_forked(void) __attribute__((used));
 

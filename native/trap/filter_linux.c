@@ -1,5 +1,5 @@
 /*
- * filter_linux.c: setting the filter of system calls up (filter.h). Ordinary VM code.
+ * filter_linux.c: setting up what filter.h has: the filter of system calls, and breakpoints. Ordinary VM code.
  *
  * seccomp(2), prctl(2); linux/filter.h (classic BPF), linux/seccomp.h (struct seccomp_data).
  */
@@ -255,4 +255,15 @@ struct trap_filter_statistics trap_filter_statistics(void) {
   if (trap_attach() < 0) return (struct trap_filter_statistics){0};
   const struct trap_filter *filter = &trap_arena.shared.filter;
   return (struct trap_filter_statistics){.judged = filter->judged, .refused = filter->refused};
+}
+
+int trap_watch_code(uintptr_t address) {
+  struct trap_filter *filter = &trap_arena.shared.filter;
+  int rc = trap_attach_vm();
+  if (rc < 0) return rc;
+  pthread_mutex_lock(&lock);
+  rc = filter->watched_count < WATCHED_COUNT ? trap_watch(address) : -ENOSPC;
+  if (rc == 0) filter->watched[filter->watched_count++] = address;
+  pthread_mutex_unlock(&lock);
+  return rc;
 }

@@ -315,7 +315,8 @@ struct trap_callback_entry *trap_callback_entry_of(const void *code);
 uint64_t trap_callback_enter(struct trap_callback_entry *entry, uint64_t foreign_sp);
 void trap_callback_leave(uint64_t foreign_sp);
 void trap_callback_passed(struct trap_callback_entry *entry);
-void trap_callback_set_counted(const struct trap_callback_entry *entry, bool value);
+/* The answer of trap_callback_enter on a thread in no callout. */
+uint64_t trap_callback_outside(const struct trap_callback_entry *entry);
 void trap_tell_gone(void);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * thunk.c: the tables of thunks and callback thunks, and which gate serves each. Ordinary VM code.
+ * thunk.c: the tables of thunks and callback thunks, and which gate serves each. Ordinary VM code, but for the two
+ * functions that count who calls from outside callouts: the gate calls these on any thread.
  *
  * The code of a thunk is static (gate_*.S); only its table entry is written, in pages under the runtime key (I11).
  */
@@ -231,6 +232,15 @@ struct trap_fault *trap_thunk_fault(const void *code) {
   return entry == NULL ? NULL : entry->record;
 }
 
+/* By the entry's index, and outside the arena, which threads older than the runtime key cannot read until the gate
+ * itself has met it (vm_rights_lost). */
+static _Atomic uint32_t outside_calls[CALLBACK_COUNT];
+static _Atomic uint8_t counted[CALLBACK_COUNT];
+
+static _Atomic uint32_t *outside_calls_of(const struct trap_callback_entry *entry) {
+  return &outside_calls[entry - trap_arena.callbacks];
+}
+
 int trap_callback(const void *target, size_t stack_bytes, void **code) {
   if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES) return -EINVAL;
   int rc = trap_attach_vm();
@@ -248,7 +258,7 @@ int trap_callback(const void *target, size_t stack_bytes, void **code) {
   entry->next = 0;
   entry->stack_bytes = (stack_bytes + 15) & ~(uint64_t)15;
   entry->live = 1;
-  trap_callback_set_counted(entry, false);
+  counted[i - 1] = 0;
   __atomic_store_n(&entry->target, target, __ATOMIC_RELEASE);
   atomic_fetch_add(&trap_arena.shared.callbacks_live, 1);
   pthread_mutex_unlock(&lock);
@@ -262,6 +272,22 @@ struct trap_callback_entry *trap_callback_entry_of(const void *code) {
   return &trap_arena.callbacks[offset / THUNK_CODE_BYTES];
 }
 
+/* CALLBACK_STRAIGHT: jump. CALLBACK_COUNTED: call, then trap_callback_passed. */
+uint64_t trap_callback_outside(const struct trap_callback_entry *entry) {
+  if (!counted[entry - trap_arena.callbacks]) return CALLBACK_STRAIGHT;
+  atomic_fetch_add(outside_calls_of(entry), 1); /* before the gate reads the target, which may just be going */
+  return CALLBACK_COUNTED;
+}
+
+void trap_callback_passed(struct trap_callback_entry *entry) { atomic_fetch_sub(outside_calls_of(entry), 1); }
+
+uint32_t trap_callback_calls(const void *code) {
+  const struct trap_callback_entry *entry = trap_callback_entry_of(code);
+  if (entry == NULL) return 0;
+  atomic_thread_fence(memory_order_seq_cst); /* the target that trap_callback_release wrote is seen by later callers */
+  return atomic_load(outside_calls_of(entry));
+}
+
 int trap_callback_count(void *code) {
 #if defined(__x86_64__) && !defined(_WIN32)
   int rc = trap_attach_vm();
@@ -269,7 +295,7 @@ int trap_callback_count(void *code) {
   struct trap_callback_entry *entry = trap_callback_entry_of(code);
   if (entry == NULL) return -EINVAL;
   pthread_mutex_lock(&lock);
-  if (entry->live) trap_callback_set_counted(entry, true);
+  if (entry->live) counted[entry - trap_arena.callbacks] = 1;
   else rc = -EINVAL;
   pthread_mutex_unlock(&lock);
   return rc;

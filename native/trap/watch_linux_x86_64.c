@@ -1,7 +1,6 @@
 /*
  * watch_linux_x86_64.c: hardware breakpoints on instructions that write rights and have to stay (filter.h,
- * trap_watch_code). Setting one is ordinary VM code. What a hit means is asked inside a signal, under the rules of
- * inside_linux.c.
+ * trap_watch_code). What a hit means is asked inside a signal, under the rules of inside_linux.c.
  *
  * perf_event_open(2), PERF_TYPE_BREAKPOINT, `sigtrap` (Linux 5.13); Intel SDM vol. 3B, 17.2 (debug registers): the
  * exception comes before the instruction.
@@ -13,8 +12,6 @@
 #include "calls.h"
 #include "context.h"
 #include "dispatch.h"
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 #define WATCH_MAGIC 0x747261707761746eu
 #define BREAKPOINT_EXECUTE 4 /* HW_BREAKPOINT_X */
@@ -36,7 +33,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void put(char *attribute, size_t at, uint64_t value) { memcpy(attribute + at, &value, sizeof value); }
 
-static int watch(uintptr_t address) {
+int trap_watch(uintptr_t address) {
   _Alignas(8) char attribute[ATTRIBUTE_BYTES] = {0};
   const uint32_t kind[2] = {PERF_TYPE_BREAKPOINT, ATTRIBUTE_BYTES};
   memcpy(attribute, kind, sizeof kind);
@@ -53,21 +50,10 @@ static int watch(uintptr_t address) {
   return file < 0 ? (int)file : 0; /* the descriptor stays open: it is the breakpoint */
 }
 
-int trap_watch_code(uintptr_t address) {
-  struct trap_filter *filter = &trap_arena.shared.filter;
-  int rc = trap_attach_vm();
-  if (rc < 0) return rc;
-  pthread_mutex_lock(&lock);
-  rc = filter->watched_count < WATCHED_COUNT ? watch(address) : -ENOSPC;
-  if (rc == 0) filter->watched[filter->watched_count++] = address;
-  pthread_mutex_unlock(&lock);
-  return rc;
-}
-
 /* Breakpoints are inherited by threads, not by a child process. */
 void trap_watch_forked(void) {
   const struct trap_filter *filter = &trap_arena.shared.filter;
-  for (uint32_t i = 0; i < filter->watched_count; i++) (void)watch(filter->watched[i]);
+  for (uint32_t i = 0; i < filter->watched_count; i++) (void)trap_watch(filter->watched[i]);
 }
 
 bool trap_watched(int signal, const siginfo_t *info) {
