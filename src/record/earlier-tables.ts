@@ -129,12 +129,16 @@ const EARLIER_TABLES: Readonly<Record<string, DerivedTable>> = {
   },
 };
 
-/** Experiments of a run, each with its derived table's words. One that says any itself gets nothing from here. */
+/** A table that says rows alone is an earlier one too: what was found had no words of its own then. */
+const isEarlier = ({ table }: ExperimentContext): boolean =>
+  table === undefined || (table.found === undefined && table.observed === undefined);
+
+/** Experiments of a run, each with its derived table's words. */
 export function withTables(experiments: readonly ExperimentContext[]): readonly ExperimentContext[] {
   return experiments.map((experiment) => {
     const table = EARLIER_TABLES[experiment.name];
-    return experiment.measures === undefined || experiment.table !== undefined || table === undefined
+    return experiment.measures === undefined || table === undefined || !isEarlier(experiment)
       ? experiment
-      : { ...experiment, table };
+      : { ...experiment, table: { ...table, ...experiment.table } };
   });
 }
