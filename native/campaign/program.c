@@ -7,9 +7,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "asleep.h"
 #include "call.h"
 #include "spur.h"
 
@@ -220,24 +219,10 @@ static void *other_thread(void *ignored) {
   tables->other = gettid();
   sem_post(&tables->done);
   sem_wait(&tables->work);
+  wait_for_program(); /* the two race with nothing */
   tables->answer = unit_of_work(tables->unit);
   sem_post(&tables->done);
   return NULL;
-}
-
-/* Waits until the other thread sleeps: what a fault meets on its stack is then the same each time. */
-static void wait_for_sleep(void) {
-  char path[64], text[256];
-  snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tables->other);
-  for (;;) {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = file < 0 ? -1 : read(file, text, sizeof text - 1);
-    if (file >= 0) close(file);
-    text[got < 0 ? 0 : got] = 0;
-    const char *end = strrchr(text, ')'); /* proc(5): after the name, the state */
-    if (end != NULL && end[1] == ' ' && end[2] == 'S') return;
-    sched_yield();
-  }
 }
 
 _Noreturn void program_trial(bool is_open) {
@@ -246,7 +231,7 @@ _Noreturn void program_trial(bool is_open) {
   pthread_t other;
   if (pthread_create(&other, NULL, other_thread, NULL) != 0) _exit(124);
   sem_wait(&tables->done);
-  wait_for_sleep();
+  wait_for_sleep(tables->other);
 
   tables->unit = -1;
   uint64_t answer = callout(0, 1);
@@ -266,7 +251,9 @@ _Noreturn void program_trial(bool is_open) {
     if (unit == 1) {
       sem_post(&tables->work);
       sem_wait(&tables->done);
-      pthread_join(other, NULL); /* its end is part of its work, and races with nothing */
+      /* Its end is part of its work. pthread_join alone waits for nothing where the thread's number is damaged. */
+      wait_for_end(tables->other);
+      pthread_join(other, NULL);
     } else {
       tables->answer = unit_of_work(unit);
     }

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "asleep.h"
 #include "order.h"
 
 static uint64_t now_ns(void) {
@@ -87,6 +88,7 @@ __attribute__((visibility("default"))) void stray_now(const struct order *order)
 }
 
 static void *at_once(void *order) {
+  wait_for_program();
   stray_now(order);
   return NULL;
 }
@@ -95,6 +97,7 @@ static void *late(void *argument) {
   const struct order *order = argument;
   char byte = 0;
   while (read(order->go[0], &byte, 1) < 0 && errno == EINTR) {}
+  wait_for_program();
   stray_now(order);
   if (write(order->gone[1], &byte, 1) < 0) abort();
   for (;;) pause(); /* it stays, as a library's threads do */
