@@ -26,6 +26,8 @@ export interface Declaration {
 }
 
 const CONVENTIONS = new Set(['__cdecl', '__stdcall', '__fastcall', '__thiscall']);
+/** The name of a prototype, and the convention before it. */
+const NAME = new RegExp(String.raw`(?:\b(?:${[...CONVENTIONS].join('|')})\s+)?[A-Za-z_]\w*\s*$`);
 
 function isOptions(value: unknown): value is FunctionOptions {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
@@ -49,8 +51,9 @@ function parseDefinition(definition: unknown, options: FunctionOptions): Declara
   const name = /([A-Za-z_]\w*)\s*$/.exec(head)?.[1];
   if (name === undefined || open < 0 || head.trim() === name)
     throw new Error(`Cannot find a function name in prototype '${definition}'`);
-  /* Without its name: koffi would make a named prototype a type, and refuse a second one of that name. */
-  const type = ffi.proto(`${head.replace(/[A-Za-z_]\w*\s*$/, '')}${definition.slice(open)}`);
+  /* Without its name: koffi would make a named prototype a type, and refuse a second one of that name. Without its
+   * convention: koffi refuses some of them in a prototype that is no function's. */
+  const type = ffi.proto(`${head.replace(NAME, '')}${definition.slice(open)}`);
   if (definition.includes('!')) noteAnonymousDisposables(type.proto as PrototypeInfo);
   return declare(name, type, /\.\.\.\s*\)/.test(definition), options);
 }

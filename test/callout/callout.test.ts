@@ -29,6 +29,8 @@ t.test('every form of declaration', async (t) => {
     lib.func('int test_add(int a, int b)'),
     lib.func('int test_add(int, int);'),
     lib.func('int __stdcall test_add(int a, int b)'),
+    lib.func('int __fastcall test_add(int a, int b)'),
+    lib.func('int __thiscall  test_add (int a, int b)'),
     lib.func('test_add', 'int', ['int', 'int']),
     lib.func('test_add', koffi.types.int, [koffi.types.int, 'int']),
     lib.func('__cdecl', 'test_add', 'int', ['int', 'int']),
