@@ -53,6 +53,9 @@ struct large {
   const char16_t *wide;
   uint8_t tail[5];
 }; /* memory */
+struct enormous { /* the most that a callout passes */
+  uint8_t bytes[512 << 10];
+};
 struct plain_large {
   int64_t values[5];
 };
@@ -112,6 +115,11 @@ DECLARE(struct padded test_padded(uint64_t name)) { return (struct padded){1, {0
 DECLARE(union either test_union(uint64_t text)) { return (union either){.text = (const char *)text}; }
 DECLARE(uint64_t test_union_bits(union either value)) { return (uint64_t)value.number; }
 DECLARE(union pair test_union_pair(double real)) { return (union pair){.real = real}; }
+DECLARE(uint64_t test_sum_enormous(struct enormous value)) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < sizeof value.bytes; i++) sum += value.bytes[i];
+  return sum;
+}
 DECLARE(int64_t test_sum_small(struct small value)) {
   return value.id + (value.name == NULL ? 0 : (int64_t)strlen(value.name));
 }

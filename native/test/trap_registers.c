@@ -217,7 +217,7 @@ static void largest(struct way *way) {
   CHECK_EQ(guarded_sum(in), huge_sum(in));
   trap_thunk_release((void *)(uintptr_t)guarded_sum);
 }
-CHECK_TEST(largest_arguments, "64 KiB of stack arguments pass") { each_way(largest); }
+CHECK_TEST(largest_arguments, "512 KiB of stack arguments pass") { each_way(largest); }
 
 /* ---- errno and the floating-point environment on the normal way back ---- */
 

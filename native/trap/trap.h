@@ -168,7 +168,7 @@ enum trap_thunk_flags {
   TRAP_INSIDE = 512, /* the function may write the pooled image that the calling thread has entered (trap_enter_image):
                         code of that tenant's own. Every other pooled image is closed to it as to all */
 };
-#define TRAP_MAX_STACK_BYTES 65536
+#define TRAP_MAX_STACK_BYTES (512u << 10) /* a quarter of the smallest foreign stack */
 /*
  * Stores in *code an address that calls `target` guarded. Equal arguments give the same thunk, which is counted:
  * release it once for each successful call.

@@ -47,7 +47,9 @@ export function answered<T>(answer: T | Errno, what: string, table?: Table): Exc
         : answer === -EBUSY
           ? 'a callout is in progress on this thread'
           : answer === -EINVAL
-            ? 'a value is out of range'
+            ? table === 'thunks' || table === 'callbacks'
+              ? 'its arguments take more than 512 KiB of stack, or its address is null'
+              : 'a value is out of range'
             : answer === -ENOTSUP
               ? 'this CPU has protection keys of its own'
               : errnoText(answer);

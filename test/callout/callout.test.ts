@@ -54,6 +54,21 @@ t.test('every form of declaration', async (t) => {
   t.equal(lib.symbol('test_variable'), raw.symbol('test_variable'));
 });
 
+/* Broken once: a limit of 64 KiB, which koffi's own tests pass by four times. */
+t.test('a structure of 512 KiB passes by value, and a larger one is refused by name', async (t) => {
+  const bytes = 512 * 1024;
+  koffi.struct('CallEnormous', { bytes: koffi.array('uint8_t', bytes) });
+  koffi.struct('CallTooLarge', { bytes: koffi.array('uint8_t', bytes + 1) });
+  const value = Uint8Array.from({ length: bytes }, (_, index) => index % 251);
+  const sum = value.reduce((total, each) => total + each, 0);
+  t.equal(raw.func('uint64_t test_sum_enormous(CallEnormous value)')({ bytes: value }), sum);
+  t.equal(lib.func('uint64_t test_sum_enormous(CallEnormous value)')({ bytes: value }), sum);
+  t.throws(() => lib.func('uint64_t test_sum_enormous(CallTooLarge value)'), {
+    message: /^Cannot guard another function: its arguments take more than 512 KiB of stack/,
+    code: 'EINVAL',
+  });
+});
+
 t.test('wrong arguments are the TypeErrors that koffi throws', async (t) => {
   const Ten = Array.from({ length: 10 }, (_, index) => index);
   const cases: readonly (readonly [string, unknown[]])[] = [
