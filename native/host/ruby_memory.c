@@ -44,9 +44,11 @@ static inline struct host_heap *heap_for_next(void) {
 
 /* ---- for libruby's imports ---- */
 
+/* What is lent is zeroed: Ruby moves a string's bytes without the zero behind them, which Fiddle then looks for. */
 static void *allocate(size_t bytes) {
   struct host_heap *heap = heap_for_next();
-  return heap == NULL ? malloc(bytes) : host_heap_malloc(heap, bytes);
+  if (heap == NULL) return malloc(bytes);
+  return heap == open_heap ? host_heap_calloc(heap, 1, bytes) : host_heap_malloc(heap, bytes);
 }
 
 static void *allocate_zeroed(size_t count, size_t bytes) {

@@ -101,6 +101,14 @@ def test_strings_that_may_change_are_lent
   check short.start_with?('bbbbaaaaaaand more'), 'it grows'
 end
 
+def test_what_is_lent_ends_in_a_zero
+  # of no other string's bytes, which Ruby would copy with their end
+  strings = -> { (1..23).map { |bytes| Marshal.load(Marshal.dump('a' * bytes)) } }
+  20.times { strings.call.each { |string| MEMSET.call(string, 98, 1) && string << 'x' * 24 } }
+  GC.start
+  strings.call.each { |string| check Fiddle::Pointer[string].to_s == string, "#{string.size} bytes" }
+end
+
 def test_frozen_strings_are_closed
   [('a' * 10).freeze, ('a' * 100).freeze, :symbol_of_more_than_twenty_four_bytes.to_s.freeze].each do |string|
     before = string.dup
