@@ -35,6 +35,12 @@ export { cacheFolder };
 /** The project's folder. */
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/**
+ * The compiler: TypeScript 7, a native program. The package `typescript` is 5.9, for what reads types through its API:
+ * typedoc, tap and scripts of ours. Both bring a `tsc`, and npm links either.
+ */
+export const TSC = [process.execPath, join(root, 'node_modules', 'typescript-7', 'bin', 'tsc')];
+
 /** Something that the user can do something about: printed without a stack. */
 export class SetupError extends Error {}
 
@@ -637,7 +643,8 @@ export function buildTypeScript() {
     'the TypeScript parts',
     () => {
       rmSync(join(root, 'dist'), { recursive: true, force: true });
-      runQuietly(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json']);
+      const [node = '', ...compiler] = TSC;
+      runQuietly(node, [...compiler, '-p', 'tsconfig.json']);
       runQuietly(process.execPath, [join(root, 'scripts', 'bundle.mjs')]);
     },
   );
