@@ -146,9 +146,10 @@ t.test('a buffer that is transferred or shrunk in flight is held; a detached one
   t.equal(isNull(new Uint8Array(0)), isNull(new Uint8Array(0)), 'an empty buffer is none that was detached');
   t.equal(isNull(null), 1);
 
-  const resizable = new (
-    ArrayBuffer as unknown as new (n: number, o: object) => ArrayBuffer & { resize(n: number): void }
-  )(4096, { maxByteLength: 8192 });
+  const resizable = new (ArrayBuffer as unknown as new (
+    n: number,
+    o: object,
+  ) => ArrayBuffer & { resize(n: number): void })(4096, { maxByteLength: 8192 });
   const shrinking = settle(fill.promise(new Uint8Array(resizable), 4096, 50_000));
   resizable.resize(16);
   t.ok((await shrinking) instanceof TypeError);

@@ -2,7 +2,15 @@
 
 /** Units that tables and charts know. `instructions` are counted, and never a time; `rate`: callouts a second. */
 export type Unit =
-  'ns' | 'instructions' | 'instructions per page' | 'bytes' | 'count' | 'times' | 'percent' | 'rate' | 'plain';
+  | 'ns'
+  | 'instructions'
+  | 'instructions per page'
+  | 'bytes'
+  | 'count'
+  | 'times'
+  | 'percent'
+  | 'rate'
+  | 'plain';
 
 /** Three significant digits, no exponent. */
 function significant(value: number): string {
