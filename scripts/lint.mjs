@@ -1,8 +1,9 @@
 // `npm run lint`: everything that holds the style, in TAP, one line for each tool. `npm run format` (--format) mends
 // what can be mended without a thought.
 //
-//   eslint         eslint.config.js
-//   prettier       layout of TypeScript, JavaScript, JSON, YAML: .prettierrc.json
+//   oxlint         rules of TypeScript and JavaScript: .oxlintrc.jsonc
+//   instances      the one rule that oxlint does not offer yet: scripts/tsgolint.mjs
+//   oxfmt          layout of TypeScript, JavaScript, JSON, YAML: .oxfmtrc.json
 //   clang-format   layout of C and C++: .clang-format
 //   tsc            types of scripts/, which are JavaScript: scripts/tsconfig.json
 //   markdownlint   .markdownlint-cli2.jsonc
@@ -18,11 +19,10 @@ import { lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, extname, join } from 'node:path';
 
-import { fail, root } from './setup.mjs';
+import { fail, root, TSC } from './setup.mjs';
 
 const MOST_COLUMNS = 120;
 const bin = (/** @type {string} */ name) => join(root, 'node_modules', '.bin', name);
-const cache = (/** @type {string} */ name) => join(root, 'node_modules', '.cache', 'turnkey-lint', name);
 
 /** The project's files: what git knows or would add. Without git: all but what is built, installed or recorded. */
 function projectFiles() {
@@ -57,27 +57,34 @@ const PRETTY = [...SCRIPTS, ...files('.json', '.jsonc', '.yml', '.yaml', '.css')
 // docs/limits.md is written by `turnkey report`, a paragraph a line; so are recorded runs
 const MARKDOWN = files('.md').filter((path) => !/^(docs\/limits\.md|results\/|test\/fixtures\/)/.test(path));
 
-const ESLINT = ['--max-warnings', '0', '--no-warn-ignored', ...SCRIPTS];
-const PRETTIER = ['--log-level', 'warn', '--ignore-unknown'];
+/** Those in which an object that only looks like a class's instance is a mistake. Tests make such objects. */
+const INSTANCES = files('.ts', '.mts', '.cts').filter((path) => !path.startsWith('test/'));
+const OXLINT = [bin('oxlint'), '--disable-nested-config', ...SCRIPTS];
+const OXFMT = [bin('oxfmt'), '--disable-nested-config', '--no-error-on-unmatched-pattern'];
 
 /** @type {Readonly<Record<string, readonly string[]>>} */
 const TOOLS = {
-  eslint: [bin('eslint'), '--cache', '--cache-location', cache('eslint/'), ...ESLINT],
-  prettier: [bin('prettier'), '--check', ...PRETTIER, '--cache', '--cache-location', cache('prettier'), ...PRETTY],
-  'clang-format': [bin('clang-format-node'), '--dry-run', '-Werror', ...C_FILES],
-  tsc: [bin('tsc'), '-p', 'scripts'],
-  markdownlint: [bin('markdownlint-cli2'), ...MARKDOWN],
+  oxlint: OXLINT,
   // types were checked by the build, which has the same tsconfig.json
   typedoc: [
     ...[bin('typedoc'), '--emit', 'none', '--disableSources', '--skipErrorChecking', '--treatWarningsAsErrors'],
     ...['--logLevel', 'Warn'],
   ],
+  'clang-format': [bin('clang-format-node'), '--dry-run', '-Werror', ...C_FILES],
+  instances: [
+    process.execPath,
+    join('scripts', 'tsgolint.mjs'),
+    ...['no-unsafe-class-instance-assignment', ...INSTANCES],
+  ],
+  markdownlint: [bin('markdownlint-cli2'), ...MARKDOWN],
+  tsc: [...TSC, '-p', 'scripts'],
+  oxfmt: [...OXFMT, '--check', ...PRETTY],
 };
 
 /** @type {Readonly<Record<string, readonly string[]>>} */
 const MENDERS = {
-  eslint: [bin('eslint'), '--fix', ...ESLINT],
-  prettier: [bin('prettier'), '--write', ...PRETTIER, ...PRETTY],
+  oxlint: [...OXLINT, '--fix'],
+  oxfmt: [...OXFMT, '--write', ...PRETTY],
   'clang-format': [bin('clang-format-node'), '-i', ...C_FILES],
   markdownlint: [bin('markdownlint-cli2'), '--fix', ...MARKDOWN],
 };

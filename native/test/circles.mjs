@@ -20,7 +20,7 @@ const defines = new Map();
 const uses = new Map();
 for (const line of stdout.split('\n')) {
   const [, file, type, symbol] = /:([^:]+\.o(?:bj)?):\s*[0-9a-f]*\s+(\w)\s+(\S+)$/.exec(line) ?? [];
-  if (file === undefined || /\.S\./.test(file)) continue;
+  if (file === undefined || file.includes('.S.')) continue;
   if (type !== 'U') defines.set(symbol, file);
   else uses.set(file, [...(uses.get(file) ?? []), symbol]);
 }

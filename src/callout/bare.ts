@@ -72,7 +72,7 @@ export function makeBare(declaration: Declaration, address: bigint, uses: readon
       new Promise((resolve, reject) => {
         start(args, (error, result) => {
           if (error === null) resolve(result);
-          // eslint-disable-next-line @typescript-eslint/no-base-to-string -- whatever was thrown, in words
+          // oxlint-disable-next-line typescript/no-base-to-string -- whatever was thrown, in words
           else reject(error instanceof Error ? error : new Error(String(error)));
         });
       });

@@ -112,7 +112,7 @@ function direct(callee: Callee): Written {
     };
     return { call, replace(other) { raw = other; } };`;
   try {
-    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- ours: a prototype gives names and numbers alone
+    // oxlint-disable-next-line typescript/no-implied-eval -- ours: a prototype gives names and numbers alone
     const write = new Function('callee', 'raw', 'record', 'Loan', source) as (
       callee: Callee,
       raw: UntypedFunction,

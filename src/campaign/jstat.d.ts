@@ -7,6 +7,6 @@ declare module 'jstat' {
     readonly ibeta: (x: number, a: number, b: number) => number;
   };
   const all: { readonly jStat: typeof jStat };
-  // eslint-disable-next-line no-restricted-syntax -- as the package has it
+  // oxlint-disable-next-line eslint-js/no-restricted-syntax -- as the package has it
   export default all;
 }

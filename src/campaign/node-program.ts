@@ -133,7 +133,7 @@ const UNITS: readonly (() => number)[] = [
     return add(add(walk(), sorted.join('').length), callout(0) | 0);
   },
   () => {
-    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- new code is what this unit is about
+    // oxlint-disable-next-line typescript/no-implied-eval -- new code is what this unit is about
     const made = new Function('rows', 'return rows.reduce((sum, row) => (sum * 33 + row.value) | 0, 5)') as (
       all: readonly Row[],
     ) => number;

@@ -28,7 +28,7 @@ export function readPlan(directory: string): Plan {
   const path = join(directory, PLAN_FILE);
   try {
     const plan = JSON.parse(readFileSync(path, 'utf8')) as Plan;
-    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- a file may say anything
+    // oxlint-disable-next-line typescript/no-unnecessary-condition -- a file may say anything
     if (plan.schema !== 1) throw new Error('it is not of version 1');
     return plan;
   } catch (error) {

@@ -242,7 +242,7 @@ export class Guest {
       const lines = (rest + bytes.toString('latin1').replaceAll('\r', '')).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {
-        // eslint-disable-next-line no-control-regex -- the firmware writes terminal control sequences
+        // oxlint-disable-next-line eslint/no-control-regex -- the firmware writes terminal control sequences
         const text = line.replace(/\x1b[[0-9;?]*[A-Za-z]|\x1bc/g, '').trimEnd();
         if (text === '') continue;
         this.#console.push(text);

@@ -57,7 +57,7 @@ async function corruption(name: string, rig: TrialRig): Promise<void> {
             (fn as unknown as { async: (...given: unknown[]) => void }).async(
               ...args,
               (error: unknown, result: unknown) => {
-                // eslint-disable-next-line @typescript-eslint/no-base-to-string -- whatever was thrown, in words
+                // oxlint-disable-next-line typescript/no-base-to-string -- whatever was thrown, in words
                 if (error != null) reject(error instanceof Error ? error : new Error(String(error)));
                 else resolve(result);
               },

@@ -104,7 +104,7 @@ t.test('surprises come first and say what was expected and seen', (t) => {
 });
 
 t.test('colour adds nothing that the words do not say', (t) => {
-  // eslint-disable-next-line no-control-regex -- colours are control sequences
+  // oxlint-disable-next-line eslint/no-control-regex -- colours are control sequences
   const bare = renderTerminal(findings(exampleRun), { colour: true, width: 120 }).replace(/\u001b\[\d+m/g, '');
   t.equal(bare, renderTerminal(findings(exampleRun), { colour: false, width: 120 }));
   t.match(bare, /prevented/);

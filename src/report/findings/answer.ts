@@ -59,7 +59,6 @@ function preventedText(run: Run): Text {
           `${harmful.length === 0 ? ' Protection keys' : ' They'} did not save the VM in `,
           { strong: String(through.length) },
           ` of all ${plural(keys.size, 'case')}: ${someOf(through, MOST_CASES)} (`,
-          // eslint-disable-next-line @typescript-eslint/no-deprecated -- a text's `link`, not a string's
           { link: 'which, and why', to: '#matrix' },
           ').',
         ];

@@ -78,7 +78,6 @@ function breakEvenSection(basis: Basis): readonly Section[] {
         ? ''
         : [
             ' The ',
-            // eslint-disable-next-line @typescript-eslint/no-deprecated -- a text's `link`, not a string's
             { link: 'applications', to: '#cost-applications' },
             ` of this run cross into foreign code and back so often in a second, unguarded: ${crossings.join('; ')}.`,
           ],

@@ -171,7 +171,6 @@ export function evidenceOf(record: CorruptionRecord): CellEvidence {
       ...fact('Trials', [`${trials}; seed ${record.seed}`]),
       ...fact('Would stop it', [record.remedy?.text ?? null]),
       ...fact('Notes', evidence.notes),
-      // eslint-disable-next-line @typescript-eslint/no-deprecated -- a text's `link`, not a string's
       ...fact('Source', [{ link: sourceOf(record), to: sourceOf(record) }]),
       ...fact('Again', [{ code: commandOf(record) }]),
     ],

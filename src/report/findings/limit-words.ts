@@ -60,7 +60,6 @@ export function byCase(
 
 /** A case, as a link to its source. */
 export const nameOf = (record: CorruptionRecord): Text => ({
-  // eslint-disable-next-line @typescript-eslint/no-deprecated -- a text's `link`, not a string's
   link: record.case,
   to: caseFile(record.group, record.case),
 });

@@ -26,7 +26,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 /** Text as HTML text or as the value of a quoted attribute. Characters that HTML does not allow are shown as U+FFFD. */
 export function escape(text: string): string {
   const entities = text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
-  // eslint-disable-next-line no-control-regex -- control characters are what it looks for
+  // oxlint-disable-next-line eslint/no-control-regex -- control characters are what it looks for
   return entities.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffe\uffff]/g, '\ufffd');
 }
 
