@@ -3,8 +3,8 @@
  * tried in a guest of its own.
  * Broken once: the pages of objects not adopted; libruby's malloc not replaced; strings not lent; frozen strings not
  * told apart; moved strings without a zero behind them; Fiddle's own objects closed, so that Pointer#ref could not be
- * written; rbffi_frame_pop not replaced, so that no function of the gem raised; rb_thread_call_with_gvl not replaced, so
- * that no callback of Fiddle's ran; Ruby's SIGSEGV handler with the kernel's rights, so that under keys it wrote no
+ * written; rbffi_frame_pop not replaced, so that no function of the gem raised; rb_thread_call_with_gvl not replaced,
+ * so that no callback of Fiddle's ran; Ruby's SIGSEGV handler with the kernel's rights, so that under keys it wrote no
  * report; learning's handler not put back after that, so that nothing was learned.
  * limit: 200 s
  */
