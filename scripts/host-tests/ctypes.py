@@ -1,5 +1,5 @@
 # CPython's own tests of ctypes, run as they are; the last line that is printed has each test's result as JSON.
-# scripts/host-ctypes.mjs runs it unguarded and guarded.
+# scripts/host-tests.mjs runs it unguarded and guarded.
 import ctypes.test
 import json
 import os
@@ -39,4 +39,4 @@ suite = unittest.defaultTestLoader.discover(folder, top_level_dir=os.path.dirnam
 runner = unittest.TextTestRunner(stream=sys.stderr, resultclass=Results, verbosity=0)
 results = runner.run(suite).results
 print()
-print('RESULTS ' + json.dumps({'python': platform.python_version(), 'kernel': platform.release(), 'results': results}))
+print('RESULTS ' + json.dumps({'version': platform.python_version(), 'kernel': platform.release(), 'results': results}))
