@@ -25,6 +25,8 @@ import { cleanCommit, fail, root, runQuietly, SetupError } from './setup.mjs';
  * @property {readonly string[]} command
  * @property {readonly string[]} files what a guest lacks
  * @property {Readonly<Record<string, string>>} stores by test: the store that should not be, which a mechanism prevents
+ * @property {Readonly<Record<string, string>>} [timed] by test: what it measures by the clock, which a busy machine or a
+ *   guest changes, guarded or not
  */
 
 const PYTHON = '/usr/bin/python3';
@@ -88,6 +90,7 @@ function fiddle() {
     command: [RUBY, script, sources],
     files: [RUBY, ...folders, script, sources],
     stores: { 'Fiddle::TestFunc#test_qsort1': 'qsort sorts a frozen string, a literal, in its place' },
+    timed: { 'Fiddle::TestFunction#test_nogvl_poll': 'it compares how long poll(2) and a thread sleep by the clock' },
   };
 }
 
@@ -149,15 +152,15 @@ function callouts(adapter, text, { lane, mechanism }) {
 }
 
 /**
- * Each with `because`, where it is a store that should not be.
+ * Each with `because`, where it is a store that should not be, or a measurement by the clock.
  * @param {Suite} suite @param {string} mechanism @param {Outcome} plain @param {Outcome} guarded
  * @returns {Difference[]}
  */
-function differences({ stores }, mechanism, { results: plain }, { results: guarded }) {
+function differences({ stores, timed = {} }, mechanism, { results: plain }, { results: guarded }) {
   const names = [...new Set([...Object.keys(plain), ...Object.keys(guarded)])].sort();
   return names.flatMap((test) => {
     if (plain[test] === guarded[test]) return [];
-    const because = CLOSING.includes(mechanism) ? stores[test] : undefined;
+    const because = timed[test] ?? (CLOSING.includes(mechanism) ? stores[test] : undefined);
     const both = { test, unguarded: plain[test] ?? 'not run', guarded: guarded[test] ?? 'not run' };
     return [because === undefined ? both : { ...both, because }];
   });
