@@ -25,8 +25,8 @@ import { cleanCommit, fail, root, runQuietly, SetupError } from './setup.mjs';
  * @property {readonly string[]} command
  * @property {readonly string[]} files what a guest lacks
  * @property {Readonly<Record<string, string>>} stores by test: the store that should not be, which a mechanism prevents
- * @property {Readonly<Record<string, string>>} [timed] by test: what it measures by the clock, which a busy machine or a
- *   guest changes, guarded or not
+ * @property {Readonly<Record<string, string>>} [timed] by test: what it measures by the clock, which a busy machine
+ *   changes, guarded or not
  */
 
 const PYTHON = '/usr/bin/python3';

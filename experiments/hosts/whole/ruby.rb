@@ -5,7 +5,7 @@ require 'fiddle'
 program, callouts, units = ARGV
 units = Integer(units)
 ROWS = 100
-WARM = 400 # the first callouts are not timed
+WARM = 400 # the first callouts are not timed, and have less work between them
 words = Hash.new(0)
 
 work = lambda do |start|
@@ -64,7 +64,10 @@ end
 
 run = { 'zlib' => zlib, 'sqlite' => sqlite }.fetch(program)
 clock = -> { Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID, :nanosecond) }
+wanted = units
+units = [units, 500].min
 run.call(WARM)
+units = wanted
 start = clock.call
 answer = run.call(Integer(callouts))
 puts %({"cpuNs": #{clock.call - start}, "answer": [#{answer}, #{words.values.sum}]})
