@@ -2,7 +2,7 @@
 import t from 'tap';
 
 import { randomBelow } from '../../src/record/random.js';
-import { predictedCost, predictedMisses } from '../../src/report/findings/virtual-keys-model.js';
+import { predictedCost, predictedMisses } from '../../src/report/findings/virtual-keys-formula.js';
 
 /** The share of 200,000 visits that misses under LRU. */
 function simulated(ways: number, next: (i: number) => number): number {

@@ -6,7 +6,7 @@ import type { Cost } from './costs.js';
 import { formatFigure } from './format.js';
 import { type Cell, left, MISSING, right, type Table, words } from './table.js';
 import { valueOf } from './variation.js';
-import { predictedCost, predictedMisses, type Visits } from './virtual-keys-model.js';
+import { predictedCost, predictedMisses, type Visits } from './virtual-keys-formula.js';
 import { LANE_MEANINGS } from './words.js';
 
 /** Lines and marks that differ by more than their colour; no mechanism is meant by them. One for each policy. */
