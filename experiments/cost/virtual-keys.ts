@@ -57,6 +57,18 @@ export const experiment: CostExperiment = {
       'huge pages': 'huge',
       threads: 'threads',
     },
+    meanings: {
+      policy: {
+        lru: 'least recent',
+        clock: 'least recent',
+        random: 'random',
+        'nth-miss': 'every nth miss',
+        stripes: 'none',
+      },
+      order: { 'round-robin': 'in turn', zipf: 'Zipf', sequential: 'in turn, several visits each' },
+    },
+    // native/bench/virtual.c: STAY; PKEYS_POLICY_NTH_MISS where no row says `nth`
+    numbers: { 'nth miss': 8, 'visits in sequence': 8 },
     rows: {
       'only hits': { ...PLAIN, keys: 'virtual', ways: WAYS },
       'only misses': { ...PLAIN, keys: 'virtual', ways: 1 },

@@ -53,6 +53,10 @@ export interface DerivedTable {
   readonly rows?: Readonly<Record<string, Values>>;
   /** By the table's word for a column: the parameter that fills it. */
   readonly columns?: Readonly<Record<string, string>>;
+  /** By the table's word for a column: what the table takes each of its values for. */
+  readonly meanings?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** By the table's word: a number that all rows share. */
+  readonly numbers?: Readonly<Record<string, number>>;
   /** By the table's word: the name in a record's `found`. */
   readonly found?: Readonly<Record<string, string>>;
   /** By the table's word: the name in a record's `observed`. */

@@ -91,6 +91,17 @@ const EARLIER_TABLES: Readonly<Record<string, DerivedTable>> = {
       'huge pages': 'huge',
       threads: 'threads',
     },
+    meanings: {
+      policy: {
+        lru: 'least recent',
+        clock: 'least recent',
+        random: 'random',
+        'nth-miss': 'every nth miss',
+        stripes: 'none',
+      },
+      order: { 'round-robin': 'in turn', zipf: 'Zipf', sequential: 'in turn, several visits each' },
+    },
+    numbers: { 'nth miss': 8, 'visits in sequence': 8 },
     rows: {
       'only hits': {
         images: 2,

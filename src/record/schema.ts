@@ -76,7 +76,14 @@ const experiment = shape({
   'wholeWork?': { const: true },
   'headline?': shape({ picture: text, sentence: text }),
   'measures?': oneOf(MEASURED_THINGS),
-  'table?': shape({ 'rows?': map(values), 'columns?': map(text), 'found?': map(text), 'observed?': map(text) }),
+  'table?': shape({
+    'rows?': map(values),
+    'columns?': map(text),
+    'meanings?': map(map(text)),
+    'numbers?': map(number),
+    'found?': map(text),
+    'observed?': map(text),
+  }),
 });
 
 const mechanism = oneOf(MECHANISMS);

@@ -2,25 +2,33 @@
 import t from 'tap';
 
 import { randomBelow } from '../../src/record/random.js';
-import { predictedCost, predictedMisses } from '../../src/report/findings/virtual-keys-formula.js';
+import {
+  type Order,
+  predictedCost,
+  predictedMisses,
+  type Replacement,
+} from '../../src/report/findings/virtual-keys-formula.js';
+
+const misses = (images: number, order: Order, replacement: Replacement): number =>
+  predictedMisses({ images, ways: 12, order, replacement, nth: 8, stay: 8 });
 
 /** The share of 200,000 visits that misses under LRU. */
 function simulated(ways: number, next: (i: number) => number): number {
   const cache: number[] = [];
-  let misses = 0;
+  let missed = 0;
   const visits = 200_000;
   for (let i = 0; i < visits; i++) {
     const image = next(i);
     const at = cache.indexOf(image);
-    if (at < 0) misses++;
+    if (at < 0) missed++;
     else cache.splice(at, 1);
     cache.unshift(image);
     if (cache.length > ways) cache.pop();
   }
-  return misses / visits;
+  return missed / visits;
 }
 
-t.test('zipf under lru: within 3 % of a simulation', (t) => {
+t.test('zipf, least recent first: within 3 % of a simulation', (t) => {
   const random = randomBelow(5);
   for (const images of [16, 64, 256]) {
     const upto: number[] = [];
@@ -29,21 +37,25 @@ t.test('zipf under lru: within 3 % of a simulation', (t) => {
       const at = (random(1e9) / 1e9) * (upto.at(-1) ?? 1);
       return upto.findIndex((sum) => sum > at);
     });
-    const predicted = predictedMisses({ images, ways: 12, order: 'zipf', policy: 'lru' });
+    const predicted = misses(images, 'Zipf', 'least recent');
     t.ok(Math.abs(predicted - measured) < 0.03, `${images}: ${predicted} beside ${measured}`);
   }
   t.end();
 });
 
-t.test('in rounds: all or none under lru, fewer at random and on every nth miss, none with stripes', (t) => {
-  const of = (policy: string, images: number): number =>
-    predictedMisses({ images, ways: 12, order: 'round-robin', policy });
-  t.equal(of('lru', 12), 0);
-  t.equal(of('lru', 13), 1);
-  t.equal(of('clock', 1024), 1);
-  for (const policy of ['random', 'nth-miss']) t.ok(of(policy, 16) > 0.2 && of(policy, 16) < 1, policy);
-  t.equal(of('stripes', 1024), 0);
-  t.equal(predictedMisses({ images: 13, ways: 12, order: 'sequential', policy: 'lru' }), 1 / 8);
-  t.equal(predictedCost(100, 6000, 0.5), 3100);
-  t.end();
-});
+t.test(
+  'in turn: all or none where the oldest goes, fewer at random and on every nth miss, none where none goes',
+  (t) => {
+    t.equal(misses(12, 'in turn', 'least recent'), 0);
+    t.equal(misses(13, 'in turn', 'least recent'), 1);
+    t.equal(misses(1024, 'in turn', 'least recent'), 1);
+    for (const replacement of ['random', 'every nth miss'] as const) {
+      const share = misses(16, 'in turn', replacement);
+      t.ok(share > 0.2 && share < 1, replacement);
+    }
+    t.equal(misses(1024, 'in turn', 'none'), 0);
+    t.equal(misses(13, 'in turn, several visits each', 'least recent'), 1 / 8);
+    t.equal(predictedCost(100, 6000, 0.5), 3100);
+    t.end();
+  },
+);

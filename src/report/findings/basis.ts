@@ -42,6 +42,14 @@ export function columnOfRow({ experiment, varied }: Cost, word: string): Values[
   return name === undefined ? undefined : varied[name];
 }
 
+/** What a derived table takes a column's value for, by its experiment's word for it. */
+export function meaningOf(cost: Cost, word: string): string | undefined {
+  return cost.experiment.table?.meanings?.[word]?.[String(columnOfRow(cost, word))];
+}
+
+/** A number that all rows of an experiment share, by a derived table's word for it. */
+export const numberOf = ({ experiment }: Cost, word: string): number | undefined => experiment.table?.numbers?.[word];
+
 /** What a derived table calls `word` and only measuring told, by the experiment's name for it. */
 export function foundOf({ experiment, found }: Cost, word: string): Values[string] | undefined {
   const name = experiment.table?.found?.[word];

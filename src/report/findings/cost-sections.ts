@@ -20,7 +20,7 @@ import { applicationRates, ratesTable } from './rates.js';
 import { type Block, charts, heading, type Section, section, tables, text } from './sections.js';
 import { tenantsTable } from './tenants.js';
 import { describeCost, valueOf } from './variation.js';
-import { breakEvenOfVirtual, threadsOfVirtual, virtualModelTable, virtualPanels } from './virtual-keys.js';
+import { breakEvenOfVirtual, threadsOfVirtual, virtualFormulaTable, virtualPanels } from './virtual-keys.js';
 import { LANE_MEANINGS } from './words.js';
 
 function ladderPanel({ lane, rungs }: Ladder): Panel {
@@ -180,7 +180,7 @@ function virtualBlocks(basis: Basis): readonly Block[] {
         'keys over mprotect is the hit ratio, since a miss costs about what an mprotect pair costs.',
     ),
     ...charts(panels),
-    ...tables(breakEvenOfVirtual(basis), threadsOfVirtual(basis), virtualModelTable(basis)),
+    ...tables(breakEvenOfVirtual(basis), threadsOfVirtual(basis), virtualFormulaTable(basis)),
   ];
 }
 

@@ -2,24 +2,31 @@
  * What virtual keys should cost, in closed form. The share of operations that miss follows from policy and order of
  * visits, and from that the cost of one operation. Pure arithmetic.
  *
- * Zipf: Che's approximation (LRU; clock is taken for it), its form for random replacement, and for insertion on every
- * nth miss (q-LRU). An item of probability p is in the cache with a chance h(p, T); T is where the chances sum to the
- * cache's size. Round-robin: LRU and clock have each image just thrown out. Under random replacement there are m (n -
- * 1) evictions between two visits of an image; it survives with the chance (1 - 1/w) to that power.
+ * Zipf: Che's approximation (least recent first), its form for random replacement, and for insertion on every nth miss
+ * (q-LRU). An item of probability p is in the cache with a chance h(p, T); T is where the chances sum to the cache's
+ * size. In turn: least recent first has each image just thrown out. Under random replacement there are m (n - 1)
+ * evictions between two visits of an image; it survives with the chance (1 - 1/w) to that power.
  */
+
+/** Which image makes room, as far as the formula tells policies apart. An experiment says which of its own is which. */
+export const REPLACEMENTS = ['least recent', 'random', 'every nth miss', 'none'] as const;
+export type Replacement = (typeof REPLACEMENTS)[number];
+/** The order in which tenants are visited. */
+export const ORDERS = ['in turn', 'Zipf', 'in turn, several visits each'] as const;
+export type Order = (typeof ORDERS)[number];
 
 /** How tenants are visited. */
 export interface Visits {
   readonly images: number;
   readonly ways: number;
-  readonly order: 'round-robin' | 'zipf' | 'sequential';
-  readonly policy: string;
+  readonly order: Order;
+  readonly replacement: Replacement;
+  /** Every how many misses an image is taken in for long. */
+  readonly nth: number;
+  /** Operations in an image before the next, in the order of several visits each. */
+  readonly stay: number;
 }
 
-/** Operations in an image before the next, in sequential order; native/bench/virtual.c. */
-const STAY = 8;
-/** PKEYS_POLICY_NTH_MISS, as the experiment sets it. */
-const NTH = 8;
 const STEPS = 200;
 
 type Chance = (p: number, t: number) => number;
@@ -41,33 +48,36 @@ function missesOfZipf(images: number, ways: number, chance: Chance): number {
 
 const RECENT: Chance = (p, t) => 1 - Math.exp(-p * t);
 const RANDOM: Chance = (p, t) => (p * t) / (1 + p * t);
-const NTH_MISS: Chance = (p, t) => {
-  const hit = (1 - Math.exp(-p * t)) / NTH;
-  return hit / (Math.exp(-p * t) + hit);
-};
+const nthMiss =
+  (nth: number): Chance =>
+  (p, t) => {
+    const hit = (1 - Math.exp(-p * t)) / nth;
+    return hit / (Math.exp(-p * t) + hit);
+  };
 
-function missesOfRounds(images: number, ways: number, policy: string): number {
-  if (policy === 'random') {
+function missesInTurn({ images, ways, replacement, nth }: Visits): number {
+  if (replacement === 'random') {
     let misses = 1;
     for (let step = 0; step < STEPS; step++) misses = 1 - (1 - 1 / ways) ** (misses * (images - 1));
     return misses;
   }
-  if (policy !== 'nth-miss') return 1;
+  if (replacement !== 'every nth miss') return 1;
   /* All but the guests' key keep their images, until every nth miss changes one. */
   const kept = ways - 1;
   let misses = 1;
   for (let step = 0; step < STEPS; step++)
-    misses = 1 - (kept / images) * Math.max(0, 1 - (misses * images) / NTH / kept / 2);
+    misses = 1 - (kept / images) * Math.max(0, 1 - (misses * images) / nth / kept / 2);
   return misses;
 }
 
 /** The share of operations that miss, 0 to 1. */
-export function predictedMisses({ images, ways, order, policy }: Visits): number {
-  if (policy === 'stripes' || images <= ways) return 0;
-  if (order === 'sequential') return missesOfRounds(images, ways, policy) / STAY;
-  if (order === 'round-robin') return missesOfRounds(images, ways, policy);
-  if (policy === 'random') return missesOfZipf(images, ways, RANDOM);
-  if (policy === 'nth-miss') return missesOfZipf(images, ways - 1, NTH_MISS);
+export function predictedMisses(visits: Visits): number {
+  const { images, ways, order, replacement, nth, stay } = visits;
+  if (replacement === 'none' || images <= ways) return 0;
+  if (order === 'in turn, several visits each') return missesInTurn(visits) / stay;
+  if (order === 'in turn') return missesInTurn(visits);
+  if (replacement === 'random') return missesOfZipf(images, ways, RANDOM);
+  if (replacement === 'every nth miss') return missesOfZipf(images, ways - 1, nthMiss(nth));
   return missesOfZipf(images, ways, RECENT);
 }
 

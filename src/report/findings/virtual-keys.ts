@@ -1,12 +1,12 @@
 /** Virtual keys: how often they miss, what that costs beside one mprotect pair, and where they stop paying. */
 import { LANES } from '../../record/words.js';
-import { type Basis, columnOfRow, isRow, measuring, observedOf } from './basis.js';
+import { type Basis, columnOfRow, isRow, meaningOf, measuring, numberOf, observedOf } from './basis.js';
 import { logAxis, type LookName, type Panel, type Series, sizeAxis, stepAxis } from './charts.js';
 import type { Cost } from './costs.js';
 import { formatFigure } from './format.js';
 import { type Cell, left, MISSING, right, type Table, words } from './table.js';
 import { valueOf } from './variation.js';
-import { predictedCost, predictedMisses, type Visits } from './virtual-keys-formula.js';
+import { type Order, predictedCost, predictedMisses, type Replacement } from './virtual-keys-formula.js';
 import { LANE_MEANINGS } from './words.js';
 
 /** Lines and marks that differ by more than their colour; no mechanism is meant by them. One for each policy. */
@@ -20,7 +20,7 @@ const share = (part: number): string => formatFigure(100 * part, 'percent');
 /** A counted cell of virtual keys with what it hit and missed. */
 export interface Visited {
   readonly cost: Cost;
-  readonly visits: Visits;
+  readonly visits: { readonly images: number; readonly ways: number; readonly order: string; readonly policy: string };
   readonly misses: number;
   readonly predicted: number;
   /** Predicted cost of one operation; undefined where no hit or no eviction was measured. */
@@ -46,13 +46,21 @@ export function visited(basis: Basis): readonly Visited[] {
     .flatMap((cost): readonly Visited[] => {
       const operations = observedOf(cost, 'operations') ?? 0;
       if (operations === 0) return [];
-      const visits: Visits = {
-        images: numberIn(cost, 'images'),
-        ways: numberIn(cost, 'keys'),
-        order: String(columnOfRow(cost, 'order')) as Visits['order'],
+      const [images, ways] = [numberIn(cost, 'images'), numberIn(cost, 'keys')];
+      const predicted = predictedMisses({
+        images,
+        ways,
+        order: meaningOf(cost, 'order') as Order,
+        replacement: meaningOf(cost, 'policy') as Replacement,
+        nth: numberOf(cost, 'nth miss') ?? 1,
+        stay: numberOf(cost, 'visits in sequence') ?? 1,
+      });
+      const visits = {
+        images,
+        ways,
+        order: String(columnOfRow(cost, 'order')),
         policy: String(columnOfRow(cost, 'policy')),
       };
-      const predicted = predictedMisses(visits);
       const expected = known === undefined ? undefined : predictedCost(known.hit, known.eviction, predicted);
       return [{ cost, visits, misses: (observedOf(cost, 'misses') ?? 0) / operations, predicted, expected }];
     });
@@ -232,10 +240,10 @@ export function breakEvenOfVirtual(basis: Basis): Table {
 }
 
 /** How far the closed form is off, by policy and order. */
-export function virtualModelTable(basis: Basis): Table {
+export function virtualFormulaTable(basis: Basis): Table {
   const all = visited(basis).filter(({ expected }) => expected !== undefined);
   return {
-    id: 'virtual-keys-model',
+    id: 'virtual-keys-formula',
     title: 'Measured beside the closed form: hit + miss ratio × (eviction + load)',
     columns: [
       left('policy'),
