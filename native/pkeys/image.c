@@ -74,7 +74,7 @@ static int map_locked(const struct pkeys_space_request *requests, const struct l
   image->space_count = (uint32_t)count;
   image->loans = image->hidden = 0;
   atomic_store(&image->pooled, 0);
-  atomic_store(&image->resident, 0);
+  set_residence(image, 0);
   image->reservation = base;
   image->reservation_bytes = total;
   memset(image->neighbour_bytes, 0, sizeof image->neighbour_bytes);

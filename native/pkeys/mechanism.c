@@ -3,26 +3,28 @@
  * of the process-wide ones. mprotect(2), futex(2), pkey_set(3).
  *
  * Counted mechanisms (mprotect-page, mprotect-range). `inside` counts the hooked callouts that are in foreign code.
- * Whoever changes it calls reconcile afterwards, which, under the mechanism lock, makes what is closed follow from the
- * counts *as they are then*: closed while inside > 0. It is a level and not an edge, so nobody needs to know whether he
- * was first or last, an image that becomes mprotect-* while others are inside is closed at once, and no step is lost:
- * between a change of the count and its reconcile, another's reconcile does the work or finds it to do. The lending
- * arena likewise: closed while callouts are inside and none of them was passed a loan. (mprotect is process-wide: one
- * lent callout opens the arena to all others. Under keys it does not. That is a result to show, not a defect here.)
+ * A thread that changes it calls reconcile afterwards. Under the mechanism lock, that makes what is closed follow from
+ * the counts *as they are then*: closed while inside > 0. It is a level and not an edge, so no thread needs to know
+ * whether it was first or last. An image that becomes mprotect-* while others are inside is closed at once. No step is
+ * lost: between a change of the count and its reconcile, another thread's reconcile does the work or finds it to do.
+ * The lending arena likewise: closed while callouts are inside and none of them was passed a loan. (mprotect is
+ * process-wide: one lent callout opens the arena to all others. Under keys it does not. That is a result to show, not a
+ * defect here.)
  *
- * mprotect-naive closes and opens for itself, whoever else is inside: the hole that it exists to show.
+ * A callout under mprotect-naive closes and opens for itself, even while others are inside: the hole that it exists to
+ * show.
  *
  * Signal handlers. A VM handler may make guarded callouts of its own, and may do so on the thread that holds the
  * mechanism lock, in the middle of closing or opening. lock.c lets it in. By the time it returns it has left as often
  * as it has entered, so the interrupted work is still the right work; only what has been done of it may be undone. So
- * the handler acts on all pages, not on the difference (`stale`), and leaves it to whoever comes next to do the same.
- * If other threads came meanwhile, they wait for the lock and reconcile after.
+ * the handler acts on all pages, not on the difference (`stale`), and leaves it to the next thread to do the same. If
+ * other threads came meanwhile, they wait for the lock and reconcile after.
  *
  * Bystanders never deadlock. pkeys_bystander_wait takes no lock. It waits for the closing word to become even, at most
- * for its limit, and then opens the region by an mprotect of its own. So whoever holds the mechanism lock (a thread
- * stopped in enter, the very thread that the handler has interrupted) can only delay it by that limit. In the other
- * direction nobody waits for a bystander except pkeys_i_registry_quiesce, and that only while it is between two counter
- * operations with one mprotect between them.
+ * for its limit, and then opens the region by an mprotect of its own. So the holder of the mechanism lock (a thread
+ * stopped in enter, or the very thread that the handler has interrupted) can only delay it by that limit. In the other
+ * direction, pkeys_i_registry_quiesce alone waits for a bystander. It does so only while the bystander is between two
+ * counter operations with one mprotect between them.
  */
 #include <errno.h>
 
@@ -57,8 +59,8 @@ static bool anyone_lent(void) {
 
 int pkeys_i_mechanism_access(const struct region *region) {
   if (region->pooled)
-    return atomic_load(&pkeys_i_registry.images[region->pooled - 1].resident) ? open_access(region)
-                                                                              : pkeys_i_closed_access(region);
+    return image_key(&pkeys_i_registry.images[region->pooled - 1]) ? open_access(region)
+                                                                   : pkeys_i_closed_access(region);
   struct mask_record record;
   pkeys_i_masks_read(&record);
   if (region->kind == REGION_LOAN) {
@@ -226,7 +228,7 @@ static int leave(unsigned caller, bool lent) {
     if (lent) atomic_fetch_sub(&pkeys_i_registry.lent_inside, 1);
     atomic_fetch_sub(&pkeys_i_registry.inside, 1);
   }
-  /* The masks are read after the count has changed: whoever makes an image mprotect-* publishes that first and reads
+  /* The masks are read after the count has changed: code that makes an image mprotect-* publishes that first and reads
    * the count then. */
   pkeys_i_masks_read(&record);
   int error = 0;

@@ -46,13 +46,6 @@ static int tag_image(const struct pkeys_image *image, int key) {
   return error;
 }
 
-/* After a step that a signal handler may have interrupted: if it has made the image resident, its pages are as that
- * says. */
-static void follow(const struct pkeys_image *image) {
-  int key = (int)atomic_load(&image->resident);
-  if (key) tag_image(image, key);
-}
-
 /* The image is about to get another key. What faults before the pages have it finds the key of before, a move ago. */
 static void moved(struct pkeys_image *image, int key) {
   uint64_t moves = atomic_load(&image->moves);
@@ -62,7 +55,7 @@ static void moved(struct pkeys_image *image, int key) {
 /* ---- pins -------------------------------------------------------------------------------------------------------- */
 
 int pkeys_i_pool_pin(const struct pkeys_image *image) {
-  int key = (int)atomic_load(&image->resident);
+  int key = image_key(image);
   if (key == 0) return 0;
   struct way *way = &pool->way[key];
   uint32_t owner = stripes() ? WAY_SHARED : image_number(image);
@@ -89,7 +82,51 @@ static void vacate(int key) {
   atomic_fetch_add(&pool->vacant, 1);
 }
 
-/* Takes a key that nobody has open, with no page left under it: WAY_BUSY. 0: every key is pinned. */
+/* Rather lost to the pool than given away with pages under it. */
+static void lose(int key) {
+  pool->keys &= ~(1u << key);
+  pool->lost |= 1u << key;
+}
+
+/* After a step that a signal handler may have interrupted: if the handler has made the image resident, the pages get
+ * that key again. They are pinned meanwhile, so that no other handler gives the key away. */
+static void follow(struct pkeys_image *image) {
+  int key = pkeys_i_pool_pin(image);
+  if (!key) return;
+  moved(image, key);
+  tag_image(image, key);
+  pkeys_i_pool_unpin(key);
+}
+
+/* Closes the pages of the image that `key` was just taken from. */
+static int evict(struct pkeys_image *victim, int key) {
+  uint32_t residence = atomic_load(&victim->residence), owner = image_number(victim);
+  /* A handler may have moved the image to another key since: then no page has this one. */
+  if ((residence & RESIDENCE_KEY) != (uint32_t)key) return 0;
+  if (!atomic_compare_exchange_strong(&victim->residence, &residence, residence_with(residence, 0))) return 0;
+  residence = residence_with(residence, 0);
+  moved(victim, 0);
+  int error = tag_image(victim, 0);
+  if (!error) {
+    follow(victim);
+    return 0;
+  }
+  /* A first part may be closed: to its owner's seat that is an image that is not resident. */
+  if (tag_image(victim, key) == 0) {
+    moved(victim, key);
+    atomic_store(&pool->way[key].word, way_word(owner, 1)); /* pinned until the image says the same */
+    bool back = atomic_compare_exchange_strong(&victim->residence, &residence, residence_with(residence, key));
+    if (back) {
+      pkeys_i_pool_unpin(key);
+      return error;
+    }
+  }
+  lose(key);
+  follow(victim);
+  return error;
+}
+
+/* Takes a key that no seat has open, with no page left under it: WAY_BUSY. 0: every key is pinned. */
 static int claim(int *error) {
   *error = 0;
   for (;;) {
@@ -107,44 +144,44 @@ static int claim(int *error) {
       atomic_fetch_sub(&pool->vacant, 1);
       return key;
     }
-    struct pkeys_image *victim = image_of(owner);
-    atomic_store(&victim->resident, 0);
-    moved(victim, 0);
-    *error = tag_image(victim, 0);
-    if (*error) { /* a first part may be closed: to its owner's seat that is an image that is not resident */
-      if (tag_image(victim, key) == 0) {
-        moved(victim, key);
-        atomic_store(&pool->way[key].word, way_word(owner, 0));
-        atomic_store(&victim->resident, (uint32_t)key);
-      } else { /* rather lost to the pool than given away with pages under it */
-        pool->keys &= ~(1u << key);
-        pool->lost |= 1u << key;
-      }
-      return 0;
-    }
-    follow(victim);
+    *error = evict(image_of(owner), key);
+    if (*error) return 0;
     atomic_fetch_add_explicit(&pool->evictions, 1, memory_order_relaxed);
     return key;
   }
 }
 
-/* Makes the image resident under the key that was claimed, and pins it. */
+/* No page keeps the key that was claimed: all get `other` (0: they are closed). */
+static int give_up(struct pkeys_image *image, int key, int other) {
+  moved(image, other);
+  int error = tag_image(image, other);
+  if (error) lose(key);
+  else vacate(key);
+  return error;
+}
+
+/* Makes the image resident under the key that was claimed, and pins it. Answers the key that the image has then: a
+ * signal handler may have come first. */
 static int settle(struct pkeys_image *image, int key) {
-  moved(image, key);
-  int error = tag_image(image, key);
-  if (error) {
-    moved(image, 0);
-    if (tag_image(image, 0) == 0) vacate(key);
-    return error;
-  }
-  atomic_store(&pool->way[key].word, way_word(image_number(image), 1));
-  uint32_t none = 0;
-  if (!atomic_compare_exchange_strong(&image->resident, &none, (uint32_t)key)) {
-    /* A signal handler came first. */
-    moved(image, (int)none);
-    tag_image(image, (int)none);
-    vacate(key);
-    return pkeys_i_pool_pin(image);
+  for (;;) {
+    uint32_t residence = atomic_load(&image->residence);
+    int handlers = pkeys_i_pool_pin(image);
+    if (handlers) {
+      int error = give_up(image, key, handlers);
+      if (error) pkeys_i_pool_unpin(handlers);
+      return error ? error : handlers;
+    }
+    moved(image, key);
+    int error = tag_image(image, key);
+    if (error) {
+      give_up(image, key, 0);
+      follow(image);
+      return error;
+    }
+    atomic_store(&pool->way[key].word, way_word(image_number(image), 1));
+    if (atomic_compare_exchange_strong(&image->residence, &residence, residence_with(residence, key))) break;
+    /* A handler has loaded it meanwhile, and may have evicted it again. */
+    atomic_store(&pool->way[key].word, way_word(WAY_BUSY, 0));
   }
   pkeys_i_policy_entered(key);
   atomic_fetch_add_explicit(&pool->loads, 1, memory_order_relaxed);
@@ -227,7 +264,7 @@ static int colour_of(const struct pkeys_image *image) {
   for (int key = 0; key < PKEYS_KEYS; key++) gap[key] = UINTPTR_MAX;
   for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++) {
     const struct pkeys_image *other = &pkeys_i_registry.images[i];
-    uint32_t key = atomic_load(&other->resident);
+    int key = image_key(other);
     if (other == image || !atomic_load(&other->pooled) || !key) continue;
     uintptr_t apart = first_of(other) >= last_of(image) ? first_of(other) - last_of(image)
                                                         : first_of(image) - last_of(other);
@@ -256,35 +293,34 @@ int pkeys_i_pool_add(struct pkeys_image *image, bool *grew) {
   error = tag_image(image, colour);
   if (error) return error;
   pool->images++;
-  atomic_store(&image->resident, (uint32_t)colour);
+  set_residence(image, colour);
   atomic_store(&image->moves, (uint64_t)colour);
   atomic_store(&image->pooled, 1);
   return 0;
 }
 
 int pkeys_i_pool_remove(struct pkeys_image *image, uint32_t *was) {
-  *was = atomic_load(&image->resident);
+  *was = (uint32_t)image_key(image);
   if (*was && !stripes()) {
     uint64_t word = way_word(image_number(image), 0);
     if (!atomic_compare_exchange_strong(&pool->way[*was].word, &word, way_word(WAY_BUSY, 0))) return -EBUSY;
   }
   atomic_store(&image->pooled, 0);
-  atomic_store(&image->resident, 0);
+  set_residence(image, 0);
   pool->images--;
   return 0;
 }
 
 void pkeys_i_pool_restore(struct pkeys_image *image, uint32_t was) {
   pool->images++;
+  set_residence(image, (int)was); /* first: who takes the key finds its pages by that (evict) */
   if (was && !stripes()) atomic_store(&pool->way[was].word, way_word(image_number(image), 0));
-  atomic_store(&image->resident, was);
   atomic_store(&image->pooled, 1);
 }
 
 uint32_t pkeys_i_pool_gone(uint32_t was, bool untagged) {
   if (was && !untagged) {
-    pool->keys &= ~(1u << was);
-    pool->lost |= 1u << was;
+    lose((int)was);
   } else if (was && !stripes()) {
     vacate((int)was);
   }
@@ -337,8 +373,7 @@ struct pkeys_virtual_state pkeys_virtual_state(void) {
   if (pkeys_i_change_enter()) return state;
   state.ways = (uint32_t)__builtin_popcount(pool->keys);
   state.images = pool->images;
-  for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++)
-    state.resident += atomic_load(&pkeys_i_registry.images[i].resident) != 0;
+  for (size_t i = 0; i < PKEYS_MAX_IMAGES; i++) state.resident += image_key(&pkeys_i_registry.images[i]) != 0;
   for (int key = 1; key < PKEYS_KEYS; key++)
     state.pinned += is_member(key) && pins_of(atomic_load(&pool->way[key].word)) > 0;
   state.loads = atomic_load(&pool->loads);

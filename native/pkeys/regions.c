@@ -49,7 +49,7 @@ int pkeys_i_closed_key(const struct region *region) {
 }
 int pkeys_i_region_key(const struct region *region) {
   if (!region->pooled) return region->key;
-  int key = (int)atomic_load(&pkeys_i_registry.images[region->pooled - 1].resident);
+  int key = image_key(&pkeys_i_registry.images[region->pooled - 1]);
   return key ? key : pkeys_i_closed_key(region);
 }
 

@@ -92,12 +92,12 @@ struct pkeys_image {
   _Atomic uint32_t mechanism; /* enum pkeys_mechanism */
   enum pkeys_key_mode mode;
   uint32_t space_count;
-  uint32_t loans;            /* live loans of its spaces */
-  uint32_t hidden;           /* hidden areas */
-  _Atomic uint32_t pooled;   /* its key is virtual, and it is protected */
-  _Atomic uint32_t resident; /* then: the hardware key that its pages carry; 0: they are closed */
-  _Atomic uint64_t moves;    /* its last 16 keys, 4 bits each, the newest lowest; 0: evicted, or never loaded */
-  uint32_t sealed;           /* bool: the committed pages of its spaces are */
+  uint32_t loans;             /* live loans of its spaces */
+  uint32_t hidden;            /* hidden areas */
+  _Atomic uint32_t pooled;    /* its key is virtual, and it is protected */
+  _Atomic uint32_t residence; /* then: the hardware key that its pages carry (image_key); 0: they are closed */
+  _Atomic uint64_t moves;     /* its last 16 keys, 4 bits each, the newest lowest; 0: evicted, or never loaded */
+  uint32_t sealed;            /* bool: the committed pages of its spaces are */
   uintptr_t reservation;
   size_t reservation_bytes;
   size_t neighbour_bytes[PKEYS_MAX_SPACES];
@@ -169,8 +169,8 @@ struct bystander_memory {
 #define BYSTANDER_SLOTS 64
 
 /* One thing that the counted mechanisms close and open: the images, or the lending arena. Odd: closed. Raised before
- * the first page is closed and after the last page is open, so whoever faults on a closed page sees it odd, or open
- * already. */
+ * the first page is closed and after the last page is open, so a thread that faults on a closed page sees it odd, or
+ * open already. */
 struct closing {
   _Atomic uint32_t word;
   _Atomic uint32_t waiters;
@@ -230,6 +230,17 @@ static inline bool mechanism_is_hooked(uint32_t mechanism) {
 /* Index + 1, so that 0 can say "none". */
 static inline uint32_t image_number(const struct pkeys_image *image) {
   return (uint32_t)(image - pkeys_i_registry.images) + 1;
+}
+/* `residence` counts its changes above the key: that a handler has loaded and evicted an image shows, too. */
+#define RESIDENCE_KEY 15u
+static inline int image_key(const struct pkeys_image *image) {
+  return (int)(atomic_load(&image->residence) & RESIDENCE_KEY);
+}
+static inline uint32_t residence_with(uint32_t before, int key) {
+  return (before & ~RESIDENCE_KEY) + RESIDENCE_KEY + 1 + (uint32_t)key;
+}
+static inline void set_residence(struct pkeys_image *image, int key) {
+  atomic_store(&image->residence, residence_with(atomic_load(&image->residence), key));
 }
 static inline bool image_is_open(const struct pkeys_image *image) { return image && atomic_load(&image->id) != 0; }
 /* Page arithmetic. Needs value <= PKEYS_MAX_BYTES. */
