@@ -56,8 +56,9 @@ static void *wander(void *argument) {
 }
 
 /* TURNKEY_EVICTIONS: how many in all; TURNKEY_SEED: which. 1,000,000 is the figure to hold. Broken once: `evictable`
- * and claim() without their look at pins: the images go from under their threads, which die. Should break it: the
- * victim's pages closed after its key was given away; `give_back` before write_rights in `change`. */
+ * and claim() without their look at pins: the images go from under their threads, which die. The victim's pages left as
+ * writable as they were, or closed only with the next eviction: threads store into images that they have left.
+ * `give_back` before write_rights is too short a moment for chance: pkeys_stepped.c. */
 static void random_evictions(const struct pkeys_virtual_options *options, long share) {
   const char *all = getenv("TURNKEY_EVICTIONS");
   evictions_wanted = (all && atol(all) > 0 ? atol(all) : 24000) / share;

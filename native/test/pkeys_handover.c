@@ -1,15 +1,13 @@
 /*
- * pkeys_handover.c: virtual keys: who keeps a right to a hardware key that comes from somebody else, or goes to
- * somebody else: earlier images, other owners in the process, threads and children of a thread that is in an image.
- * And which key it was, when a thread faulted.
+ * pkeys_handover.c: virtual keys: which thread keeps a right to a hardware key that comes from another owner, or goes
+ * to one. Those are earlier images, other owners in the process, and threads and children of a thread that is in an
+ * image. And which key it was, when a thread faulted.
  */
 #include "pkeys_virtual_test.h"
 
 static struct pkeys_seat other;
 
-/* Should break it: `broad` not looked at in `grow`: a thread that had the ordinary image's key open writes a virtual
- * one.
- */
+/* Broken once: `broad` not looked at in `grow`: the ordinary image's key, which threads have open, joins the pool. */
 CHECK_TEST(handed_over, "a key that VM threads may still have open never joins the pool; the pool gives keys away") {
   NEEDS_KEYS();
   struct pkeys_image *ordinary = image_of(PKEYS_MECHANISM_PKEYS);

@@ -176,7 +176,7 @@ static void *leave_soon(void *argument) {
   return (void *)(intptr_t)pkeys_seat_enter(other, NULL);
 }
 
-/* Should break it: `evictable` does not ask for pins; the image is taken from under the seat. */
+/* Broken once: neither `evictable` nor claim() asks for pins: the image is taken from under the seat. */
 CHECK_TEST(pinned, "an image that a seat has open is not evicted: who finds no other waits, then answers -EBUSY") {
   NEEDS_KEYS();
   open_tenants(3, &(struct pkeys_virtual_options){.ways = 2});
@@ -202,7 +202,7 @@ CHECK_TEST(pinned, "an image that a seat has open is not evicted: who finds no o
   CHECK_EQ(pkeys_seat_enter(&seat, tenants.image[2]), -EINVAL);
 }
 
-/* Should break it: pkeys_seat_push does not set the bit: the outer image loses its pin, and its key goes to another. */
+/* Broken once: pkeys_seat_push does not set the bit: the outer image loses its pin, and its key goes to another. */
 CHECK_TEST(pushed, "what was entered below a push stays pinned, and comes back with its key") {
   NEEDS_KEYS();
   open_tenants(8, &(struct pkeys_virtual_options){.ways = 2});

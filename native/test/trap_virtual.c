@@ -70,7 +70,7 @@ CHECK_TEST(callouts, "a callee writes no pooled image: not its own, no resident 
   CHECK_EQ(fault.code, SEGV_ACCERR);
 }
 
-/* Should break it: the pool's keys left in `deny` for TRAP_INSIDE. */
+/* Broken once: the pool's keys left in `deny` for TRAP_INSIDE: the callee's store into its own image fails. */
 CHECK_TEST(inside, "TRAP_INSIDE: a callee of the tenant's writes the entered image, and no other, resident or not") {
   NEEDS_KEYS();
   REQUIRE(tenants(PKEYS_LOAD_ON_ENTRY));
@@ -123,8 +123,8 @@ static __attribute__((noinline)) int calls_back(int (*function)(void), volatile 
   return good;
 }
 
-/* Should break it: pkeys_seat_push removed from the callback's way in: the key of image 0 is another's when the gate's
- * way back opens it. */
+/* Broken once: no pkeys_seat_push on the callback's way in: the key of image 0 is another's when the gate's way back
+ * opens it, and the process dies. */
 CHECK_TEST(callbacks,
            "a callback may enter other images; the callout goes on closed, and returns to the image it left") {
   NEEDS_KEYS();

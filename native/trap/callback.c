@@ -20,8 +20,8 @@ static void suspend_callout(struct trap_slot *slot, uint64_t foreign_sp, uint32_
   frame->callback_sp = foreign_sp;
   frame->flags = own ? frame->flags & ~FRAME_ELSEWHERE : frame->flags | FRAME_ELSEWHERE;
   frame->foreign_pkru = pkru;
-  slot->seats[slot->level] = pkeys_seat_push(
-      &slot->seat); /* what the callout was made from stays pinned below the callback */
+  /* The image that the callout was made from stays pinned below the callback. */
+  slot->seats[slot->level] = pkeys_seat_push(&slot->seat);
   trap_suspend(slot);
 }
 

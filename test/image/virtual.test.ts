@@ -58,7 +58,7 @@ t.test('without a mechanism or with another one, an image with a virtual key is 
   t.end();
 });
 
-/* Should break it: in_image does not enter: fill faults, and the process dies. */
+/* Broken once: in_image does not enter: fill faults, and the process dies. */
 t.test('40 images: each is filled, compared and restored, whoever is resident', { skip: noKeys }, (t) => {
   const images = Array.from({ length: 40 }, map);
   for (const [i, image] of images.entries()) {
