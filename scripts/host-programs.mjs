@@ -24,7 +24,7 @@ const HOSTS = /** @type {const} */ (['node', 'cpython', 'ruby', 'squeak']);
 const LIBRARIES = ['zlib', 'sqlite'];
 const RATES = [1e2, 1e4, 1e6];
 const NATIVE = { mechanisms: ['none', 'flag', 'mprotect-range'], rounds: 3, cpuNs: 2e8 };
-/** Of a guest's time, the lowest rate would take an hour. Counts of the rounds differ little. */
+/** What a guest counts: the lowest rate would take an hour of its time. Counts of the rounds differ little. */
 const COUNTED = { mechanisms: ['none', 'flag', 'pkeys'], rounds: 2, callouts: { 1e4: 200, 1e6: 2000 } };
 /**
  * A callout under mprotect takes so much longer: no more of them in a run. The unguarded program then makes as few once

@@ -1,6 +1,6 @@
-// What tests import over and over, each as one file with its compiled code beside it (src/trial/launch.cts): under
-// software emulation, finding and compiling the test runner's 200 modules took 4 s of each test file, and the library's
-// 40 took half of what a child process lived. Part of `npm run build:ts` (scripts/bundle.mjs).
+// What tests import over and over, each as one file with its compiled code beside it (src/trial/launch.cts). Under
+// software emulation, finding and compiling the test runner's 200 modules took 4 s of each test file. The library's 40
+// took half of what a child process lived. Part of `npm run build:ts` (scripts/bundle.mjs).
 //
 //   dist/test/node_modules/tap   what test files import as 'tap', in every lane
 //   dist/test/bundled/turnkey    the library, for the children that tests start in the guest (test/support/callout.ts);

@@ -47,9 +47,9 @@ function vendoredImports(/** @type {string} */ text) {
 }
 
 /**
- * benchmark looks for its two packages in a way that no bundler follows, and of lodash it takes 30 functions: those
- * that its text names after `_.`, and those that it makes its own by a list of names. It goes without the other, whose
- * words for browsers nothing here reads.
+ * benchmark looks for its two packages in a way that no bundler follows. It takes 30 functions of lodash: those that
+ * its text names after `_.`, and those that it makes its own by a list of names. It goes without the other, whose words
+ * for browsers nothing here reads.
  */
 /** @type {import('esbuild').Plugin} */
 const benchmarkRequires = {

@@ -22,7 +22,7 @@ const MECHANISMS: readonly Mechanism[] = [
 ];
 const KINDS: readonly Mechanism[] = ['flag', 'mprotect-range', 'pkeys'];
 
-/** Of the image over which the parts are measured. */
+/** Pages of the image over which the parts are measured. */
 const PAGES = 16;
 
 export const experiment: CostExperiment = {

@@ -1,6 +1,6 @@
 /*
- * image_handle.h: the images of the process. An image belongs to the process, not to one environment: whoever refers to
- * it holds a share of its handle.
+ * image_handle.h: the images of the process. An image belongs to the process, not to one environment: every object that
+ * refers to it holds a share of its handle.
  */
 #ifndef TURNKEY_ADDON_IMAGE_HANDLE_H
 #define TURNKEY_ADDON_IMAGE_HANDLE_H
@@ -23,7 +23,7 @@ struct Handle {
 
 inline std::mutex handles_lock;
 inline std::map<uint32_t, std::weak_ptr<Handle>> handles;
-/* Images that nobody refers to any more, but that could not be closed when that was seen. */
+/* Images that no object refers to any more, but that could not be closed when that was seen. */
 inline std::vector<image *> abandoned;
 
 /* Not while foreign code is underneath: it may hold pointers into the image. */

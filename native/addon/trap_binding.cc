@@ -14,7 +14,7 @@
 #include "bindings.h"
 #include "filter.h"
 
-/* Of libuv 1, exported by Node; its header does not come with Node-API's. */
+/* Node exports this function of libuv 1; its header does not come with Node-API's. */
 extern "C" int uv_run(struct uv_loop_s *loop, int mode);
 constexpr int kRunNoWait = 2; /* UV_RUN_NOWAIT */
 
@@ -133,10 +133,10 @@ Napi::Value ticket_end(const Napi::CallbackInfo &info) {
 
 constexpr std::chrono::seconds kAnswerTime(5);
 
-/* When an environment ends: koffi answers foreign threads from the event loop, and who is on the way to koffi when it
- * takes its queue apart would wait for ever, or find freed memory. So none starts any more, and the loop runs until
- * the last is answered: with zeros, as JavaScript cannot be called by now. A thread that ended in its call is not
- * waited for longer than kAnswerTime. */
+/* When an environment ends. koffi answers foreign threads from the event loop. A thread that is on the way to koffi
+ * when koffi takes its queue apart would wait for ever, or find freed memory. So none starts any more, and the loop
+ * runs until the last is answered: with zeros, as JavaScript cannot be called by now. A thread that ended in its call
+ * is not waited for longer than kAnswerTime. */
 void answer_callers(TrapState *state) {
   napi_ref_threadsafe_function(state->env, state->keeper);
   std::vector<void *> codes(state->callbacks_left.begin(), state->callbacks_left.end());

@@ -6,9 +6,9 @@
  *   adopt     one more range comes and goes, beside those: mmap, adopt, forget, munmap (mechanism none: mmap and munmap
  *             alone)
  *   find      the look-up of an address in one of them, as the fault handler makes it
- * The ranges have a page without access between each two, as a heap's guards are, so that each is a mapping of its own.
- * Before a callout is measured it is tried: read(2) into the first, the middle and the last range must answer EFAULT
- * from inside, where the mechanism closes, and must work again after.
+ * Between each two ranges lies a page without access, as a heap's guards are, so that each range is a mapping of its
+ * own. Before a callout is measured it is tried: read(2) into the first, the middle and the last range must answer
+ * EFAULT from inside, where the mechanism closes, and must work again after.
  */
 #define _GNU_SOURCE
 #include "guarded.h"

@@ -15,8 +15,8 @@
  * or {"row","skipped":"why"}, or {"row","broken":"why"}. A sample is the cost of one operation, the mean over one batch
  * of `repeats`, the empty loop and the clock subtracted; sample k of one row was taken in the same round as sample k of
  * the others of its group. counts: WRPKRUs, RDPKRUs, system calls and faults of one operation, seen by single-stepping
- * it (then "instructions" says how many in user mode), or, where that takes more than --steps, known from the code
- * path.
+ * it. Then "instructions" says how many there are in user mode. Where that takes more than --steps, they are known from
+ * the code path.
  *
  * Times: each row of a group has a process of its own, forked from one that has done nothing, pinned to one processor;
  * it sets up, sizes its batches, and warms up until batches no longer get faster. In each round every row measures one

@@ -1,11 +1,11 @@
 /*
  * fault: a bad store, and what it takes until the callout has failed, in parts.
  *
- * Option part: `delivery`: the same store under the same protection, and a bare handler that edits the context to go on
- * behind it: what the kernel takes to deliver a fault and to return from its handler. `gate`: a guarded callout that
- * does not fault. `whole`: the guarded callout whose callee stores into the closed image (through a null pointer where
- * nothing is closed), recovered, the record taken. The trap's own handler and recovery are the rest. With `cold` the
- * first one in a process; else at least a thousand were before. sigaction(2), trap.h.
+ * Option part: `delivery`: the same store under the same protection, with a bare handler that edits the context to go
+ * on behind it. That is what the kernel takes to deliver a fault and to return from its handler. `gate`: a guarded
+ * callout that does not fault. `whole`: the guarded callout whose callee stores into the closed image (through a null
+ * pointer where nothing is closed), recovered, the record taken. The trap's own handler and recovery are the rest. With
+ * `cold` the first one in a process; else at least a thousand were before. sigaction(2), trap.h.
  */
 #define _GNU_SOURCE
 #include "guarded.h"

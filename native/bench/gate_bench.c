@@ -14,9 +14,9 @@
  * Without --counted: ns. With it, on a machine whose clock advances 1 ns per executed instruction (QEMU -icount
  * shift=0): instructions. Exit code 0, or 2 on wrong usage. Static: the same file runs outside and in a guest.
  *
- * A program of its own beside turnkey-bench: it compares the forms of a call within one process, row by row and batch
- * by batch, where turnkey-bench gives each row a process and an image. docs/gate.md's sums are checked with it, it is
- * linked in a second way (turnkey-gate-bench-shared), and whoever builds the C layers alone has it.
+ * A program of its own beside turnkey-bench, which gives each row a process and an image. This program compares the
+ * forms of a call within one process, row by row and batch by batch. The sums in docs/gate.md are checked with it. It
+ * is linked in a second way, too (turnkey-gate-bench-shared), and is there where the C layers are built alone.
  */
 #define _GNU_SOURCE
 #include <errno.h>

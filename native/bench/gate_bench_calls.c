@@ -20,8 +20,9 @@ CALLEE long faulting(void) { return *nowhere; }
 CALLEE long calling_back(long (*callback)(void)) { return callback() + 1; }
 
 /*
- * Each row has a loop and so a call site of its own: an indirect call that has had more than one target is predicted by
- * another, slower part of the CPU (a cycle or two on the CPUs at hand), and rows must not make each other slow.
+ * Each row has a loop of its own, and so a call site of its own: rows must not make each other slow. An indirect call
+ * that has had more than one target is predicted by another part of the CPU, which takes a cycle or two longer on the
+ * CPUs at hand.
  */
 typedef long function0(void);
 typedef long function1(void *);

@@ -2,7 +2,7 @@
  * turnkey-campaign: the warm process of a campaign on the stand-in. It sets a program up once (program.c), and forks a
  * trial for each fault; serve.h says what it reads and prints.
  *
- * Words on the command line and the environment lie on the stack and would move it, so the program takes none, and
+ * Words on the command line and the environment lie on the stack and would move it, so the program takes none. It
  * starts itself once more, with no address drawn at random (personality(2)) and an environment of its own. With words
  * it starts that command instead, likewise: a host whose memory is to lie where it lay before.
  */
@@ -153,9 +153,9 @@ static const struct subject stand_in = {
 int main(int count, char **words) {
   if (count > 1 || (personality(0xffffffff) & ADDR_NO_RANDOMIZE) == 0) {
     if (personality(ADDR_NO_RANDOMIZE) < 0) return 1;
-    /* Restartable sequences are off: the kernel looks at their part of thread-local storage when it preempts a thread,
-     * so whether a thread dies of a fault there would be a matter of chance. Functions are bound at start: what a
-     * global offset table holds, which a store may hit, would depend on what the warm process has called so far. */
+    /* Restartable sequences are off: the kernel looks at their part of thread-local storage when it preempts a thread.
+     * Whether a thread dies of a fault there would be a matter of chance. Functions are bound at start: what a global
+     * offset table holds, which a store may hit, would depend on what the warm process has called so far. */
     if (count > 1) {
       setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
       setenv("LD_BIND_NOW", "1", 1);

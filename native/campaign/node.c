@@ -9,7 +9,7 @@
  * stacks, their malloc arenas) is part of no stratum.
  *
  * "With nothing" (`none`) is Node under `flag` whose trial puts the default actions of the trap's signals back before
- * the store: all of memory lies where it lies under the other mechanisms, so that the faults are the same.
+ * the store. So all of memory lies where it lies under the other mechanisms, and the faults are the same.
  */
 #define _GNU_SOURCE
 #include "node.h"
@@ -139,8 +139,8 @@ static void take_extent(const struct mapping *mapping, const struct mapping *own
   if (stratum >= 0 && stratum != NODE_TURNKEY) strata_add(out, stratum, page, page + PAGE_BYTES);
 }
 
-/* Of the memory that the campaign knows: helper threads' stacks lie now here, now there. V8's heap is taken by the
- * ranges that were adopted, since what a mechanism closes is no longer writable. */
+/* A digest of the memory that the campaign knows: helper threads' stacks lie now here, now there. V8's heap is taken by
+ * the ranges that were adopted, since what a mechanism closes is no longer writable. */
 static uint64_t digest(pid_t trial, const struct outcome *outcome, struct strata *out) {
   struct strata *own = &marks->own;
   marks->callee_local = outcome->callee.address;
@@ -252,8 +252,8 @@ _Static_assert(sizeof(struct condition) == sizeof(pthread_cond_t), "as in glibc 
 static struct condition *waited[MOST_WAITED];
 static int waited_count;
 
-/* The condition variables on which Node's helper threads sleep: whoever signals one waits for threads that a fork does
- * not have. proc(5): /proc/PID/task/TID/syscall. */
+/* The condition variables on which Node's helper threads sleep: a thread that signals one waits for threads that a fork
+ * does not have. proc(5): /proc/PID/task/TID/syscall. */
 static void find_waited(void) {
   DIR *threads = opendir("/proc/self/task");
   for (struct dirent *entry; threads != NULL && (entry = readdir(threads)) != NULL;) {

@@ -134,7 +134,7 @@ static uint64_t collect(void) {
       uint64_t header = *at, slots = header >> 56;
       if (slots == SPUR_SLOTS_OVERFLOW) slots = header & 0xffffffffffffffu, header = *++at;
       if (slots == 0) slots = 1;
-      /* Of a context, what lies above its stack pointer is nothing. */
+      /* What lies above a context's stack pointer is nothing. */
       bool pointers = spur_format_of(header) <= SPUR_EPHEMERON && spur_class_of(header) != SPUR_CLASS_FREE &&
                       spur_class_of(header) != SPUR_CLASS_CONTEXT;
       for (uint64_t slot = 1; slot <= slots; slot++) {

@@ -23,7 +23,7 @@ FOREIGN_API uint64_t foreign_stack_memcpy(uint64_t base, uint64_t bytes, uint64_
 FOREIGN_API uint64_t foreign_stack_strcpy(uint64_t base, uint64_t bytes, uint64_t length);
 FOREIGN_API uint64_t foreign_stack_sprintf(uint64_t base, uint64_t bytes, uint64_t length);
 /*
- * A heap of C's own in [base, base+bytes), as a library with an arena keeps it: its last block, of `block` bytes, is
+ * A heap of C's own in [base, base+bytes), as a library with an arena keeps it. Its last block, of `block` bytes, is
  * filled from a text of `length` bytes with memcpy, strcpy or sprintf. Returns the block's address.
  */
 FOREIGN_API uint64_t foreign_heap_memcpy(uint64_t base, uint64_t bytes, uint64_t block, uint64_t length);

@@ -1,12 +1,12 @@
 /*
  * adapter_node.c: Node 20, 22 and 24, with V8's whole heap behind the mechanism.
  *
- * V8 asks for its heap by mmap, always near an address that it has drawn itself, and for nothing else so: the memory of
- * WebAssembly.Memory and of resizable ArrayBuffers, which programs lend to callees, is asked for anywhere. Everything
- * else that Node holds (ArrayBuffers, Buffers, koffi's memory) comes from malloc.
+ * V8 asks for its heap by mmap, always near an address that it has drawn itself, and for nothing else so. It asks for
+ * the memory of WebAssembly.Memory and of resizable ArrayBuffers, which programs lend to callees, at any address.
+ * Everything else that Node holds (ArrayBuffers, Buffers, koffi's memory) comes from malloc.
  *
- * Which of V8's spaces a mapping is for shows when V8 sets its protection: what becomes executable is code (and W^X
- * toggling stays among code), what becomes read-only for good is the read-only space. Old and young objects lie in
+ * Which of V8's spaces a mapping is for shows when V8 sets its protection. What becomes executable is code, and W^X
+ * toggling stays among code. What becomes read-only for good is the read-only space. Old and young objects lie in
  * mappings of the same kind, and share a space here.
  *
  * Node's FFI is an addon, koffi, which calls thunks of the Turnkey addon in the same process: that addon finds this

@@ -21,9 +21,9 @@ static struct {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /*
- * On a thread that is in no callout the thunk has come straight through: a thread that the callee made, with the rights
- * of the callout that made it, or a VM thread that calls a closure by its address. VM code has the VM's rights for its
- * time, and the thread what it had before.
+ * On a thread that is in no callout the thunk has come straight through. Either the callee made that thread, which has
+ * the rights of the callout that made it, or a VM thread calls a closure by its address. VM code has the VM's rights
+ * for its time, and the thread what it had before.
  */
 static void enter(unsigned index, struct host_cif *cif, void *result, void **arguments, void *user_data) {
   host_closure_function function = atomic_load_explicit(&entries[index].function, memory_order_acquire);

@@ -1,7 +1,7 @@
 /*
- * cpython_ffi.c: _ctypes and _cffi_backend. When the interpreter has loaded one of them and asks for its PyInit
- * function, it gets ours (loader.c), which calls the original and then replaces a few slots and imports of what that
- * made:
+ * cpython_ffi.c: _ctypes and _cffi_backend. When the interpreter has loaded such a module and asks for its PyInit
+ * function, it gets ours (loader.c). That calls the original, and then replaces a few slots and imports of what the
+ * original made:
  *
  *   what is replaced                        for what
  *   tp_call of CFuncPtr and of cffi's CData the error is raised here: where a callout ends for Python

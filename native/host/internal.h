@@ -38,8 +38,8 @@ static inline bool host_guarding(void) { return atomic_load_explicit(&host_state
 static inline bool host_is_vm(const void *caller) { return host_guarding() && host_role_of(caller) == HOST_VM; }
 
 /*
- * A module in a word, so that no reader sees the bounds of two: its first page (35 bits: addresses of programs have
- * 47), how many pages it has (27 bits), and its role. 0: none.
+ * A module in one word, so that no reader sees the bounds of two modules. It has the first page (35 bits, since
+ * addresses of programs have 47), the number of pages (27 bits), and the role. 0: none.
  */
 typedef _Atomic uint64_t host_module;
 #define HOST_MODULE_PAGES(word) ((word) >> 2 & 0x7ffffff)
@@ -77,7 +77,7 @@ struct host_next {
 extern struct host_next host_next_functions;
 extern _Atomic bool host_next_known;
 void host_next_find(void);
-/* They are looked up at the first call, whoever's constructor that is in. */
+/* They are looked up at the first call, in whatever constructor that is. */
 static inline const struct host_next *host_next(void) {
   if (__builtin_expect(!atomic_load_explicit(&host_next_known, memory_order_acquire), 0)) host_next_find();
   return &host_next_functions;

@@ -115,8 +115,8 @@ bool image_file(struct image *image, size_t index, struct spur_file *out) {
 
 /*
  * process_vm_readv/writev on ourselves: remote access asks the page tables, not PKRU (F5), and answers EFAULT. In two
- * cases the copy is made as any VM code makes it, and waits as a bystander until the space is open: where an mprotect
- * mechanism may have closed the space for another thread's callout, and where the kernel refuses this call.
+ * cases the copy is made as any VM code makes it, and waits as a bystander until the space is open. Either an mprotect
+ * mechanism may have closed the space for another thread's callout, or the kernel refuses this call.
  */
 static int copy(struct image *image, size_t index, uint64_t offset, void *here, size_t bytes, bool write) {
   struct pkeys_space s;

@@ -4,9 +4,9 @@
  *   1. State. It lives in `pkeys_i_registry` (state.h), in whole pages under the runtime key: writable by the VM,
  *      read-only for callees (I11). The boot page beside it lies on key 0 and is read-only once set. It serves threads
  *      that have no right to the runtime key yet.
- *   2. Locks. There are three, always taken in this order: the registry lock for whoever changes images, regions, loans
- *      or keys; the mechanism lock for whoever changes what is closed; the pool's lock for whoever gives a virtual
- * image a hardware key or takes it away. A change of spaces, hidden areas or adopted ranges holds all three.
+ *   2. Locks. There are three, always taken in this order: the registry lock to change images, regions, loans or keys;
+ *      the mechanism lock to change what is closed; the pool's lock to give a virtual image a hardware key or to take
+ *      it away. A change of spaces, hidden areas or adopted ranges holds all three.
  *   3. Readers take no lock. A region and the masks are *latched*: there are two copies and a version. The writer fills
  *      the copy that is not current, then publishes it by the version. A reader repeats only if the version moved, that
  *      is, if a writer made progress. So a signal handler that interrupted the writer reads the last complete state at
@@ -60,7 +60,7 @@ int pkeys_i_keys_error(void);
 /* Reading is [handler]; publishing needs both locks. */
 void pkeys_i_region_read(size_t index, struct region *out);
 void pkeys_i_region_publish(size_t index, const struct region *region);
-/* The same without a copy, for those who hold the locks, so that nobody publishes it anew. The pool's lock will do for
+/* The same without a copy, for holders of the locks: nothing publishes it anew meanwhile. The pool's lock will do for
  * spaces, hidden areas and adopted ranges. */
 const struct region *pkeys_i_region_current(size_t index);
 /* A free region's index, or -EMFILE. */
@@ -119,7 +119,8 @@ void pkeys_i_registry_leave(void);
 /* The same with both locks, as a change of regions and ranges needs. pkeys_i_change_leave returns `result`. */
 int pkeys_i_change_enter(void);
 int pkeys_i_change_leave(int result);
-/* Waits until nobody uses a region without the mechanism lock. Call after unpublishing, before the address space goes.
+/* Waits until no thread uses a region without the mechanism lock. Call after unpublishing, before the address space
+ * goes.
  */
 void pkeys_i_registry_quiesce(void);
 

@@ -1,8 +1,8 @@
 /*
  * lock.c: the lock of native/pkeys. futex(2).
  *
- * Not a pthread mutex: the owner has to be known in the same instant in which the lock is taken, so that a signal
- * handler that interrupted the owner can tell (pkeys_i_lock_mine), and nothing may touch errno.
+ * It is no pthread mutex: the owner has to be known in the same instant in which the lock is taken. So a signal handler
+ * that interrupted the owner can tell (pkeys_i_lock_mine). Nothing here may touch errno.
  */
 #include "internal.h"
 #include "sys.h"

@@ -1,5 +1,6 @@
 /*
- * overlap.c: which memory belongs to this layer, for whoever judges other code's system calls. All of it is [handler].
+ * overlap.c: which memory belongs to this layer, for code that judges the system calls of other code. All of it is
+ * [handler].
  */
 #include "internal.h"
 

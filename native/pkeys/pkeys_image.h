@@ -99,8 +99,8 @@ bool pkeys_image_is_sealed(const struct pkeys_image *image);
 /*
  * The same for the lending arena: each loan that is made from now on has sealed pages. The arena grows by new ones, and
  * never shrinks: pages that come back are emptied, and given to the next loan of their size. Their number of pages is a
- * power of two, so a loan may have spare pages on the side that is not flush, and a callee that overruns it there meets
- * no guard page. What was lent before is neither sealed nor kept.
+ * power of two, so a loan may have spare pages on the side that is not flush. A callee that overruns the loan there
+ * meets no guard page. What was lent before is neither sealed nor kept.
  *
  *   -EBUSY       an image has one of mprotect-*, which close loans too
  *   -EOPNOTSUPP  this kernel cannot seal
@@ -158,7 +158,7 @@ int pkeys_image_hidden_release(struct pkeys_image *image, void *area);
  * a guard belongs to no space. For an adopted range, address and sizes are the range's. Lock-free and
  * async-signal-safe. */
 bool pkeys_find_space(uintptr_t address, struct pkeys_space *out);
-/* The key that the pages at `address` had when they faulted, for whoever is told of the fault later. `reported` is the
+/* The key that the pages at `address` had when they faulted, for code that learns of the fault later. `reported` is the
  * key that the kernel named, 0 or less if none. The key of the space, and 0 for pages that are closed by their access.
  * With a virtual key it may have changed since: then *moves is how many changes ago, of the last 16, it was `reported`.
  * If it never was, the answer is the key now; *moves is 0 then. -1: there is no space. Else *out is the space as

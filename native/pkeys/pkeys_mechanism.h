@@ -69,7 +69,7 @@ int pkeys_forked(void);
  *          open (an instruction fetch, for example), so a retry would never end
  *
  * It opens this thread's rights. It is async-signal-safe (futex, clock_gettime, mprotect) and takes no lock, so it
- * returns whoever holds one.
+ * returns even while another thread holds one.
  */
 bool pkeys_bystander_wait(uintptr_t address, uint64_t limit_ns);
 /* What bystanders have suffered since the process began. */

@@ -16,7 +16,7 @@
  * A miss evicts an unpinned image: its pages are closed, and only then does another image's memory get the key. Ways to
  * choose it:
  *
- *   lru       the image that nobody has entered for the longest time
+ *   lru       the image that no thread has entered for the longest time
  *   clock     one that was not entered since the hand last passed
  *   random    any
  *   nth-miss  on every nth miss the least recently entered; on the others the image under one key that is kept for

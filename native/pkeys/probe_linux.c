@@ -1,7 +1,7 @@
 /*
  * probe_linux.c: what this machine can do with keys, found out by doing it, and what to say where something is missing.
  *
- * What the CPU says of itself (pkru_<machine>.c) tells neither that a key is left nor that tagging works, so the probe
+ * What the CPU says of itself (pkru_<machine>.c) tells neither that a key is left nor that tagging works. So the probe
  * takes keys, tags a page, and has the kernel refuse a write into it; all in a child process (rehearse_linux.c).
  */
 #include <errno.h>

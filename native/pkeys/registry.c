@@ -1,5 +1,6 @@
 /*
- * registry.c: the state of this layer, its set-up, and the way in for whoever changes it. The rules are in internal.h.
+ * registry.c: the state of this layer, its set-up, and the way in for code that changes it. The rules are in
+ * internal.h.
  */
 #include <errno.h>
 

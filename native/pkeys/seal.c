@@ -1,5 +1,5 @@
 /*
- * seal.c: pages that nobody in this process remaps any more. mseal(2).
+ * seal.c: pages that no code in this process can remap any more. mseal(2).
  */
 #include <errno.h>
 

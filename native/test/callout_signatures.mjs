@@ -1,6 +1,6 @@
 // Writes a C library of random functions that describes them for koffi. Every function folds all it is given, and all
-// that its callback answers, into one number, and makes its result and its out-parameters from that number: a byte lost
-// or moved on the way changes what comes back.
+// that its callback answers, into one number. It makes its result and its out-parameters from that number, so a byte
+// lost or moved on the way changes what comes back.
 //   node callout_signatures.mjs --count N --seed S --c FILE
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';

@@ -4,10 +4,10 @@
  *   CHECK_TEST(keeps_others, "I2: the bits of other owners are kept") { CHECK_EQ(f(1), 2); }
  *   CHECK_MAIN()
  *
- * Every test runs in a process of its own, forked from a parent that has done nothing (where there is no fork: the same
- * executable started again), so that a crash, a hang or state left behind by one test is seen by that test alone.
- * Arguments of the executable are substrings of test names to run; CHECK_NO_FORK=1 runs all in this process, for a
- * debugger; CHECK_LIMIT_S changes the limit after which a test counts as hung (300 s of CPU time: no test may depend
+ * Every test runs in a process of its own, so that a crash, a hang or state left behind is seen by that test alone. The
+ * process is forked from a parent that has done nothing. Where there is no fork, it is the same executable, started
+ * again. Arguments of the executable are substrings of test names to run; CHECK_NO_FORK=1 runs all in this process, for
+ * a debugger; CHECK_LIMIT_S changes the limit after which a test counts as hung (300 s of CPU time: no test may depend
  * on it).
  *
  * A test that cannot run here says so: CHECK_SKIP(reason). CHECK_SKIP_OR_FAIL(variable, reason) is a failure where the

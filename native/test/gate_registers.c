@@ -1,7 +1,7 @@
 /*
- * What no C signature shows: registers that a callee must not keep changed, all result registers at once, errno,
- * vectors wider than SSE's, arguments aligned beyond 16 bytes, an honest callee under an unusual floating-point
- * environment.
+ * What no C signature shows: registers that a callee must not keep changed, and all result registers at once. Also
+ * errno, vectors wider than SSE's, arguments aligned beyond 16 bytes, and an honest callee under an unusual
+ * floating-point environment.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /*
- * The gate's call frame information at each of its instructions, on ARM64: a breakpoint is written over every
- * instruction of the gates and of the thunks used, and at each the stack is walked from the signal frame before the
+ * The gate's call frame information at each of its instructions, on ARM64. A breakpoint is written over every
+ * instruction of the gates and of the thunks used. At each, the stack is walked from the signal frame; then the
  * instruction is put back and executed. The caller must be found, with its stack pointer and its callee-saved registers
  * as they were. A single step by the processor is for debuggers only on this machine (compare gate_unwind.c); so an
  * instruction in a loop is looked at once.

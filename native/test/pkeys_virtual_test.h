@@ -40,7 +40,7 @@ static inline void open_tenants(int count, const struct pkeys_virtual_options *o
 
 static inline int key_now(int tenant) { return space_at(tenants.image[tenant], 0).key; }
 
-/* Of the pool's keys, this thread has `key` open and no other; 0: none. */
+/* Whether this thread has `key` open and no other of the pool's keys; 0: none. */
 static inline bool only_right(int key) {
   uint32_t pkru = pkeys_rdpkru(), pool = pkeys_masks().pool;
   for (int k = 1; k < PKEYS_KEYS; k++)

@@ -1,5 +1,5 @@
-// Writes C with random signatures, and knows how the System V x86-64 ABI, AAPCS64 and the Windows x64 ABI pass them:
-// for each a callee, a caller and the bytes of stack arguments that it takes.
+// Writes C with random signatures, and knows how the System V x86-64 ABI, AAPCS64 and the Windows x64 ABI pass them.
+// For each signature it writes a callee, a caller and the bytes of stack arguments that it takes.
 //
 //   node signature_generate.mjs --count 2000 --seed 1 --parts 4 --out DIR [--machine x86_64|aarch64|windows]
 //

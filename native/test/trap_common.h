@@ -146,8 +146,8 @@ __attribute__((unused)) static bool died_child(struct died *out) {
   out->status = check_wait(child);
   return false;
 }
-/* Runs the statements in a child, which must die by `signo`, having written on standard error something with `message`
- * in it ("": anything or nothing), and the words "turnkey: fatal" once if the message is one of the trap's, else never.
+/* Runs the statements in a child, which must die by `signo`. Its standard error must have `message` in it ("": anything
+ * or nothing). The words "turnkey: fatal" must be there once if the message is one of the trap's, else never.
  */
 #define CHECK_DIES_SAYING(signo, message, ...)                                      \
   do {                                                                              \

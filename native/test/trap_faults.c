@@ -1,7 +1,7 @@
 /*
- * trap_faults.c: what a callee can do to itself, and what the caller then finds: a failed callout with a right record,
- * every callee-saved register, the stack, the floating-point environment, the signal mask and errno's owner intact, and
- * a trap that works again. For every gate variant.
+ * trap_faults.c: what a callee can do to itself, and what the caller then finds. That is a failed callout with a right
+ * record, and a trap that works again. Every callee-saved register, the stack, the floating-point environment, the
+ * signal mask and errno's owner are intact. For every gate variant.
  *
  * Under valgrind the tests of every fault and of threads fail: of an edited signal frame it takes the general
  * registers, not the mask, mxcsr and x87 state. Not under -fsanitize=address: it owns SIGSEGV and the stacks. Under

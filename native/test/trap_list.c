@@ -1,7 +1,8 @@
 /*
- * trap_list.c: the list that the trap must pass on every system and ABI, in plain C: null and wild accesses, a jump to
- * garbage, stack overflow, division by zero, an illegal instruction, a fault in a callout under a callback, a fault on
- * another thread, many in a row. Everything else that a system has of its own is tested in files named for it.
+ * trap_list.c: the list that the trap must pass on every system and ABI, in plain C. It has null and wild accesses, a
+ * jump to garbage, stack overflow, division by zero and an illegal instruction. It has a fault in a callout under a
+ * callback, a fault on another thread, and many in a row. Everything else that a system has of its own is tested in
+ * files named for it.
  *
  * More than 400 lines: the list is one file, so that a port to a new system runs the whole of it.
  */

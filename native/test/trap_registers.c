@@ -1,7 +1,7 @@
 /*
- * trap_registers.c: what passes through the gate, register by register, for each of its variants: flag, keys and hooked
- * (the slow gate), with and without stack arguments, on a foreign stack and on the caller's, with and without the
- * floating-point environment.
+ * trap_registers.c: what passes through the gate, register by register, for each of its variants. They are flag, keys
+ * and hooked (the slow gate), each with and without stack arguments, on a foreign stack and on the caller's, and with
+ * and without the floating-point environment.
  *
  * Runs under valgrind (which complains of the stack switches and of bytes copied beyond the arguments, an upper bound
  * being enough) and -fsanitize=undefined.

@@ -733,10 +733,10 @@ CHECK_TEST(heartbeat_through_callouts, "I12: a heartbeat each millisecond that t
  * most runs); the handler's suspension writing to the frame that it interrupted; the mask not noted anew in
  * trap_signal_enter.
  *
- * A storm: on every thread a heartbeat 100 us after the last, each with callouts of its own: honest, failing, with a
- * callback, while the threads make callouts with callbacks with callouts that fail, and threads attach and end. What a
- * handler interrupts is any instruction of the gates, landing pads, callbacks, attaching and releasing. A thread's
- * timer outlives it: the last beats come while its thread is being released.
+ * A storm: on every thread a heartbeat comes 100 us after the last, and makes honest and failing callouts, also with a
+ * callback. The threads meanwhile make callouts with callbacks with callouts that fail, and threads attach and end.
+ * What a handler interrupts is any instruction of the gates, landing pads, callbacks, attaching and releasing. A
+ * thread's timer outlives it: the last beats come while its thread is being released.
  */
 static void *storm_outer, *storm_inner, *storm_back, *storm_honest, *storm_handler_failing, *storm_handler_outer;
 static volatile unsigned long storm_beats, storm_wrong;

@@ -86,7 +86,7 @@ TURNKEY_API_END
  *   another negative errno                         the mechanism could not close the image, so    unchanged
  *                                                  it was not called
  *
- * The fault of an earlier call, if nobody took it, stays in the thread's record unless this call fails too.
+ * The fault of an earlier call, if it was not taken, stays in the thread's record unless this call fails too.
  *
  * One TRAP_CALL may call different functions through a pointer, but then it makes a new thunk whenever the function is
  * not the first one. Use TRAP_GUARD there.

@@ -1,7 +1,7 @@
 /*
- * calls_x86_64.S: the one place from which system calls are never dispatched (prctl(2), PR_SET_SYSCALL_USER_DISPATCH)
- * and that the seccomp filter lets pass by its address: the trap's own calls, and those that the policy lets a callee
- * make.
+ * calls_x86_64.S: the one place from which system calls are never dispatched (prctl(2), PR_SET_SYSCALL_USER_DISPATCH).
+ * The seccomp filter lets them pass by its address. They are the trap's own calls, and those that the policy lets a
+ * callee make.
  *
  * Rules for changing this file (I1 to I13: docs/invariants.md):
  *  - all SYSCALL instructions but those that ask the handler lie between trap_calls_begin and trap_calls_end;

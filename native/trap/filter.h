@@ -2,8 +2,8 @@
  * filter.h: a filter of the system calls that callees make (Linux on x86-64).
  *
  * Keys stop a callee's own stores. They do not stop a call that unmaps the image, changes its key, or writes it on the
- * callee's behalf. A callout through a thunk made with TRAP_FILTER has its system calls judged: what would touch the
- * image or its protection is refused, all else passes with the callee's own rights, registers and signal mask, and is
+ * callee's behalf. A callout through a thunk made with TRAP_FILTER has its system calls judged. What would touch the
+ * image or its protection is refused. All else passes with the callee's own rights, registers and signal mask, and is
  * interrupted and restarted as ever. Code of the VM is not judged: callbacks and bracketed signal handlers make their
  * calls as if there were no filter.
  *
@@ -40,8 +40,8 @@
  * until they execute another program). No callout fails for them; their refused calls answer EPERM. vfork is done as
  * fork. SIGSYS cannot be blocked by a callee: it is left out of every mask that a callee sets.
  *
- * Handlers of the VM that interrupt a callout, and do not bracket themselves (trap_signal_enter), are judged like the
- * callee, and must not block SIGSYS. trap_rearm takes SIGSYS out of the masks of all handlers that are installed.
+ * A handler of the VM that interrupts a callout, and does not bracket itself (trap_signal_enter), is judged like the
+ * callee. It must not block SIGSYS. trap_rearm takes SIGSYS out of the masks of all handlers that are installed.
  *
  * The filter is about faulty code. Hostile code can jump to the trap's own system calls; docs/hardening.md says what
  * else is left to it.

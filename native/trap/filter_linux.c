@@ -51,9 +51,9 @@ static void at_least(struct program *p, size_t low, uint64_t value, uint8_t yes,
 }
 
 /*
- * Ranges are compared exactly: whoever has SIGSYS blocked, as the C library has while it starts or ends a thread, must
- * not be raised at for a neighbouring page. BPF has 32-bit words: 0 and 1 of its memory hold where the range begins,
- * upper half first, 2 and 3 where it ends.
+ * Ranges are compared exactly. The C library blocks SIGSYS while it starts or ends a thread: it must not be raised then
+ * for a neighbouring page. BPF has 32-bit words: 0 and 1 of its memory hold where the range begins, upper half first, 2
+ * and 3 where it ends.
  */
 static void load(struct program *p, int word) { add(p, BPF_LD | BPF_MEM, 0, 0, (uint32_t)word); }
 static void store(struct program *p, int word) { add(p, BPF_ST, 0, 0, (uint32_t)word); }

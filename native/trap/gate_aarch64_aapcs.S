@@ -15,8 +15,8 @@
  *    neither signed nor looked at.
  *
  * x16 carries the thunk's entry: the register that the ABI leaves to code between caller and callee. x19 holds this
- * thread's slot across the call: a callee keeps it for the gate as for any caller, and one that does not is
- * noticed. Functions with a procedure call standard of their own (vector functions, SVE arguments) are not served: the
+ * thread's slot across the call: a callee keeps it for the gate as for any caller. The gate notices a callee that does
+ * not. Functions with a procedure call standard of their own (vector functions, SVE arguments) are not served: the
  * lower halves of v8 to v15 are kept, and nothing of v16 to v31 and the predicates.
  *
  * More than 400 lines: every way through the gate is here, so that each can be checked against the rules above.

@@ -54,10 +54,10 @@ arena_pointer:
 	.text
 
 /* ---- keys of the model, for measurement only (trap_model, model.c) ------------------------------------------------
- * Where the CPU has no protection keys: what a gate with keys does, with RDPKRU's result taken for 0 and a
- * serialising delay in place of WRPKRU. Nothing is protected by it. The delay is a chain of multiplications, each
- * waiting for the one before (3 cycles), between two LFENCEs; how many of them is where trap_model_into jumps to.
- * Like RDPKRU and WRPKRU it harms eax, ecx, edx only. */
+ * Where the CPU has no protection keys, these gates do what a gate with keys does. They take RDPKRU's result for 0, and
+ * put a serialising delay in place of WRPKRU. Nothing is protected by it. The delay is a chain of multiplications, each
+ * waiting for the one before (3 cycles), between two LFENCEs; how many of them is where trap_model_into jumps to. Like
+ * RDPKRU and WRPKRU it harms eax, ecx, edx only. */
 	.hidden	trap_model_into
 	.balign 64
 	ENTRY	trap_model_write
@@ -97,8 +97,8 @@ trap_model_chain_end:
  * foreign stack or the caller's; floating-point environment saved or not (STMXCSR alone costs as much as all the
  * rest: see TRAP_FLOAT in trap.h).
  *
- * rbp holds the slot across the call: a callee keeps it for the gate as for any caller, and one that does not is
- * noticed. docs/gate.md says what each instruction is for, and why in this order. */
+ * rbp holds the slot across the call: a callee keeps it for the gate as for any caller. The gate notices a callee that
+ * does not. docs/gate.md says what each instruction is for, and why in this order. */
 	.macro	GATE name, keys=0, args=0, own=0, float=0, filter=0
 	.balign 64
 	ENTRY	\name
@@ -552,8 +552,9 @@ trap_gates_end:
 
 /* ---- the signal handler's first instructions ------------------------------------------------------------------------
  * The kernel clears DF and TF for a handler but not AC and NT: with AC set, compiled code would fault on its first
- * unaligned access. And its last: where a signal is passed on, the handler before is called in place of this one,
- * perhaps with the signal frame moved to the stack that it would have run on. It returns to the kernel itself. */
+ * unaligned access. And its last instructions. Where a signal is passed on, the handler before is called in place of
+ * this one. The signal frame may have been moved to the stack that it would have run on. It returns to the kernel
+ * itself. */
 	.balign 16
 	ENTRY	trap_handler_entry
 	.cfi_startproc

@@ -137,8 +137,8 @@ static void recover(const struct arrival *a) {
 
 /*
  * Whom to pass on to, by index; 0: nobody was there. A handler that was put over ours and chains to us brings the frame
- * that it was passed, and gets the handler before itself: a frame that has been passed on says so in uc_link, where the
- * kernel writes NULL and which rt_sigreturn(2) does not look at.
+ * that it was passed, and gets the handler before itself. A frame that has been passed on says so in uc_link. The
+ * kernel writes NULL there, and rt_sigreturn(2) does not look at it.
  */
 static uint32_t next_link(const struct arrival *a) {
   const struct trap_handlers_before *before = &trap_arena.shared.before;
@@ -173,7 +173,7 @@ static bool pass_on(const struct arrival *a, struct trap_pass *pass, uint64_t en
   bool ignored = !(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_IGN;
   bool by_default = !(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_DFL;
   if (ignored && !a->fault) return false;
-  if (by_default || ignored) { /* the kernel lets nobody ignore a fault of his own */
+  if (by_default || ignored) { /* the kernel lets no thread ignore a fault of its own */
     trap_call_default(signal);
     if (!a->fault || signal == SIGTRAP || signal == SIGSYS)
       trap_call_resend(
@@ -264,9 +264,9 @@ static bool callout_rights_lost(const struct arrival *a) {
   return !allows(trap_context_rights(a->uc), key, access) && allows(callout_rights(a), key, access);
 }
 
-/* A VM thread that is older than a key has its rights opened now. Threads that were never attached are not the VM's,
- * unless this one is just coming in: a thunk reads the table before the gate could attach it, a callback thunk too that
- * goes straight through (I13). The callback gate lies just before the thunks. */
+/* A VM thread that is older than a key has its rights opened now. A thread that was never attached is not the VM's,
+ * unless it is just coming in (I13). A thunk reads the table before the gate could attach the thread, and so does a
+ * callback thunk that goes straight through. The callback gate lies just before the thunks. */
 static bool vm_rights_lost(const struct arrival *a) {
   uint64_t first = (uint64_t)(uintptr_t)trap_callback_gate,
            last = (uint64_t)(uintptr_t)trap_thunk_code + (uint64_t)THUNK_COUNT * THUNK_CODE_BYTES;

@@ -200,9 +200,9 @@ static int install_over(int signal, const struct sigaction *before) {
 }
 
 /*
- * One rule for whom a fault in a callout goes to, whoever was there first: a handler that foreign code installed keeps
- * its place before ours, as it would without the trap. It hands on to the handler that it replaced what is not its own
- * (I5), and that is ours. The VM's handlers lose their place, and get what is no callout's.
+ * One rule says which handler gets a fault in a callout, in whatever order they came. A handler that foreign code
+ * installed keeps its place before ours, as it would without the trap. It hands on to the handler that it replaced what
+ * is not its own (I5), and that is ours. The VM's handlers lose their place, and get what is no callout's.
  */
 int trap_handlers_install(void) {
   bool first = trap_arena.shared.before.module_count == 0;

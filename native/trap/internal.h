@@ -173,8 +173,8 @@ static inline bool trap_state_is_callout(uint64_t state) {
 }
 
 /* trap.c */
-/* Attaches this thread for a function that is the VM's alone. -EBUSY inside a callout: foreign code calls, its rights
- * stay down, and a lock that it took it could lose in a fault. */
+/* Attaches this thread for a function that is the VM's alone. -EBUSY inside a callout: there foreign code calls. Its
+ * rights stay down, and a fault while it held a lock would leave the lock taken. */
 int trap_attach_vm(void);
 /* Whom to tell when masks, the foreign stack setting or the model have changed; trap_refresh tells. */
 void trap_on_masks(void (*tables)(const struct pkeys_masks *masks));

@@ -66,9 +66,9 @@ bool trap_hooked_interrupt(struct trap_slot *slot, struct trap_frame *frame) {
 }
 
 /*
- * The level goes up before the state says VM, and down after it has ceased to: a signal handler in between finds a
- * level too many, whose frame nobody uses, and never one too few, whose frame it would write over. Its own suspension
- * leaves frames alone altogether.
+ * The level goes up before the state says VM, and down after it has ceased to. A signal handler in between finds a
+ * level too many, whose frame is unused. It never finds a level too few, whose frame it would write over. Its own
+ * suspension leaves frames alone altogether.
  */
 void trap_suspend(struct trap_slot *slot) {
   slot->level++;

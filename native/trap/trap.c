@@ -66,7 +66,8 @@ void trap_masks_changed(const struct pkeys_masks *masks) {
   __atomic_store_n(&trap_arena.shared.keep, masks->keep, __ATOMIC_SEQ_CST);
   trap_machine_keep(&trap_arena.shared.machine, masks->keep);
   trap_arena.shared.pool = masks->pool;
-  /* Slots that were never used are left untouched: they are 8 MiB, and whoever takes one keeps its seat (thread.c). */
+  /* Slots that were never used are left untouched: they are 8 MiB, and a thread that takes one keeps its seat
+   * (thread.c). */
   for (unsigned i = 1; i < trap_slots_used(); i++) pkeys_seat_keep(&trap_arena.slots[i].seat, masks->keep);
   void (*tables)(const struct pkeys_masks *) = atomic_load(&refresh);
   if (tables != NULL) tables(masks);

@@ -73,7 +73,8 @@ int trap_init(void);
  * Whose handler comes first. A handler that foreign code installs after trap_init keeps its place before the trap's, as
  * it would without the trap. It is asked first about every fault, also under TRAP_NEVER and TRAP_DECLARED. What it
  * hands on to the handler that it replaced is the trap's. So a library with a write barrier or a safepoint of its own
- * works, whoever makes what when. A library whose handler hands nothing on keeps every fault of the process.
+ * works, in whatever order handlers and libraries come. A library whose handler hands nothing on keeps every fault of
+ * the process.
  *
  * The VM's own handlers come after the trap's: they get what is not a callee's fault. Handlers are told apart by the
  * module (program or shared library) that their code lies in. The program is the VM's, and so is the module that this
@@ -125,8 +126,8 @@ int trap_set_foreign_stack(bool enabled, size_t bytes);
 
 /* Seals the trap's own pages with mseal(2) (Linux 6.10): its state, the gates and thunks, the pages of native/pkeys.
  * With them the code of what is never unloaded: the program, the C library, and this module; and the pages of loans
- * that are made from now on, unless an image of mprotect-* is open (pkeys_seal_loans). After that nobody in this
- * process unmaps, replaces, retags or rewrites them. Call it once everything is set up; repeating it is cheap. Returns
+ * that are made from now on, unless an image of mprotect-* is open (pkeys_seal_loans). After that no code in this
+ * process can unmap, replace, retag or rewrite them. Call it once everything is set up; repeating it is cheap. Returns
  * 0; -EBUSY inside a callout; -EOPNOTSUPP where the kernel cannot seal; or another negative errno. */
 int trap_seal(void);
 
@@ -276,7 +277,7 @@ struct trap_fault *trap_thread_fault(void);
 /* The record of a private thunk, or NULL for any other address. */
 struct trap_fault *trap_thunk_fault(const void *code);
 /* If a callout on this thread has failed, copies the record to *out, clears it and returns true. Otherwise returns
- * false. A later fault overwrites a record that nobody took. */
+ * false. A later fault overwrites a record that was not taken. */
 bool trap_take_fault(struct trap_fault *out);
 
 /* A ticket: a fault record for one call in flight, whatever thread makes it. Its number is passed as the last stack

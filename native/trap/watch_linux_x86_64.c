@@ -18,7 +18,7 @@
 #define XSTATE_PKRU ((uint64_t)1 << 9)
 /* In siginfo_t, which older headers do not have: si_perf_data. */
 #define PERF_DATA_AT 24
-/* Of struct perf_event_attr, by number: headers may be older than the kernel. linux/perf_event.h. */
+/* Places in struct perf_event_attr, by number: headers may be older than the kernel. linux/perf_event.h. */
 #define ATTRIBUTE_BYTES 128
 #define FLAGS_AT 40
 #define ADDRESS_AT 56

@@ -1,6 +1,6 @@
 /**
- * Callbacks: JavaScript functions as code addresses that foreign code may call. koffi registers the function, the trap
- * wraps koffi's address so that the call leaves the foreign stack and rights and comes back to them. Pointers that
+ * Callbacks: JavaScript functions as code addresses that foreign code may call. koffi registers the function. The trap
+ * wraps koffi's address, so that the call leaves the foreign stack and rights and comes back to them. Pointers that
  * foreign code passes are decoded by guarded reads.
  */
 import { binding } from './binding.js';

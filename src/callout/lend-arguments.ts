@@ -1,6 +1,6 @@
 /**
  * Arguments that point into the image, where callees may not read it (`deny: 'access'`), or may not write what they are
- * asked to fill: each is lent by copy for the length of its call. How much, the declared type says.
+ * asked to fill. Each is lent by copy for the length of its call. How much, the declared type says.
  */
 import type { Parameter, Type } from './koffi.js';
 import type { Image, Loan, LoanMode } from './vm.js';
@@ -75,7 +75,9 @@ export function argumentLender(
   if (image === undefined) throw new TypeError('lendArguments needs an image, to which the addresses belong');
   const bytesOf = typeof asked === 'function' ? asked : () => undefined;
   return (address, { type, direction }) => {
-    const space = image.spaces.find((one) => address >= one.address && address < one.address + BigInt(one.bytes));
+    const space = image.spaces.find(
+      (range) => address >= range.address && address < range.address + BigInt(range.bytes),
+    );
     if (space === undefined) return undefined;
     const offset = Number(address - space.address);
     const said = bytesOf({ address, space: space.name, offset, type: type.name, direction: MODES[direction] });

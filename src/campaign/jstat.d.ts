@@ -1,4 +1,4 @@
-/** Of jStat, what is used here; the package brings no types. */
+/** The part of jStat that is used here; the package brings no types. */
 declare module 'jstat' {
   export const jStat: {
     readonly beta: { inv(p: number, alpha: number, beta: number): number };

@@ -16,7 +16,7 @@ export interface Merged {
   readonly gaps: readonly string[];
 }
 
-/** Of a record, what does not depend on the clock. */
+/** The part of a record that does not depend on the clock. */
 export function settled(line: string): string {
   return line.replace(/,"diedNs":\d+/, '');
 }

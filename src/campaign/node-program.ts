@@ -1,7 +1,7 @@
 /**
  * The program of a campaign on Node itself. It runs in a guarded Node and is called by turnkey's own tools alone. It
- * sets up what a program has, calls foreign code once, and everything after that call happens in a fork of this process
- * (native/campaign/node.c), once for each fault: what came of the call is told, and fixed work is done.
+ * sets up what a program has, and calls foreign code once. Everything after that call happens in a fork of this process
+ * (native/campaign/node.c), once for each fault: the fork reports what came of the call, and does fixed work.
  *
  * It trusts its memory, as programs do. It uses one thread and no event loop: a fork has neither.
  */
@@ -95,9 +95,9 @@ function churn(): number {
   let sum = 1;
   let kept: { readonly text: string; readonly before: unknown } | undefined;
   for (let at = 0; at < 1000; at++) {
-    const one = { text: `${at}-${sum}`, before: at % 50 === 0 ? undefined : kept };
-    kept = one;
-    sum = add(sum, one.text.length);
+    const item = { text: `${at}-${sum}`, before: at % 50 === 0 ? undefined : kept };
+    kept = item;
+    sum = add(sum, item.text.length);
   }
   return sum;
 }

@@ -87,16 +87,16 @@ export interface WeightedCount {
 export function overStrata(strata: readonly WeightedCount[], confidence = CONFIDENCE): Rate {
   const used = strata.filter(({ of, weight }) => of > 1 && weight > 0);
   const total = used.reduce((sum, { weight }) => sum + weight, 0);
-  const count = used.reduce((sum, one) => sum + one.count, 0);
-  const of = used.reduce((sum, one) => sum + one.of, 0);
+  const count = used.reduce((sum, stratum) => sum + stratum.count, 0);
+  const of = used.reduce((sum, stratum) => sum + stratum.of, 0);
   if (total === 0) return { count, of, estimate: Number.NaN, low: 0, high: 1, method: 'strata' };
   let [estimate, variance, spread] = [0, 0, 0];
-  for (const one of used) {
-    const share = one.weight / total;
-    const p = one.count / one.of;
+  for (const stratum of used) {
+    const share = stratum.weight / total;
+    const p = stratum.count / stratum.of;
     estimate += share * p;
-    variance += (share * share * p * (1 - p)) / (one.of - 1);
-    spread += (share * share) / one.of;
+    variance += (share * share * p * (1 - p)) / (stratum.of - 1);
+    spread += (share * share) / stratum.of;
   }
   const size = variance > 0 ? Math.min(of, (estimate * (1 - estimate)) / variance) : 1 / spread;
   const [low, high] = betaBounds(estimate * size, size, confidence);

@@ -113,7 +113,7 @@ export interface Plan {
   /** Every n-th fault of a stratum meets a gate that takes no rights away; 0 in all but tests of the tool itself. */
   readonly planted: number;
   readonly until: StopRule | null;
-  /** Of all mappings of a trial: equal for every mechanism. */
+  /** A digest of all mappings of a trial: equal for every mechanism. */
   readonly digest: string;
   readonly strata: readonly Stratum[];
 }

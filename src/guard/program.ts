@@ -1,6 +1,6 @@
 /**
- * The program that `turnkey guard` is given: found as a shell finds it, followed through the `#!` lines of scripts to
- * the executable that the kernel starts, and checked: a library must be able to be preloaded into it.
+ * The program that `turnkey guard` is given. It is found as a shell finds it, and followed through the `#!` lines of
+ * scripts to the executable that the kernel starts. Then it is checked: a library must be able to be preloaded into it.
  * elf(5), execve(2), ld.so(8) ("secure-execution mode").
  */
 import { execFileSync, spawnSync } from 'node:child_process';

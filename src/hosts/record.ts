@@ -56,7 +56,7 @@ export interface HostRun {
   readonly started: string;
   readonly kernel: string;
   readonly cpu: string;
-  /** Of the host: what it says of itself. */
+  /** What the host says of itself. */
   readonly version: string;
   readonly trials: readonly HostTrial[];
 }

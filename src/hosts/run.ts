@@ -32,7 +32,7 @@ export interface HostsOptions {
 export const hostCases = async (): Promise<readonly HostCase[]> =>
   ((await importExperiment('hosts/cases')) as { readonly cases: readonly HostCase[] }).cases;
 
-interface Lane {
+interface Place {
   readonly name: CostLane;
   readonly kernel: string;
   readonly cpu: string;
@@ -40,7 +40,7 @@ interface Lane {
   close(): Promise<void>;
 }
 
-const here: Lane = {
+const here: Place = {
   name: laneHere(),
   kernel: release(),
   cpu: hostCpu().model,
@@ -54,7 +54,7 @@ const here: Lane = {
   close: () => Promise.resolve(),
 };
 
-async function guest({ files }: Host, kernel?: string): Promise<Lane> {
+async function guest({ files }: Host, kernel?: string): Promise<Place> {
   const machine = await Machine.boot({
     extraFiles: files,
     memoryMiB: GUEST_MIB,
@@ -143,14 +143,14 @@ export async function runHosts(
 const orderOf = (all: readonly HostCase[], name: string): number => all.findIndex((each) => each.name === name);
 
 async function make(
-  lane: Lane,
+  place: Place,
   host: Host,
   about: HostCase,
   mechanism: GuardMechanism,
   say: (line: string) => void,
 ): Promise<HostTrial | undefined> {
   const words = [CALLEES, about.callees.join(','), about.target, String(about.bytes)];
-  const { exitCode, signal, stdout, timedOut, lost } = await lane.run(
+  const { exitCode, signal, stdout, timedOut, lost } = await place.run(
     [...host.command, ...words],
     environmentOf(host, mechanism),
   );

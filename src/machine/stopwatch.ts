@@ -4,7 +4,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Of the kernel's clock of processes, USER_HZ: always 100 on x86-64 and ARM64. */
+/** A tick of the kernel's clock of processes, USER_HZ: always 100 a second on x86-64 and ARM64. */
 const TICK_MS = 10;
 const MOST_OFTEN_MS = 50;
 const LEAST_OFTEN_MS = 1000;

@@ -62,7 +62,7 @@ export interface TimingFacts {
 
 export const WARNING_LIMITS = {
   deviation: 0.05,
-  /** Of what is timed at once, the share that reading the clock takes. */
+  /** The share of a timed batch that reading the clock takes. */
   clock: 0.02,
   steal: 0.01,
   frequency: 0.03,

@@ -32,7 +32,7 @@ export interface CostComparison {
   /** 95 % interval of the ratio; null for counts and where there are too few samples. */
   readonly interval: Interval | null;
   readonly real: boolean;
-  /** Of a real difference: `worse` costs more. */
+  /** Which way a real difference goes: `worse` costs more. */
   readonly change: Change;
   /** How it was decided. */
   readonly rule: string;

@@ -1,6 +1,6 @@
 // lanes: native, emulated
 /**
- * A process that may not have keys, by a seccomp filter: the library loads, what needs no keys works, and the probe
+ * A process that may not have keys, by a seccomp filter. The library loads, and what needs no keys works. The probe
  * names the call, its errno and who is likely to refuse it. native/test/pkeys_refused.c has every call and answer.
  */
 import { spawnSync } from 'node:child_process';

@@ -1,6 +1,6 @@
 /**
- * One set of findings, several renderers: tables are worked out once, each renderer holds all of them, and a cost
- * experiment that nobody has heard of is titled and charted by its own words.
+ * One set of findings, several renderers. Tables are worked out once, and each renderer holds all of them. A cost
+ * experiment that the report has never heard of is titled and charted by its own words.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

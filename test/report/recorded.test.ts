@@ -1,6 +1,6 @@
 /**
- * The reports kept beside the records are those that the records give: a change of what a report says, or of how an
- * earlier record is read, shows here and is kept on purpose (`npm run report:reference`).
+ * The reports kept beside the records are those that the records give. A change of what a report says, or of how an
+ * earlier record is read, shows here, and is kept on purpose (`npm run report:reference`).
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

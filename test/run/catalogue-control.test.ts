@@ -2,7 +2,8 @@
  * The control experiment of every `prevented`: the same image with the same mechanism, but a gate that closes nothing.
  * What was prevented must then do its damage: else it was never the mechanism that prevented it.
  *
- * Of each group of cases up to three, so that it is quick; TURNKEY_THOROUGH=1 takes all that can be prevented natively.
+ * It takes up to three cases of each group, so that it is quick; TURNKEY_THOROUGH=1 takes all that can be prevented
+ * natively.
  *
  * lanes: native
  * limit: 300 s

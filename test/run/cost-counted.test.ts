@@ -28,10 +28,10 @@ function unavailable(): string | false {
   }
 }
 
-/** Of one whole program. */
+/** How far the counts of one whole program may differ. */
 const PROGRAM_TOLERANCE = 0.01;
 
-/** Of each experiment a few small rows. */
+/** Chooses a few small rows of each experiment. */
 function chosen({ name, row: { mechanism, parameters } }: PlannedCost): boolean {
   const pages = Number(parameters['imageBytes'] ?? 0) / 4096;
   if (name === 'flip') return (pages === 16 || pages === 256) && parameters['touched'] === true;

@@ -4,9 +4,9 @@
  *
  * Everything it knows of itself lies in the range too, behind the same key as the objects: foreign code can spoil
  * neither. One heap serves one thread. Blocks of up to 2 KiB come from slabs of equal blocks, larger ones are runs of
- * pages; free runs are joined with their neighbours and kept by length. Why not one of the well-known ones: mimalloc,
- * dlmalloc and their like keep their bookkeeping in globals, thread-local storage and the heap's own C library, on key
- * 0, and take more memory from the operating system when they like.
+ * pages; free runs are joined with their neighbours and kept by length. Why not a well-known allocator: mimalloc,
+ * dlmalloc and their like keep their bookkeeping on key 0, in globals, thread-local storage and the C library's heap.
+ * They take more memory from the operating system when they like.
  */
 #ifndef TURNKEY_LUA_HEAP_H
 #define TURNKEY_LUA_HEAP_H

@@ -15,15 +15,15 @@ export function compareCampaigns(a: CampaignFigures, b: CampaignFigures): Campai
     throw new ExperimentError(`campaigns of unlike programs are not compared: ${first.process} and ${second.process}`);
   const lanes = `${a.campaign.plan.lane} lane, then ${b.campaign.plan.lane}`;
   let isWorse = false;
-  const lines = a.mechanisms.flatMap((one) => {
-    const other = b.mechanisms.find(({ mechanism }) => mechanism === one.mechanism);
+  const lines = a.mechanisms.flatMap((each) => {
+    const other = b.mechanisms.find(({ mechanism }) => mechanism === each.mechanism);
     if (other === undefined) return [];
     return (['image', 'program'] as const).map((population) => {
-      const [was, is] = [one[population], other[population]];
+      const [was, is] = [each[population], other[population]];
       const judged = is.low > was.high ? 'worse' : is.high < was.low ? 'better' : 'no difference seen';
       isWorse ||= judged === 'worse';
       const where = population === 'image' ? first.imageWords : first.programWords;
-      return `${one.mechanism}, ${where} (${lanes}): ${rateText(was)}, then ${rateText(is)}: ${judged}`;
+      return `${each.mechanism}, ${where} (${lanes}): ${rateText(was)}, then ${rateText(is)}: ${judged}`;
     });
   });
   if (lines.length === 0) {

@@ -22,11 +22,12 @@ export interface MechanismFigures {
   /** Harm over the image, and over all memory that the program uses, weighed by bytes. */
   readonly image: Rate;
   readonly program: Rate;
-  /** Of stores into the image: the image was changed; the program crashed, hung or answered wrongly. */
+  /** The share of stores into the image that changed it. */
   readonly damaged: Rate;
+  /** The share of stores into the image after which the program crashed, hung or answered wrongly. */
   readonly felt: Rate;
   readonly strata: readonly { readonly name: string; readonly harm: Rate }[];
-  /** Of faults into the image's strata, by moment. */
+  /** The share of harm among faults into the image's strata, by moment. */
   readonly moments: readonly Rate[];
 }
 
@@ -112,7 +113,7 @@ function mechanismFigures(campaign: Campaign, at: number): MechanismFigures {
     damaged: over(subject.image, changed),
     felt: over(subject.image, wrong),
     strata: subject.strata.map((name, stratum) => ({ name, harm: rate(harm[stratum] ?? 0, of[stratum] ?? 0) })),
-    moments: byMoment.map((one) => rate(one.harm, one.of)),
+    moments: byMoment.map((moment) => rate(moment.harm, moment.of)),
   };
 }
 
@@ -219,21 +220,21 @@ export function rateText({ estimate, low, high, count }: Rate): string {
 
 /** The campaign's sentence. */
 export function sentence({ campaign, mechanisms }: CampaignFigures): string {
-  const said = mechanisms.map((one) => `${rateText(one.image)} ${wordsOf(one.mechanism)}`);
+  const said = mechanisms.map((each) => `${rateText(each.image)} ${wordsOf(each.mechanism)}`);
   return `Of random stray stores into ${subjectOf(campaign.plan).imageWords}, these did harm: ${said.join('; ')}.`;
 }
 /** Harm without the deaths that left the image as it was. */
 export function damagedSentence({ campaign, mechanisms }: CampaignFigures): string {
-  const said = mechanisms.map((one) => `${rateText(one.damaged)} ${wordsOf(one.mechanism)}`);
+  const said = mechanisms.map((each) => `${rateText(each.damaged)} ${wordsOf(each.mechanism)}`);
   return `These changed ${subjectOf(campaign.plan).imageWords}: ${said.join('; ')}.`;
 }
 /** Harm that shows: damage that nobody has met yet is left out. */
 export function feltSentence({ mechanisms }: CampaignFigures): string {
-  const said = mechanisms.map((one) => `${rateText(one.felt)} ${wordsOf(one.mechanism)}`);
+  const said = mechanisms.map((each) => `${rateText(each.felt)} ${wordsOf(each.mechanism)}`);
   return `After these the program crashed, hung or answered wrongly: ${said.join('; ')}.`;
 }
 export function programSentence({ campaign, mechanisms }: CampaignFigures): string {
-  const said = mechanisms.map((one) => `${rateText(one.program)} ${wordsOf(one.mechanism)}`);
+  const said = mechanisms.map((each) => `${rateText(each.program)} ${wordsOf(each.mechanism)}`);
   return `Into ${subjectOf(campaign.plan).programWords}: ${said.join('; ')}.`;
 }
 

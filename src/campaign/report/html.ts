@@ -84,15 +84,15 @@ function strataChart({ campaign, mechanisms }: CampaignFigures, replays: Replays
   const [left, width, row] = [130, 760, 12 * mechanisms.length + 10];
   const x = (value: number): number => left + value * (width - left - 20);
   const rows = campaign.plan.strata.map(({ name }, at) => {
-    const dots = mechanisms.map((one, line) => {
-      const harm = one.strata[at]?.harm;
+    const dots = mechanisms.map((each, line) => {
+      const harm = each.strata[at]?.harm;
       if (harm === undefined || harm.of === 0) return false;
       const y = 24 + at * row + 8 + line * 12;
-      const title = `${name}, ${wordsOf(one.mechanism)}: ${rateText(harm)}, ${harm.count} of ${harm.of}.`;
+      const title = `${name}, ${wordsOf(each.mechanism)}: ${rateText(harm)}, ${harm.count} of ${harm.of}.`;
       const circle = html`<circle fill="var(--m)" cx="${x(harm.estimate).toFixed(1)}" cy="${y}" r="4" />`;
-      return html`<g class="${ink(one.mechanism)}">
+      return html`<g class="${ink(each.mechanism)}">
         <line class="line" x1="${x(harm.low).toFixed(1)}" x2="${x(harm.high).toFixed(1)}" y1="${y}" y2="${y}" />
-        ${marks.mark(circle, title, firstOf(campaign, at), one.mechanism)}
+        ${marks.mark(circle, title, firstOf(campaign, at), each.mechanism)}
       </g>`;
     });
     return html`<g> <text x="${left - 8}" y="${24 + at * row + row / 2}" text-anchor="end">${name}</text>${dots} </g>`;
@@ -219,12 +219,12 @@ export function renderCampaignHtml(figures: CampaignFigures): string {
     return html`<label><input type="radio" name="theme" value="${theme}" ${checked} /><span>${theme}</span></label>`;
   });
   const answers = mechanisms.map(
-    (one) =>
+    (each) =>
       html`<li>
-        <span class="tag">${one.mechanism}</span>Of random stray stores into ${imageWords},
-        <b>${rateText(one.image)}</b> did harm ${wordsOf(one.mechanism)}: <b>${rateText(one.damaged)}</b> changed it,
-        and after <b>${rateText(one.felt)}</b> the program went wrong. Of those into ${programWords},
-        <b>${rateText(one.program)}</b> did harm.
+        <span class="tag">${each.mechanism}</span>Of random stray stores into ${imageWords},
+        <b>${rateText(each.image)}</b> did harm ${wordsOf(each.mechanism)}: <b>${rateText(each.damaged)}</b> changed it,
+        and after <b>${rateText(each.felt)}</b> the program went wrong. Of those into ${programWords},
+        <b>${rateText(each.program)}</b> did harm.
       </li>`,
   );
   return html`<!doctype html>

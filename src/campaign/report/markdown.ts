@@ -50,8 +50,8 @@ export function renderMarkdown(figures: CampaignFigures): string {
   const strata = plan.strata.map(({ name, bytes }, at) => [
     `${name}: ${subject.texts[name] ?? ''}`,
     bytes === 0 ? '' : bytes.toLocaleString('en'),
-    ...mechanisms.map((one) => {
-      const harm = one.strata[at]?.harm;
+    ...mechanisms.map((each) => {
+      const harm = each.strata[at]?.harm;
       return harm === undefined ? '' : `${rateText(harm)}, ${harm.count} of ${harm.of}`;
     }),
   ]);

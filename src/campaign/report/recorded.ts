@@ -15,8 +15,8 @@ const isPopulation = (word: string): word is 'image' | 'program' | 'damaged' | '
 export function recordedRate(directory: string, [population = '', mechanism = '']: readonly string[]): string {
   const figures = read.get(directory) ?? campaignFigures(readCampaign(directory));
   read.set(directory, figures);
-  const one = figures.mechanisms.find((each) => each.mechanism === mechanism);
-  if (one === undefined || !isPopulation(population))
+  const row = figures.mechanisms.find((each) => each.mechanism === mechanism);
+  if (row === undefined || !isPopulation(population))
     throw new Error(`${directory} has no rate of '${population}' under '${mechanism}'`);
-  return rateText(one[population]);
+  return rateText(row[population]);
 }

@@ -8,7 +8,7 @@ import { type Cell, left, right, type Table, words } from './table.js';
 
 const share = (count: number, of: number): Cell => words(of === 0 ? '–' : `${count} of ${of}`);
 
-/** Of the images that image.verify() was asked about, how many it called unsound. */
+/** How many of the images that image.verify() was asked about it called unsound. */
 function caughtByVerify(records: readonly CorruptionRecord[]): Cell {
   const walks = records.flatMap(({ evidence }) => evidence.diff?.heap ?? []);
   return share(walks.filter(({ sound }) => !sound).length, walks.length);

@@ -12,7 +12,7 @@ export interface Ratio {
   readonly baseline: Cost;
 }
 
-/** Of an unguarded row: the thing itself, not another way of doing it. */
+/** Whether an unguarded row is the thing itself, not another way of doing it. */
 function isPlain({ varied, experiment: { parameters } }: Cost): boolean {
   return Object.entries(parameters).every(
     ([name, { baseline }]) => baseline === undefined || varied[name] === undefined || varied[name] === baseline,

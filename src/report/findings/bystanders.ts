@@ -13,7 +13,7 @@ export interface Suffered {
   readonly windows: number;
 }
 
-/** Of the rows that tell: those of the others' operations, while somebody was in callouts. */
+/** What bystanders suffered, from the rows of the others' operations while a thread was in callouts. */
 export function suffered(basis: Basis): readonly Suffered[] {
   return measuring(basis, 'bystanders').flatMap((cost): readonly Suffered[] => {
     if (cost.observed === undefined || !isRow(cost, 'of the others')) return [];

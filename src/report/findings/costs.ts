@@ -32,7 +32,7 @@ export interface Cost {
   readonly observed: CostRecord['observed'];
   /** Rows of one experiment and group were measured in the same rounds; undefined where the run does not say. */
   readonly group: number | undefined;
-  /** Of times; null for counts. */
+  /** The spread of times; null for counts. */
   readonly spread: Spread | null;
 }
 

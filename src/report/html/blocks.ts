@@ -15,7 +15,7 @@ import type { Drawing } from './svg.js';
 import { tableMarkup } from './table.js';
 import { textMarkup } from './text.js';
 
-/** Of charts' planes, in px. */
+/** The sizes of charts' planes, in px. */
 const SIZES = {
   main: { width: 222, height: 230, narrow: 110 },
   usual: { width: 212, height: 205, narrow: 130 },

@@ -5,7 +5,7 @@ import { draw } from './draw.js';
 import { LOOKS } from './looks.js';
 import type { Drawing } from './svg.js';
 
-/** Of the plane, in px. */
+/** The size of the plane, in px. */
 export interface Size {
   readonly width: number;
   readonly height: number;
@@ -31,7 +31,8 @@ export function dodge(wanted: readonly number[], gap: number, most: number): rea
 }
 
 /**
- * Of points along a model's edges, those inside the plane; never more than a handful: each is a stop for the keyboard.
+ * The points along a model's edges that lie inside the plane. There are never more than a handful: each is a stop for
+ * the keyboard.
  */
 function inside(
   y: Axis,

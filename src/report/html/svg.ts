@@ -1,8 +1,8 @@
 /**
- * Vega's scene as SVG text. What a page of ours needs and Vega has no option for stands here, and only here: the root's
- * attributes, marks that a keyboard reaches, clip names that do not count through the process, fewer digits. It is done
- * to elements and attributes as Vega emits them, by a renderer registered through Vega's own extension point
- * (renderModule); no text is searched.
+ * Vega's scene as SVG text. What a page of ours needs and Vega has no option for stands here, and only here. That is
+ * the root's attributes, marks that a keyboard reaches, clip names that do not count through the process, and fewer
+ * digits. It is done to elements and attributes as Vega emits them, by a renderer registered through Vega's own
+ * extension point (renderModule); no text is searched.
  */
 import { createHash } from 'node:crypto';
 
@@ -17,7 +17,7 @@ interface Writer {
   close(): Writer;
 }
 
-/** Of Vega, what its type declarations leave out. */
+/** What Vega's type declarations leave out. */
 interface Internals {
   readonly SVGStringRenderer: new (loader?: unknown) => {
     mark(writer: Writer, scene: Scene): Writer;
