@@ -12,7 +12,8 @@ import { Worker } from 'node:worker_threads';
 import koffi from 'koffi';
 import t, { type Test } from 'tap';
 
-import { CalloutError, Guard, Image, ImageError, probe } from '../../src/index.js';
+import { Guard, Image, ImageError, probe } from '../../src/index.js';
+import { fault } from '../support/fault.js';
 
 koffi.proto('int HardenCompare(void *a, void *b)');
 const image = Image.map({ spaces: [{ name: 'old', bytes: 65536 }] });
@@ -21,20 +22,9 @@ const guard = new Guard({ image, harden: ['filter'] });
 const library = guard.load('libc.so.6');
 const munmap = library.func('int munmap(uintptr_t address, size_t bytes)');
 
-/** The error of a call, which must be a CalloutError. */
-function refused(call: () => unknown): CalloutError {
-  try {
-    call();
-  } catch (error) {
-    if (error instanceof CalloutError) return error;
-    throw error;
-  }
-  throw new Error('the call was not refused');
-}
-
 t.test('a refused call names itself and its arguments', (t) => {
   // Broken once: ThunkFlag.filter left out of thunkFlags. No call was refused, and the image was unmapped.
-  const error = refused(() => munmap(old.address, 4096));
+  const error = fault(() => munmap(old.address, 4096));
   t.equal(error.signal, 'SIGSYS');
   t.equal(error.systemCall?.name, 'munmap');
   t.same(error.systemCall?.arguments.slice(0, 2), [old.address, 4096n]);
@@ -46,7 +36,7 @@ t.test('a refused call names itself and its arguments', (t) => {
 
 t.test('what a path points at decides, not its name', (t) => {
   const open = library.func('int open(const char *path, int flags)');
-  const error = refused(() => open(`/proc/${process.pid}/mem`, 2));
+  const error = fault(() => open(`/proc/${process.pid}/mem`, 2));
   t.equal(error.systemCall?.name, 'openat');
   t.ok(Number(open('/proc/self/mem', 0)) > 2, 'reading is left alone');
   t.end();
@@ -59,7 +49,7 @@ t.test('asynchronous callouts are judged on their threads', async (t) => {
 t.test('callbacks are the VM: they read files and make callouts of their own', (t) => {
   const compare = (a: bigint, b: bigint): number => {
     t.ok(readFileSync('/proc/self/comm', 'utf8').length > 0);
-    refused(() => munmap(old.address, 4096));
+    fault(() => munmap(old.address, 4096));
     return Number(guard.decode(a, 'int')) - Number(guard.decode(b, 'int'));
   };
   const numbers = Int32Array.from([3, 1, 2]);
@@ -98,7 +88,7 @@ t.test('wrong options are told', (t) => {
 t.test('lists change what passes, and deny: errno answers the callee', (t) => {
   const getppid = library.func('int getppid()');
   new Guard({ filter: { refuse: ['getppid'] } }).close();
-  t.equal(refused(() => getppid()).systemCall?.name, 'getppid');
+  t.equal(fault(() => getppid()).systemCall?.name, 'getppid');
   new Guard({ filter: { deny: 'errno' } }).close();
   t.ok(Number(getppid()) > 0);
   t.equal(munmap(old.address, 4096), -1);
@@ -121,7 +111,7 @@ t.test("by 'scan' a callee that comes to the C library's WRPKRU fails, where bre
     t.end();
     return;
   }
-  const error = refused(() =>
+  const error = fault(() =>
     scanning.load('libc.so.6', { scan: 'off' }).func('int pkey_set(int key, uint32_t rights)')(1, 0),
   );
   t.equal(error.signal, 'SIGTRAP');

@@ -14,9 +14,8 @@ import { compareRuns, differs, isWorse, renderComparison } from '../../src/repor
 import { csvLine, renderCsv } from '../../src/report/csv.js';
 import { bootstrapRatio } from '../../src/report/findings/bootstrap.js';
 import { findings } from '../../src/report/findings/index.js';
-import { exampleCorruption, exampleCost, exampleHonest, exampleRun, exampleSkipped } from '../support/example-run.js';
+import { exampleCorruption, exampleCost, exampleHonest, exampleSkipped, withRecords } from '../support/example-run.js';
 
-const withRecords = (records: Run['records']): Run => ({ ...exampleRun, records });
 /** Samples of a noisy measurement around `middle`, with a tail upwards as timings have. */
 function noisy(middle: number, seed: number, count = 30): CostRecord {
   const random = randomFrom(seed);

@@ -24,10 +24,9 @@ import { renderHtml } from '../../src/report/html/index.js';
 import { linearTicks } from '../../src/report/html/row-charts.js';
 import { renderMarkdown } from '../../src/report/markdown.js';
 import { largeRun } from '../support/example-report.js';
-import { costParameters, exampleRun } from '../support/example-run.js';
+import { costParameters, exampleRun, withRecords } from '../support/example-run.js';
 
-const runOf = (records: readonly CostRecord[]): Run => ({ ...exampleRun, records });
-const basisFor = (records: readonly CostRecord[]): Basis => basisOf(runOf(records));
+const basisFor = (records: readonly CostRecord[]): Basis => basisOf(withRecords(records));
 const row = (
   experiment: string,
   mechanism: CostRecord['mechanism'],
@@ -71,7 +70,7 @@ t.test(
     'beside a time; those of one operation stand alone',
   (t) => {
     const lua = (program: string, unit: string): Values => ({ vm: 'Lua 5.4', program, unit });
-    const run = runOf([
+    const run = withRecords([
       row('lua-programs', 'none', lua('sum', 'a whole run'), 1000),
       row('lua-programs', 'flag', lua('sum', 'a whole run'), 1100),
       row('lua-programs', 'none', lua('sum', '10 % of a run'), [200], 'emulated'),
@@ -165,7 +164,7 @@ t.test(
   'what bystanders suffered is told of both experiments with threads, of the rows in which somebody was in callouts',
   (t) => {
     const observed = { bystanderFaults: 12, bystanderWaitedNs: 34_000, unprotectedWindows: 1, otherCallouts: 9 };
-    const run = runOf([
+    const run = withRecords([
       {
         ...row('threads', 'mprotect-range', { what: 'operation of the others', work: 'write', threads: 2 }, 5),
         observed,
@@ -189,7 +188,7 @@ t.test(
 );
 
 t.test('what a time is set beside: the raw call of the same arguments, koffi itself, the same work unguarded', (t) => {
-  const run = runOf([
+  const run = withRecords([
     row('gate', 'none', { way: 'raw call', arguments: 0 }, 1),
     row('gate', 'none', { way: 'sigsetjmp(buf, 0)', arguments: 0 }, 3),
     row('gate', 'none', { way: 'raw call', arguments: 6 }, 2),
@@ -242,7 +241,7 @@ t.test('parts of a fault add up to the whole; JavaScript comes on top', (t) => {
 
 t.test('rates: 1,000 ns a callout is 1 % at 10,000 a second, and the raw call is taken off', (t) => {
   t.equal(rateAt(1000), 10_000);
-  const run = runOf(
+  const run = withRecords(
     [4096, 8192].flatMap((imageBytes) => [
       row('callout', 'none', { imageBytes }, 1),
       row('callout', 'mprotect-range', { imageBytes }, 1 + imageBytes),
@@ -302,7 +301,7 @@ t.test('a straight line is found, keys are constant', (t) => {
   const sizes = [1, 4, 16, 64].map((pages) => ({ imageBytes: pages * 4096 }));
   const found = fitsOf(
     costCells(
-      runOf(
+      withRecords(
         sizes.flatMap((size) => [
           row('flip', 'mprotect-range', size, 100 + (7 * size.imageBytes) / 4096),
           row('flip', 'pkeys', size, 22, 'emulated'),

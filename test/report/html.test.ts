@@ -21,10 +21,9 @@ import { dodge } from '../../src/report/html/line-chart.js';
 import { escape, html, slug } from '../../src/report/html/markup.js';
 import { renderPicture } from '../../src/report/html/picture.js';
 import { harmfulRun, largeRun } from '../support/example-report.js';
-import { exampleCorruption, exampleCost, exampleRun } from '../support/example-run.js';
+import { exampleCorruption, exampleCost, withRecords } from '../support/example-run.js';
 
 const quick = readRun(inProject('test/fixtures/run-quick'));
-const withRecords = (records: Run['records'], run: Run = exampleRun): Run => ({ ...run, records });
 const answerText = (run: Run): string =>
   findings(run)
     .answer.map(({ text }) => plainText(text))

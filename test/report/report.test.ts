@@ -10,7 +10,7 @@ import { cellPlain } from '../../src/report/findings/table.js';
 import { plainText } from '../../src/report/findings/text.js';
 import { renderMarkdown } from '../../src/report/markdown.js';
 import { renderTerminal } from '../../src/report/terminal.js';
-import { exampleCorruption, exampleCost, exampleHonest, exampleRun } from '../support/example-run.js';
+import { exampleCorruption, exampleCost, exampleHonest, exampleRun, withRecords } from '../support/example-run.js';
 
 const counted: CostRecord = {
   ...exampleCost,
@@ -20,7 +20,6 @@ const counted: CostRecord = {
   samples: [22.02, 22, 23],
   median: 22.02,
 };
-const withRecords = (records: Run['records']): Run => ({ ...exampleRun, records });
 
 t.test('numbers', (t) => {
   t.equal(formatNs(0.674), '0.67 ns');

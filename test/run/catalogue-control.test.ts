@@ -11,7 +11,6 @@
 import t, { type Test } from 'tap';
 
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
-import { findKernel, findQemu } from '../../src/machine/index.js';
 import type { CorruptionRecord } from '../../src/record/records.js';
 import type { GuardMechanism } from '../../src/record/words.js';
 import { EmulatedExecutor } from '../../src/run/emulated.js';
@@ -19,6 +18,7 @@ import type { Executor } from '../../src/run/executor.js';
 import { NativeExecutor } from '../../src/run/native.js';
 import type { PlannedCorruption } from '../../src/run/plan.js';
 import { runTrials } from '../../src/run/trials.js';
+import { noMachine } from '../support/turnkey.js';
 
 const { corruption } = await loadCatalogue();
 
@@ -27,7 +27,7 @@ type Picked = readonly { readonly name: string; readonly experiment: (typeof cor
 /**
  * The cases that a mechanism should prevent, made by Turnkey's own trial process: a VM with a command of its own has no
  * gate that closes nothing. A tenant with virtual keys is closed to others between callouts as well, so no gate opens
- * it: the control there is the shared key of the `lua-tenants` experiment.
+ * it. The control there is the shared key of the `lua-tenants` experiment.
  */
 function preventable(mechanism: GuardMechanism, executor: Executor): Picked {
   const setting = {
@@ -126,15 +126,8 @@ t.test('I10: a gate that closes nothing turns what mprotect prevented into damag
   t.ok(damaged >= cases.length / 2, `${damaged} of ${cases.length} damaged`);
 });
 
-function unavailable(): string | false {
-  try {
-    findQemu();
-    findKernel();
-    return process.env['TURNKEY_NO_EMULATED'] === undefined ? false : 'TURNKEY_NO_EMULATED is set';
-  } catch (error) {
-    return `no emulated machine: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`;
-  }
-}
+const unavailable = (): string | false =>
+  process.env['TURNKEY_NO_EMULATED'] === undefined ? noMachine() : 'TURNKEY_NO_EMULATED is set';
 
 t.test('I10: a gate that closes nothing turns what keys prevented into damage', { skip: unavailable() }, async (t) => {
   const executor = await EmulatedExecutor.boot({ mode: 'behaviour' });

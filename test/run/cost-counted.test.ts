@@ -10,23 +10,13 @@ import t from 'tap';
 
 import { loadCatalogue } from '../../src/experiment/catalogue.js';
 import { luaIsBuilt } from '../../src/experiment/lua-host.js';
-import { findKernel, findQemu } from '../../src/machine/index.js';
 import type { CostRecord } from '../../src/record/records.js';
 import { GUARD_MECHANISMS } from '../../src/record/words.js';
 import { COUNT_TOLERANCE } from '../../src/report/compare.js';
 import { runCosts } from '../../src/run/costs.js';
 import { EmulatedExecutor } from '../../src/run/emulated.js';
 import { makePlan, type PlannedCost } from '../../src/run/plan.js';
-
-function unavailable(): string | false {
-  try {
-    findQemu();
-    findKernel();
-    return false;
-  } catch (error) {
-    return `no emulated machine: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`;
-  }
-}
+import { noMachine } from '../support/turnkey.js';
 
 /** How far the counts of one whole program may differ. */
 const PROGRAM_TOLERANCE = 0.01;
@@ -43,7 +33,7 @@ function chosen({ name, row: { mechanism, parameters } }: PlannedCost): boolean 
   return name === 'gate' && parameters['arguments'] === 6;
 }
 
-t.test('counted twice in one guest', { skip: unavailable() }, async (t) => {
+t.test('counted twice in one guest', { skip: noMachine() }, async (t) => {
   const plan = makePlan(
     { ...(await loadCatalogue()), corruption: [], honest: [] },
     {

@@ -163,3 +163,6 @@ export const exampleFlip: CostExperiment = {
       (['pkeys', 'mprotect-range'] as const).map((mechanism) => ({ mechanism, parameters: { pages } })),
     ),
 };
+
+/** The example with other records, or another run with them. */
+export const withRecords = (records: Run['records'], run: Run = exampleRun): Run => ({ ...run, records });
