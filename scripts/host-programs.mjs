@@ -1,7 +1,7 @@
 // `node scripts/host-programs.mjs [--lane native|emulated] [--host NAME] [--record]`: what guarding costs whole
-// programs with a real library (experiments/hosts/whole), at about 100, 10,000 and 1,000,000 callouts a second of the
-// unguarded program's CPU time. Native rows are CPU time. Each round runs every mechanism once, and ratios are within a
-// round. The emulated guest counts instructions in place of time. --record writes
+// programs with a real library (experiments/hosts/whole). They make about 100, 10,000 and 1,000,000 callouts a second
+// of the unguarded program's CPU time. Native rows are CPU time. Each round runs every mechanism once, and ratios are
+// within a round. The emulated guest counts instructions in place of time. --record writes
 // results/reference-hosts/programs-LANE.json, and keeps its rows of other hosts.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';

@@ -106,7 +106,7 @@ async function showCampaign(/** @type {string} */ out) {
 }
 
 /**
- * A wild write into V8's heap, and one into a Python string: by keys, wherever they are to be had.
+ * A wild write into V8's heap, and a wild write into a Python string: by keys, wherever there are any.
  * @returns {Promise<string[]>} files in `folder` that say what came of each
  */
 async function showHosts(/** @type {string} */ folder) {

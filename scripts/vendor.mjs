@@ -1,7 +1,7 @@
-// What only the harness needs does not burden the library's user: its npm packages are devDependencies, bundled into
-// dist/vendor/, and the compiled files of src/ and experiments/ import them from there. A checkout and the package run
-// the same files. Left as they are: what package.json says that a user installs (dependencies, peerDependencies).
-// Part of `npm run build:ts` (scripts/bundle.mjs).
+// What only the harness needs does not burden the library's user. Its npm packages are devDependencies, bundled into
+// dist/vendor/. The compiled files of src/ and experiments/ import them from there. A checkout and the package run the
+// same files. Left as they are: what package.json says that a user installs (dependencies, peerDependencies). Part of
+// `npm run build:ts` (scripts/bundle.mjs).
 
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';

@@ -10,9 +10,9 @@
  *   by a caller that is no JavaScript: C with libsigsegv's handler and sigsetjmp, and Java with JNA in protected mode
  *
  * The last two are timed by clocks of their own; Java is warm. Beside the cost stands what came of four faults of the
- * callee: a null write, an abort, and 8 wild bytes into the caller's malloc heap and into an image. Each fault is made
- * in a process of its own, before the timing.
- * Varies: work, choice. Records: samples of one piece of work in ns, native lane; what the caller survived.
+ * callee. They are a null write, an abort, and 8 wild bytes into the caller's malloc heap and into an image. Each fault
+ * is made in a process of its own, before the timing. Varies: work, choice. Records: samples of one piece of work in
+ * ns, native lane; what the caller survived.
  */
 import { type CostExperiment, type CostRow } from '../../src/experiment/index.js';
 import { sampleWarnings } from '../../src/record/warnings.js';

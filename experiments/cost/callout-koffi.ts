@@ -1,13 +1,12 @@
 /**
  * What does one guarded callout cost through koffi, from JavaScript and back?
  *
- * Six calls by benchmark.js, each in fresh processes: two integers, eight mixed arguments, a structure by value, a
- * string, a 4 KiB buffer, and one callback during the call. Baselines: koffi itself, and N-API functions written for
- * these calls by hand (native/addon/baseline.cc). Nothing from JavaScript is counted, since the compiler and the
- * collector run on the same processor. Where the CPU has no keys, what keys add to the cost of `flag` here is what they
- * add in C.
- * Varies: call, mechanism, image size. Records: ns of one call, what an empty function costs in the same loop
- * subtracted.
+ * Six calls by benchmark.js, each in fresh processes. They pass two integers, eight mixed arguments, a structure by
+ * value, a string, a 4 KiB buffer, and one callback during the call. Baselines: koffi itself, and N-API functions
+ * written for these calls by hand (native/addon/baseline.cc). Nothing from JavaScript is counted, since the compiler
+ * and the collector run on the same processor. Where the CPU has no keys, what keys add to the cost of `flag` here is
+ * what they add in C. Varies: call, mechanism, image size. Records: ns of one call, what an empty function costs in the
+ * same loop subtracted.
  */
 import { createRequire } from 'node:module';
 

@@ -1,13 +1,13 @@
 /**
  * What does it cost to find out whether an image can be trusted, and to bring it back?
  *
- * After a callout has failed under the trap alone, a VM has three answers: walk the heap (image.verify), compare with a
- * snapshot (image.diff), go back to it (image.restore). Beside them memcmp of the C library over as many bytes, which
- * no comparison can beat. Where bytes differ, one byte was changed in each of so many pages, evenly spread. diff is
- * asked to name no objects, each of which would cost a walk. For an image as small as 1 MiB, most of the time goes into
- * reading /proc/self/maps. Whatever the size, restore first looks up that every page can still be written.
- * Varies: operation with how much differs, image size. Records: ns of one operation over the whole image. Native lane
- * only: what is counted would be memory's time, which instructions do not tell.
+ * After a callout has failed under the trap alone, a VM has three answers. It can walk the heap (image.verify), compare
+ * it with a snapshot (image.diff), or go back to that (image.restore). Beside them memcmp of the C library over as many
+ * bytes, which no comparison can beat. Where bytes differ, one byte was changed in each of so many pages, evenly
+ * spread. diff is asked to name no objects, each of which would cost a walk. For an image as small as 1 MiB, most of
+ * the time goes into reading /proc/self/maps. Whatever the size, restore first looks up that every page can still be
+ * written. Varies: operation with how much differs, image size. Records: ns of one operation over the whole image.
+ * Native lane only: what is counted would be memory's time, which instructions do not tell.
  */
 import { ffi } from '../../src/callout/koffi.js';
 import type { CostExperiment, CostMeasurement, CostRow, CostTrial } from '../../src/experiment/index.js';

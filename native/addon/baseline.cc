@@ -1,6 +1,6 @@
 /*
- * baseline.cc: a module of its own, for measurement only: the foreign functions of the callout experiment called from
- * N-API functions written for them by hand, as one would without an FFI. What a guarded call costs is set beside it.
+ * baseline.cc: a module of its own, for measurement only. N-API functions written by hand, as one would without an FFI,
+ * call the foreign functions of the callout experiment. What a guarded call costs is set beside it.
  */
 #include <napi.h>
 

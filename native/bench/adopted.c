@@ -7,8 +7,8 @@
  *             alone)
  *   find      the look-up of an address in one of them, as the fault handler makes it
  * Between each two ranges lies a page without access, as a heap's guards are, so that each range is a mapping of its
- * own. Before a callout is measured it is tried: read(2) into the first, the middle and the last range must answer
- * EFAULT from inside, where the mechanism closes, and must work again after.
+ * own. Before a callout is measured it is tried. Where the mechanism closes, read(2) into the first, the middle and the
+ * last range must answer EFAULT from inside, and must work again afterwards.
  */
 #define _GNU_SOURCE
 #include "guarded.h"

@@ -4,8 +4,8 @@
  * Options: pages; touched (1: every page has been written); spaces (1 to 15: the image in as many ranges of equal size,
  * pages without access between, and under keys a key for each); pageBytes (4096, or 2097152: huge pages, transparent
  * ones or, where those are not to be had, reserved ones); call=pkey_mprotect (mprotect-range by pkey_mprotect, which
- * sets the key again each time). Before a flip is measured it is tried: with writes denied, read(2) into the first and
- * the last page of each range must answer EFAULT, and must work again after the restore. What does not deny is not
+ * sets the key again each time). Before a flip is measured it is tried. With writes denied, read(2) into the first and
+ * the last page of each range must answer EFAULT. After the restore it must work again. What does not deny is not
  * timed. pkeys(7), mprotect(2), madvise(2), mmap(2).
  */
 #define _GNU_SOURCE

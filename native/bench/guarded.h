@@ -18,9 +18,9 @@ extern struct guarded guarded;
 
 /*
  * An image of option `pages` 4 KiB pages, all touched, under the row's mechanism; trap ready, this thread attached.
- * Then it is tried: read(2) into the image must answer EFAULT from inside a guarded call where the mechanism closes,
- * and work where it does not, and work again afterwards. `flags`: of all thunks of this row. Fills the row's counts and
- * take_down. NULL, or why not.
+ * Then it is tried. From inside a guarded call, read(2) into the image must answer EFAULT where the mechanism closes,
+ * and must work where it does not. Afterwards it must work again. `flags`: of all thunks of this row. Fills the row's
+ * counts and take_down. NULL, or why not.
  */
 const char *guarded_set_up(struct bench_row *row, unsigned flags);
 /* A thunk for `target`; ends the process with a message where there is none to be had. */

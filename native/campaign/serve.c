@@ -169,8 +169,8 @@ static const char *verdict_of(const struct outcome *out, uint8_t kind) {
   return stopped && subject->closed(failed->address, failed->code) ? "prevented" : "trapped";
 }
 
-/* Takes out of the trials' own pipes what a trial that died has left there: it would let the next one's late store
- * happen too early, or not at all. */
+/* Takes out of the trials' own pipes what a trial that died has left there. It would let the late store of the next
+ * trial happen too early, or not at all. */
 static void drain(const int pipe[2]) {
   char bytes[64];
   for (int left; ioctl(pipe[0], FIONREAD, &left) == 0 && left > 0;)

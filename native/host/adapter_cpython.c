@@ -7,8 +7,8 @@
  *   open         what is meant for foreign writing: ctypes instances, cffi's owned memory, exported bytearrays; and
  * what is the process's rather than Python's: malloc, static types, interpreter and thread states
  *
- * A PyDLL function keeps the GIL because it uses Python's own interface, and that writes to the heap: the trap is
- * armed for it, and the heap stays open.
+ * A PyDLL function keeps the GIL because it uses Python's own interface, which writes to the heap. The trap is armed
+ * for it, and the heap stays open.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -9,8 +9,8 @@
  * toggling stays among code. What becomes read-only for good is the read-only space. Old and young objects lie in
  * mappings of the same kind, and share a space here.
  *
- * Node's FFI is an addon, koffi, which calls thunks of the Turnkey addon in the same process: that addon finds this
- * library's trap and registry (native/addon/CMakeLists.txt), and turnkey/register puts koffi through it. No ffi_call is
+ * Node's FFI is an addon, koffi, which calls thunks of the Turnkey addon in the same process. That addon finds this
+ * library's trap and registry (native/addon/CMakeLists.txt). turnkey/register puts koffi through it. No ffi_call is
  * seen here.
  */
 #define _GNU_SOURCE

@@ -3,7 +3,7 @@
  * objects of one size, up to 8 KiB, found by a bitmap; larger objects are runs of blocks. Freed runs of 1 MiB and more
  * give their pages back to the kernel.
  *
- * The records are a second range, always closed. They are checked on the way in: an address that was never given out,
+ * The records are a second range, always closed. They are checked on the way in. An address that was never given out,
  * or was given back already, ends the process with a message, as in the C library's malloc.
  */
 #define _GNU_SOURCE

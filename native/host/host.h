@@ -1,7 +1,7 @@
 /*
  * host.h: programs with a VM in them that were never ported. One preloaded library, libturnkey-host.so, stands between
- * such a program and a handful of C functions, and puts its callouts through the trap and its heap behind a mechanism.
- * Nothing is patched on disk and nothing is rebuilt.
+ * such a program and a handful of C functions. It puts the program's callouts through the trap, and the heap behind a
+ * mechanism. Nothing is patched on disk and nothing is rebuilt.
  *
  * The core does what is the same for every VM. An *adapter* says what is different: one file per VM, which fills in one
  * `struct host_adapter`. This header is the manual for writing one. adapter_ffi.c is the smallest example.

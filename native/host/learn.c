@@ -12,8 +12,8 @@
  * What learning cannot see: stores that no callee made (kernel writes into a closed page answer EFAULT as ever); reads;
  * stores by threads that the callee starts; whether a store was meant to be made. It is slow: two signals a store.
  *
- * The handlers run inside a signal, before the trap's, and hand on what is not a denied store: only async-signal-safe
- * calls, and rights are opened before anything behind a key is read (I6).
+ * The handlers run inside a signal, before the trap's, and hand on what is not a denied store. They make
+ * async-signal-safe calls alone, and open rights before they read anything behind a key (I6).
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -93,7 +93,7 @@ void host_signals_start(void) {
 /*
  * What the trap hands on reaches the VM's handler with the kernel's rights, which deny the heap that it looks at; and
  * with its signal blocked, so that the fault would end the process. In a callout the handler is bracketed. Elsewhere
- * the rights are opened and no more: a handler may leave by a jump, as Ruby's does when a stack is full, and the VM
+ * the rights are opened and no more. A handler may leave by a jump, as Ruby's does when a stack is full: the VM then
  * goes on with its rights. Rights come first: whether this is a callout is itself written behind a key (I6).
  */
 static void hand_on(int signal, siginfo_t *info, void *context) {

@@ -1,5 +1,5 @@
 /*
- * thread.c: pthread_create. A thread that the VM starts is a VM thread: it has the VM's rights from its first
+ * thread.c: pthread_create. A thread that the VM starts is a VM thread. It has the VM's rights from its first
  * instruction, and is a bystander of other threads' callouts under mprotect. A thread that anyone else starts is not.
  */
 #define _GNU_SOURCE

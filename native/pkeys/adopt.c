@@ -2,9 +2,9 @@
  * adopt.c: spaces made of memory that the VM maps itself. The VM says what it maps, protects, moves and gives up; the
  * tags and the mechanisms follow. pkey_mprotect(2), mremap(2).
  *
- * A mapping is not visible here before it is adopted, and not touched after it is released. In between this layer alone
- * changes its access, because what the VM gives a page and what the page has are two things while a mechanism that
- * works by mprotect has it closed. `struct range` keeps the first.
+ * A mapping is not visible here before it is adopted, and not touched after it is released. In between, this layer
+ * alone changes its access: while a mechanism that works by mprotect has a page closed, what the VM gave the page and
+ * what it has are two things. `struct range` keeps the first.
  */
 #include <errno.h>
 #include <string.h>

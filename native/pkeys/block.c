@@ -1,6 +1,6 @@
 /*
  * block.c: the mappings of loans: some pages between two guard pages each. Where the lending arena is sealed, a block
- * is sealed as it is made, and kept when its loan is given back: the next loan of its size has it. mseal(2);
+ * is sealed as it is made. When its loan is given back, the block is kept for the next loan of its size. mseal(2);
  * madvise(2), MADV_DONTNEED, which a sealed page allows to who may write it.
  *
  * Sizes are powers of two there, so that few blocks serve many loans.

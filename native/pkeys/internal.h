@@ -35,8 +35,9 @@ bool pkeys_i_lock_mine(const struct lock *lock);
 
 /* ---- keys.c ------------------------------------------------------------------------------------------------------ */
 
-/* [handler] A thread may lack the right even to read the registry (it is older than the runtime key, or in a signal
- * handler): takes it, and gives back what was there before. Returns the PKRU to hand to pkeys_i_reader_leave. */
+/* [handler] A thread that is older than the runtime key, or in a signal handler, may lack the right even to read the
+ * registry. The first takes that right; the second puts back what was there before. Returns the PKRU to hand to
+ * pkeys_i_reader_leave. */
 uint32_t pkeys_i_reader_enter(void);
 void pkeys_i_reader_leave(uint32_t saved);
 /* Keys are taken and given back one at a time. The lock is on key 0, and the innermost of all. */

@@ -1,6 +1,6 @@
 /*
- * kernel.h: what this layer asks of the kernel and the CPU, beside the system calls of sys.h: whether keys work here,
- * which kernels break them, and what /proc says of this process's mappings. A file for each platform answers.
+ * kernel.h: what this layer asks of the kernel and the CPU, beside the system calls of sys.h. It asks whether keys work
+ * here, which kernels break them, and what /proc says of this process's mappings. A file for each platform answers.
  * [handler] as in internal.h.
  */
 #ifndef TURNKEY_PKEYS_KERNEL_H

@@ -1,6 +1,6 @@
 /*
- * keys.c: keys of this process: whether there are any, taking and giving back, the runtime key, and a thread's right to
- * read what lies behind that. pkey_alloc(2), pkeys(7).
+ * keys.c: keys of this process. Whether there are any, how they are taken and given back, the runtime key, and a
+ * thread's right to read what lies behind that. pkey_alloc(2), pkeys(7).
  */
 #include <errno.h>
 

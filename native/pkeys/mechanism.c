@@ -289,8 +289,8 @@ int pkeys_forked(void) {
 
 /*
  * Whether this thread faulted at this address before with the closing in this same state, more often than a mechanism
- * explains. While the word stands still, an open region stays open, so the same fault once more has another cause (an
- * instruction fetch, pages that somebody else protected): retrying it would never end.
+ * explains. While the word stands still, an open region stays open. So the same fault once more has another cause (an
+ * instruction fetch, or pages that other code protected), and retrying it would never end.
  */
 static bool seen_too_often(uintptr_t address, uint32_t word) {
   uintptr_t thread = sys_thread();

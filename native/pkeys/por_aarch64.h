@@ -1,6 +1,7 @@
 /*
- * por_aarch64.h: between the rights of pkeys.h (PKRU's form: two bits to a key say what is denied) and POR_EL0, the
- * overlay register of FEAT_S1POE: four bits to a key say what is allowed. Arithmetic only, for tests on any ARM64 CPU.
+ * por_aarch64.h: between the rights of pkeys.h and POR_EL0, the overlay register of FEAT_S1POE. The first have PKRU's
+ * form: two bits to a key say what is denied. In the second, four bits to a key say what is allowed. Arithmetic only,
+ * for tests on any ARM64 CPU.
  *
  * Arm ARM, D19.2 (POR_EL0); arch/arm64/include/asm/por.h; arch/arm64/mm/mmu.c (arch_set_user_pkey_access). Linux gives
  * keys 0 to 7.

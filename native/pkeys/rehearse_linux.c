@@ -5,7 +5,7 @@
  * process that makes it; a CPU (an emulator, a binary translator) may announce keys and then not know the instruction.
  * A child that dies of such a call tells the parent without taking it along. seccomp(2), clone(2), pkeys(7).
  *
- * Between clone and exit the child calls nothing that takes a lock or allocates: other threads of the parent may hold
+ * Between clone and exit the child calls nothing that takes a lock or allocates. Other threads of the parent may hold
  * any lock in the instant of the copy.
  */
 #define _GNU_SOURCE

@@ -1,8 +1,8 @@
 /*
  * space.c: a mapped space grows and shrinks; what lies beside it, and hidden areas. mmap(2).
  *
- * I9: new pages get access and key in one call. Nothing here unmaps into the middle of a reservation and maps again:
- * what is given back is replaced by a fresh PROT_NONE mapping in one MAP_FIXED step, which also drops tag and contents.
+ * I9: new pages get access and key in one call. Nothing here unmaps into the middle of a reservation and maps again.
+ * What is given back is replaced by a fresh PROT_NONE mapping in one MAP_FIXED step, which also drops tag and contents.
  */
 #include <errno.h>
 

@@ -1,8 +1,8 @@
 /*
  * sys_linux.h: the system calls this layer makes, without errno.
  *
- * Raw, because the gate calls the mechanisms between a foreign function's return and its caller, where errno belongs to
- * the foreign function, and because a signal handler calls some of them. Each returns a result or a negative errno.
+ * They are raw, because the gate calls the mechanisms between a foreign function's return and its caller: there errno
+ * belongs to the foreign function. A signal handler calls some of them, too. Each returns a result or a negative errno.
  *
  * syscalls(2).
  */

@@ -130,8 +130,8 @@ static bool all_deny_alike(const struct pkeys_image *image) {
 /* Live loans get the loan key with the first keyed image. The kernel gives sealed pages no other key. */
 static bool loans_stay_unkeyed(void) { return pkeys_i_registry.loan_key == 0 && pkeys_i_blocks_live(); }
 
-/* A virtual key. Its pages are closed at once, by their access, and carry no key yet: there is nothing to compare with
- * smaps, whose length grows with the number of images. */
+/* A virtual key. Its pages are closed at once, by their access, and carry no key yet. So there is nothing to compare
+ * with smaps, whose length grows with the number of images. */
 static int set_virtual(struct pkeys_image *image, enum pkeys_mechanism mechanism) {
   int refused = pkeys_i_virtual_error();
   if (refused) return refused;

@@ -3,8 +3,8 @@
 //   node gate_mutants.mjs --machine x86_64|aarch64|windows --gate FILE.S --include DIR --compiler CC --work DIR [--run
 // COMMAND,ARGUMENT...] --test NAME=LINK,LINK... [--test ...]
 //
-// Each mutant of the gate's text is assembled and linked with a test's own objects (before the library that holds the
-// gate as it is), and run (through --run, an emulator). What is broken is listed for each machine in
+// Each mutant of the gate's text is assembled, and linked with a test's own objects before the library that holds the
+// gate as it is. Then it is run (through --run, an emulator). What is broken is listed for each machine in
 // gate_mutants_<machine>.mjs. Prints TAP; the exit code is 1 if a mutant survives. No dependencies.
 
 import { spawn, spawnSync } from 'node:child_process';

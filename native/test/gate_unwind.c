@@ -1,5 +1,5 @@
 /*
- * The gate's call frame information at each of its instructions: a call through the gate is single-stepped (TF), and at
+ * The gate's call frame information at each of its instructions. A call through the gate is single-stepped (TF), and at
  * every step the stack is walked from the signal frame. The caller must be found, with its stack pointer and its
  * callee-saved registers as they were. So must it in the callee, in a callback, and on the way back.
  *

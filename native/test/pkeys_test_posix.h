@@ -5,8 +5,8 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 
-/* What happens to a thread that reads or writes `address` as things are now: asked of the kernel, whose copies honour
- * page protection and PKRU and answer EFAULT instead of raising a signal. */
+/* What happens to a thread that reads or writes `address` as things are now. The kernel is asked: its copies honour
+ * page protection and PKRU, and answer EFAULT instead of raising a signal. */
 static inline bool can_read(const void *address) {
   int ends[2];
   if (pipe(ends)) abort();

@@ -1,6 +1,6 @@
 /*
  * trap_context_aarch64.c: what is read from an ARM64 signal frame, on frames built by hand as
- * arch/arm64/kernel/signal.c lays them out: qemu-user 7.2 writes neither the ESR record nor that of the overlay
+ * arch/arm64/kernel/signal.c lays them out. qemu-user 7.2 writes neither the ESR record nor that of the overlay
  * register. (trap_faults and trap_list see the former where a kernel writes it; nobody here has seen the latter.) And
  * the arithmetic between PKRU and POR_EL0.
  */

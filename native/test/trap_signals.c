@@ -816,9 +816,9 @@ static void storm(struct way *way) {
   struct beat own, theirs[3];
   beat_start(&own, STORM_NS, storm_heartbeat, 0);
   storm_rounds = way->mechanism == WAY_HOOKED ? scaled(1000, 20) : scaled(1500, 40);
-  /* Under mprotect one thread: a handler that interrupts the holder of the mechanism's lock, and meets an image closed
-   * for another thread that waits for that lock, waits out the bystander's limit. Nothing hangs, but a storm of that
-   * takes its time. */
+  /* Under mprotect there is one thread. A handler may interrupt the holder of the mechanism's lock, and meet an image
+   * closed for another thread that waits for that lock. It then waits out the bystander's limit. Nothing hangs, but a
+   * storm of that takes its time. */
   int others = way->mechanism == WAY_HOOKED ? 0 : 3;
   struct pkeys_bystanders before = pkeys_bystanders();
   for (unsigned long wave = 0, waves = scaled(60, 16); wave < waves; wave++) {

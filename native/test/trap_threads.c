@@ -1,6 +1,6 @@
 /*
- * trap_threads.c: threads and their slots (I13), what a thread's word and the trap's own pages are worth against a
- * careless callee (I4, I11), and the rights that a callee has (I1, I2). Tests of rights need keys; the others run
+ * trap_threads.c: threads and their slots (I13), and the rights that a callee has (I1, I2). Also what a thread's word
+ * and the trap's own pages are worth against a careless callee (I4, I11). Tests of rights need keys; the others run
  * anywhere. Under valgrind the counts of mappings and of threads are its own.
  *
  * More than 400 lines: words, pages and rights belong to the same slots, and are tested with the same callees.

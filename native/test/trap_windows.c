@@ -1,6 +1,6 @@
 /*
- * trap_windows.c: what the trap keeps on Windows beside the list that is the same everywhere (trap_list.c): registers,
- * the TEB's stack bounds, LastError, codes, the order of handlers, the unwinder's view of the gate.
+ * trap_windows.c: what the trap keeps on Windows beside the list that is the same everywhere (trap_list.c). That is
+ * registers, the TEB's stack bounds, LastError, codes, the order of handlers, and the unwinder's view of the gate.
  *
  * More than 400 lines: no part is long enough for a file of its own, and they share one faulting callee.
  */

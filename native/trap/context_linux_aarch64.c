@@ -76,8 +76,8 @@ void trap_context_set_rights(ucontext_t *uc, uint32_t rights) {
   por->value = por_with(por->value, rights);
 }
 
-/* The instruction at `address`, if it can be read: the kernel is asked first (it reads the set before it finds that it
- * cannot know what to do with it). */
+/* The instruction at `address`, if it can be read. The kernel is asked first: it reads the set before it finds that it
+ * cannot know what to do with it. */
 static bool instruction_at(uint64_t address, uint32_t *out) {
   if (address % 4 != 0) return false;
   if (syscall(SYS_rt_sigprocmask, -1, address & ~(uint64_t)7, NULL, 8) == 0)

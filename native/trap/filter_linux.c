@@ -176,8 +176,8 @@ static int seccomp_install(void) {
 /*
  * A callee's exit(3) runs the VM's exit handlers, and only then makes the call that is refused. This one is newer than
  * theirs, so it runs before them. It asks by a call that does not exist, which is judged as exit_group and ends
- * nothing: what may end, a child of the callee's say, goes on to the handlers. A handler runs once: it puts itself back
- * first. Runs with the callee's rights. on_exit(3).
+ * nothing. A process that may end, such as a child of the callee's, goes on to the handlers. A handler runs once: it
+ * puts itself back first. Runs with the callee's rights. on_exit(3).
  */
 static void before_exit(int status, void *unused) {
   static bool ending; /* the answer came: the callout has not failed */

@@ -14,8 +14,8 @@
  *  - an unwind ends at the gate (trap_barrier): no VM frame is ever crossed (I8). On a foreign stack the unwinder
  *    finds a machine frame at the top, so a debugger walks on into the VM's.
  *
- * There is one gate. It asks C on every call (slow.c), as the slow gate of Linux does: what the fast ones save is a
- * matter of nanoseconds that no machine here can measure.
+ * There is one gate. It asks C on every call (slow.c), as the slow gate of Linux does. The fast gates save nanoseconds,
+ * which no machine here can measure.
  *
  * More than 400 lines: every way through the gate is here, so that each can be checked against the rules above.
  *

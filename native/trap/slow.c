@@ -15,8 +15,8 @@
 static void rights_open(const struct trap_slot *slot) { pkeys_wrpkru(pkeys_rdpkru() & trap_keep(slot)); }
 
 /*
- * Foreign code may call a thunk itself, and then is foreign code already. But a thread that is said to be in a callout
- * and calls from the VM's own stack, near where it left it, never came back through the gate. Near: what lies above
+ * Foreign code may call a thunk itself, and then is foreign code already. But a thread that is marked as in a callout,
+ * and calls from the VM's own stack near where it left that, never came back through the gate. Near: what lies above
  * belongs to the VM's live frames; what lies below does too while the callee has a stack of its own.
  */
 #define NEAR_ABOVE 4096u
@@ -185,8 +185,8 @@ struct trap_slot *trap_fast_lost(const struct trap_slot *believed, uint64_t sp) 
   struct trap_slot *slot = trap_slot_find();
   if (slot == NULL)
     trap_die("a callee did not keep its caller's registers, and the thread's slot cannot be found", SIGABRT);
-  /* The stack pointer is right: the callee has overwritten the first word of the foreign stack, just above its own
-   * frame, or not kept the register that holds the slot. */
+  /* The stack pointer is right. So the callee has overwritten the first word of the foreign stack, just above its own
+   * frame, or it has not kept the register that holds the slot. */
   if (sp == slot->stack_high - FOREIGN_TOP_BYTES && sp == slot->frames[0].tail1) {
     uint64_t *first = (uint64_t *)(uintptr_t)sp;
     if (slot != believed || *first != (uint64_t)(uintptr_t)slot) {

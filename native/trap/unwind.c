@@ -1,7 +1,7 @@
 /*
  * unwind.c: the gate's personality. A C++ throw, a cancellation and pthread_exit all search the stack by CFI; at the
- * gate they end, so that no VM frame is ever crossed (I8): the runtime then calls std::terminate or abort, SIGABRT is
- * raised by this thread, and the callout fails.
+ * gate they end, so that no VM frame is ever crossed (I8). The runtime then calls std::terminate or abort, this thread
+ * raises SIGABRT, and the callout fails.
  *
  * Itanium C++ ABI: Exception Handling, 1.6.2 (personality routine).
  */

@@ -1,6 +1,6 @@
 /**
- * The mechanism that `turnkey guard` has put this process's own heap behind: a preloaded library (native/host) has
- * done that before Node started, and shares its trap and registry with the addon.
+ * The mechanism that `turnkey guard` has put this process's own heap behind. A preloaded library (native/host) has done
+ * that before Node started, and shares its trap and registry with the addon.
  */
 import { binding } from './binding.js';
 import { ffi, functionAt } from './koffi.js';

@@ -1,8 +1,9 @@
 /**
- * What writes rights to keys and has to stay, since it is loaded before any search: the C library's pkey_set, which a
- * hardware breakpoint watches (native/trap/filter.h, trap_watch_code), and the loader's XRSTOR. Every function that is
- * bound late passes there. A breakpoint would cost each of them a signal, and end a process in which somebody has put
- * SIGTRAP back to its default, as the package signal-exit does when a program ends. So that is left open, and said.
+ * What writes rights to keys and has to stay, since it is loaded before any search. That is the C library's pkey_set,
+ * which a hardware breakpoint watches (native/trap/filter.h, trap_watch_code), and the loader's XRSTOR. Every function
+ * that is bound late passes there. A breakpoint would cost each of them a signal. It would also end a process in which
+ * SIGTRAP has been put back to its default, as the package signal-exit does when a program ends. So that is left open,
+ * and said.
  */
 import { readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';

@@ -209,8 +209,8 @@ export interface CostRow {
   readonly mechanism: Mechanism;
   readonly parameters: CostParameters;
   /**
-   * Rows with the same word are measured in the same rounds, in an order drawn anew for each, so that sample k of one
-   * can be set beside sample k of another. Where it is missing: the rows whose parameters are equal, that is, the
+   * Rows with the same word are measured in the same rounds, in an order drawn anew for each round. So sample k of one
+   * row can be set beside sample k of another. Where it is missing: the rows whose parameters are equal, that is, the
    * mechanisms of one variation.
    */
   readonly together?: string;
@@ -294,11 +294,11 @@ export interface MeasuredExperiment extends CostExperimentBase {
 /**
  * A cost that a built program measures by itself, by CLOCK_MONOTONIC, and tells in the last line that it prints: a
  * CostMeasurement as JSON. The executor runs it as it stands, in either lane. Natively its samples are ns. In the
- * counted guest the very same readings are instructions: with QEMU's `-icount shift=0` that clock advances by 1 ns for
- * each instruction that the machine executes, whoever executes it. The kernel's are among them: system calls, page
- * faults, signals, and the timer's interrupts. That is why runs of some ten million instructions repeat better than
- * short ones. A guest gets through 50 million instructions a second: make the program of a size for that. The guest has
- * one processor, and time spent asleep is skipped: nothing that waits or runs side by side can be counted. Each row has
+ * counted guest the very same readings are instructions. With QEMU's `-icount shift=0` that clock advances by 1 ns for
+ * each instruction that the machine executes, in any process. The kernel's are among them: system calls, page faults,
+ * signals, and the timer's interrupts. That is why runs of some ten million instructions repeat better than short ones.
+ * A guest gets through 50 million instructions a second: make the program of a size for that. The guest has one
+ * processor, and time spent asleep is skipped: nothing that waits or runs side by side can be counted. Each row has
  * three processes natively, and one where instructions are counted, or where quick; each has the run's time limit.
  */
 export interface ProgramExperiment extends CostExperimentBase {

@@ -1,5 +1,5 @@
 /**
- * What goes along with a program into the emulated lane, without being named: the program, its interpreter, the
+ * What goes along with a program into the emulated lane without being named. That is the program, its interpreter, the
  * interpreter's library folders, and the folders of the scripts and files among its arguments.
  */
 import { execFileSync } from 'node:child_process';

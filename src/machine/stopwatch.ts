@@ -1,6 +1,6 @@
-// The time that a process had, as its time limit counts it: the seconds in which it worked or slept, not those in which
-// it waited for a processor that others kept busy. So a hang ends, and a slow or busy machine ends nothing. Linux:
-// proc(5).
+// The time that a process had, as its time limit counts it. It counts the seconds in which the process worked or slept,
+// not those in which it waited for a processor that others kept busy. So a hang ends, and a slow or busy machine ends
+// nothing. Linux: proc(5).
 
 import { readdirSync, readFileSync } from 'node:fs';
 

@@ -1,6 +1,6 @@
 /**
- * What a guarded program's callouts came to, for `turnkey guard`: one line of JSON for each thread that used koffi,
- * appended at its end to the file that TURNKEY_HOST_JSON names.
+ * What a guarded program's callouts came to, for `turnkey guard`. Each thread that used koffi appends one line of JSON
+ * at its end to the file that TURNKEY_HOST_JSON names.
  */
 import { appendFileSync } from 'node:fs';
 import { isMainThread, threadId } from 'node:worker_threads';

@@ -1,6 +1,6 @@
 /**
  * Guards every koffi that this thread loads from now on. This module is on the way of every start, so it loads nothing
- * of the library: it watches for koffi's addon (intercept.ts), and the library comes when koffi is first used.
+ * of the library. It watches for koffi's addon (intercept.ts), and the library comes when koffi is first used.
  */
 import { writeSync } from 'node:fs';
 

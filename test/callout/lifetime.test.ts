@@ -1,7 +1,7 @@
 // lanes: native, emulated
 /**
  * What outlives a call: closing while calls are in flight, workers that end, foreign threads that keep callbacks,
- * buffers that go away, threads that cannot be attached, and whatever is called first.
+ * buffers that go away. Also threads that cannot be attached, and whatever is called first.
  */
 import { readFileSync } from 'node:fs';
 

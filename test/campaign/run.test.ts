@@ -42,8 +42,8 @@ function recordsOf(directory: string): readonly TrialRecord[] {
   return records;
 }
 /**
- * A store by a thread of the callee's into memory that the program's thread works on races with it: what came of the
- * store may differ from one time to the next (docs/campaigns.md). The fault itself may not.
+ * A store by a thread of the callee's into memory that the program's thread works on races with that thread. What comes
+ * of the store may differ from one time to the next (docs/campaigns.md). The fault itself may not.
  */
 const mayRace = ({ moment, stratum }: TrialRecord): boolean =>
   (moment === 'thread' || moment === 'after') && !IMAGE_STRATA.includes(stratum);

@@ -1,8 +1,8 @@
 /**
- * The package as npm packs it: what it holds, that it installs without a compiler and with install scripts blocked,
- * and that it works in a folder that is nobody's checkout. Nothing is fetched: koffi and the loader are packed from
- * node_modules. TURNKEY_TEST_PACKAGE=full (npm run test:package) adds what fetches from the registry or takes long.
- * More than 400 lines: one packed file, which takes long to make, serves all.
+ * The package as npm packs it: what it holds, and that it installs without a compiler and with install scripts blocked.
+ * It works in a folder that is no checkout. Nothing is fetched: koffi and the loader are packed from node_modules.
+ * TURNKEY_TEST_PACKAGE=full (npm run test:package) adds what fetches from the registry or takes long. More than 400
+ * lines: one packed file, which takes long to make, serves all.
  *
  * lanes: native
  * limit: 300 s

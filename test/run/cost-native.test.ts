@@ -1,6 +1,6 @@
 /**
- * Every cost experiment here, in small: each gives records that the schema takes, what a row is named after is what it
- * did, and what does not close the image is not timed. No figure decides.
+ * Every cost experiment here, in small. Each gives records that the schema takes. A row did what it is named after, and
+ * what does not close the image is not timed. No figure decides.
  *
  * lanes: native
  */

@@ -1,11 +1,10 @@
 /**
  * Does an io_uring worker that was made before the callout reach the image?
  *
- * Stands for a ring of the VM's with work in flight: the kernel keeps the worker thread for some seconds, with the
- * rights of the VM's thread that it was made for. In a guarded callout the callee queues a read of 64 bytes into
- * 'old', and the old worker takes it.
- * Varies: mechanism. Records: the completion's result. Where the kernel has no io_uring, or forbids it, that is the
- * answer.
+ * Stands for a ring of the VM's with work in flight. The kernel keeps the worker thread for some seconds, with the
+ * rights of the VM's thread that it was made for. In a guarded callout the callee queues a read of 64 bytes into 'old',
+ * and the old worker takes it. Varies: mechanism. Records: the completion's result. Where the kernel has no io_uring,
+ * or forbids it, that is the answer.
  */
 import type { CorruptionCase } from '../../../src/experiment/index.js';
 import { expectEarlierRights, withRing } from '../../support/io-uring.js';

@@ -1,10 +1,9 @@
 /**
  * Can the callee rewrite the VM's own code?
  *
- * Stands for hooking libraries and hostile code. The callee makes the page of a function of node's writable, and
- * puts a jump to a function of its own there. koffi calls that function next, with the VM's rights: 8 bytes to 'old'
- * are stored.
- * Varies: mechanism, hardening. Records: the kernel's answer, bytes changed.
+ * Stands for hooking libraries and hostile code. The callee makes the page of a function of node's writable, and puts a
+ * jump to a function of its own there. Next, koffi calls that function with the VM's rights: 8 bytes to 'old' are
+ * stored. Varies: mechanism, hardening. Records: the kernel's answer, bytes changed.
  */
 import { type CorruptionCase, expectRound } from '../../../src/experiment/index.js';
 

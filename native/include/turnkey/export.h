@@ -2,8 +2,8 @@
  * export.h: what stands around the declarations of each public header. The shared libraries export what is declared
  * there and nothing else; the static ones export nothing from the program or module that they are linked into.
  *
- * One copy of Turnkey per process: two modules that each carry the static libraries would both install handlers for the
- * same signals, and know nothing of each other's images.
+ * There is one copy of Turnkey per process. Two modules that each carry the static libraries would both install
+ * handlers for the same signals, and know nothing of each other's images.
  */
 #ifndef TURNKEY_EXPORT_H
 #define TURNKEY_EXPORT_H

@@ -1,6 +1,6 @@
 /**
- * Vega and Vega-Lite, which draw the charts. They weigh more than all the rest of the package, so whoever installs it
- * need not have them (package.json, peerDependencies): a report without them says so where each chart would be.
+ * Vega and Vega-Lite, which draw the charts. They weigh more than all the rest of the package, so an installation need
+ * not have them (package.json, peerDependencies). A report without them says so where each chart would be.
  */
 import { registerRenderer } from './svg.js';
 
