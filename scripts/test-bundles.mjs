@@ -3,8 +3,8 @@
 // took half of what a child process lived. Part of `npm run build:ts` (scripts/bundle.mjs).
 //
 //   dist/test/node_modules/tap   what test files import as 'tap', in every lane
-//   dist/test/bundled/turnkey    the library, for the children that tests start in the guest (test/support/callout.ts);
-//                                in the native lane they import the files of dist/src/
+//   dist/test/bundled/turnkey    the library with its koffi, for the children that tests start in the guest
+//                                (test/support/callout.ts); in the native lane they import the files of dist/src/
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -76,7 +76,7 @@ export async function bundleForTests(root) {
     root,
     folder: turnkey,
     name: 'turnkey',
-    contents: "module.exports = require('./dist/src/index.js');",
+    contents: "module.exports = { ...require('./dist/src/index.js'), koffi: require('koffi').default };",
     external: ['koffi'],
     own: join(root, 'dist', 'src', 'root.js'),
   });

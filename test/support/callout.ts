@@ -19,16 +19,19 @@ export interface ChildResult {
   readonly stderr: string;
 }
 
-/** The library: outside the guest its files as they are, in the guest one file, since loading is slow there. */
+/**
+ * The library and its koffi: outside the guest their files as they are, in the guest one file, since loading is slow
+ * there. An import of koffi beside that file would load koffi a second time.
+ */
 const TURNKEY =
   process.env['TURNKEY_LANE'] === 'emulated'
     ? `import turnkey from '${new URL('../bundled/turnkey/launch.cjs', import.meta.url).href}';
-const { Guard, Image, CalloutError, as } = turnkey;`
-    : `import { Guard, Image, CalloutError, as } from '${new URL('../../src/index.js', import.meta.url).href}';`;
+const { Guard, Image, CalloutError, as, koffi } = turnkey;`
+    : `import koffi from '${import.meta.resolve('koffi')}';
+import { Guard, Image, CalloutError, as } from '${new URL('../../src/index.js', import.meta.url).href}';`;
 
 /** Imports at the head of a child's script. */
 export const CHILD_HEAD = `
-import koffi from '${import.meta.resolve('koffi')}';
 import assert from 'node:assert/strict';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
 ${TURNKEY}
