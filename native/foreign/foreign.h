@@ -144,6 +144,8 @@ FOREIGN_API int foreign_block_signals(void); /* all of them, on this thread */
 FOREIGN_API uint64_t foreign_blocked_signals(void);
 FOREIGN_API int foreign_alarm(int ms); /* SIGALRM, once */
 FOREIGN_API int foreign_write_at_fork(uint64_t address, uint64_t value);
+/* A destructor of thread-local data: it stores when the calling thread ends. */
+FOREIGN_API int foreign_write_at_thread_end(uint64_t address, uint64_t value);
 FOREIGN_API int foreign_fork_and_wait(void); /* the child exits at once; its wait status */
 FOREIGN_API int foreign_drop_altstack(void); /* SS_DISABLE */
 

@@ -1,5 +1,5 @@
 /* What a library leaves behind in the thread and in the process when its call is over: a signal mask, a timer, handlers
- * that others run. pthread_sigmask(3), setitimer(2), pthread_atfork(3). */
+ * that others run. pthread_sigmask(3), setitimer(2), pthread_atfork(3), pthread_key_create(3). */
 #define _GNU_SOURCE
 #include "around.h"
 
@@ -44,4 +44,18 @@ int foreign_fork_and_wait(void) {
   if (child == 0) _exit(0);
   int status;
   return child < 0 ? -errno : waitpid(child, &status, 0) == child ? status : -errno;
+}
+
+static void writes_at_end(void *ignored) {
+  (void)ignored;
+  writes_later();
+}
+
+int foreign_write_at_thread_end(uint64_t address, uint64_t value) {
+  pthread_key_t key;
+  int rc = pthread_key_create(&key, writes_at_end);
+  if (rc != 0) return -rc;
+  later_address = address;
+  later_value = value;
+  return -pthread_setspecific(key, &later_address);
 }

@@ -26,6 +26,7 @@ export const BUILT = {
   trial: existsSync(join(PROJECT_ROOT, BUNDLED_TRIAL)) ? BUNDLED_TRIAL : 'dist/src/trial/trial.js',
   costTrial: 'dist/src/trial/cost-trial.js',
   vmThread: 'dist/experiments/support/vm-thread.js',
+  shortThread: 'dist/experiments/support/short-thread-body.js',
   experiments: 'dist/experiments',
 } as const;
 
