@@ -1,14 +1,14 @@
 /*
  * internal.h: what the core's files share. Adapters include host.h alone.
  *
- *   next.c      the C library's own functions, as the replaced symbols hide them
- *   modules.c   in which module an address lies, and whose that is
- *   text.c      a failed callout in words
- *   report.c    counting, messages, the report at the end
- *   image.c     the image that the heap's mappings are adopted into
- *   memory.c call.c closure.c thread.c signals.c loader.c exit.c exec.c    the replaced functions
- *   imports.c   replacing what one module imports
- *   start.c     the constructor: environment, adapter, trap, image
+ *   next.c          the C library's own functions, as the replaced symbols hide them
+ *   modules.c       in which module an address lies, and whose that is
+ *   text.c          a failed callout in words
+ *   report.c        counting, messages, the report at the end
+ *   heap_ranges.c   the image that the heap's mappings are adopted into
+ *   memory.c call.c closure.c thread.c signals.c loader.c exit.c exec.c  the replaced functions
+ *   imports.c       replacing what one module imports
+ *   start.c         the constructor: environment, adapter, trap, image
  */
 #ifndef TURNKEY_HOST_INTERNAL_H
 #define TURNKEY_HOST_INTERNAL_H
@@ -126,7 +126,7 @@ extern _Atomic unsigned host_modules_generation;
 /* Says what the program does not get that it was started for. Wrappers make no callouts, and are not told. */
 void host_first_callout(void);
 
-/* ---- image.c ---- */
+/* ---- heap_ranges.c ---- */
 
 /* Makes the image of the adapter's spaces and sets its mechanism. 0 or a negative errno. */
 int host_image_start(void);

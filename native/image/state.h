@@ -1,4 +1,4 @@
-/* state.h: what is known of an image's contents; lies in its hidden area. For image.c and heaps.c. */
+/* state.h: what is known of an image's contents; lies in its hidden area. For contents.c and heaps.c. */
 #ifndef TURNKEY_IMAGE_STATE_H
 #define TURNKEY_IMAGE_STATE_H
 

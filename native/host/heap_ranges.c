@@ -1,5 +1,5 @@
 /*
- * image.c: the program's heap as an image of adopted ranges (pkeys.h, "memory that the VM maps itself").
+ * heap_ranges.c: the program's heap as an image of adopted ranges (pkeys.h, "memory that the VM maps itself").
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* image.c: an image's contents: filling, loading, reading, writing. See image.h. */
+/* contents.c: an image's contents: filling, loading, reading, writing. See image.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
