@@ -20,9 +20,9 @@ CALLEE long faulting(void) { return *nowhere; }
 CALLEE long calling_back(long (*callback)(void)) { return callback() + 1; }
 
 /*
- * Each row has a loop of its own, and so a call site of its own: rows must not make each other slow. An indirect call
- * that has had more than one target is predicted by another part of the CPU, which takes a cycle or two longer on the
- * CPUs at hand.
+ * Each row has a loop of its own, and so a call site of its own: rows must not make each other slow. Once an indirect
+ * call has had more than one target, another part of the CPU predicts it. That takes a cycle or two longer on the CPUs
+ * at hand.
  */
 typedef long function0(void);
 typedef long function1(void *);

@@ -102,8 +102,8 @@ FOREIGN_API int64_t foreign_key_of_its_own_write(uint64_t address, uint64_t valu
 FOREIGN_API int64_t foreign_wrpkru_write(uint32_t pkru, uint64_t address, uint64_t value);
 FOREIGN_API int64_t foreign_xrstor_write(uint32_t pkru, uint64_t address, uint64_t value);
 FOREIGN_API int64_t foreign_sigreturn_write(uint32_t pkru, uint64_t address, uint64_t value);
-/* Makes the entry of `symbol` in a loaded module's global offset table point to a function that stores 8 bytes at
- * address (once) and goes on to the old one. 1 or -ENOENT. */
+/* Makes the entry of `symbol` in a loaded module's global offset table point to a new function. That stores 8 bytes at
+ * address (once), and goes on to the old one. 1 or -ENOENT. */
 FOREIGN_API int64_t foreign_redirect(const char *module, const char *symbol, uint64_t address);
 FOREIGN_API int foreign_redirected_calls(void);
 

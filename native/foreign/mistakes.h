@@ -14,7 +14,7 @@ extern "C" {
 /* ---- overruns.c: wrong lengths, sizes and types -------------------------------------------------------------- */
 
 /*
- * A stack of C's own, as a coroutine or a thread with a hand-made stack has it: its pages are [base, base+bytes), its
+ * A stack of C's own, as a coroutine or a thread with a hand-made stack has it. Its pages are [base, base+bytes); its
  * top end is at base+bytes. On it a function with a small local buffer copies `length` bytes of a text with memcpy,
  * strcpy or sprintf: over its own frame, its return address and whatever lies above the stack. Returns the address of
  * that buffer, if it returns.

@@ -1,7 +1,7 @@
 /*
  * io_uring(7), by its system calls: reads of 0x41s into an address by whoever the kernel has make them. That is the
- * caller itself, a worker thread of the kernel's, a thread that polls the ring, or the kernel by its own mapping of
- * pages that were registered. A thread of the kernel's has the PKRU that its maker had then.
+ * caller itself, a worker thread of the kernel's, or a thread that polls the ring. Or it is the kernel, by its own
+ * mapping of pages that were registered. A thread of the kernel's has the PKRU that its maker had then.
  */
 #define _GNU_SOURCE
 #include "around.h"

@@ -1,7 +1,7 @@
 /*
  * heap.h: an allocator for adapters whose VM lets its own be replaced. A heap is either *closed*, in a space of the
- * image, or *open*, on key 0, for what is meant for foreign writing. What the allocator knows of its blocks lies in
- * closed memory for both, so an overrun in an open heap reaches the neighbouring objects and nothing else.
+ * image, or *open*, on key 0, for what is meant for foreign writing. For both, what the allocator knows of its blocks
+ * lies in closed memory. So an overrun in an open heap reaches the neighbouring objects and nothing else.
  */
 #ifndef TURNKEY_HOST_HEAP_H
 #define TURNKEY_HOST_HEAP_H

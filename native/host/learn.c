@@ -6,8 +6,8 @@
  * such store is noted by function, argument and kind of object; the list is written when the process ends.
  *
  * TURNKEY_HOST_LEND=FILE: calls of the functions in the list are passed a copy of the noted argument's object, outside
- * the heap, which is copied back when the call succeeded. Where the adapter cannot tell how large the object is, the
- * heap is open to the whole call.
+ * the heap. It is copied back when the call succeeded. Where the adapter cannot tell how large the object is, the heap
+ * is open to the whole call.
  *
  * What learning cannot see: stores that no callee made (kernel writes into a closed page answer EFAULT as ever); reads;
  * stores by threads that the callee starts; whether a store was meant to be made. It is slow: two signals a store.

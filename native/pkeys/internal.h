@@ -142,7 +142,7 @@ bool pkeys_i_mechanism_anyone_inside(void);
 /* The access (PROT_*) that a region has now, given what is closed. -1: cannot be said (mprotect-naive with callouts
  * inside). Mechanism lock held. */
 int pkeys_i_mechanism_access(const struct region *region);
-/* The same as far as it stays so under the locks: naive callouts take none, so one may begin while smaps is being read.
+/* The same as far as it stays so under the locks. Naive callouts take none, so one may begin while smaps is being read.
  * -1: cannot be told. */
 int pkeys_i_mechanism_settled_access(const struct region *region);
 /* Brings what is closed in line with who is inside. 0 or negative errno (then everything is open). Mechanism lock held.
@@ -186,8 +186,8 @@ int pkeys_i_seat_load(struct pkeys_seat *seat, struct pkeys_image *image);
  */
 int pkeys_i_block_take(size_t bytes, int access, int key, struct loan_block *out);
 int pkeys_i_block_give_back(const struct loan_block *block);
-/* Zeroes sealed pages, which are used again: as they come back, and as they are lent, since callees that were lent
- * something else could write them meanwhile. It touches them, so without the mechanism lock. */
+/* Zeroes sealed pages, which are used again, as they come back and as they are lent. Meanwhile callees that were lent
+ * something else could write them. It touches them, so without the mechanism lock. */
 void pkeys_i_block_wipe(const struct loan_block *block);
 /* Whether sealed pages keep `key`. */
 bool pkeys_i_blocks_carry(int key);

@@ -55,8 +55,8 @@ int pkeys_leave_foreign(bool lent);
 #define PKEYS_MAX_CALLERS 1024
 int pkeys_enter_foreign_as(unsigned caller, bool lent);
 int pkeys_leave_foreign_as(unsigned caller, bool lent);
-/* In a child that VM code forked: other threads' callouts do not go on there, so their counts are forgotten and what
- * they had closed is opened. The trap does this for its own. 0 or a negative errno. */
+/* In a child that VM code forked, other threads' callouts do not go on. So their counts are forgotten, and what they
+ * had closed is opened. The trap does this for its own. 0 or a negative errno. */
 int pkeys_forked(void);
 
 /*

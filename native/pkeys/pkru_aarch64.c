@@ -1,7 +1,7 @@
 /*
  * pkru_aarch64.c: what Linux on ARM64 says of keys, and this thread's rights: POR_EL0 (FEAT_S1POE), Linux 6.12 and
- * later. Written from the manuals: no machine and no emulator at hand has the register, so what is here was never run
- * on it (the arithmetic, por_aarch64.h, is tested).
+ * later. This file is written from the manuals. No machine and no emulator at hand has the register, so it was never
+ * run (the arithmetic, por_aarch64.h, is tested).
  *
  * I3: this file holds the only write of POR_EL0 outside the gate's assembly, in one function that is never inlined.
  * Arm ARM, D19.2 (POR_EL0); arch/arm64/kernel/process.c; Documentation/arch/arm64/elf_hwcaps.rst.

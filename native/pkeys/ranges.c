@@ -2,8 +2,8 @@
  * ranges.c: the table of adopted ranges. Thousands of them, sorted by address, looked up from a fault without a lock.
  *
  * A range lies in a slot and is never changed there. The order is an array of slot numbers, in two copies with one
- * version: readers use copy `version & 1`. A change writes new ranges into free slots and the new order into the other
- * copy, raises the version, and then writes the same order into the first copy. So at any instant one copy and the
+ * version: readers use copy `version & 1`. A change writes new ranges into free slots, and the new order into the other
+ * copy. It raises the version, and then writes the same order into the first copy. So at any instant one copy and the
  * slots that it names are complete and stand still. A signal handler that interrupted the writer reads that copy at
  * once. A reader repeats only if the version moved meanwhile. Slots that a change empties are used again by a later
  * change, never by the same.

@@ -145,8 +145,8 @@ static int child(void *argument) {
   leave(0);
 }
 
-/* True where the death of a process by seccomp or a core dump leaves others alone that share its memory: since Linux
- * 5.16, and where nothing can kill. */
+/* True where the death of a process by seccomp or a core dump leaves others alone that share its memory. That is so
+ * since Linux 5.16, and where nothing can kill. */
 static bool may_share(bool filtered) {
   struct utsname name;
   int version[3];

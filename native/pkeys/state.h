@@ -168,9 +168,9 @@ struct bystander_memory {
 };
 #define BYSTANDER_SLOTS 64
 
-/* One thing that the counted mechanisms close and open: the images, or the lending arena. Odd: closed. Raised before
- * the first page is closed and after the last page is open, so a thread that faults on a closed page sees it odd, or
- * open already. */
+/* One thing that the counted mechanisms close and open: the images, or the lending arena. Odd: closed. It is raised
+ * before the first page is closed and after the last page is open. So a thread that faults on a closed page sees it
+ * odd, or open already. */
 struct closing {
   _Atomic uint32_t word;
   _Atomic uint32_t waiters;

@@ -11,7 +11,7 @@
  * on it).
  *
  * A test that cannot run here says so: CHECK_SKIP(reason). CHECK_SKIP_OR_FAIL(variable, reason) is a failure where the
- * environment variable is set and not "0", so that a lane in which the test must run cannot skip it unnoticed.
+ * environment variable is set and not "0". So a lane in which the test must run cannot skip it unnoticed.
  */
 #ifndef TURNKEY_TEST_CHECK_H
 #define TURNKEY_TEST_CHECK_H

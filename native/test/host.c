@@ -151,8 +151,8 @@ CHECK_TEST(many_functions, "more functions than there are thunks are guarded all
   CHECK_EQ(wrong, 0);
 }
 
-/* Broken once: with the search order's libffi for every module, and with cffi's name for ffi_call not looked up, libffi
- * was called in the library's place, and the process died. */
+/* Broken once: the search order's libffi for every module; cffi's name for ffi_call not looked up. Each time libffi was
+ * called in the library's place, and the process died. */
 CHECK_TEST(own_libffi_serves, "a library that carries a libffi of its own is served by it, and others are not") {
   void *code = NULL;
   CHECK_EQ(own_ffi_calls(), 0);

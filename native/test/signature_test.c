@@ -1,5 +1,5 @@
 /*
- * Random signatures through the gate. A guarded call and a raw call of the same function with the same values must
+ * Random signatures through the gate. The same function is called guarded and raw, with the same values. Both must
  * agree bit for bit, in what the callee saw and in what the caller got. The functions are generated
  * (signature_generate.mjs); here they are called in every way that leads through a gate or a callback thunk, for every
  * gate there is.

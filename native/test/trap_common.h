@@ -1,6 +1,6 @@
 /*
- * trap_common.h: what the trap's tests share: the ways a callout can go through the gate (mechanism, stack, floating
- * point), images under them, and the register probe of trap_probe_*.S.
+ * trap_common.h: what the trap's tests share. That is the ways a callout can go through the gate (mechanism, stack,
+ * floating point), images under them, and the register probe of trap_probe_*.S.
  */
 #ifndef TURNKEY_TEST_TRAP_COMMON_H
 #define TURNKEY_TEST_TRAP_COMMON_H

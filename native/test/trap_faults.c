@@ -3,8 +3,8 @@
  * record, and a trap that works again. Every callee-saved register, the stack, the floating-point environment, the
  * signal mask and errno's owner are intact. For every gate variant.
  *
- * Under valgrind the tests of every fault and of threads fail: of an edited signal frame it takes the general
- * registers, not the mask, mxcsr and x87 state. Not under -fsanitize=address: it owns SIGSEGV and the stacks. Under
+ * Under valgrind the tests of every fault and of threads fail. It takes the general registers of an edited signal
+ * frame, but not the mask, mxcsr and x87 state. Not under -fsanitize=address: it owns SIGSEGV and the stacks. Under
  * -fsanitize=undefined it runs: what faults on purpose is exempted.
  *
  * More than 400 lines: one table of faulty callees and the one check of all that must survive each.

@@ -1,7 +1,7 @@
 /*
  * trap_signals.c: which signals the trap takes and which it must not (I5), its handler's own conditions (I6), and
- * signal handlers of the VM that interrupt callouts (I7, I12). Whatever must end a process does so in a child, and is
- * looked at from outside: by which signal, with which message, and that it ended at all.
+ * signal handlers of the VM that interrupt callouts (I7, I12). What must end a process does so in a child. The parent
+ * looks by which signal and with which message it ended, and that it ended at all.
  *
  * Not under valgrind, whose signal frames do not give the mask back (see trap_faults.c). Under -fsanitize=undefined the
  * tests that damage the trap's own state fail: the sanitizer is there first.

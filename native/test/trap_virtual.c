@@ -1,6 +1,6 @@
 /*
  * trap_virtual.c: virtual keys through the gate: callouts from pooled images, loading on the fault, callbacks, signal
- * handlers, the callee's threads, forks, and faults that fail a callout.
+ * handlers, the callee's threads, forks. Also faults that fail a callout.
  */
 #include <stdatomic.h>
 

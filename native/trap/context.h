@@ -38,8 +38,8 @@ void trap_context_describe(struct trap_fault *fault, const ucontext_t *uc);
 /* Where returning from the handler continues: the landing pad, with the registers of the gate's caller, without flags
  * that a callee may have left (I7). */
 void trap_context_land(ucontext_t *uc, struct trap_frame *frame, uint32_t rights);
-/* Whether `info` and `uc` are those of a frame that the kernel made for a handler that was entered with `entry_sp`: not
- * passed by a handler that calls another. */
+/* Whether `info` and `uc` are those of a frame that the kernel made for a handler entered with `entry_sp`. Else a
+ * handler that calls another has passed them. */
 bool trap_context_direct(const siginfo_t *info, const ucontext_t *uc, uint64_t entry_sp);
 /* Copies the signal frame to where the kernel would have put it without an alternate stack: below the interrupted stack
  * pointer. *pass is changed accordingly; it stays as it is where that cannot be done. */

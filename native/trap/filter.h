@@ -102,10 +102,10 @@ enum trap_filter_way trap_filter_way(void);
 int trap_filter_cover(void);
 
 /*
- * Watches an instruction that writes rights and has to stay, such as the WRPKRU of the C library's pkey_set, by a
- * hardware breakpoint at its first byte (Linux 5.13 on x86-64). A callee that comes to it fails its callout by SIGTRAP
- * with code TRAP_PERF, before the instruction is executed. The VM's own code goes on, at the price of a signal, and so
- * do the gate's hooks (pkeys-glibc calls pkey_set). So does an XRSTOR whose mask leaves PKRU out. Holds for this
+ * Watches an instruction that writes rights and has to stay, such as the WRPKRU of the C library's pkey_set. It does so
+ * by a hardware breakpoint at the first byte (Linux 5.13 on x86-64). A callee that comes to it fails its callout by
+ * SIGTRAP with code TRAP_PERF, before the instruction is executed. The VM's own code goes on, at the price of a signal,
+ * and so do the gate's hooks (pkeys-glibc calls pkey_set). So does an XRSTOR whose mask leaves PKRU out. Holds for this
  * thread, for threads that it starts from now on, and for a child that the VM forks, until the process ends.
  *
  * What it does not stop: threads that are there already (of Node, its workers and libuv's pool); threads and children

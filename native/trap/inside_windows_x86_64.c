@@ -165,10 +165,10 @@ static LONG CALLBACK on_exception(EXCEPTION_POINTERS *pointers) {
 /* ---- the barrier --------------------------------------------------------------------------------------------- */
 
 /*
- * The language-specific handler of the gate's frame on the foreign stack: the search for somebody who takes an
- * exception, or an unwind, has come out of the callee. A C++ exception (0xE06D7363, GCC's 0x20474343) or one that the
- * callee raised under a number of its own fails the callout. An unwind that goes on over the gate is a longjmp into a
- * VM frame, or a thread that exits.
+ * The language-specific handler of the gate's frame on the foreign stack. The search for a handler of an exception, or
+ * an unwind, has come out of the callee. A C++ exception (0xE06D7363, GCC's 0x20474343) or one that the callee raised
+ * under a number of its own fails the callout. An unwind that goes on over the gate is a longjmp into a VM frame, or a
+ * thread that exits.
  */
 EXCEPTION_DISPOSITION trap_barrier(EXCEPTION_RECORD *record, void *frame, CONTEXT *context, void *dispatcher) {
   (void)frame;

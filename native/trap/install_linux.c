@@ -187,7 +187,7 @@ static int install_over(int signal, const struct sigaction *before) {
   /*
    * Everything else waits: a VM's own handler has no business on a thread between a callout and its failure. So do the
    * signals of faults that the handler's own code cannot raise. The kernel delivers what has been sent before the
-   * handler's first instruction runs: a signal that keeps being sent, and does not wait, fills the stack with frames. A
+   * handler's first instruction runs. A signal that keeps being sent, and does not wait, fills the stack with frames. A
    * memory fault that is blocked would kill silently, and so would a refused system call.
    */
   sigfillset(&action.sa_mask);

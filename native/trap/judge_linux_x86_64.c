@@ -3,7 +3,7 @@
  * rules of inside_linux.c, and with one more: what the call points at is the callee's, and is copied by trap_peek
  * alone.
  *
- * A call that passes is made by the callee itself: the context goes on at one of the trap_pass* of calls_x86_64.S, with
+ * A call that passes is made by the callee itself. The context goes on at one of the trap_pass* of calls_x86_64.S, with
  * the callee's rights, mask and registers. So it blocks, is interrupted and is restarted as without the filter.
  *
  * syscalls(2), clone(2), sigreturn(2), proc(5); arch/x86/include/uapi/asm/prctl.h.

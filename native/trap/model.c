@@ -61,7 +61,7 @@ int trap_model(unsigned cycles, double *reached) {
   double told = 0;
   if (cycles != 0) {
     _Static_assert(TRAP_MODEL_MOST_CYCLES <= MODEL_STEPS * MODEL_STEP_CYCLES, "the chain is long enough");
-    /* A step is three cycles on every x86-64 CPU of the last fifteen years, so the chain tells how long a cycle is, and
+    /* A step is three cycles on every x86-64 CPU of the last fifteen years. So the chain tells how long a cycle is, and
      * with that what the fences cost. */
     double without = delay_ns(0), with = delay_ns(MODEL_STEPS);
     double cycle_ns = (with - without) / (MODEL_STEPS * MODEL_STEP_CYCLES);

@@ -49,8 +49,8 @@ void trap_stack_unmap(uint64_t base, uint64_t map_bytes);
 void trap_signals_hold(struct trap_masked *before);
 void trap_signals_release(const struct trap_masked *before);
 void trap_mask_read(struct trap_masked *now);
-/* The signal mask that a recovery puts back: noted from what was held, from this thread as it is now, and as a word to
- * keep and to put back. */
+/* The signal mask that a recovery puts back. It is noted from what was held or from this thread as it is now, and is a
+ * word to keep and to put back. */
 void trap_mask_note_held(struct trap_slot *slot, const struct trap_masked *held);
 void trap_mask_note(struct trap_slot *slot);
 uint64_t trap_mask_word(const struct trap_slot *slot);

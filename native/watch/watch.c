@@ -1,6 +1,6 @@
 /*
  * watch.c: runs one trial under ptrace and lets every signal through. It reports how the trial ended, and what the
- * trial's image looked like at that moment, even if a fault in any of its threads killed it.
+ * trial's image looked like at that moment. It does so even if a fault in any thread killed the trial.
  *
  *   turnkey-watch [--timeout-ms N] [--set-up-ms N] -- COMMAND [ARGUMENT...]
  *

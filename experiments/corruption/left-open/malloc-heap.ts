@@ -2,10 +2,9 @@
  * Does anything stop a stray write into malloc's heap?
  *
  * Stands for the commonest corruption there is. A wild pointer, or an overflow of a neighbour, hits a block which the
- * VM (or another library) has from malloc: a socket's state, a compiled regular expression. The heap is the callee's as
- * well as the host's; it lies on key 0.
- * Every mechanism: the block changes, the image is equal. Keys on the image say nothing of the rest of the process.
- * Varies: mechanism. Records: the block's canary.
+ * VM or another library has from malloc. It may be a socket's state, or a compiled regular expression. The heap is the
+ * callee's as well as the host's; it lies on key 0. Every mechanism: the block changes, the image is equal. Keys on the
+ * image say nothing of the rest of the process. Varies: mechanism. Records: the block's canary.
  */
 import { type CorruptionCase, expectHostDamage } from '../../../src/experiment/index.js';
 

@@ -1,6 +1,6 @@
 /*
- * heap.h: a general-purpose allocator inside one contiguous range that grows at its end: what a VM needs whose objects
- * shall all lie in a space of an image.
+ * heap.h: a general-purpose allocator inside one contiguous range that grows at its end. A VM needs it if all its
+ * objects shall lie in a space of an image.
  *
  * Everything it knows of itself lies in the range too, behind the same key as the objects: foreign code can spoil
  * neither. One heap serves one thread. Blocks of up to 2 KiB come from slabs of equal blocks, larger ones are runs of
@@ -49,9 +49,9 @@ struct heap_statistics {
 void heap_statistics(const struct heap *heap, struct heap_statistics *out);
 
 /*
- * Walks the whole heap: every page belongs to one run, every free block to one slab and is listed once, every list is
- * linked both ways, all sums agree. NULL if it is sound, else what is wrong. Reads nothing outside the range, however
- * spoiled the heap is.
+ * Walks the whole heap. Every page belongs to one run; every free block belongs to one slab and is listed once; every
+ * list is linked both ways; all sums agree. NULL if it is sound, else what is wrong. Reads nothing outside the range,
+ * however spoiled the heap is.
  */
 const char *heap_check(const struct heap *heap);
 

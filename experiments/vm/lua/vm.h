@@ -2,8 +2,8 @@
  * vm.h: a Lua 5.4 whose every object, and whose C stack, lie in the spaces of an image. Lua itself is the
  * distribution's, unmodified; Turnkey is used as any VM's author would: pkeys.h and trap.h.
  *
- * One struct vm is one Lua state on one thread, with an image of its own: space 'heap' holds all that Lua allocates,
- * this structure and the allocator's bookkeeping included; space 'stack' is the C stack that Lua runs on. What foreign
+ * One struct vm is one Lua state on one thread, with an image of its own. Space 'heap' holds all that Lua allocates,
+ * and this structure and the allocator's bookkeeping too; space 'stack' is the C stack that Lua runs on. What foreign
  * code may write on purpose lies outside: buffers, loans.
  */
 #ifndef TURNKEY_LUA_VM_H
