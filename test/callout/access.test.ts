@@ -33,7 +33,7 @@ t.test('strings, buffers and callbacks of the language are copies, and work as e
 });
 
 t.test('an address in the image is not read: not by the callee, not by the kernel for it', (t) => {
-  // Should break it: `deny` of the space left out. strlen answers 17.
+  // Broken once: `deny` of the space left out. strlen answers.
   const strlen = library.func('size_t strlen(uintptr_t text)');
   try {
     strlen(old.address + 512n);

@@ -71,7 +71,7 @@ t.test('a line that is too long is told, and no file stays open', (t) => {
   t.equal(readFileSync(join(folder, 'out', RECORDS_FILE), 'utf8'), `${lineOf(0)}\n${fits}\n`);
   const long = write(join(folder, 'long'), [lineOf(0), lineOf(2, 'x'.repeat(0xffff))]);
   const before = openFiles();
-  // Should break it: no limit in Places.set. The line's length is then taken modulo 65536.
+  // Broken once: no limit in Places.set. The line's length is then taken modulo 65536.
   t.throws(() => merge([good, long], join(folder, 'no')), ExperimentError);
   t.throws(() => merge([good, long], join(folder, 'no')), /long\/records\.jsonl holds a line of 65\d+ bytes/);
   t.equal(openFiles(), before);

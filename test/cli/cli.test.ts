@@ -133,7 +133,7 @@ t.test('run: what cannot be read beside the experiments costs no report', (t) =>
   writeFileSync(join(folder, 'beside', 'campaign', 'plan.json'), '{');
   const guarded = ['--guarded', 'with,comma', '--guarded', 'nowhere'];
   const args = ['run', '--lane', 'native', '--case', 'wild-write', '--mechanisms', 'flag', '--out', 'beside'];
-  // Should break it: files that are split at commas; answers read after run.json is written.
+  // Broken once: files that are split at commas. Should break it: answers read after run.json is written.
   const { code, out, err } = turnkey([...args, ...guarded]);
   t.equal(code, 4);
   t.match(err, /^turnkey: a guarded program: cannot read nowhere/m);

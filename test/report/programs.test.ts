@@ -1,7 +1,7 @@
 /**
  * What a report says of programs that were never ported: the catalogue on hosts and guarded demos, in report.html and
  * report.md, from a file beside run.json.
- * Should break it: writeReports not reading the file; a bad verdict without its tone.
+ * Broken once: writeReports not reading the file; a bad verdict without its tone.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
