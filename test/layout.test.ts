@@ -70,13 +70,12 @@ function importsOf(path: string): readonly string[] {
     : names;
 }
 
-const files = ['src', 'experiments', 'scripts'].flatMap(
-  (top) =>
-    readdirSync(join(PROJECT_ROOT, top), { recursive: true, encoding: 'utf8' })
-      .map((name) => `${top}/${name.split(sep).join('/')}`)
-      .filter((path) => /\.[cm]?[jt]s$/.test(path))
-      // programs as a user has them, and koffi's own tests
-      .filter((path) => !/^(experiments\/hosts\/\w+|scripts\/host-tests)\//.test(path)),
+const files = ['src', 'experiments', 'scripts'].flatMap((top) =>
+  readdirSync(join(PROJECT_ROOT, top), { recursive: true, encoding: 'utf8' })
+    .map((name) => `${top}/${name.split(sep).join('/')}`)
+    .filter((path) => /\.[cm]?[jt]s$/.test(path))
+    // programs as a user has them, and koffi's own tests
+    .filter((path) => !/^(experiments\/hosts\/\w+|scripts\/host-tests)\//.test(path)),
 );
 const arrows = files.flatMap((from) => importsOf(from).map((name) => ({ from, name })));
 
