@@ -24,7 +24,7 @@ struct cached {
 };
 static struct cached cache[SLOTS];
 static unsigned cached;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+HOST_LOCK(lock)
 
 static size_t stack_bytes_of(const struct host_cif *cif) { return ((size_t)cif->bytes + 15) & ~(size_t)15; }
 

@@ -18,7 +18,7 @@ static struct {
   _Atomic(host_closure_function) function;
   void *code;
 } entries[FUNCTIONS];
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+HOST_LOCK(lock)
 
 /*
  * On a thread that is in no callout the thunk has come straight through. Either the callee made that thread, which has
@@ -68,7 +68,8 @@ static const host_closure_function enters[FUNCTIONS] = {EACH(NAME)};
 /* The code for libffi to call in place of `function`, or NULL. */
 static host_closure_function guarded_function(host_closure_function function) {
   void *code = NULL;
-  pthread_mutex_lock(&lock);
+  sigset_t mask;
+  host_lock(&lock, &mask);
   for (unsigned i = 0; i < FUNCTIONS && code == NULL; i++) {
     host_closure_function here = atomic_load(&entries[i].function);
     if (here == function) {
@@ -79,7 +80,7 @@ static host_closure_function guarded_function(host_closure_function function) {
       code = entries[i].code;
     }
   }
-  pthread_mutex_unlock(&lock);
+  host_unlock(&lock, &mask);
   return (host_closure_function)(uintptr_t)code;
 }
 

@@ -51,6 +51,9 @@ struct host_heap {
 static pthread_mutex_t locks[4] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
                                    PTHREAD_MUTEX_INITIALIZER};
 static unsigned heaps;
+__attribute__((constructor)) static void locks_over_fork(void) {
+  for (size_t i = 0; i < sizeof locks / sizeof *locks; i++) host_hold_over_fork(&locks[i]);
+}
 
 /* ---- memory from the kernel ---------------------------------------------------------------------------------- */
 

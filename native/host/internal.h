@@ -5,6 +5,7 @@
  *   modules.c       in which module an address lies, and whose that is
  *   text.c          a failed callout in words
  *   report.c        counting, messages, the report at the end
+ *   fork.c          the core's locks over fork(2)
  *   heap_ranges.c   the image that the heap's mappings are adopted into
  *   memory.c call.c closure.c thread.c signals.c loader.c exit.c exec.c  the replaced functions
  *   imports.c       replacing what one module imports
@@ -112,6 +113,15 @@ static inline void host_unlock(pthread_mutex_t *lock, const sigset_t *mask) {
   pthread_sigmask(SIG_SETMASK, mask, NULL);
 }
 
+/* ---- fork.c ---- */
+
+/* Every lock of the core is held over fork(2). */
+void host_hold_over_fork(pthread_mutex_t *lock);
+#define HOST_LOCK(name)                                    \
+  static pthread_mutex_t name = PTHREAD_MUTEX_INITIALIZER; \
+  __attribute__((constructor)) static void name##_over_fork(void) { host_hold_over_fork(&name); }
+void host_fork_start(void);
+
 /* ---- modules.c ---- */
 
 /* Where the module that holds an address lies; 0 bytes if none does. */
@@ -170,6 +180,8 @@ void host_count(enum host_counter counter);
 void host_count_failure(const struct host_failure *failure);
 void host_report_asked(const char *asked, const char *why_not_keys);
 void host_report_start(void);
+/* In a forked child, before any signal. */
+void host_report_in_child(void);
 /* Writes the report of this process, once. */
 void host_report(void);
 void host_fail(const struct host_failure *failure);

@@ -16,7 +16,7 @@ static host_module modules[MODULES];
 host_module *_Atomic host_recent_ffi = &modules[0];
 static _Atomic unsigned module_count;
 _Atomic unsigned host_modules_generation = 1;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+HOST_LOCK(lock)
 
 struct search {
   uintptr_t address, low, high;

@@ -103,7 +103,7 @@ static struct host_ffi ffis[FFIS];
 static const struct host_ffi of_nobody; /* of 0 bytes: no caller is in it */
 const struct host_ffi *_Atomic host_recent_ffi_functions = &of_nobody;
 static _Atomic unsigned ffi_count;
-static pthread_mutex_t ffi_lock = PTHREAD_MUTEX_INITIALIZER;
+HOST_LOCK(ffi_lock)
 
 /* The module's handle stays open: what is found stays where it is. */
 static void find_functions(struct host_ffi *ffi, const void *caller) {

@@ -15,7 +15,7 @@
 
 _Thread_local struct host_thread host_thread __attribute__((tls_model("initial-exec")));
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+HOST_LOCK(lock)
 static struct host_thread *threads; /* live ones */
 static struct host_thread ended;    /* sums over threads that have ended */
 static pthread_key_t thread_ends;
@@ -268,11 +268,8 @@ void host_report(void) {
 
 /* ---- start, fork and end ------------------------------------------------------------------------------------- */
 
-static void before_fork(void) { pthread_mutex_lock(&lock); }
-static void after_fork(void) { pthread_mutex_unlock(&lock); }
 /* A child counts from nothing, on its one thread. A callee's child is no VM: it does not report. */
-static void in_child(void) {
-  pthread_mutex_unlock(&lock);
+void host_report_in_child(void) {
   if (trap_in_callout()) return;
   host_state.process = getpid();
   threads = NULL;
@@ -295,7 +292,7 @@ void host_report_start(void) {
   summary = wanted != NULL && strcmp(wanted, "1") == 0;
   host_state.process = getpid();
   pthread_key_create(&thread_ends, forget_thread);
-  pthread_atfork(before_fork, after_fork, in_child);
+  host_fork_start();
 }
 
 __attribute__((destructor)) static void at_end(void) { host_report(); }

@@ -83,7 +83,7 @@ static int bracketed(int signal, const struct sigaction *new, struct sigaction *
 /* ---- the trap's signals ---- */
 
 static struct sigaction views[SIGNALS]; /* what the VM has set last; before, what was inherited */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+HOST_LOCK(lock)
 
 void host_signals_start(void) {
   for (int signal = 1; signal < SIGNALS; signal++)

@@ -53,14 +53,17 @@ static volatile long *heap_of(size_t bytes) {
 }
 
 typedef void (*closure_function)(ffi_cif *, void *, void **, void *);
-static void *closure_of(closure_function function, void *user_data) {
+static void prepare_closure(ffi_closure *closure, void *code, closure_function function, void *user_data) {
   static ffi_cif cif;
   static ffi_type *types[] = {&ffi_type_slong};
-  void *code;
-  ffi_closure *closure = ffi_closure_alloc(sizeof *closure, &code);
   if (closure == NULL || ffi_prep_cif(&cif, FFI_DEFAULT_ABI, 1, &ffi_type_slong, types) != FFI_OK ||
       ffi_prep_closure_loc(closure, &cif, function, user_data, code) != FFI_OK)
     abort();
+}
+static void *closure_of(closure_function function, void *user_data) {
+  void *code;
+  ffi_closure *closure = ffi_closure_alloc(sizeof *closure, &code);
+  prepare_closure(closure, code, function, user_data);
   return code;
 }
 
@@ -418,6 +421,71 @@ CHECK_TEST(children_are_guarded, "a child that the VM forks is guarded as its pa
   }
   CHECK_EQ(waitpid(child, &status, 0), child);
   CHECK_EQ(status, 0);
+}
+
+/* A child that works as a VM does, or hangs for ten seconds. libffi's own lock for closures is not held over a fork, so
+ * that both threads have theirs before. */
+static int child_works(void) {
+  int status;
+  static void *code;
+  static ffi_closure *closure;
+  if (closure == NULL) closure = ffi_closure_alloc(sizeof *closure, &code);
+  pid_t child = fork();
+  if (child == 0) {
+    alarm(10);
+    volatile long *heap = heap_of(4096);
+    prepare_closure(closure, code, store_and_double, (void *)(uintptr_t)heap);
+    long (*twice)(long) = (long (*)(long))(uintptr_t)code;
+    _exit(poke(NULL, 1) == 0 && twice(4) == 8 && *heap == 4 ? 0 : 1);
+  }
+  return waitpid(child, &status, 0) == child ? status : -1;
+}
+
+static _Atomic int stop_failing;
+static void *fails_and_prepares_closures(void *heap) {
+  void *code;
+  ffi_closure *closure = ffi_closure_alloc(sizeof *closure, &code);
+  while (!stop_failing) {
+    poke(NULL, 1);
+    for (int i = 0; i < 100; i++) prepare_closure(closure, code, store_and_double, heap);
+  }
+  return NULL;
+}
+/* Broken once: closure.c's lock not held over the fork, so that a child hung in its first closure. */
+CHECK_TEST(locks_over_fork, "a child works, though another thread held the library's locks when it was forked") {
+  pthread_t thread;
+  volatile long *heap = heap_of(4096);
+  REQUIRE(pthread_create(&thread, NULL, fails_and_prepares_closures, (void *)(uintptr_t)heap) == 0);
+  for (int i = 0; i < 100; i++) CHECK_EQ(child_works(), 0);
+  stop_failing = 1;
+  pthread_join(thread, NULL);
+}
+
+static _Atomic int handled;
+static void calls_out(int number) {
+  (void)number;
+  poke(NULL, 1);
+  handled++;
+}
+/* Broken once: signals taken while the fork holds the locks, so that the parent waited for itself. */
+CHECK_TEST(signals_over_fork, "a signal's handler that calls out may come while the VM forks") {
+  struct sigaction action = {.sa_handler = calls_out, .sa_flags = SA_RESTART}, before;
+  /* of CPU time: a parent that hangs gets none, and alarm(2) ends it */
+  struct itimerval storm = {{0, 500}, {0, 500}}, none = {{0, 0}, {0, 0}};
+  REQUIRE(sigaction(SIGPROF, &action, &before) == 0);
+  alarm(120);
+  setitimer(ITIMER_PROF, &storm, NULL);
+  for (int i = 0; i < 300; i++) {
+    int status;
+    pid_t child = fork();
+    if (child == 0) _exit(0);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    CHECK_EQ(status, 0);
+  }
+  while (handled == 0) poke(NULL, 1);
+  setitimer(ITIMER_PROF, &none, NULL);
+  alarm(0);
+  sigaction(SIGPROF, &before, NULL);
 }
 
 static bool has_keys(void) {
