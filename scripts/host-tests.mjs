@@ -1,11 +1,11 @@
-// `node scripts/host-tests.mjs [--suite ctypes|fiddle|koffi] [--record]`: the compatibility scores of guarded programs.
-// Runs the tests that CPython has of ctypes, Ruby of Fiddle, and koffi of itself, unguarded and under each mechanism,
-// each in a lane that has it, and compares test by test. Others' tests are fetched into the cache folder
-// (host-tests/fetch.mjs). Exit code 1 if a result differs and nothing here says why. --record writes
-// results/reference-hosts/SUITE.json.
+// `node scripts/host-tests.mjs [--suite ctypes|fiddle|koffi] [--lane native|emulated] [--record]`: the compatibility
+// scores of guarded programs. Runs the tests that CPython has of ctypes, Ruby of Fiddle, and koffi of itself, unguarded
+// and under each mechanism, each in a lane that has it, and compares test by test. Others' tests are fetched into the
+// cache folder (host-tests/fetch.mjs). Exit code 1 if a result differs and nothing here says why. --record writes
+// results/reference-hosts/SUITE.json, and keeps the other lane's runs.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -42,6 +42,8 @@ const RUNS = [
   { lane: 'emulated', mechanism: 'flag' },
   { lane: 'emulated', mechanism: 'pkeys' },
 ];
+const order = (/** @type {Run} */ { lane, mechanism }) =>
+  RUNS.findIndex((each) => each.lane === lane && each.mechanism === mechanism);
 /** Mechanisms that close the heap. */
 const CLOSING = ['mprotect-range', 'pkeys'];
 
@@ -177,12 +179,15 @@ function counts({ results }) {
   return sums;
 }
 
-/** @param {keyof typeof SUITES} name @param {string | undefined} commit of the record; undefined: none */
-function score(name, commit) {
+/**
+ * @param {keyof typeof SUITES} name @param {string | undefined} lane undefined: both
+ * @param {string | undefined} commit of the record; undefined: none
+ */
+function score(name, lane, commit) {
   const suite = SUITES[name]();
   /** @type {Map<string, Outcome>} */
   const plain = new Map();
-  const rows = RUNS.map((each) => {
+  const rows = RUNS.filter((each) => lane === undefined || each.lane === lane).map((each) => {
     const now = outcome(suite, each);
     if (each.mechanism === 'none') plain.set(each.lane, now);
     const before = plain.get(each.lane) ?? now;
@@ -203,21 +208,31 @@ function score(name, commit) {
     return { ...row, kernel: now.kernel, version: now.version };
   });
   if (commit !== undefined) {
-    const text = JSON.stringify({ schemaVersion: 1, tests: suite.title, commit, runs: rows }, null, 1);
-    writeFileSync(join(root, 'results', 'reference-hosts', `${name}.json`), `${text}\n`);
+    const path = join(root, 'results', 'reference-hosts', `${name}.json`);
+    /** @type {Run[]} */
+    const before = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).runs : [];
+    const kept = before.filter((old) => rows.every((row) => row.lane !== old.lane));
+    const runs = [...kept, ...rows.map((row) => ({ ...row, commit }))].sort((a, b) => order(a) - order(b));
+    writeFileSync(path, `${JSON.stringify({ schemaVersion: 1, tests: suite.title, commit, runs }, null, 1)}\n`);
   }
   if (rows.some((row) => row.differences.some(({ because }) => because === undefined))) process.exitCode = 1;
 }
 
 function main() {
-  const { record, suite } = parseArgs({
-    options: { record: { type: 'boolean', default: false }, suite: { type: 'string' } },
+  const { record, suite, lane } = parseArgs({
+    options: {
+      record: { type: 'boolean', default: false },
+      suite: { type: 'string' },
+      lane: { type: 'string' },
+    },
   }).values;
+  if (lane !== undefined && RUNS.every((each) => each.lane !== lane))
+    throw new SetupError(`--lane is native or emulated, not '${lane}'`);
   const names = /** @type {(keyof typeof SUITES)[]} */ (Object.keys(SUITES));
   const chosen = names.filter((name) => suite === undefined || name === suite);
   if (chosen.length === 0) throw new SetupError(`--suite is one of ${names.join(', ')}, not '${String(suite)}'`);
   const commit = record ? cleanCommit() : undefined;
-  for (const name of chosen) score(name, commit);
+  for (const name of chosen) score(name, lane, commit);
 }
 
 try {

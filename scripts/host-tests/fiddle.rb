@@ -1,6 +1,7 @@
 # Ruby's own tests of Fiddle, run as they are; the last line that is printed has each test's result as JSON.
 # scripts/host-tests.mjs runs it unguarded and guarded: fiddle.rb FOLDER, that of Ruby's sources.
 sources = ARGV.fetch(0)
+ENV['RUBY_TEST_TIMEOUT_SCALE'] ||= '30' # programs that tests start may take so much longer, in a guest above all
 $LOAD_PATH.unshift(File.join(sources, 'tool', 'lib'))
 require 'etc'
 require 'json'
