@@ -193,13 +193,6 @@ function cpuSeconds(stderr) {
   return times.reduce((sum, [, minutes, seconds]) => sum + Number(minutes) * 60 + Number(seconds), 0);
 }
 
-/**
- * In front of the guest's Node processes: libraries lie at the same addresses in each. QEMU keeps what it translated by
- * address, so it would translate the C library, koffi and the addon anew in each process. C tests, and all of the
- * native lane, keep their random addresses. setarch(8) is part of Debian's util-linux.
- */
-const SAME_ADDRESSES = existsSync('/usr/bin/setarch') ? ['/usr/bin/setarch', '-R'] : [];
-
 /** @param {Test} test @param {string} [lane] @returns {Promise<Ended>} */
 async function runHere({ command, cwd, env, limitS }, lane = 'native') {
   const [program = '', ...args] = measuring(
@@ -402,7 +395,7 @@ async function emulatedLane(tests) {
   let machine;
   try {
     machine = await Machine.boot({
-      extraFiles: ['libz.so.1', 'libsqlite3.so.0', ...SAME_ADDRESSES.slice(0, 1), ...files],
+      extraFiles: ['libz.so.1', 'libsqlite3.so.0', ...files],
     });
   } catch (error) {
     emulatedMissing(error instanceof Error ? error.message : String(error));
@@ -416,7 +409,7 @@ async function emulatedLane(tests) {
   /** @type {RunOne} */
   const runOne = ({ command, cwd, env, limitS }) =>
     machine.run({
-      command: measuring(command[0] === 'node' ? [...SAME_ADDRESSES, ...command] : command),
+      command: measuring(command),
       cwd: cwd.startsWith(join(root, 'build-c')) ? root : cwd,
       env: { TAP_TIMEOUT: '0', ...env },
       timeoutMs: limitS * GUEST_SLOWNESS * 1000,
