@@ -1,7 +1,7 @@
 // `node scripts/host-tests.mjs [--suite ctypes|fiddle|koffi] [--lane native|emulated] [--record]`: the compatibility
-// scores of guarded programs. Runs the tests that CPython has of ctypes, Ruby of Fiddle, and koffi of itself, unguarded
-// and under each mechanism, each in a lane that has it, and compares test by test. Others' tests are fetched into the
-// cache folder (host-tests/fetch.mjs). Exit code 1 if a result differs and nothing here says why. --record writes
+// scores of guarded programs. Runs the tests that CPython has of ctypes, Ruby of Fiddle, and koffi of itself. Each runs
+// unguarded and under each mechanism, in a lane that has it, and is compared test by test. Others' tests are fetched
+// into the cache folder (host-tests/fetch.mjs). Exit code 1 if a result differs and nothing here says why. --record writes
 // results/reference-hosts/SUITE.json, and keeps the other lane's runs.
 
 import { spawnSync } from 'node:child_process';
@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
-import { fiddleTests, koffiTests } from './host-tests/fetch.mjs';
+import { fiddleTests, KOFFI, koffiTests } from './host-tests/fetch.mjs';
 import { cleanCommit, fail, root, runQuietly, SetupError } from './setup.mjs';
 
 /**
@@ -101,7 +101,7 @@ function koffi() {
   const tests = koffiTests();
   const script = join(FOLDER, 'koffi.mjs');
   return {
-    title: "koffi's own tests",
+    title: `koffi's own tests, of its version ${KOFFI}`,
     adapter: 'koffi',
     isNode: true,
     command: [process.execPath, script, tests],
@@ -141,7 +141,7 @@ function outcome({ adapter, isNode, command: [program = '', ...words], files }, 
 
 /**
  * How many callouts the run's summary counts. The loader passes over a library that it cannot preload, and such a run
- * would differ in nothing: a guarded run must say its mechanism and have had callouts.
+ * would differ in nothing. Therefore a guarded run must say its mechanism and have had callouts.
  * @param {string} adapter @param {string} text @param {Run} run
  */
 function callouts(adapter, text, { lane, mechanism }) {

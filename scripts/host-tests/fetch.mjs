@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { cacheFolder, runQuietly, SetupError } from '../setup.mjs';
 
 /** The last version of koffi whose package holds its tests. */
-const KOFFI = '2.1.5';
+export const KOFFI = '2.1.5';
 
 /**
  * The folder `name` of the cache, which `fill` fills once, and wholly or not at all.

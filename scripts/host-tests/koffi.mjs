@@ -1,8 +1,10 @@
-// koffi's own tests, run as they are with the project's koffi; the last line that is printed has the result of each
-// assertion as JSON. scripts/host-tests.mjs runs it unguarded and guarded: koffi.mjs FOLDER, that of the tests.
+// koffi's own tests, run with the project's koffi; the last line that is printed has the result of each assertion as
+// JSON. scripts/host-tests.mjs runs it unguarded and guarded: koffi.mjs FOLDER, that of the tests.
 //
-// An assertion is named by its file and line. It is noted and does not end its file, so that those after it run too.
-// `FILE ends` says whether the file came to its end.
+// The tests' files are as they were, with these changes to what they meet. An assertion is noted and does not end its
+// file, so that those after it run too. libsqlite3 stands in for sqlite3mc, which koffi builds. `callback` is the
+// project's `proto`. raylib's file is left out. An assertion is named by its file and line; `FILE ends` says whether
+// the file came to its end.
 
 import assert from 'node:assert';
 import { spawnSync } from 'node:child_process';
