@@ -1,8 +1,8 @@
 // `node scripts/host-tests.mjs [--suite ctypes|fiddle|koffi] [--lane native|emulated] [--record]`: the compatibility
 // scores of guarded programs. Runs the tests that CPython has of ctypes, Ruby of Fiddle, and koffi of itself. Each runs
 // unguarded and under each mechanism, in a lane that has it, and is compared test by test. Others' tests are fetched
-// into the cache folder (host-tests/fetch.mjs). Exit code 1 if a result differs and nothing here says why. --record writes
-// results/reference-hosts/SUITE.json, and keeps the other lane's runs.
+// into the cache folder (host-tests/fetch.mjs). Exit code 1 if a result differs and nothing here says why. --record
+// writes results/reference-hosts/SUITE.json, and keeps the other lane's runs.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
