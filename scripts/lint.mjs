@@ -58,7 +58,7 @@ const PRETTY = [...SCRIPTS, ...files('.json', '.jsonc', '.yml', '.yaml', '.css')
 const MARKDOWN = files('.md').filter((path) => !/^(docs\/limits\.md|results\/|test\/fixtures\/)/.test(path));
 
 /** Those in which an object that only looks like a class's instance is a mistake. Tests make such objects. */
-const INSTANCES = files('.ts', '.mts', '.cts').filter((path) => !path.startsWith('test/'));
+const INSTANCES = SCRIPTS.filter((path) => /\.[cm]?ts$|^(scripts|src)\//.test(path) && !path.startsWith('test/'));
 const OXLINT = [bin('oxlint'), '--disable-nested-config', ...SCRIPTS];
 const OXFMT = [bin('oxfmt'), '--disable-nested-config', '--no-error-on-unmatched-pattern'];
 
