@@ -67,7 +67,7 @@ export const experiment: CostExperiment = {
       },
       order: { 'round-robin': 'in turn', zipf: 'Zipf', sequential: 'in turn, several visits each' },
     },
-    // native/bench/virtual.c: STAY; PKEYS_POLICY_NTH_MISS where no row says `nth`
+    // native/bench/virtual.c: STAY; native/pkeys/pkeys_virtual.h: `nth` of the options, which is 8 where none is given
     numbers: { 'nth miss': 8, 'visits in sequence': 8 },
     rows: {
       'only hits': { ...PLAIN, keys: 'virtual', ways: WAYS },

@@ -53,9 +53,13 @@ export interface DerivedTable {
   readonly rows?: Readonly<Record<string, Values>>;
   /** By the table's word for a column: the parameter that fills it. */
   readonly columns?: Readonly<Record<string, string>>;
-  /** By the table's word for a column: what the table takes each of its values for. */
+  /**
+   * By the table's word for a column: what the table takes each of its values for. Only `virtual keys` reads it. Its
+   * `policy` is one of `least recent`, `random`, `every nth miss`, `none`; its `order` is one of `in turn`, `Zipf`,
+   * `in turn, several visits each`.
+   */
   readonly meanings?: Readonly<Record<string, Readonly<Record<string, string>>>>;
-  /** By the table's word: a number that all rows share. */
+  /** By the table's word: a number that all rows share. `virtual keys` reads `nth miss` and `visits in sequence`. */
   readonly numbers?: Readonly<Record<string, number>>;
   /** By the table's word: the name in a record's `found`. */
   readonly found?: Readonly<Record<string, string>>;

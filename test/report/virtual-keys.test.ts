@@ -1,4 +1,4 @@
-/** The closed form of virtual keys, beside a simulation of the cache that it stands for. */
+/** The formula for virtual keys, beside a simulation of the cache that it stands for. */
 import t from 'tap';
 
 import { randomBelow } from '../../src/record/random.js';

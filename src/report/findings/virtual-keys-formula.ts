@@ -1,5 +1,5 @@
 /**
- * What virtual keys should cost, in closed form. The share of operations that miss follows from policy and order of
+ * What virtual keys should cost, as a formula. The share of operations that miss follows from policy and order of
  * visits, and from that the cost of one operation. Pure arithmetic.
  *
  * Zipf: Che's approximation (least recent first), its form for random replacement, and for insertion on every nth miss

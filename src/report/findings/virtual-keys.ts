@@ -239,12 +239,12 @@ export function breakEvenOfVirtual(basis: Basis): Table {
   };
 }
 
-/** How far the closed form is off, by policy and order. */
+/** How far the formula is off, by policy and order. */
 export function virtualFormulaTable(basis: Basis): Table {
   const all = visited(basis).filter(({ expected }) => expected !== undefined);
   return {
     id: 'virtual-keys-formula',
-    title: 'Measured beside the closed form: hit + miss ratio × (eviction + load)',
+    title: 'Measured beside the formula: hit + miss ratio × (eviction + load)',
     columns: [
       left('policy'),
       left('order'),
