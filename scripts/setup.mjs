@@ -1,5 +1,6 @@
 // Finds what a fresh machine lacks, says what it will install, installs it, and builds what has changed.
 // Plain JavaScript without dependencies: it runs before npm packages are there. Run alone, it sets up and stops.
+// More than 400 lines: what is missing, what installs it and what builds with it is one list of prerequisites.
 //
 // TURNKEY_NO_INSTALL=1  nothing is installed or fetched; what is missing is an error that names it
 // TURNKEY_CACHE=DIR     where kernels and initramfs files are kept (else XDG_CACHE_HOME/turnkey or ~/.cache/turnkey)

@@ -3,6 +3,7 @@
 // (`emulated`), and the C layers' tests cross-compiled (`qemu-user`, `wine`), where the tools for that are there
 // already. The closing lines name each lane that did not run and the command that runs it. The last line counts:
 // N passed, N failed[, N skipped].
+// More than 400 lines: all lanes share one queue, one way to run a test, and one count.
 //
 // npm test -- [--lane native|emulated|qemu-user|wine] [WORD…]   only tests whose name contains one of the words
 // npm run test:all                                              every lane and the browser, and all of it required
