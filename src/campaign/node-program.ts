@@ -1,7 +1,7 @@
 /**
  * The program of a campaign on Node itself. It runs in a guarded Node and is called by turnkey's own tools alone. It
  * sets up what a program has, and calls foreign code once. Everything after that call happens in a fork of this process
- * (native/campaign/node.c), once for each fault: the fork reports what came of the call, and does fixed work.
+ * (native/campaign/node.c), once for each fault. The fork reports what came of the call, and does fixed work.
  *
  * It trusts its memory, as programs do. It uses one thread and no event loop: a fork has neither.
  */

@@ -1,7 +1,7 @@
 /**
- * The same as index.ts, for `node --require`. It does not wait, so it also comes before code that a worker is given as
- * a string: Node does not hold that back for `--import`. scripts/bundle.mjs makes one CommonJS file of it, since Node's
- * loader of modules takes longer to begin than all of this.
+ * The same as index.ts, for `node --require`. It does not wait. So it also comes before code that a worker is given as
+ * a string, which Node does not hold back for `--import`. scripts/bundle.mjs makes one CommonJS file of it, since
+ * Node's loader of modules takes longer to begin than all of this.
  */
 import { start } from './start.js';
 

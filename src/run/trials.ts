@@ -213,9 +213,9 @@ const cellOf = ({ name, mechanism, deny, keys, harden }: PlannedTrial): string =
  * Runs trials in one lane. Records of repetitions are joined; honest ones are compared by the caller, over all lanes.
  *
  * Each trial has a process of its own. A cell's first repetition is a fresh Node; the others are forked from warm hosts
- * (warm.c). Where one of those disagrees with the first, a fresh process takes its place, and that of every later one
- * of the case: what counts is what a VM does. A `hung` that was not expected is tried once more, alone, before it is
- * believed.
+ * (warm.c). Where one of those disagrees with the first, a fresh process takes its place, since what counts is what a
+ * VM does. Fresh processes then take the place of the case's later ones too. A `hung` that was not expected is tried
+ * once more, alone, before it is believed.
  */
 export async function runTrials(
   executor: Executor,

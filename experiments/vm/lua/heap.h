@@ -49,9 +49,9 @@ struct heap_statistics {
 void heap_statistics(const struct heap *heap, struct heap_statistics *out);
 
 /*
- * Walks the whole heap. Every page belongs to one run; every free block belongs to one slab and is listed once; every
- * list is linked both ways; all sums agree. NULL if it is sound, else what is wrong. Reads nothing outside the range,
- * however spoiled the heap is.
+ * Walks the whole heap. Every page belongs to one run. Every free block belongs to one slab and is listed once. Every
+ * list is linked both ways. All sums agree. NULL if the heap is sound, else what is wrong. Reads nothing outside the
+ * range, however spoiled the heap is.
  */
 const char *heap_check(const struct heap *heap);
 

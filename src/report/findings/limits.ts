@@ -31,9 +31,9 @@ const LIMITS: readonly Limit[] = [
     title: 'The image changes all the same',
     shows: (record) => record.verdict === 'damaged' || diedDamaged(record),
     text:
-      "The claim is about stores by the callee's own instructions while the rights are down. Outside it are what the " +
-      "kernel writes without the thread's rights, what takes the protection away first, and code that writes with " +
-      'rights of its own.',
+      "The claim is about stores by the callee's own instructions while the rights are down. Outside it is what the " +
+      "kernel writes without the thread's rights. So is what takes the protection away first, and code that writes " +
+      'with rights of its own.',
   },
   {
     id: 'read',
