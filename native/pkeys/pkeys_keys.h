@@ -128,6 +128,12 @@ struct pkeys_masks pkeys_masks(void);
  * call after a change comes under the registry lock, before a page gets a new key and before an old key is freed. The
  * listener must not call back into this layer, pkeys_seat_keep apart. */
 void pkeys_on_change(void (*listener)(const struct pkeys_masks *masks));
+/* What takes and gives the locks that the listener takes: it is called around fork(2) inside this layer's own locks, as
+ * the listener is. `give` runs in parent and child. Neither may call back into this layer. */
+struct pkeys_inner_locks {
+  void (*take)(void), (*give)(void);
+};
+void pkeys_hold_over_fork(struct pkeys_inner_locks locks);
 /* Opens all owned keys for this thread: wrpkru(rdpkru & keep). Async-signal-safe. It also works on a thread that has no
  * right to any owned key: one that is older than the runtime key, or one in a signal handler. Does nothing without
  * keys. */

@@ -22,10 +22,12 @@ static void before_fork(void) {
   pkeys_i_lock_take(&pkeys_i_registry.pool.lock);
   pkeys_i_keys_hold();
   pkeys_i_registry.forking_rights = saved;
+  if (pkeys_i_registry.inner.take) pkeys_i_registry.inner.take();
 }
 
 static void after_fork(void) {
   uint32_t saved = pkeys_i_registry.forking_rights;
+  if (pkeys_i_registry.inner.give) pkeys_i_registry.inner.give();
   pkeys_i_keys_let_go();
   pkeys_i_lock_give(&pkeys_i_registry.pool.lock);
   pkeys_i_lock_give(&pkeys_i_registry.mechanism_lock);
@@ -91,6 +93,12 @@ int pkeys_i_change_leave(int result) {
 
 void pkeys_i_registry_quiesce(void) {
   while (atomic_load(&pkeys_i_registry.lockfree_users) > 0) sys_yield();
+}
+
+void pkeys_hold_over_fork(struct pkeys_inner_locks locks) {
+  if (pkeys_i_registry_enter()) return;
+  pkeys_i_registry.inner = locks;
+  pkeys_i_registry_leave();
 }
 
 void pkeys_on_change(void (*listener)(const struct pkeys_masks *masks)) {

@@ -187,6 +187,7 @@ struct registry {
   uint32_t next_image_id, next_loan_id;
   uint32_t forking_rights; /* PKRU of the thread that forks; under all locks */
   void (*listener)(const struct pkeys_masks *masks);
+  struct pkeys_inner_locks inner; /* written under `lock` */
   struct mask_latch masks;
 
   /* Mechanisms. */

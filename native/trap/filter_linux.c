@@ -19,8 +19,6 @@
 #define SYS_mseal 462
 #endif
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
 /* ---- the seccomp filter ---------------------------------------------------------------------------------------- */
 
 /*
@@ -232,9 +230,9 @@ int trap_filter_init(const struct trap_filter_options *options) {
   int rc = check(options);
   if (rc == 0) rc = trap_attach_vm();
   if (rc < 0) return rc;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_filter);
   rc = init_locked(options);
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_filter);
   return rc;
 }
 
@@ -245,9 +243,9 @@ enum trap_filter_way trap_filter_way(void) {
 int trap_filter_cover(void) {
   int rc = trap_attach_vm();
   if (rc < 0 || trap_arena.shared.filter.way != TRAP_FILTER_SECCOMP) return rc;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_filter);
   rc = seccomp_install();
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_filter);
   return rc;
 }
 
@@ -261,9 +259,9 @@ int trap_watch_code(uintptr_t address) {
   struct trap_filter *filter = &trap_arena.shared.filter;
   int rc = trap_attach_vm();
   if (rc < 0) return rc;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_filter);
   rc = filter->watched_count < WATCHED_COUNT ? trap_watch(address) : -ENOSPC;
   if (rc == 0) filter->watched[filter->watched_count++] = address;
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_filter);
   return rc;
 }

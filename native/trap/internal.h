@@ -182,6 +182,15 @@ void trap_refresh(void);
 /* What pkeys tells when keys, rights or mechanisms change: the gates and thunks follow. */
 void trap_masks_changed(const struct pkeys_masks *masks);
 
+/* lock.c: the locks of the files that they are named for, and the order. No other file has one. */
+extern TRAP_HIDDEN pthread_mutex_t trap_lock_filter, trap_lock_handlers, trap_lock_thunks, trap_lock_threads;
+/* Around fork(2): the first two before native/pkeys takes its own, with asynchronous signals blocked; the others inside
+ * those. `then`, or NULL, runs before signals are taken again. */
+void trap_locks_take_outer(void);
+void trap_locks_give_outer(void (*then)(void));
+void trap_locks_take_inner(void);
+void trap_locks_give_inner(void);
+
 /* thread.c */
 /* This thread's slot, or NULL if it was never attached. Mends a thread-local word that foreign code overwrote (by
  * looking for the thread pointer in the slots). Async-signal-safe; needs read rights to the arena. */

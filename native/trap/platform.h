@@ -29,8 +29,11 @@
 struct trap_slot;
 
 /* Once, before the first thread attaches. `exits` is called on each attached thread as it ends, as late as can be,
- * `forked` in a child's one thread. 0 or negative errno. */
-int trap_platform_init(void (*exits)(struct trap_slot *slot), void (*forked)(void));
+ * those of `fork` around every fork. 0 or negative errno. */
+struct trap_fork {
+  void (*before)(void), (*in_parent)(void), (*in_child)(void);
+};
+int trap_platform_init(void (*exits)(struct trap_slot *slot), const struct trap_fork *fork);
 /* This thread's part of attaching and of letting go: where its handlers run, and that its end is noticed. */
 int trap_thread_begin(struct trap_slot *slot);
 void trap_thread_end(struct trap_slot *slot);
@@ -47,6 +50,8 @@ void trap_stack_unmap(uint64_t base, uint64_t map_bytes);
 /* Attaching and releasing are not interrupted: a handler that makes callouts would find half a slot, or the lock held
  * by its own thread. */
 void trap_signals_hold(struct trap_masked *before);
+/* As the first, but for the signals of faults. */
+void trap_signals_hold_asynchronous(struct trap_masked *before);
 void trap_signals_release(const struct trap_masked *before);
 void trap_mask_read(struct trap_masked *now);
 /* The signal mask that a recovery puts back. It is noted from what was held or from this thread as it is now, and is a

@@ -39,10 +39,10 @@ int32_t trap_process_number(void) { return (int32_t)getpid(); }
 
 static void thread_exits(void *value) { exit_call(value); }
 
-int trap_platform_init(void (*exits)(struct trap_slot *slot), void (*forked)(void)) {
+int trap_platform_init(void (*exits)(struct trap_slot *slot), const struct trap_fork *fork) {
   exit_call = exits;
   int rc = -pthread_key_create(&exit_key, thread_exits);
-  return rc < 0 ? rc : -pthread_atfork(NULL, NULL, forked);
+  return rc < 0 ? rc : -pthread_atfork(fork->before, fork->in_parent, fork->in_child);
 }
 
 /* I6: the alternate stack. A slot keeps it when its thread ends, for the next one. */
@@ -112,6 +112,13 @@ void trap_signals_hold(struct trap_masked *before) {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before->mask);
+}
+void trap_signals_hold_asynchronous(struct trap_masked *before) {
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
+  sigset_t mask;
+  sigfillset(&mask);
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&mask, faults[i]);
+  pthread_sigmask(SIG_BLOCK, &mask, &before->mask);
 }
 void trap_signals_release(const struct trap_masked *before) { pthread_sigmask(SIG_SETMASK, &before->mask, NULL); }
 

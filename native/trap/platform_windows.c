@@ -41,8 +41,8 @@ static void CALLBACK thread_exits(void *slot) {
   if (slot != NULL) exit_call(slot);
 }
 
-int trap_platform_init(void (*exits)(struct trap_slot *slot), void (*forked)(void)) {
-  (void)forked;
+int trap_platform_init(void (*exits)(struct trap_slot *slot), const struct trap_fork *fork) {
+  (void)fork;
   DWORD index = TlsAlloc();
   if (index == TLS_OUT_OF_INDEXES) return -EAGAIN;
   if (index >= TEB_TLS_SLOT_COUNT) { /* further ones lie elsewhere */
@@ -119,6 +119,7 @@ struct trap_frame *trap_callback_frame(void) {
 /* ---- signal masks: none -------------------------------------------------------------------------------------- */
 
 void trap_signals_hold(struct trap_masked *before) { before->nothing = 0; }
+void trap_signals_hold_asynchronous(struct trap_masked *before) { before->nothing = 0; }
 void trap_signals_release(const struct trap_masked *before) { (void)before; }
 void trap_mask_read(struct trap_masked *now) { now->nothing = 0; }
 void trap_mask_note_held(struct trap_slot *slot, const struct trap_masked *held) { (void)slot, (void)held; }

@@ -10,7 +10,6 @@
 
 #define STACK_CACHE 16
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned high_water = 1; /* slots ever used; read without the lock by trap_slot_find */
 static struct {
   uint64_t base, map_bytes;
@@ -47,7 +46,7 @@ int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t
   uint64_t total = STACK_GUARD_LOW + usable + STACK_GUARD_HIGH;
   *base = 0;
   /* A callout in a VM's signal handler may have interrupted the holder of the lock: then there is no cache for it. */
-  bool cache = pthread_mutex_trylock(&lock) == 0;
+  bool cache = pthread_mutex_trylock(&trap_lock_threads) == 0;
   for (unsigned i = 0; cache && i < stack_cached; i++) {
     if (stack_cache[i].map_bytes == total) {
       *base = stack_cache[i].base;
@@ -55,7 +54,7 @@ int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t
       break;
     }
   }
-  if (cache) pthread_mutex_unlock(&lock);
+  if (cache) pthread_mutex_unlock(&trap_lock_threads);
   if (*base == 0) {
     int rc = trap_stack_map(usable, base);
     if (rc < 0) return rc;
@@ -68,14 +67,14 @@ int trap_stack_take(uint64_t *base, uint64_t *map_bytes, uint64_t *low, uint64_t
 
 void trap_stack_give(uint64_t base, uint64_t map_bytes) {
   bool kept = false;
-  if (pthread_mutex_trylock(&lock) == 0) {
+  if (pthread_mutex_trylock(&trap_lock_threads) == 0) {
     kept = stack_cached < STACK_CACHE;
     if (kept) {
       stack_cache[stack_cached].base = base;
       stack_cache[stack_cached++].map_bytes = map_bytes;
     }
     atomic_store_explicit(&trap_arena.shared.stacks_cached, stack_cached, memory_order_relaxed);
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&trap_lock_threads);
   }
   if (!kept) trap_stack_unmap(base, map_bytes);
 }
@@ -119,12 +118,12 @@ static void thread_exits(struct trap_slot *slot) {
   trap_filter_thread_end(slot);
   trap_thread_end(slot);
   pkeys_seat_end(&slot->seat);
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_threads);
   trap_set_state(slot, STATE_UNUSED);
   trap_set_word(SLOT_WORD_NONE);
   atomic_store(&slot->thread_pointer, 0);
   atomic_fetch_sub(&trap_arena.shared.threads_live, 1);
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_threads);
   trap_signals_release(&before);
 }
 
@@ -142,7 +141,7 @@ static struct trap_slot *slot_take(bool *taken_over) {
   uint64_t tp = trap_thread_pointer();
   unsigned index = 0;
   *taken_over = false;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_threads);
   for (unsigned i = 1; i < SLOT_COUNT && !*taken_over; i++) {
     uint64_t owner = atomic_load_explicit(&trap_arena.slots[i].thread_pointer, memory_order_relaxed);
     if (owner == tp) *taken_over = true;
@@ -154,7 +153,7 @@ static struct trap_slot *slot_take(bool *taken_over) {
     if (index + 1 > high_water && (index + 1) % SAID_UNUSED == 0) say_unused(index + 1);
     if (index + 1 > high_water) __atomic_store_n(&high_water, index + 1, __ATOMIC_SEQ_CST);
   }
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_threads);
   return index == 0 ? NULL : &trap_arena.slots[index];
 }
 
@@ -253,7 +252,10 @@ static void thread_forked(void) {
   (void)pkeys_forked(); /* other threads' callouts do not go on here */
 }
 
+static void in_parent(void) { trap_locks_give_outer(NULL); }
+static void in_child(void) { trap_locks_give_outer(thread_forked); }
+
 int trap_threads_init(void) {
   say_unused(0);
-  return trap_platform_init(thread_exits, thread_forked);
+  return trap_platform_init(thread_exits, &(struct trap_fork){trap_locks_take_outer, in_parent, in_child});
 }

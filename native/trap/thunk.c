@@ -12,7 +12,6 @@
 
 #define BUCKETS 4096
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t buckets[BUCKETS];                         /* index + 1 */
 static uint32_t thunk_free, callback_free, callback_last; /* index + 1 */
 static uint32_t record_used[RECORD_COUNT / 32];
@@ -52,10 +51,10 @@ static void choose_gate(struct trap_entry *entry, const struct pkeys_masks *mask
 static bool is_thunk(const struct trap_entry *entry) { return entry->references != 0; }
 
 static void refresh(const struct pkeys_masks *masks) {
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_thunks);
   for (uint32_t i = 0; i < THUNK_COUNT; i++)
     if (is_thunk(&trap_arena.thunks[i])) choose_gate(&trap_arena.thunks[i], masks);
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_thunks);
 }
 
 /* With the lock: before the first entry is taken. */
@@ -107,9 +106,9 @@ int trap_ticket_take(uint32_t *ticket) {
   if (ticket == NULL) return -EINVAL;
   int rc = trap_attach_vm();
   if (rc < 0) return rc;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_thunks);
   const struct trap_fault *record = record_take();
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_thunks);
   if (record == NULL) return -ENOSPC;
   *ticket = (uint32_t)(record - trap_arena.records);
   return 0;
@@ -120,9 +119,9 @@ bool trap_ticket_end(uint32_t ticket, struct trap_fault *out) {
   struct trap_fault *record = &trap_arena.records[ticket];
   bool failed = record->pending != 0;
   if (failed && out != NULL) *out = *record;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_thunks);
   record_give(record);
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_thunks);
   return failed;
 }
 
@@ -141,7 +140,7 @@ static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, tr
   if (rc < 0) return rc;
   stack_bytes = (stack_bytes + 15) & ~(size_t)15;
   uint32_t bucket = bucket_of(target, stack_bytes, flags, policy);
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_thunks);
   tables_ready();
   if (!private) {
     for (uint32_t i = buckets[bucket]; i != 0; i = trap_arena.thunks[i - 1].next) {
@@ -150,7 +149,7 @@ static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, tr
           entry->policy == policy) {
         entry->references++;
         *code = thunk_code(i - 1);
-        pthread_mutex_unlock(&lock);
+        pthread_mutex_unlock(&trap_lock_thunks);
         return 0;
       }
     }
@@ -159,7 +158,7 @@ static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, tr
   uint32_t i = thunk_free;
   if (i == 0 || (private && record == NULL)) {
     if (record != NULL) record_give(record);
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&trap_lock_thunks);
     return -ENOSPC;
   }
   struct trap_entry *entry = &trap_arena.thunks[i - 1];
@@ -179,7 +178,7 @@ static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, tr
   choose_gate(entry, &masks);
   atomic_fetch_add(&trap_arena.shared.thunks_live, 1);
   *code = thunk_code(i - 1);
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_thunks);
   return 0;
 }
 
@@ -194,10 +193,10 @@ int trap_thunk_private(const void *target, size_t stack_bytes, unsigned flags, t
 int trap_thunk_release(void *code) {
   int rc = trap_attach_vm();
   if (rc < 0) return rc;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_thunks);
   struct trap_entry *entry = thunk_entry(code);
   if (entry == NULL) {
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&trap_lock_thunks);
     return -EINVAL;
   }
   if (--entry->references == 0) {
@@ -216,7 +215,7 @@ int trap_thunk_release(void *code) {
     thunk_free = i;
     atomic_fetch_sub(&trap_arena.shared.thunks_live, 1);
   }
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_thunks);
   return 0;
 }
 
@@ -245,11 +244,11 @@ int trap_callback(const void *target, size_t stack_bytes, void **code) {
   if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES) return -EINVAL;
   int rc = trap_attach_vm();
   if (rc < 0) return rc;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_thunks);
   tables_ready();
   uint32_t i = callback_free;
   if (i == 0) {
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&trap_lock_thunks);
     return -ENOSPC;
   }
   struct trap_callback_entry *entry = &trap_arena.callbacks[i - 1];
@@ -261,7 +260,7 @@ int trap_callback(const void *target, size_t stack_bytes, void **code) {
   counted[i - 1] = 0;
   __atomic_store_n(&entry->target, target, __ATOMIC_RELEASE);
   atomic_fetch_add(&trap_arena.shared.callbacks_live, 1);
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_thunks);
   *code = (void *)(uintptr_t)(trap_callback_code + (size_t)(i - 1) * THUNK_CODE_BYTES);
   return 0;
 }
@@ -294,10 +293,10 @@ int trap_callback_count(void *code) {
   if (rc < 0) return rc;
   struct trap_callback_entry *entry = trap_callback_entry_of(code);
   if (entry == NULL) return -EINVAL;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_thunks);
   if (entry->live) counted[entry - trap_arena.callbacks] = 1;
   else rc = -EINVAL;
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_thunks);
   return rc;
 #else
   (void)code;
@@ -311,9 +310,9 @@ int trap_callback_release(void *code) {
   struct trap_callback_entry *entry = trap_callback_entry_of(code);
   if (entry == NULL) return -EINVAL;
   uint32_t i = (uint32_t)(entry - trap_arena.callbacks) + 1;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_thunks);
   if (!entry->live) {
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&trap_lock_thunks);
     return -EINVAL;
   }
   entry->live = 0;
@@ -325,7 +324,7 @@ int trap_callback_release(void *code) {
   else callback_free = i;
   callback_last = i;
   atomic_fetch_sub(&trap_arena.shared.callbacks_live, 1);
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_thunks);
   return 0;
 }
 
@@ -336,7 +335,7 @@ static uint32_t policies_used[POLICY_COUNT / 32];
 trap_policy *trap_policy_create(enum trap_response response) {
   if (trap_attach_vm() < 0) return NULL;
   trap_policy *policy = NULL;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_thunks);
   for (uint32_t i = 0; i < POLICY_COUNT && policy == NULL; i++) {
     if (policies_used[i / 32] & 1u << (i % 32)) continue;
     policies_used[i / 32] |= 1u << (i % 32);
@@ -344,7 +343,7 @@ trap_policy *trap_policy_create(enum trap_response response) {
     policy->response = response;
     policy->live = 1;
   }
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_thunks);
   return policy;
 }
 
@@ -355,8 +354,8 @@ void trap_policy_set(trap_policy *policy, enum trap_response response) {
 void trap_policy_release(trap_policy *policy) {
   if (policy == NULL || trap_attach_vm() < 0) return;
   size_t i = (size_t)(policy - trap_arena.policies);
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&trap_lock_thunks);
   policies_used[i / 32] &= ~(1u << (i % 32));
   policy->live = 0;
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&trap_lock_thunks);
 }

@@ -95,6 +95,7 @@ static void initialise(void) {
   shared->foreign_bytes = 8u << 20;
   trap_probe_platform();
   trap_modules_note();
+  pkeys_hold_over_fork((struct pkeys_inner_locks){trap_locks_take_inner, trap_locks_give_inner});
   rc = trap_threads_init();
   if (rc == 0) rc = trap_handlers_install();
   if (rc == 0) {
@@ -148,18 +149,16 @@ void trap_note_thread(void) {
 
 /* ---- handlers ------------------------------------------------------------------------------------------------ */
 
-static pthread_mutex_t handlers_lock = PTHREAD_MUTEX_INITIALIZER;
-
 /* No signal is taken while the lock is held: its handler may set handlers, and would wait for its own thread. */
 static int handlers_enter(struct trap_masked *before) {
   int rc = trap_attach_vm();
   if (rc < 0) return rc;
   trap_signals_hold(before);
-  pthread_mutex_lock(&handlers_lock);
+  pthread_mutex_lock(&trap_lock_handlers);
   return 0;
 }
 static int handlers_leave(const struct trap_masked *before, int rc) {
-  pthread_mutex_unlock(&handlers_lock);
+  pthread_mutex_unlock(&trap_lock_handlers);
   trap_signals_release(before);
   return rc;
 }

@@ -39,8 +39,8 @@
  * Threads: a thunk serves every thread. A fault record belongs to the thread that made the call, or to a private thunk.
  * A thread is attached by its first call and released when it ends (pthread_key_create(3)).
  *
- * fork: a child forked by VM code has the trap, on its one thread. A child forked inside a callout is not the VM: its
- * faults are passed on.
+ * fork: a child forked by VM code has the trap, on its one thread, and no lock is held in it. A child forked inside a
+ * callout is not the VM: its faults are passed on.
  *
  * Other signal handlers: a handler that was installed before trap_init gets every signal that is not a callee's fault
  * (I5). For handlers that are installed later, see trap_rearm.
