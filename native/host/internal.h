@@ -108,6 +108,14 @@ static inline void host_lock(pthread_mutex_t *lock, sigset_t *mask) {
   pthread_sigmask(SIG_SETMASK, &all, mask);
   pthread_mutex_lock(lock);
 }
+static inline bool host_try_lock(pthread_mutex_t *lock, sigset_t *mask) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, mask);
+  bool taken = pthread_mutex_trylock(lock) == 0;
+  if (!taken) pthread_sigmask(SIG_SETMASK, mask, NULL);
+  return taken;
+}
 static inline void host_unlock(pthread_mutex_t *lock, const sigset_t *mask) {
   pthread_mutex_unlock(lock);
   pthread_sigmask(SIG_SETMASK, mask, NULL);
@@ -115,12 +123,12 @@ static inline void host_unlock(pthread_mutex_t *lock, const sigset_t *mask) {
 
 /* ---- fork.c ---- */
 
-/* Every lock of the core is held over fork(2). */
+/* Every lock of the core is held over fork(2). fork.c has their order. */
 void host_hold_over_fork(pthread_mutex_t *lock);
 #define HOST_LOCK(name)                                    \
   static pthread_mutex_t name = PTHREAD_MUTEX_INITIALIZER; \
   __attribute__((constructor)) static void name##_over_fork(void) { host_hold_over_fork(&name); }
-void host_fork_start(void);
+int host_fork_start(void); /* 0 or a negative errno */
 
 /* ---- modules.c ---- */
 

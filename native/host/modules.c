@@ -54,11 +54,12 @@ static uint64_t word_of(const struct search *search, enum host_role role) {
   return first >> 35 != 0 || HOST_MODULE_PAGES(pages << 2) != pages ? 0 : first << 29 | pages << 2 | (uint64_t)role;
 }
 
-/* Adds a module that was found at `generation`. Whether it is new. */
+/* Adds a module that was found at `generation`. Whether it is new, or may be. It does not wait for the lock (fork.c):
+ * what is not kept is asked for again. */
 static bool add(uint64_t word, unsigned generation) {
   sigset_t mask;
   bool new = false;
-  host_lock(&lock, &mask);
+  if (!host_try_lock(&lock, &mask)) return true;
   unsigned count = atomic_load(&module_count);
   bool kept = word == 0 || count == MODULES || atomic_load(&host_modules_generation) != generation;
   for (unsigned i = 0; i < count && !kept; i++) kept = atomic_load(&modules[i]) == word;

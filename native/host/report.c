@@ -292,7 +292,8 @@ void host_report_start(void) {
   summary = wanted != NULL && strcmp(wanted, "1") == 0;
   host_state.process = getpid();
   pthread_key_create(&thread_ends, forget_thread);
-  host_fork_start();
+  int rc = host_fork_start();
+  if (rc < 0) host_say("a child of fork is not guarded, and may hang: its handlers found no place (%s)", strerror(-rc));
 }
 
 __attribute__((destructor)) static void at_end(void) { host_report(); }

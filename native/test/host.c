@@ -461,6 +461,46 @@ CHECK_TEST(locks_over_fork, "a child works, though another thread held the libra
   pthread_join(thread, NULL);
 }
 
+static void other_handler(int number) { (void)number; }
+static bool sets_handler(void) { return signal(SIGFPE, other_handler) != SIG_ERR; }
+
+static _Atomic int stop_setting;
+static void *sets_handlers(void *unused) {
+  while (!stop_setting && sets_handler()) continue;
+  return unused;
+}
+static void *forgets_modules(void *unused) {
+  while (!stop_setting) dlclose(dlopen(NULL, RTLD_LAZY));
+  return unused;
+}
+/* A parent that hangs may do so with all signals blocked on all its threads but this one. */
+static void *gets_alarm(void *unused) {
+  for (;;) pause();
+  return unused;
+}
+/* Broken once: the lock of modules.c waited for, so that the fork waited for the handler's thread, and this for it. */
+CHECK_TEST(handlers_over_fork,
+           "the VM forks while its threads set handlers, unload modules and ask whose code that is") {
+  pthread_t threads[2], alarmed;
+  REQUIRE(pthread_create(&alarmed, NULL, gets_alarm, NULL) == 0);
+  alarm(120);
+  REQUIRE(pthread_create(&threads[0], NULL, sets_handlers, NULL) == 0);
+  REQUIRE(pthread_create(&threads[1], NULL, forgets_modules, NULL) == 0);
+  for (int i = 0; i < 200; i++) {
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+      alarm(10);
+      _exit(sets_handler() ? 0 : 1);
+    }
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+  }
+  stop_setting = 1;
+  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+  alarm(0);
+}
+
 static _Atomic int handled;
 static void calls_out(int number) {
   (void)number;
