@@ -16,7 +16,7 @@ import { cleanCommit, fail, root, runQuietly, SetupError } from './setup.mjs';
 /**
  * @typedef {{ version: string, kernel: string, results: Readonly<Record<string, string>> }} Results
  * @typedef {Results & { callouts: number }} Outcome
- * @typedef {{ lane: 'native' | 'emulated', mechanism: string }} Run
+ * @typedef {{ lane: 'native' | 'emulated', mechanism: string, commit?: string }} Run
  * @typedef {{ test: string, unguarded: string, guarded: string, because?: string }} Difference
  * @typedef {object} Suite
  * @property {string} title
@@ -46,6 +46,8 @@ const order = (/** @type {Run} */ { lane, mechanism }) =>
   RUNS.findIndex((each) => each.lane === lane && each.mechanism === mechanism);
 /** Mechanisms that close the heap. */
 const CLOSING = ['mprotect-range', 'pkeys'];
+/** How a test ends in which a closing mechanism has prevented a store. */
+const PREVENTED = /CalloutError: .* write 0x[0-9a-f]+ in the heap's space/;
 
 const fromDist = (/** @type {string} */ path) => import(pathToFileURL(join(root, 'dist', 'src', path)).href);
 const { guardedEnvironment } = await fromDist('guard/library.js');
@@ -162,7 +164,9 @@ function differences({ stores, timed = {} }, mechanism, { results: plain }, { re
   const names = [...new Set([...Object.keys(plain), ...Object.keys(guarded)])].sort();
   return names.flatMap((test) => {
     if (plain[test] === guarded[test]) return [];
-    const because = timed[test] ?? (CLOSING.includes(mechanism) ? stores[test] : undefined);
+    const ran = plain[test] !== undefined && guarded[test] !== undefined;
+    const stopped = CLOSING.includes(mechanism) && PREVENTED.test(guarded[test] ?? '');
+    const because = (ran ? timed[test] : undefined) ?? (stopped ? stores[test] : undefined);
     const both = { test, unguarded: plain[test] ?? 'not run', guarded: guarded[test] ?? 'not run' };
     return [because === undefined ? both : { ...both, because }];
   });
@@ -209,9 +213,11 @@ function score(name, lane, commit) {
   });
   if (commit !== undefined) {
     const path = join(root, 'results', 'reference-hosts', `${name}.json`);
-    /** @type {Run[]} */
-    const before = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).runs : [];
-    const kept = before.filter((old) => rows.every((row) => row.lane !== old.lane));
+    /** @type {{ commit?: string, runs: Run[] }} */
+    const before = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : { runs: [] };
+    const kept = before.runs
+      .filter((old) => rows.every((row) => row.lane !== old.lane))
+      .map((old) => ({ ...old, commit: old.commit ?? before.commit }));
     const runs = [...kept, ...rows.map((row) => ({ ...row, commit }))].sort((a, b) => order(a) - order(b));
     writeFileSync(path, `${JSON.stringify({ schemaVersion: 1, tests: suite.title, commit, runs }, null, 1)}\n`);
   }

@@ -42,7 +42,12 @@ static inline void wait_for_sleep(pid_t thread) {
     asleep_call(__NR_sched_yield, 0, 0, 0);
 }
 
-/* The same for the process's first thread, which a trial calls out on, since it is a fork. */
+/* Returns once `thread` stays in pause(2), with nothing left to do. */
+static inline void wait_for_pause(pid_t thread) {
+  while (waits_in(thread) != __NR_pause) asleep_call(__NR_sched_yield, 0, 0, 0);
+}
+
+/* wait_for_sleep for the process's first thread, which a trial calls out on, since it is a fork. */
 static inline void wait_for_program(void) { wait_for_sleep((pid_t)asleep_call(__NR_getpid, 0, 0, 0)); }
 
 /* Returns once there is no such thread any more. */

@@ -29,7 +29,7 @@
 
 #define LOOK_EVERY_US 20000
 #define LOOKS_ASLEEP 6
-#define CLEARED_BYTES (24 << 10) /* a signal frame with AVX-512 takes 12 KiB, all_asleep 5 KiB */
+#define CLEARED_BYTES (24 << 10) /* a signal frame with AMX takes 12 KiB, all_asleep 5 KiB */
 
 static const struct image *image;
 static const struct order *order;

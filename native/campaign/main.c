@@ -150,20 +150,28 @@ static const struct subject stand_in = {
     .foreign = foreign,
 };
 
+/* Restartable sequences are off: the kernel looks at their part of thread-local storage when it preempts a thread, so
+ * whether a thread dies of a fault there would be a matter of chance. Functions are bound at start: what a global
+ * offset table holds, which a store may hit, would depend on what the warm process has called so far. */
+static char *const environment[] = {"GLIBC_TUNABLES=glibc.pthread.rseq=0", "LD_BIND_NOW=1", NULL};
+
+/* Whether this process was started by itself: who starts it may have switched address randomisation off, too. */
+static bool is_prepared(void) {
+  if ((personality(0xffffffff) & ADDR_NO_RANDOMIZE) == 0) return false;
+  for (int i = 0; environment[i] != NULL; i++)
+    if (environ[i] == NULL || strcmp(environ[i], environment[i]) != 0) return false;
+  return environ[2] == NULL;
+}
+
 int main(int count, char **words) {
-  if (count > 1 || (personality(0xffffffff) & ADDR_NO_RANDOMIZE) == 0) {
+  if (count > 1 || !is_prepared()) {
     if (personality(ADDR_NO_RANDOMIZE) < 0) return 1;
-    /* Restartable sequences are off: the kernel looks at their part of thread-local storage when it preempts a thread.
-     * Whether a thread dies of a fault there would be a matter of chance. Functions are bound at start: what a global
-     * offset table holds, which a store may hit, would depend on what the warm process has called so far. */
     if (count > 1) {
-      setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
-      setenv("LD_BIND_NOW", "1", 1);
+      for (int i = 0; environment[i] != NULL; i++) putenv(environment[i]);
       execvp(words[1], words + 1);
       return 1;
     }
     char *const own[] = {"turnkey-campaign", NULL};
-    char *const environment[] = {"GLIBC_TUNABLES=glibc.pthread.rseq=0", "LD_BIND_NOW=1", NULL};
     execve("/proc/self/exe", own, environment);
     return 1;
   }

@@ -238,7 +238,9 @@ _Noreturn void program_trial(bool is_open) {
   if (orders->active && orders->fault.moment == MOMENT_AFTER && answer != 0) {
     char byte = 0;
     if (write(orders->go[1], &byte, 1) != 1) _exit(124);
-    while (read(orders->gone[0], &byte, 1) < 0 && errno == EINTR) {}
+    pid_t late = 0;
+    while (read(orders->gone[0], &late, sizeof late) < 0 && errno == EINTR) {}
+    wait_for_pause(late);
   }
   if (answer != 0) {
     uint64_t left = decode(&tables->left);

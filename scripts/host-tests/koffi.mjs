@@ -107,19 +107,28 @@ function guards(path) {
 /** Each file in a process of its own: they give types the same names. */
 function runAll() {
   const scratch = mkdtempSync(join(tmpdir(), 'turnkey-koffi-'));
-  const told = join(scratch, 'told');
+  /** @type {{ mechanism: string, callouts: number }[]} */
+  const all = [];
+  /** @type {string[]} */
+  const unguarded = [];
   for (const file of readdirSync(folder).filter((name) => name.endsWith('.js') && !LEFT_OUT.includes(name))) {
     const words = ['--no-deprecation', fileURLToPath(import.meta.url), folder, file];
+    const told = join(scratch, file);
     const env = { ...process.env, TURNKEY_HOST_JSON: told };
     const { stdout, stderr, status, signal } = spawnSync(process.execPath, words, { encoding: 'utf8', env });
     process.stderr.write(stderr);
     const line = /^ONE (.*)$/m.exec(stdout)?.[1];
     if (line === undefined) results[`${file} ends`] = `error: it ended by ${String(signal ?? status)}`;
     else Object.assign(results, JSON.parse(line));
+    const own = guards(told);
+    all.push(...own);
+    if (own.length === 0) unguarded.push(file);
   }
-  const all = guards(told);
   rmSync(scratch, { recursive: true });
   const callouts = all.reduce((sum, each) => sum + each.callouts, 0);
+  const mechanisms = new Set(all.map(({ mechanism }) => mechanism));
+  if (mechanisms.size > 1 || (mechanisms.size === 1 && unguarded.length > 0))
+    throw new Error(`mechanisms ${[...mechanisms].join(', ')}; not guarded: ${unguarded.join(', ')}`);
   if (all[0] !== undefined) print(`turnkey: koffi, mechanism ${all[0].mechanism}: ${callouts} callouts`);
   const { version } = /** @type {{ version: string }} */ (require('koffi'));
   print(`RESULTS ${JSON.stringify({ version, kernel: release(), results })}`);
