@@ -63,8 +63,8 @@ export class GuardedLibrary {
    * Declares a function, as koffi's `lib.func`: a C prototype, or name, result and parameters. Give the TypeScript type
    * as a type argument. Throws an Error that names the symbol when the library has none such, and koffi's errors for
    * types that it does not know. Throws an Error "Cannot guard another function: …" with the code `EINVAL` when the
-   * arguments take more stack than a thunk copies (docs/gate.md), and with `ENOSPC` when all thunks are taken. A variadic
-   * function throws these at its call.
+   * arguments take more stack than a thunk copies (docs/gate.md), and with `ENOSPC` when all thunks are taken. A
+   * variadic function throws these at its call.
    */
   readonly func: Declare;
   /** As koffi's; calling conventions mean nothing on x86-64. */
