@@ -1,5 +1,6 @@
 /** What the derived tables are worked out from. Computed once for a run, by `findings`, and handed down. */
 import type { MEASURED_THINGS } from '../../record/description.js';
+import { ExperimentError } from '../../record/errors.js';
 import type { Run, Values } from '../../record/records.js';
 import { type Ratio, ratiosOf } from './baseline.js';
 import { type Cost, costCells, type Headline, headlineOf } from './costs.js';
@@ -47,8 +48,24 @@ export function meaningOf(cost: Cost, word: string): string | undefined {
   return cost.experiment.table?.meanings?.[word]?.[String(columnOfRow(cost, word))];
 }
 
-/** A number that all rows of an experiment share, by a derived table's word for it. */
-export const numberOf = ({ experiment }: Cost, word: string): number | undefined => experiment.table?.numbers?.[word];
+/** The meaning, where it is one of `known`. Throws ExperimentError that names the value which means none of them. */
+export function knownMeaningOf<T extends string>(cost: Cost, word: string, known: readonly T[]): T {
+  const meaning = meaningOf(cost, word);
+  const found = known.find((each) => each === meaning);
+  if (found === undefined)
+    throw new ExperimentError(
+      `${cost.experiment.name}: ${word} '${String(columnOfRow(cost, word))}' means ` +
+        `${meaning === undefined ? 'nothing' : `'${meaning}'`}; it must be one of: ${known.join('; ')}`,
+    );
+  return found;
+}
+
+/** A number that all rows of an experiment share, by a derived table's word for it. Throws ExperimentError without. */
+export function numberOf({ experiment }: Cost, word: string): number {
+  const number = experiment.table?.numbers?.[word];
+  if (number === undefined) throw new ExperimentError(`${experiment.name}: its table has no number '${word}'`);
+  return number;
+}
 
 /** What a derived table calls `word` and only measuring told, by the experiment's name for it. */
 export function foundOf({ experiment, found }: Cost, word: string): Values[string] | undefined {

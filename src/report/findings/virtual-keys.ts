@@ -1,12 +1,12 @@
 /** Virtual keys: how often they miss, what that costs beside one mprotect pair, and where they stop paying. */
 import { LANES } from '../../record/words.js';
-import { type Basis, columnOfRow, isRow, meaningOf, measuring, numberOf, observedOf } from './basis.js';
+import { type Basis, columnOfRow, isRow, knownMeaningOf, measuring, numberOf, observedOf } from './basis.js';
 import { logAxis, type LookName, type Panel, type Series, sizeAxis, stepAxis } from './charts.js';
 import type { Cost } from './costs.js';
 import { formatFigure } from './format.js';
 import { type Cell, left, MISSING, right, type Table, words } from './table.js';
 import { valueOf } from './variation.js';
-import { type Order, predictedCost, predictedMisses, type Replacement } from './virtual-keys-formula.js';
+import { ORDERS, predictedCost, predictedMisses, REPLACEMENTS } from './virtual-keys-formula.js';
 import { LANE_MEANINGS } from './words.js';
 
 /** Lines and marks that differ by more than their colour; no mechanism is meant by them. One for each policy. */
@@ -50,10 +50,10 @@ export function visited(basis: Basis): readonly Visited[] {
       const predicted = predictedMisses({
         images,
         ways,
-        order: meaningOf(cost, 'order') as Order,
-        replacement: meaningOf(cost, 'policy') as Replacement,
-        nth: numberOf(cost, 'nth miss') ?? 1,
-        stay: numberOf(cost, 'visits in sequence') ?? 1,
+        order: knownMeaningOf(cost, 'order', ORDERS),
+        replacement: knownMeaningOf(cost, 'policy', REPLACEMENTS),
+        nth: numberOf(cost, 'nth miss'),
+        stay: numberOf(cost, 'visits in sequence'),
       });
       const visits = {
         images,
