@@ -476,6 +476,12 @@ static int callee_jumped_into(int (*back)(int)) {
   return 6;
 }
 
+/* Its arguments lie between the callout that was left and this one. */
+struct block {
+  char bytes[256 << 10];
+};
+static int takes_block(struct block block) { return block.bytes[0]; }
+
 static void jumped(struct way *way) {
   __typeof__(&honest_add) add = GUARD(honest_add, 0, way->flags);
   jump_thunk = GUARD(jumps, 0, way->flags);
@@ -489,11 +495,20 @@ static void jumped(struct way *way) {
     if (setjmp(before_callout) == 0) jump_thunk(&before_callout);
     add(1, 2);
   });
+  if (way->foreign_stack) {
+    static const struct block block;
+    __typeof__(&takes_block) take = GUARD(takes_block, sizeof block, way->flags);
+    CHECK_DIES_SAYING(SIGABRT, "longjmp", {
+      if (setjmp(before_callout) == 0) jump_thunk(&before_callout);
+      take(block);
+    });
+    trap_thunk_release((void *)(uintptr_t)take);
+  }
   trap_thunk_release((void *)(uintptr_t)jump_thunk);
   trap_thunk_release((void *)(uintptr_t)add);
 }
 /* Broken once, each: the state's comparison in trap_callback_leave; the mark of a callback in progress in T_FSP; the
- * look at the caller's stack pointer in trap_slow_frame. */
+ * look at the caller's stack pointer in trap_slow_frame; there, no room for the arguments of the new call. */
 CHECK_TEST(jumps_over_gate, "a longjmp over the gate or over a callback is found: message, SIGABRT") {
   each_way(jumped);
 }

@@ -187,6 +187,8 @@ CHECK_TEST(bad_arguments,
   CHECK_EQ(trap_thunk(NULL, 0, 0, NULL, &code), -EINVAL);
   CHECK_EQ(trap_thunk(CODE(one), 0, 0, NULL, NULL), -EINVAL);
   CHECK_EQ(trap_thunk(CODE(one), TRAP_MAX_STACK_BYTES + 1, 0, NULL, &code), -EINVAL);
+  CHECK_EQ(trap_thunk(CODE(one), TRAP_MAX_STACK_BYTES + TRAP_TICKET_BYTES + 16, TRAP_TICKETED, NULL, &code), -EINVAL);
+  CHECK_EQ(trap_thunk(CODE(one), TRAP_MAX_CALLER_STACK_BYTES + 1, TRAP_CALLER_STACK, NULL, &code), -EINVAL);
   CHECK_EQ(trap_thunk(CODE(one), (size_t)-1, 0, NULL, &code), -EINVAL);
   CHECK_EQ(trap_thunk(CODE(one), 0, 256, NULL, &code), -EINVAL);
   CHECK_EQ(trap_thunk(CODE(one), 0, TRAP_TICKETED, NULL, &code), -EINVAL);
@@ -194,8 +196,13 @@ CHECK_TEST(bad_arguments,
   CHECK_EQ(trap_thunk(CODE(one), 0, 0x10000, NULL, &code), -EINVAL); /* a flag of the trap's own */
   CHECK_EQ(trap_callback(NULL, 0, &code), -EINVAL);
   CHECK_EQ(trap_callback(CODE(one), 0, NULL), -EINVAL);
-  CHECK_EQ(trap_callback(CODE(one), TRAP_MAX_STACK_BYTES + 1, &code), -EINVAL);
+  CHECK_EQ(trap_callback(CODE(one), TRAP_MAX_CALLBACK_STACK_BYTES + 1, &code), -EINVAL);
   CHECK(code == before);
+  void *most[] = {guarded(CODE(one), TRAP_MAX_STACK_BYTES, 0),
+                  guarded(CODE(one), TRAP_MAX_STACK_BYTES + TRAP_TICKET_BYTES, TRAP_TICKETED),
+                  guarded(CODE(one), TRAP_MAX_CALLER_STACK_BYTES, TRAP_CALLER_STACK)};
+  for (size_t i = 0; i < sizeof most / sizeof *most; i++) CHECK_EQ(trap_thunk_release(most[i]), 0);
+  CHECK_EQ(trap_callback_release(callback(CODE(one), TRAP_MAX_CALLBACK_STACK_BYTES)), 0);
   void *thunk = guarded(CODE(one), 0, 0), *back = callback(CODE(one), 0);
   void *wrong[] = {
       NULL,      (void *)(uintptr_t)one, (char *)thunk + 1, (char *)thunk + 16 * 5000, (char *)thunk - 16 * 9000,

@@ -17,12 +17,15 @@ static void rights_open(const struct trap_slot *slot) { pkeys_wrpkru(pkeys_rdpkr
 /*
  * Foreign code may call a thunk itself, and then is foreign code already. But a thread that is marked as in a callout,
  * and calls from the VM's own stack near where it left that, never came back through the gate. Near: what lies above
- * belongs to the VM's live frames; what lies below does too while the callee has a stack of its own.
+ * belongs to the VM's live frames; what lies below does too while the callee has a stack of its own. The arguments of
+ * the new call lie between.
  */
 #define NEAR_ABOVE 4096u
 #define NEAR_BELOW (64u << 10)
-static bool on_vm_stack(const struct trap_frame *frame, const struct trap_entry *entry, uint64_t sp) {
-  return sp < frame->sp + NEAR_ABOVE && sp >= frame->sp - (trap_on_caller_stack(entry) ? 0 : NEAR_BELOW);
+static bool on_vm_stack(const struct trap_frame *frame, const struct trap_entry *left, const struct trap_entry *called,
+                        uint64_t sp) {
+  uint64_t below = trap_on_caller_stack(left) ? 0 : NEAR_BELOW + called->stack_bytes;
+  return sp < frame->sp + NEAR_ABOVE && sp >= frame->sp - below;
 }
 
 /* A callout that is not made: `signal` is 0, `code` tells the error, `address` how much was short: bytes of memory, or
@@ -44,7 +47,7 @@ static void refuse_record(struct trap_fault *fault, const struct trap_entry *ent
 struct trap_frame *trap_slow_frame(struct trap_entry *entry, uint64_t caller_sp) {
   struct trap_slot *slot = trap_slot_find();
   if (slot != NULL && trap_state_is_callout(trap_state(slot))) {
-    if (on_vm_stack(&slot->frames[slot->level], (struct trap_entry *)(uintptr_t)trap_state(slot), caller_sp))
+    if (on_vm_stack(&slot->frames[slot->level], (struct trap_entry *)(uintptr_t)trap_state(slot), entry, caller_sp))
       trap_die("a callout was left by a longjmp over the gate: the thread calls again from where it was; the process "
                "cannot go on",
                SIGABRT);

@@ -130,10 +130,15 @@ bool trap_ticket_end(uint32_t ticket, struct trap_fault *out) {
        TRAP_TICKETED X TRAP_FILTER X TRAP_INSIDE)
 _Static_assert(ALL_FLAGS(|) == ALL_FLAGS(+), "no two flags share a bit");
 
+static size_t most_stack_bytes(unsigned flags) {
+  return (flags & TRAP_CALLER_STACK ? TRAP_MAX_CALLER_STACK_BYTES : TRAP_MAX_STACK_BYTES) +
+         (flags & TRAP_TICKETED ? TRAP_TICKET_BYTES : 0);
+}
+
 static int thunk_make(const void *target, size_t stack_bytes, unsigned flags, trap_policy *policy, bool private,
                       void **code) {
   const unsigned known = ALL_FLAGS(|);
-  if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES || (flags & ~known) != 0) return -EINVAL;
+  if (target == NULL || code == NULL || stack_bytes > most_stack_bytes(flags) || (flags & ~known) != 0) return -EINVAL;
   if (flags & TRAP_FILTER && trap_arena.shared.filter.way == TRAP_FILTER_NONE) return -EINVAL;
   if (flags & TRAP_TICKETED && (private || stack_bytes == 0 || stack_bytes % 16 != 0)) return -EINVAL;
   int rc = trap_attach_vm();
@@ -241,7 +246,7 @@ static _Atomic uint32_t *outside_calls_of(const struct trap_callback_entry *entr
 }
 
 int trap_callback(const void *target, size_t stack_bytes, void **code) {
-  if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_STACK_BYTES) return -EINVAL;
+  if (target == NULL || code == NULL || stack_bytes > TRAP_MAX_CALLBACK_STACK_BYTES) return -EINVAL;
   int rc = trap_attach_vm();
   if (rc < 0) return rc;
   pthread_mutex_lock(&trap_lock_thunks);

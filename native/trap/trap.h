@@ -169,13 +169,16 @@ enum trap_thunk_flags {
   TRAP_INSIDE = 512, /* the function may write the pooled image that the calling thread has entered (trap_enter_image):
                         code of that tenant's own. Every other pooled image is closed to it as to all */
 };
-#define TRAP_MAX_STACK_BYTES (512u << 10) /* a quarter of the smallest foreign stack */
+#define TRAP_MAX_STACK_BYTES (512u << 10)       /* a quarter of the smallest foreign stack */
+#define TRAP_MAX_CALLER_STACK_BYTES (32u << 10) /* with TRAP_CALLER_STACK: a quarter of koffi's smaller stack */
+#define TRAP_TICKET_BYTES 16 /* with TRAP_TICKETED, as many more: the ticket, and what makes it end on 16 */
 /*
  * Stores in *code an address that calls `target` guarded. Equal arguments give the same thunk, which is counted:
  * release it once for each successful call.
  *
  *   stack_bytes  size of the arguments that the ABI passes on the stack, rounded up to 16. An upper bound suffices, as
- *                long as that many bytes above the call are mapped, because the gate copies them
+ *                long as that many bytes above the call are mapped, because the gate copies them. At most
+ *                TRAP_MAX_STACK_BYTES, or what the flags say
  *   policy       NULL means TRAP_ALWAYS
  *
  * Returns 0; -EINVAL; or -ENOSPC if TRAP_MAX_THUNKS thunks are live.
@@ -190,9 +193,11 @@ const void *trap_thunk_target(const void *code);
 
 /* Stores in *code an address to hand to foreign code in place of the VM function `target`. A call of it goes back to
  * the VM's stack and rights, calls `target`, and then returns to foreign stack and rights. On a thread that is in no
- * callout it calls straight through. `stack_bytes` is the exact size of the stack arguments, rounded up to 8. Returns
- * 0; -EINVAL; or -ENOSPC if TRAP_MAX_CALLBACKS callbacks are live. */
+ * callout it calls straight through. `stack_bytes` is the exact size of the stack arguments, rounded up to 8, and at
+ * most TRAP_MAX_CALLBACK_STACK_BYTES: they are copied to the VM's stack, whose room the gate cannot know. Returns 0;
+ * -EINVAL; or -ENOSPC if TRAP_MAX_CALLBACKS callbacks are live. */
 #define TRAP_MAX_CALLBACKS 8192
+#define TRAP_MAX_CALLBACK_STACK_BYTES (64u << 10)
 int trap_callback(const void *target, size_t stack_bytes, void **code);
 /* Ends a callback. Foreign code that kept the address gets zeros from then on; the first such call of the process
  * writes a message to standard error. A released address is the last to be given out again. */

@@ -4,7 +4,7 @@
  * foreign code passes are decoded by guarded reads.
  */
 import { binding } from './binding.js';
-import { answered } from './failure.js';
+import { answered, REFUSED } from './failure.js';
 import { ffi, type PrototypeInfo, registerFunction, type Type } from './koffi.js';
 import { type Fix, plainOf, type Reader } from './plain.js';
 import { stackBytes } from './signature.js';
@@ -27,7 +27,8 @@ export class CallbackSlot {
     this.run = this.#expired;
     this.native = registerFunction(prototype.enter(this) as never, prototype.pointer);
     try {
-      this.code = answered(binding.callback(this.native, prototype.stackBytes), 'make a callback', 'callbacks');
+      const made = binding.callback(this.native, prototype.stackBytes);
+      this.code = answered(made, 'make a callback', 'callbacks', REFUSED.callback);
     } catch (error) {
       ffi.unregister(this.native);
       throw error;

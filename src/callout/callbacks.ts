@@ -2,7 +2,7 @@
 import { type ArgumentHost, CallScope, convertIn } from './arguments.js';
 import { binding } from './binding.js';
 import { CallbackPrototype, type CallbackSlot, isKoffiTrampoline } from './callback.js';
-import { answered } from './failure.js';
+import { answered, REFUSED } from './failure.js';
 import type { AnyFunction, UntypedFunction } from './function.js';
 import { ffi, type Type, type TypeSpec } from './koffi.js';
 import { stackBytes } from './signature.js';
@@ -56,7 +56,7 @@ export class Callbacks {
     const key = `${pointer} ${bytes}`;
     let code = this.#translated.get(key);
     if (code === undefined) {
-      code = answered(binding.callback(pointer, bytes), 'wrap a callback of koffi', 'callbacks');
+      code = answered(binding.callback(pointer, bytes), 'wrap a callback of koffi', 'callbacks', REFUSED.callback);
       this.#translated.set(key, code);
     }
     return code;

@@ -36,8 +36,24 @@ function errnoText(error: Errno): string {
   return `errno ${-error}, ${getSystemErrorName(error)}`;
 }
 
-/** The answer, or an Error "Cannot WHAT: why". `table`: which one is full where the errno is ENOSPC. */
-export function answered<T>(answer: T | Errno, what: string, table?: Table): Exclude<T, Errno> {
+/** What EINVAL means where code is made for arguments: the limits of trap.h, a ticket's own bytes apart. */
+export const REFUSED = {
+  thunk: 'its arguments take more than 512 KiB of stack, or its address is null',
+  callerStack:
+    'its arguments take more than 32 KiB of stack, the most with foreignStack: false, or its address is null',
+  callback: 'its arguments take more than 64 KiB of stack, the most for a callback',
+} as const;
+
+/**
+ * The answer, or an Error "Cannot WHAT: why". `table`: which one is full where the errno is ENOSPC. `refused`: why,
+ * where it is EINVAL.
+ */
+export function answered<T>(
+  answer: T | Errno,
+  what: string,
+  table?: Table,
+  refused = 'a value is out of range',
+): Exclude<T, Errno> {
   if (typeof answer !== 'number' || answer >= 0) return answer as Exclude<T, Errno>;
   const why =
     answer === -ENOSPC && table !== undefined
@@ -47,9 +63,7 @@ export function answered<T>(answer: T | Errno, what: string, table?: Table): Exc
         : answer === -EBUSY
           ? 'a callout is in progress on this thread'
           : answer === -EINVAL
-            ? table === 'thunks' || table === 'callbacks'
-              ? 'its arguments take more than 512 KiB of stack, or its address is null'
-              : 'a value is out of range'
+            ? refused
             : answer === -ENOTSUP
               ? 'this CPU has protection keys of its own'
               : errnoText(answer);

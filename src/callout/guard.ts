@@ -17,7 +17,7 @@ import {
 } from './decode.js';
 import { Disposer } from './disposer.js';
 import { at, type Called, type CalledBy, type CalloutError, makeCalloutError } from './error.js';
-import { answered } from './failure.js';
+import { answered, REFUSED } from './failure.js';
 import {
   type AnyFunction,
   type GuardedFunction,
@@ -171,7 +171,8 @@ export class Guard {
       thunk: (target, bytes, flags) => {
         if (this.#released) throw new Error(CLOSED);
         const made = binding.thunk(target, bytes, flags | more, this.#resources.policy);
-        const thunk = answered(made, 'guard another function', 'thunks');
+        const refused = (flags & ThunkFlag.callerStack) === 0 ? REFUSED.thunk : REFUSED.callerStack;
+        const thunk = answered(made, 'guard another function', 'thunks', refused);
         this.#resources.thunks.push(thunk);
         return thunk;
       },

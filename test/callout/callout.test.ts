@@ -69,6 +69,47 @@ t.test('a structure of 512 KiB passes by value, and a larger one is refused by n
   });
 });
 
+/*
+ * Broken once: one limit of 512 KiB for all. A callback's arguments were copied past the end of koffi's stack, and a
+ * function on koffi's stack had its own there twice. No bytes for the ticket: a worker refused what others take.
+ */
+t.test(
+  'callbacks take 64 KiB of arguments, functions on koffi’s stack 32; a ticket takes none of theirs',
+  async (t) => {
+    for (const kibibytes of [32, 33, 64, 65])
+      koffi.struct(`Call${kibibytes}KiB`, { bytes: koffi.array('uint8_t', kibibytes * 1024) });
+    const registered = (kibibytes: number): bigint =>
+      guard.register(() => undefined, koffi.pointer(koffi.proto(`void (Call${kibibytes}KiB value)`)));
+    guard.unregister(registered(64));
+    t.throws(() => registered(65), {
+      message: 'Cannot make a callback: its arguments take more than 64 KiB of stack, the most for a callback',
+      code: 'EINVAL',
+    });
+    const near = { foreignStack: false };
+    const value = { bytes: new Uint8Array(32 * 1024) };
+    const most = lib.func<(value: object) => unknown>('void test_nothing(Call32KiB value)', near);
+    t.equal(most(value), undefined);
+    t.equal(await most.promise(value), undefined);
+    t.throws(() => lib.func('void test_nothing(Call33KiB value)', near), {
+      message:
+        /^Cannot guard another function: its arguments take more than 32 KiB of stack, the most with foreignStack/,
+      code: 'EINVAL',
+    });
+    const { stdout, stderr } = runChild(`
+    if (isMainThread) {
+      const declare = \`
+        const lib = new Guard({ mechanism: 'flag' }).load(FOREIGN);
+        for (const [kibibytes, foreignStack] of [[512, true], [32, false]]) {
+          koffi.struct('Most' + kibibytes, { bytes: koffi.array('uint8_t', kibibytes * 1024) });
+          lib.func('void test_nothing(Most' + kibibytes + ' value)', { foreignStack });
+        }
+        console.log('declared');\`;
+      new Worker(HEAD + declare, { eval: true }).on('error', (error) => console.log(error.message));
+    }`);
+    t.equal(stdout, 'declared\n', stderr);
+  },
+);
+
 t.test('wrong arguments are the TypeErrors that koffi throws', async (t) => {
   const Ten = Array.from({ length: 10 }, (_, index) => index);
   const cases: readonly (readonly [string, unknown[]])[] = [
