@@ -10,6 +10,9 @@ import { answered } from './failure.js';
 import { RECORD_BYTES } from './record.js';
 import { wholeRecord } from './thread.js';
 
+/** koffi lays arguments out on a stack of 128 KiB there, and does not ask whether they fit. */
+const MOST_STACK_BYTES = 64 * 1024;
+
 type Completion = (error: unknown, result?: unknown) => void;
 
 /** Starts a call; `args` end with the completion. Throws what koffi throws for calls it cannot start. */
@@ -42,6 +45,14 @@ export function promisedCall(callee: Callee, args: readonly unknown[], entry: En
 let spare = new Uint8Array(RECORD_BYTES);
 
 function start(callee: Callee, args: readonly unknown[], done: Completion, entry: Entry): void {
+  if (callee.stackBytes > MOST_STACK_BYTES)
+    throw Object.assign(
+      new Error(
+        `Cannot call ${callee.name} asynchronously: its arguments take more than 64 KiB of stack, and koffi has ` +
+          '128 KiB for such calls',
+      ),
+      { code: 'EINVAL' },
+    );
   const site: CallSite = {};
   Error.captureStackTrace(site, entry);
   const scope = new CallScope(callee.host, callee.uses);

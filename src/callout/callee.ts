@@ -122,6 +122,14 @@ export class Callee implements Called {
     return raw;
   }
 
+  /** What the declared arguments take of a stack, in bytes. */
+  get stackBytes(): number {
+    return stackBytes(
+      this.declaration.info.result,
+      this.parameters.map((parameter) => parameter.type),
+    );
+  }
+
   /** From now on calls fail with `reason`. */
   retire(reason: string): void {
     this.#gone = reason;

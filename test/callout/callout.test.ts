@@ -69,6 +69,22 @@ t.test('a structure of 512 KiB passes by value, and a larger one is refused by n
   });
 });
 
+/* Broken once: no limit. koffi lays arguments out on a stack of 128 KiB there, and 512 KiB ended the process. */
+t.test('an asynchronous call takes 64 KiB of arguments, and is refused more', async (t) => {
+  for (const kibibytes of [64, 65])
+    koffi.struct(`CallAsync${kibibytes}`, { bytes: koffi.array('uint8_t', kibibytes * 1024) });
+  const most = lib.func<(value: object) => void>('void test_nothing(CallAsync64 value)');
+  t.equal(await most.promise({ bytes: new Uint8Array(64 * 1024) }), undefined);
+  const more = lib.func<(value: object) => void>('void test_nothing(CallAsync65 value)');
+  const value = { bytes: new Uint8Array(65 * 1024) };
+  more(value);
+  const refused = { message: /^Cannot call test_nothing asynchronously: .* more than 64 KiB of stack/, code: 'EINVAL' };
+  await t.rejects(more.promise(value), refused);
+  t.throws(() => {
+    more.async(value, () => undefined);
+  }, refused);
+});
+
 /*
  * Broken once: one limit of 512 KiB for all. A callback's arguments were copied past the end of koffi's stack, and a
  * function on koffi's stack had its own there twice. No bytes for the ticket: a worker refused what others take.
