@@ -151,3 +151,38 @@ t.test('what virtual keys mean by each policy and order is what the formula know
   ] as const)
     t.strictSame(new Set(Object.values(meanings[word] ?? {})), new Set<string>(known), word);
 });
+
+t.test('a policy or order that means nothing known, or a number that is missing, is an error', (t) => {
+  const run = readRun(inProject(join('results', 'reference-virtual')));
+  const withTable = (change: (table: DerivedTable) => DerivedTable): Basis =>
+    basisOf({
+      ...run,
+      context: {
+        ...run.context,
+        experiments: run.context.experiments.map((experiment): ExperimentContext =>
+          experiment.name === 'virtual-keys' && experiment.table !== undefined
+            ? { ...experiment, table: change(experiment.table) }
+            : experiment,
+        ),
+      },
+    });
+  const misspelt = (word: string, known: readonly string[]): Basis =>
+    withTable((table) => ({
+      ...table,
+      meanings: {
+        ...table.meanings,
+        [word]: Object.fromEntries(Object.keys(table.meanings?.[word] ?? {}).map((value) => [value, `${known[0]}?`])),
+      },
+    }));
+  t.throws(() => virtualFormulaTable(misspelt('policy', REPLACEMENTS)), /^virtual-keys: policy '.+' means '.+\?'/u);
+  t.throws(() => virtualFormulaTable(misspelt('order', ORDERS)), /^virtual-keys: order '.+' means '.+\?'/u);
+  t.throws(
+    () => virtualFormulaTable(withTable((table) => ({ ...table, meanings: {} }))),
+    /^virtual-keys: .+ means nothing; it must be one of:/u,
+  );
+  t.throws(
+    () => virtualFormulaTable(withTable((table) => ({ ...table, numbers: {} }))),
+    /^virtual-keys: its table has no number/u,
+  );
+  t.end();
+});
