@@ -16,7 +16,7 @@ import { cleanCommit, fail, root, runQuietly, SetupError } from './setup.mjs';
 /**
  * @typedef {{ version: string, kernel: string, results: Readonly<Record<string, string>> }} Results
  * @typedef {Results & { callouts: number }} Outcome
- * @typedef {{ lane: 'native' | 'emulated', mechanism: string, commit?: string }} Run
+ * @typedef {{ lane: 'native' | 'emulated', mechanism: string, commit?: string | undefined }} Run
  * @typedef {{ test: string, unguarded: string, guarded: string, because?: string }} Difference
  * @typedef {object} Suite
  * @property {string} title

@@ -605,7 +605,8 @@ CHECK_TEST(alternate_stack,
   CHECK(fault.flags & TRAP_FAULT_STACK_OVERFLOW);
   size_t untouched = 0;
   while (((unsigned char *)current.ss_sp)[untouched] == 0xa5) untouched++;
-  CHECK(untouched < current.ss_size - getauxval(AT_MINSIGSTKSZ) / 2); /* it was used */
+  /* It was used. A frame need not be near AT_MINSIGSTKSZ, which counts AMX tiles that few processes may use. */
+  CHECK(untouched < current.ss_size - 1024);
   CHECK(untouched >= 32 << 10);
   /* A page below it is no access: an overrun is a fault, not silence. */
   CHECK_DIES_SAYING(SIGSEGV, "", *(volatile char *)((char *)current.ss_sp - 1) = 1);
