@@ -498,8 +498,10 @@ CHECK_TEST(handlers_over_fork,
     if (status == SIGALRM) ended_by_alarm++;
     else CHECK_EQ(status, 0);
   }
-  /* On a busy machine, or where the other thread was inside dlclose(3), whose lock glibc does not give a child back. It
-   * is the parent that must not hang here; locks_over_fork is about children. */
+  /* Seen in one child of 200, in a guest, and not traced yet. Likely another thread was inside dl_iterate_phdr(3),
+   * whose lock glibc does not give a child back. It is the parent that must not hang here; locks_over_fork is about
+   * children.
+   */
   CHECK(ended_by_alarm < 10);
   stop_setting = 1;
   for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
